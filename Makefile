@@ -1,0 +1,55 @@
+# `make run` and `make test` are all that a newcomer needs; both install or name what is missing.
+# Honours CARGO_TARGET_DIR.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DATA ?= $(HOME)/.local/share/lamassu
+PKILINT := $(TARGET)/pkilint
+# Both change with a commit only, so that nothing is built again without one.
+BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
+	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
+
+.PHONY: help run build test lint deny bench fuzz tools-build tools-test
+
+help:
+	@echo "make run     build and start everything; prints the addresses and how to log in"
+	@echo "make test    all tests, with real clients and servers"
+	@echo "make build   the program, as $(TARGET)/release/lamassu"
+	@echo "make lint    formatting and lints"
+	@echo "make deny    licences, sources and forbidden crates of the dependencies"
+	@echo "make bench   the benchmark table (ROW=name for one row)"
+	@echo "make fuzz    every fuzz target for a while (SECONDS=60 each)"
+
+run: build
+	@$(TARGET)/release/lamassu serve --data-dir "$(DATA)" $(ARGS)
+
+build: tools-build
+	@$(BUILD_ENV) $(CARGO) build --release --locked -p lamassu
+
+test: tools-build tools-test
+	$(CARGO) build --locked -p lamassu
+	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" $(CARGO) test --workspace --locked --no-fail-fast
+
+lint: tools-build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny: tools-build
+	@scripts/tools deny
+	$(CARGO) deny --locked check licenses bans sources
+
+bench: build
+	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu $(if $(ROW),--row $(ROW))
+
+SECONDS ?= 60
+fuzz: tools-build
+	@scripts/fuzz $(SECONDS)
+
+# A Rust toolchain (its version is in rust-toolchain.toml) and a C compiler.
+tools-build:
+	@scripts/tools build
+
+# openssl, curl, strongSwan's pki, pkilint.
+tools-test:
+	@scripts/tools test "$(PKILINT)"

@@ -1,0 +1,193 @@
+//! Certificates and CAs as the wire shows them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::ids::{CaId, EngineId, ProfileId, SerialNumber};
+use crate::pem::CertificateDer;
+use crate::subject::Subject;
+use crate::timestamp::Timestamp;
+use crate::usage::{CertificateExtensions, RevocationReason};
+
+/// Metadata member of a certificate: which device it belongs to.
+pub const ATTACHED_TO: &str = "lamassu.io/ra/attached-to";
+
+/// Metadata member of a certificate: when it is about to expire.
+pub const EXPIRATION_DELTAS: &str = "lamassu.io/ca/expiration-deltas";
+
+macro_rules! named_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(UnknownName),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A text that names no value of the enum it was read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("struct validation error")]
+pub struct UnknownName;
+
+named_enum! {
+    /// Status of a certificate or CA.
+    CertificateStatus {
+        /// In use.
+        Active = "ACTIVE",
+        /// Past its end, or taken out of use by a client.
+        Expired = "EXPIRED",
+        /// Revoked or on hold.
+        Revoked = "REVOKED",
+        /// Declared by the wire, never set by the service itself.
+        Inactive = "INACTIVE",
+    }
+}
+
+named_enum! {
+    /// Where the private key of a certificate is.
+    CertificateType {
+        /// In the KMS.
+        Managed = "MANAGED",
+        /// In the KMS, imported with the certificate.
+        ImportedWithKey = "IMPORTED_WITH_KEY",
+        /// Not here.
+        ImportedWithoutKey = "IMPORTED_WITHOUT_KEY",
+    }
+}
+
+named_enum! {
+    /// How strong a key is, in three steps.
+    KeyStrength {
+        /// RSA below 2048 bits, curves up to 128 bits, unknown keys.
+        Low = "LOW",
+        /// RSA below 3072 bits, curves below 256 bits.
+        Medium = "MEDIUM",
+        /// Everything above.
+        High = "HIGH",
+    }
+}
+
+/// Key type, size and strength of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyMetadata {
+    /// `RSA`, `ECDSA`, `Ed25519`, `ML-DSA`; `0` when unknown.
+    #[serde(rename = "type")]
+    pub key_type: String,
+    /// Bits.
+    pub bits: u32,
+    /// In three steps.
+    pub strength: KeyStrength,
+}
+
+/// Which CA issued a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerMetadata {
+    /// Serial number of the issuing CA's certificate, `-` when unknown.
+    pub serial_number: String,
+    /// Id of the issuing CA, `-` when unknown.
+    pub id: CaId,
+    /// Level of the issuing CA, -1 when unknown.
+    pub level: i32,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Serial number.
+    pub serial_number: SerialNumber,
+    /// Hex of the subjectKeyIdentifier, or of the SHA-256 of the key where there is none.
+    pub subject_key_id: String,
+    /// Hex of the issuer's key identifier, `""` when unknown.
+    pub authority_key_id: String,
+    /// Free object; `null` only for imports without it.
+    pub metadata: Option<Map<String, Value>>,
+    /// Status.
+    pub status: CertificateStatus,
+    /// The certificate.
+    pub certificate: CertificateDer,
+    /// Its key.
+    pub key_metadata: KeyMetadata,
+    /// Its subject.
+    pub subject: Subject,
+    /// Its issuer.
+    pub issuer: Subject,
+    /// `notBefore`.
+    pub valid_from: Timestamp,
+    /// Usage extensions.
+    pub extensions: CertificateExtensions,
+    /// Which CA issued it.
+    pub issuer_metadata: IssuerMetadata,
+    /// `notAfter`.
+    pub valid_to: Timestamp,
+    /// When it was revoked; zero when it is not.
+    pub revocation_timestamp: Timestamp,
+    /// Why it was revoked; `Unspecified` when it never was.
+    pub revocation_reason: RevocationReason,
+    /// Where the private key is.
+    #[serde(rename = "type")]
+    pub certificate_type: CertificateType,
+    /// Engine that holds the key, `""` if none.
+    pub engine_id: EngineId,
+    /// Whether it is a CA's certificate.
+    pub is_ca: bool,
+}
+
+/// A CA: a named authority that points at one current certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificateAuthority {
+    /// Id.
+    pub id: CaId,
+    /// The current certificate.
+    pub certificate: Certificate,
+    /// Serial number of the current certificate.
+    pub serial_number: SerialNumber,
+    /// Free object of the CA; another one than its certificate's.
+    pub metadata: Map<String, Value>,
+    /// When it was made.
+    pub creation_ts: Timestamp,
+    /// 0 for roots and imports without known issuer.
+    pub level: i32,
+    /// Default profile of what it issues.
+    pub profile_id: ProfileId,
+}

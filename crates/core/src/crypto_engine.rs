@@ -1,0 +1,115 @@
+//! The port that key holders implement: files, memory, HSMs, clouds.
+//!
+//! An engine makes, takes, signs with and forgets private keys, and names each by a
+//! [`KeyHandle`] that its caller, the key management service, chose beforehand: so a crash
+//! between storing a key and recording it leaves a name that can be looked for. Names, aliases,
+//! tags, permissions and the wire are the service's; an engine knows none of them. Verifying
+//! needs no engine: [`PublicKey::verify`](lamassu_crypto::PublicKey::verify).
+//!
+//! The port is small and mandatory. What an engine cannot do it answers with
+//! [`EngineError::Unsupported`], which callers can tell from failure.
+//!
+//! Where next: `crypto-software` and `crypto-filesystem`, and the conformance suite that both pass.
+
+mod error;
+mod handle;
+mod info;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_crypto::{KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
+
+pub use error::{Cause, EngineError, Unsupported};
+pub use handle::{InvalidKeyHandle, KeyHandle};
+pub use info::{EngineInfo, EngineType, KeyRetention, SecurityLevel};
+
+/// A holder of private keys.
+///
+/// All calls may run at the same time, also for one handle. A call whose future is dropped may
+/// still take effect.
+#[async_trait]
+pub trait CryptoEngine: Send + Sync + fmt::Debug {
+    /// What this engine is. Constant over its life.
+    fn info(&self) -> &EngineInfo;
+
+    /// Makes a key and keeps it under `handle`. Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::KeyExists`] when the handle is taken, [`EngineError::Unsupported`] when
+    /// `spec` is none of [`EngineInfo::supported`], [`EngineError::Busy`] when too many slow
+    /// keys are being made.
+    async fn generate(&self, handle: &KeyHandle, spec: KeySpec) -> Result<PublicKey, EngineError>;
+
+    /// Keeps `key` under `handle`. Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate); engines that take no foreign keys say
+    /// [`EngineError::Unsupported`].
+    async fn import(&self, handle: &KeyHandle, key: PrivateKey) -> Result<PublicKey, EngineError>;
+
+    /// The key under `handle`, ready to sign. Engines keep what makes this and the signatures
+    /// cheap (parsed keys, sessions), so callers may ask anew each time.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::KeyNotFound`]; [`EngineError::KeyUnreadable`] when it is there but cannot
+    /// be used.
+    async fn signer(&self, handle: &KeyHandle) -> Result<Arc<dyn Signer>, EngineError>;
+
+    /// Forgets the key. A handle without a key is no error, so that it can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the back end, or [`EngineError::Unsupported`].
+    async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError>;
+
+    /// The handles in use, in ascending order of their text, at most `limit` of them, beginning
+    /// behind `after`. What is in the back end and is no key of ours is left out.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the back end.
+    async fn list(
+        &self,
+        after: Option<&KeyHandle>,
+        limit: usize,
+    ) -> Result<Vec<KeyHandle>, EngineError>;
+}
+
+/// A private key that signs, wherever it is.
+#[async_trait]
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// The public half.
+    fn public_key(&self) -> &PublicKey;
+
+    /// Signs; encodings as [`PrivateKey::sign`]. Keys in memory answer without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Sign`] when the question makes no sense for this key,
+    /// [`EngineError::Unsupported`] when this engine does not have the scheme.
+    async fn sign(
+        &self,
+        scheme: SignatureScheme,
+        message: Message<'_>,
+    ) -> Result<Vec<u8>, EngineError>;
+}
+
+#[async_trait]
+impl Signer for PrivateKey {
+    fn public_key(&self) -> &PublicKey {
+        Self::public_key(self)
+    }
+
+    async fn sign(
+        &self,
+        scheme: SignatureScheme,
+        message: Message<'_>,
+    ) -> Result<Vec<u8>, EngineError> {
+        Ok(Self::sign(self, scheme, message)?)
+    }
+}

@@ -1,0 +1,370 @@
+//! The device registry: what devices look like on the wire, what the service promises.
+//!
+//! A device has one identity slot; the slot has versions, each a certificate's serial number, of
+//! which one is active. Binding a certificate is one compare-and-set on that slot
+//! ([`DeviceService::bind_identity`]), the second commit of an enrollment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::ca::{Certificate, RenewalWindows};
+use crate::caller::Caller;
+use crate::dms::Dms;
+use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::ids::{DeviceId, DmsId, SerialNumber};
+use crate::page::Page;
+use crate::query::{ListRequest, QueryError};
+use crate::timestamp::Timestamp;
+
+/// Status of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeviceStatus {
+    /// Registered, without identity.
+    NoIdentity,
+    /// The identity certificate is valid.
+    Active,
+    /// The preventive renewal window is entered.
+    RenewalPending,
+    /// The critical window is entered.
+    ExpiringSoon,
+    /// The identity certificate has expired.
+    Expired,
+    /// The identity certificate is revoked.
+    Revoked,
+    /// Retired; terminal.
+    Decommissioned,
+}
+
+impl DeviceStatus {
+    /// Every status, in the order of the statistics.
+    pub const ALL: [Self; 7] = [
+        Self::NoIdentity,
+        Self::Active,
+        Self::RenewalPending,
+        Self::ExpiringSoon,
+        Self::Expired,
+        Self::Revoked,
+        Self::Decommissioned,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoIdentity => "NO_IDENTITY",
+            Self::Active => "ACTIVE",
+            Self::RenewalPending => "RENEWAL_PENDING",
+            Self::ExpiringSoon => "EXPIRING_SOON",
+            Self::Expired => "EXPIRED",
+            Self::Revoked => "REVOKED",
+            Self::Decommissioned => "DECOMMISSIONED",
+        }
+    }
+}
+
+impl FromStr for DeviceStatus {
+    type Err = DeviceError;
+
+    /// Also reads the two names that older documents use (`RENEWAL_WINDOW`, `ABOUT_TO_EXPIRE`).
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let name = match text {
+            "RENEWAL_WINDOW" => "RENEWAL_PENDING",
+            "ABOUT_TO_EXPIRE" => "EXPIRING_SOON",
+            name => name,
+        };
+        Self::ALL
+            .into_iter()
+            .find(|status| status.name() == name)
+            .ok_or(DeviceError::Validation)
+    }
+}
+
+impl fmt::Display for DeviceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for DeviceStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Something that happened to a device or slot; keyed by its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceEvent {
+    /// `CREATED`, `PROVISIONED`, `RE-PROVISIONED`, `RENEWED`, `STATUS-UPDATED`, …
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Text that dashboards parse.
+    pub description: String,
+}
+
+/// The identity slot: a device's certificate and its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentitySlot {
+    /// `ACTIVE`, `RENEWAL_PENDING`, `EXPIRING_SOON`, `EXPIRED` or `REVOKED`.
+    pub status: DeviceStatus,
+    /// Key into `versions`.
+    pub active_version: u32,
+    /// `x509`.
+    #[serde(rename = "type")]
+    pub slot_type: String,
+    /// Serial numbers by version; the first version is 0.
+    pub versions: BTreeMap<u32, SerialNumber>,
+    /// `notAfter` of the active certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_date: Option<Timestamp>,
+    /// History, keys unique.
+    pub events: BTreeMap<Timestamp, DeviceEvent>,
+}
+
+impl IdentitySlot {
+    /// The active certificate.
+    pub fn active_serial(&self) -> Option<&SerialNumber> {
+        self.versions.get(&self.active_version)
+    }
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Chosen by the caller.
+    pub id: DeviceId,
+    /// Free texts.
+    pub tags: Vec<String>,
+    /// Status.
+    pub status: DeviceStatus,
+    /// Icon name of the dashboard.
+    pub icon: String,
+    /// `<icon colour>-<background colour>`.
+    pub icon_color: String,
+    /// When it was registered.
+    pub creation_timestamp: Timestamp,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+    /// The DMS that it belongs to.
+    pub dms_owner: DmsId,
+    /// The identity, absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentitySlot>,
+    /// Further slots; empty in v1.
+    pub slots: Map<String, Value>,
+    /// History, keys unique.
+    pub events: BTreeMap<Timestamp, DeviceEvent>,
+}
+
+/// A device to register.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct CreateDevice {
+    /// Required; at most 512 octets, no control characters.
+    pub id: DeviceId,
+    /// Kept, not shown in v1.
+    pub alias: String,
+    /// Free texts.
+    pub tags: Vec<String>,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+    /// Required.
+    pub dms_id: DmsId,
+    /// `Cpu` when empty.
+    pub icon: String,
+    /// `#888888-#e0e0e0` when empty.
+    pub icon_color: String,
+}
+
+impl CreateDevice {
+    /// Longest id, in octets.
+    const MAX_ID_BYTES: usize = 512;
+
+    /// Checks what can be checked without knowing other devices.
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] when id or DMS is missing, or the id is longer than 512 octets
+    /// or has control characters.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        let id = self.id.as_str();
+        let well_formed = !id.is_empty()
+            && id.len() <= Self::MAX_ID_BYTES
+            && !id.chars().any(char::is_control)
+            && !self.dms_id.is_empty();
+        if well_formed {
+            Ok(())
+        } else {
+            Err(DeviceError::Validation)
+        }
+    }
+}
+
+/// Numbers of devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStats {
+    /// All of them.
+    pub total: u64,
+    /// By status; every status is present.
+    pub status_distribution: BTreeMap<DeviceStatus, u64>,
+}
+
+/// What an identity slot holds, as compare-and-set compares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// The device does not exist.
+    NoDevice,
+    /// The device exists and has no identity.
+    Empty,
+    /// The device has an identity.
+    Holding {
+        /// The active version.
+        version: u32,
+        /// Its certificate.
+        serial_number: SerialNumber,
+    },
+}
+
+impl SlotState {
+    /// The state of a device's slot.
+    pub fn of(device: Option<&Device>) -> Self {
+        match device {
+            None => Self::NoDevice,
+            Some(device) => match &device.identity {
+                Some(slot) => match slot.active_serial() {
+                    Some(serial) => Self::Holding {
+                        version: slot.active_version,
+                        serial_number: serial.clone(),
+                    },
+                    None => Self::Empty,
+                },
+                None => Self::Empty,
+            },
+        }
+    }
+}
+
+/// The EST operation that a binding completes, announced after `dms.bind-device-id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnrollmentEvent {
+    /// `dms.enroll`
+    Enroll,
+    /// `dms.reenroll`
+    Reenroll,
+}
+
+/// A certificate to bind to a device.
+#[derive(Clone, Debug)]
+pub struct BindIdentity {
+    /// The device.
+    pub device_id: DeviceId,
+    /// The certificate; its serial number becomes the new active version.
+    pub certificate: Box<Certificate>,
+    /// The DMS; must own the device, and is part of the announced event.
+    pub dms: Box<Dms>,
+    /// `PROVISIONED`, `RE-PROVISIONED`, `RENEWED`; not checked.
+    pub mode: String,
+    /// What the slot must still hold; otherwise [`DeviceError::SlotChanged`].
+    pub expected: SlotState,
+    /// Registers the device in the same write set when it does not exist (just-in-time
+    /// provisioning).
+    pub create: Option<CreateDevice>,
+    /// When the certificate must be renewed.
+    pub windows: RenewalWindows,
+    /// The EST operation that this completes, if it is one.
+    pub announce: Option<EnrollmentEvent>,
+}
+
+/// The device registry.
+#[async_trait]
+pub trait DeviceService: Send + Sync + fmt::Debug {
+    /// Registers a device.
+    async fn create_device(
+        &self,
+        caller: &Caller,
+        request: CreateDevice,
+    ) -> Result<Device, DeviceError>;
+
+    /// The device of this id.
+    async fn device(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError>;
+
+    /// Lists devices, of one DMS if named.
+    async fn devices(
+        &self,
+        caller: &Caller,
+        owner: Option<&DmsId>,
+        request: &ListRequest,
+    ) -> Result<Page<Device>, DeviceError>;
+
+    /// Counts devices, with the filters of a list.
+    async fn stats(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<DeviceStats, DeviceError>;
+
+    /// Binds a certificate: new slot version, history, status and events in one write set.
+    ///
+    /// Gives the device as it was before, or as it was just registered; only an identity that was
+    /// there before shows the new version already. `dms.bind-device-id` carries the same object.
+    ///
+    /// Repeating it with a certificate that is already the active version changes nothing.
+    async fn bind_identity(
+        &self,
+        caller: &Caller,
+        request: BindIdentity,
+    ) -> Result<Device, DeviceError>;
+}
+
+/// Why the device manager refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A required member is missing or breaks a rule.
+    #[error("struct validation error")]
+    Validation,
+    /// No device has this id; answered with status 400, which clients rely on.
+    #[error("device not found")]
+    NotFound,
+    /// The id is taken.
+    #[error("device already exists")]
+    Exists,
+    /// The device is decommissioned.
+    #[error("device status does not allow this operation")]
+    Decommissioned,
+    /// Another certificate was bound, or the owner changed, since the slot was read.
+    #[error("device identity changed meanwhile")]
+    SlotChanged,
+    /// A list parameter is wrong.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// Storage.
+    #[error(transparent)]
+    Storage(#[from] StorageFailure),
+}
+
+impl ServiceError for DeviceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Validation | Self::NotFound | Self::Query(_) => ErrorKind::Invalid,
+            Self::Exists | Self::Decommissioned | Self::SlotChanged => ErrorKind::Conflict,
+            Self::Storage(failure) => failure.kind(),
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        if let Self::Query(error) = self {
+            return error.code();
+        }
+        None
+    }
+}

@@ -1,0 +1,142 @@
+//! Device manufacturing systems: enrollment policy of a fleet, and EST (RFC 7030) under it.
+//!
+//! One DMS is one EST label. What the wire shows of it is in [`settings`].
+
+mod error;
+pub mod settings;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ca::Certificate;
+use crate::caller::{Caller, ClientCertificateChain};
+use crate::device::Device;
+use crate::ids::{DeviceId, DmsId};
+use crate::page::Page;
+use crate::pem::CertificateDer;
+use crate::query::ListRequest;
+use crate::timestamp::Timestamp;
+
+pub use error::{CertificateRefusal, DmsError};
+pub use settings::DmsSettings;
+
+/// A DMS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dms {
+    /// Id and EST label.
+    pub id: DmsId,
+    /// Free text.
+    pub name: String,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+    /// When it was made.
+    pub creation_ts: Timestamp,
+    /// The policy.
+    pub settings: DmsSettings,
+}
+
+/// Numbers of DMSs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmsStats {
+    /// All of them.
+    pub total: u64,
+}
+
+/// A certificate to bind to a device by hand.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct BindDevice {
+    /// The device.
+    pub device_id: DeviceId,
+    /// The certificate, hex.
+    pub certificate_serial_number: String,
+    /// Event type recorded in the slot; `PROVISIONED` when empty.
+    pub bind_mode: String,
+}
+
+/// What a binding touched; the device as it was before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The certificate, attached.
+    pub certificate: Certificate,
+    /// The DMS that owns the device.
+    pub dms: Dms,
+    /// The device before the binding.
+    pub device: Device,
+}
+
+/// An EST request that carries a certification request.
+#[derive(Clone, Debug)]
+pub struct EstRequest {
+    /// The EST label, RFC 7030 3.2.2; none when the path has none.
+    pub label: Option<DmsId>,
+    /// The certification request, DER.
+    pub csr: Bytes,
+    /// What the TLS layer saw.
+    pub client_chain: Option<ClientCertificateChain>,
+}
+
+/// DMSs and enrollment.
+#[async_trait]
+pub trait DmsService: Send + Sync + fmt::Debug {
+    /// Creates a DMS; `creation_ts` of the argument is ignored.
+    async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError>;
+
+    /// The DMS of this id.
+    async fn dms(&self, caller: &Caller, id: &DmsId) -> Result<Dms, DmsError>;
+
+    /// Lists DMSs.
+    async fn dms_list(&self, caller: &Caller, request: &ListRequest)
+    -> Result<Page<Dms>, DmsError>;
+
+    /// Counts DMSs, with the filters of a list.
+    async fn dms_stats(&self, caller: &Caller, request: &ListRequest)
+    -> Result<DmsStats, DmsError>;
+
+    /// Replaces name, metadata and settings.
+    async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError>;
+
+    /// Binds a certificate to a device by hand.
+    async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError>;
+
+    /// `cacerts`, RFC 7030 4.1: the certificates to distribute, in order, each once.
+    async fn ca_certs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+    ) -> Result<Vec<CertificateDer>, DmsError>;
+
+    /// `csrattrs`, RFC 7030 4.5 as RFC 8951 and 9908 amend it: DER of CsrAttrs.
+    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError>;
+
+    /// `simpleenroll`, RFC 7030 4.2.1: the certificate issued.
+    async fn enroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError>;
+
+    /// `simplereenroll`, RFC 7030 4.2.2: the certificate issued.
+    async fn reenroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError>;
+
+    /// Completes or abandons what crashes left between the two commits of an enrollment: intents
+    /// older than a request may last. Gives how many it handled.
+    async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError>;
+}
+
+/// Which open intents a sweep may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepScope {
+    /// Every one: nobody else runs (start-up, with the data directory locked).
+    All,
+    /// Those older than the longest request may last.
+    Stale,
+}

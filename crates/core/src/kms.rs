@@ -1,0 +1,300 @@
+//! Key management: what keys look like, what the service promises, why it refuses.
+//!
+//! The service owns asymmetric key pairs that live in crypto engines. Nobody else talks to an
+//! engine. Everything here is on the wire under `/api/kms/v1`, but for what only other services
+//! need ([`KmsService::signer`], [`KmsService::bind_certificate`], [`KmsService::discard`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::caller::Caller;
+use crate::crypto_engine::Signer;
+use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
+use crate::page::Page;
+use crate::pem::PublicKeyDer;
+use crate::query::ListRequest;
+use crate::timestamp::Timestamp;
+
+/// The metadata member that names what a key is used for (spelling is wire format).
+pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
+
+/// A key pair as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// `pkcs11:token-id=<engine>;id=<key>;type=private`, computed.
+    pub pkcs11_uri: String,
+    /// Lower-case hex SHA-256 of the SubjectPublicKeyInfo.
+    pub key_id: KeyId,
+    /// Free text, not unique.
+    pub name: String,
+    /// Other names; unique over all keys.
+    pub aliases: Vec<String>,
+    /// The engine that holds it.
+    pub engine_id: EngineId,
+    /// Whether the engine can sign with it.
+    pub has_private_key: bool,
+    /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    pub algorithm: String,
+    /// RSA modulus or curve size in bits; 256 for Ed25519; 44, 65, 87 for ML-DSA.
+    pub size: u32,
+    /// The public half.
+    pub public_key: PublicKeyDer,
+    /// When it was made.
+    pub creation_ts: Timestamp,
+    /// Free texts, order and duplicates kept.
+    pub tags: Vec<String>,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+}
+
+/// A crypto engine as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineDescription {
+    /// Type text, for example `GOLANG` for keys in files.
+    #[serde(rename = "type")]
+    pub engine_type: String,
+    /// 0 to 2.
+    pub security_level: u8,
+    /// Who makes it.
+    pub provider: String,
+    /// What it is called.
+    pub name: String,
+    /// As configured.
+    pub metadata: Option<Map<String, Value>>,
+    /// What it can hold.
+    pub supported_key_types: Vec<SupportedKeyType>,
+    /// As configured.
+    pub id: EngineId,
+    /// Whether keys go here when no engine is named.
+    pub default: bool,
+}
+
+/// A key type and the sizes of it that an engine takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupportedKeyType {
+    /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    #[serde(rename = "type")]
+    pub key_type: String,
+    /// Bits.
+    pub sizes: Vec<u32>,
+}
+
+/// How many keys there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStats {
+    /// All of them.
+    pub total_keys: i64,
+    /// Per engine; every configured engine is there.
+    pub keys_distribution_per_engine: BTreeMap<String, i64>,
+    /// Per key type; every key type is there.
+    pub keys_distribution_per_algorithm: BTreeMap<String, i64>,
+}
+
+/// What a new key shall be.
+#[derive(Clone, Debug, Default)]
+pub struct CreateKey {
+    /// Key type text, as sent.
+    pub algorithm: String,
+    /// Bits.
+    pub size: u32,
+    /// The default engine when empty.
+    pub engine_id: EngineId,
+    /// Free text.
+    pub name: String,
+    /// Free texts.
+    pub tags: Vec<String>,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+    /// The unfinished change that needs the key; [`KmsService::discard`] undoes it. `None` for a
+    /// key that a client asked for.
+    pub operation: Option<OperationId>,
+}
+
+/// What to sign or verify.
+#[derive(Clone)]
+pub struct SignMessage {
+    /// Algorithm name of the wire, for example `ECDSA_SHA_256`.
+    pub algorithm: String,
+    /// The message or its digest.
+    pub message: Bytes,
+    /// Which of the two it is: `raw`, or `hash`/`digest`, in any case.
+    pub message_type: String,
+}
+
+impl fmt::Debug for SignMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignMessage")
+            .field("algorithm", &self.algorithm)
+            .field("message_octets", &self.message.len())
+            .field("message_type", &self.message_type)
+            .finish()
+    }
+}
+
+/// Key management.
+#[async_trait]
+pub trait KmsService: Send + Sync + fmt::Debug {
+    /// The engines, in the order of the configuration.
+    async fn engines(&self, caller: &Caller) -> Result<Vec<EngineDescription>, KmsError>;
+
+    /// Makes a key pair.
+    async fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<Key, KmsError>;
+
+    /// The key of this id, alias or `pkcs11:` URI.
+    async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError>;
+
+    /// Lists keys.
+    async fn keys(&self, caller: &Caller, request: &ListRequest) -> Result<Page<Key>, KmsError>;
+
+    /// Counts keys, with the filters of a list.
+    async fn stats(&self, caller: &Caller, request: &ListRequest) -> Result<KeyStats, KmsError>;
+
+    /// Destroys a key pair: first for look-up, then in its engine.
+    async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError>;
+
+    /// Signs for a client; recorded as an event.
+    async fn sign(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        message: SignMessage,
+    ) -> Result<Vec<u8>, KmsError>;
+
+    /// Verifies for a client, with the stored public key.
+    async fn verify(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        message: SignMessage,
+        signature: &[u8],
+    ) -> Result<bool, KmsError>;
+
+    /// A handle that signs with the key, for the platform's own certificates, CRLs and OCSP
+    /// answers. Cheap: cached, no file is read. Signatures made with it are metrics, no events.
+    async fn signer(&self, caller: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError>;
+
+    /// Notes in the key's metadata that a certificate uses it; a second time changes nothing.
+    async fn bind_certificate(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError>;
+
+    /// Destroys the key that an abandoned operation made, if it made one.
+    async fn discard(&self, caller: &Caller, operation: &OperationId) -> Result<(), KmsError>;
+}
+
+/// Why the KMS refused.
+#[derive(Debug, thiserror::Error)]
+pub enum KmsError {
+    /// A required member is missing.
+    #[error("struct validation error")]
+    Validation,
+    /// No key has this id, alias or URI.
+    #[error("key not found")]
+    KeyNotFound,
+    /// A `pkcs11:` URI lacks `token-id`, `id` or `type`.
+    #[error("invalid id format: missing required fields")]
+    InvalidUri,
+    /// No engine has this id.
+    #[error("crypto engine not found")]
+    EngineNotFound,
+    /// The engine that holds the key is not configured, or could not be opened.
+    #[error("engine not found")]
+    KeyEngineMissing,
+    /// The engine does not take this key type.
+    #[error("key type {key_type} is not supported in engine {provider}")]
+    KeyTypeUnsupported {
+        /// As sent.
+        key_type: String,
+        /// Provider text of the engine.
+        provider: String,
+    },
+    /// The engine does not take this size.
+    #[error("key size {size} is not supported for key type {key_type} in engine {provider}")]
+    KeySizeUnsupported {
+        /// As sent.
+        size: u32,
+        /// As sent.
+        key_type: String,
+        /// Provider text of the engine.
+        provider: String,
+    },
+    /// The algorithm is none of the names of the wire, or not one for this key.
+    #[error("unsupported algorithm")]
+    UnsupportedAlgorithm,
+    /// An RSA algorithm for a key that is not RSA.
+    #[error("key is not RSA key")]
+    NotRsaKey,
+    /// An ECDSA algorithm for a key that is not ECDSA.
+    #[error("key is not ECDSA key")]
+    NotEcdsaKey,
+    /// `message_type` is neither `raw` nor `hash` nor `digest`.
+    #[error("unsupported message type: {0}")]
+    MessageType(String),
+    /// The digest is not as long as the hash of the algorithm.
+    #[error("invalid digest size")]
+    DigestSize,
+    /// Live certificates use the key.
+    #[error("key is in use by certificates and cannot be deleted")]
+    KeyInUse,
+    /// A list parameter is wrong.
+    #[error(transparent)]
+    Query(#[from] crate::query::QueryError),
+    /// More keys are being generated than the queue holds.
+    #[error("key generation queue is full")]
+    Busy,
+    /// The engine cannot do it at all.
+    #[error("operation not supported by crypto engine {0}")]
+    EngineUnsupported(String),
+    /// The engine does not give the private key: it is gone, or cannot be read.
+    #[error("could not get signing key")]
+    SigningKey(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine cannot be reached; later it may work.
+    #[error("crypto engine unavailable")]
+    EngineUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine did not do it.
+    #[error("crypto engine failure")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Storage.
+    #[error(transparent)]
+    Storage(#[from] StorageFailure),
+}
+
+impl ServiceError for KmsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Validation
+            | Self::InvalidUri
+            | Self::EngineNotFound
+            | Self::KeyTypeUnsupported { .. }
+            | Self::KeySizeUnsupported { .. }
+            | Self::UnsupportedAlgorithm
+            | Self::NotRsaKey
+            | Self::NotEcdsaKey
+            | Self::MessageType(_)
+            | Self::DigestSize
+            | Self::Query(_) => ErrorKind::Invalid,
+            Self::KeyNotFound => ErrorKind::NotFound,
+            Self::KeyInUse | Self::EngineUnsupported(_) => ErrorKind::Conflict,
+            Self::Busy | Self::EngineUnavailable(_) => ErrorKind::Unavailable,
+            Self::KeyEngineMissing | Self::SigningKey(_) | Self::Engine(_) => ErrorKind::Internal,
+            Self::Storage(failure) => failure.kind(),
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        if let Self::Query(error) = self {
+            return error.code();
+        }
+        None
+    }
+}

@@ -1,0 +1,33 @@
+//! The domain and wire model of the platform: types, errors, service traits, ports. No I/O.
+//!
+//! Everything that more than one crate must agree on lives here: what a certificate, a device or
+//! a DMS looks like on the wire, what each service promises (a trait and an error enum per
+//! service), what a crypto engine must do, who is asking, and how lists are asked for. Nothing
+//! here opens a socket, a file or a database, reads the clock or draws random numbers.
+//!
+//! Where next: [`kms`], [`ca`], [`device`], [`dms`], [`va`] for the services; [`caller`],
+//! [`permission`] and [`error`] for what all of them share; [`query`] for lists;
+//! [`crypto_engine`] for the port that key holders implement.
+
+pub mod ca;
+pub mod caller;
+pub mod clock;
+pub mod crypto_engine;
+pub mod device;
+pub mod dms;
+pub mod duration;
+pub mod error;
+pub mod host;
+pub mod ids;
+pub mod json;
+pub mod kms;
+pub mod monitoring_job;
+pub mod page;
+pub mod pem;
+pub mod percent;
+pub mod permission;
+pub mod query;
+pub mod subject;
+pub mod timestamp;
+pub mod usage;
+pub mod va;

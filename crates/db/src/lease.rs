@@ -1,0 +1,157 @@
+//! Leases: which of several processes runs a job.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::db::Db;
+use crate::error::CommitError;
+use crate::params;
+use crate::statement::sql;
+use crate::write_set::{Check, Expectation, WriteSet};
+
+const HELD: Check = Check::new("lease");
+
+/// The exclusive right to do something, until it expires or is released.
+///
+/// A holder that cannot renew in time must stop: another process may have taken over. Dropping a
+/// lease without [`Lease::release`] leaves it to expire.
+#[derive(Debug)]
+pub struct Lease {
+    db: Db,
+    name: String,
+    holder: String,
+    ttl: Duration,
+}
+
+impl Lease {
+    /// Takes the lease if nobody holds it; `None` when somebody does.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`].
+    pub async fn try_acquire(
+        db: &Db,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Option<Self>, CommitError> {
+        let lease = Self {
+            db: db.clone(),
+            name: name.to_owned(),
+            holder: Uuid::new_v4().to_string(),
+            ttl,
+        };
+        let now = db.now();
+        let mut set = WriteSet::new();
+        set.expect_one(
+            sql(
+                "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3) \
+                 ON CONFLICT (name) DO UPDATE \
+                 SET holder = excluded.holder, expires_at = excluded.expires_at \
+                 WHERE leases.expires_at <= $4",
+                params![&lease.name, &lease.holder, now + ttl, now],
+            ),
+            HELD,
+        );
+        match db.commit(set).await {
+            Ok(_) => Ok(Some(lease)),
+            Err(error) if error.failed(HELD) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Extends the lease by its full time from now.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Unmet`] when another process has taken it.
+    pub async fn renew(&self) -> Result<(), CommitError> {
+        let mut set = WriteSet::new();
+        set.expect_one(
+            sql(
+                "UPDATE leases SET expires_at = $1 WHERE name = $2 AND holder = $3",
+                params![self.db.now() + self.ttl, &self.name, &self.holder],
+            ),
+            HELD,
+        );
+        self.db.commit(set).await.map(drop)
+    }
+
+    /// Gives the lease back, so that another process need not wait for it to expire.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`].
+    pub async fn release(self) -> Result<(), CommitError> {
+        let mut set = WriteSet::new();
+        set.expect(
+            sql(
+                "DELETE FROM leases WHERE name = $1 AND holder = $2",
+                params![&self.name, &self.holder],
+            ),
+            Expectation::Any,
+            HELD,
+        );
+        self.db.commit(set).await.map(drop)
+    }
+}
+
+/// Runs `work` for as long as this process holds the lease, again and again until `shutdown`.
+///
+/// The lease is renewed at a third of its time; when that fails, `work` is dropped at its next
+/// await and starts anew with the next lease. `work` ends by itself only when `shutdown` is
+/// cancelled, and is waited for then.
+pub async fn while_leased<F: Future<Output = ()>>(
+    db: &Db,
+    name: &str,
+    ttl: Duration,
+    shutdown: &CancellationToken,
+    mut work: impl FnMut() -> F,
+) {
+    while !shutdown.is_cancelled() {
+        match Lease::try_acquire(db, name, ttl).await {
+            Ok(Some(lease)) => {
+                tokio::select! {
+                    () = work() => {}
+                    () = keep(&lease, ttl) => {
+                        tracing::warn!(lease = name, "lease lost");
+                    }
+                }
+                if let Err(error) = lease.release().await {
+                    tracing::debug!(lease = name, %error, "lease not released");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                lease = name,
+                error = &error as &(dyn std::error::Error + 'static),
+                "lease not taken"
+            ),
+        }
+        // Not held, lost, or nothing left to do before shutdown.
+        let _waited = tokio::time::timeout(ttl / 3, shutdown.cancelled()).await;
+    }
+}
+
+/// Renews until that fails for longer than the lease lasts or somebody else has it.
+async fn keep(lease: &Lease, ttl: Duration) {
+    let mut every = tokio::time::interval(ttl / 3);
+    every.tick().await;
+    let mut failures = 0;
+    while failures < 2 {
+        every.tick().await;
+        match lease.renew().await {
+            Ok(()) => failures = 0,
+            Err(error) if error.is_race() => return,
+            Err(_) => failures += 1,
+        }
+    }
+}
+
+/// Ends all leases: the caller has proved that no other process runs.
+pub(crate) async fn take_over_all(db: &Db) -> Result<(), CommitError> {
+    let mut set = WriteSet::new();
+    set.execute(sql("DELETE FROM leases", Vec::new()));
+    db.commit(set).await.map(drop)
+}

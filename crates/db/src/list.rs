@@ -1,0 +1,158 @@
+//! List and statistics queries: a [`ListRequest`] and the route's own conditions, compiled to one
+//! statement per page.
+//!
+//! Pages are found by key, not by offset: the bookmark names the last row that was shown, so a
+//! page costs the same at any depth and no row is skipped or shown twice when others are inserted
+//! or deleted meanwhile. A bookmark carries page size, filters and sort, authenticated with a key
+//! that the installation keeps; what the route restricts comes from the request every time.
+//!
+//! Identifiers in statements come from [`ListTable`] and field tables only, which are constants of
+//! the program; everything that a client sent is a parameter.
+
+mod bookmark;
+mod compile;
+mod order;
+
+use lamassu_core::error::StorageFailure;
+use lamassu_core::page::Page;
+use lamassu_core::query::{Field, Filter, ListRequest, QueryError};
+
+pub(crate) use self::bookmark::BookmarkKey;
+use crate::db::Db;
+use crate::error::{CommitError, DbError};
+use crate::row::Row;
+use crate::value::Value;
+
+/// How a resource is listed.
+///
+/// A page costs the same at any depth where an index has the order's parts: `(created, key)`, and
+/// for a text field `(folded column, column, key)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListTable {
+    /// Table or view.
+    pub table: &'static str,
+    /// The columns that a row gives.
+    pub columns: &'static [&'static str],
+    /// The primary key, one column, never `NULL`; ties of any order are broken by it.
+    pub key: &'static str,
+    /// The instant of creation, never `NULL`: the order when the request names none.
+    pub created: &'static str,
+    /// What clients can filter and sort by.
+    pub fields: &'static [Field],
+}
+
+/// A condition of the route or of the caller's grants; never part of a bookmark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restriction {
+    /// The column has this value.
+    Is(&'static str, Value),
+    /// The column has one of these values; none means no row.
+    OneOf(&'static str, Vec<Value>),
+    /// The column has none of these values.
+    NoneOf(&'static str, Vec<Value>),
+    /// The column's value is smaller.
+    Below(&'static str, Value),
+    /// The column's value is larger.
+    Above(&'static str, Value),
+    /// A filter that is not the client's, for example a criterion of a device group.
+    Filter(Filter),
+}
+
+/// Why a list was not given.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ListError {
+    /// The request cannot be understood.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The key for bookmarks could not be made.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl ListError {
+    /// The error of the service whose list it is: the client's mistake, or ours.
+    pub fn into_error<E: From<QueryError> + From<StorageFailure>>(self) -> E {
+        match self {
+            Self::Query(error) => error.into(),
+            Self::Db(error) => StorageFailure::from(error).into(),
+            Self::Commit(error) => StorageFailure::from(error).into(),
+        }
+    }
+}
+
+/// One page of a table.
+///
+/// `scope` names the list for its bookmarks (`devices`, `device-groups/<id>`): a bookmark of
+/// another scope is refused. One query; one more row than the page is read to know whether there
+/// is a next one.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn list(
+    db: &Db,
+    table: &ListTable,
+    scope: &str,
+    request: &ListRequest,
+    restrictions: &[Restriction],
+) -> Result<Page<Row>, ListError> {
+    let key = bookmark::key(db).await?;
+    let (request, after) = match &request.bookmark {
+        Some(text) => {
+            let (request, after) = key.open(text, scope, table.fields)?;
+            (request, Some(after))
+        }
+        None => (request.clone(), None),
+    };
+    let order = order::Order::new(table, request.sort.as_ref());
+    let statement = compile::page(db.dialect(), table, &request, restrictions, &order, after)?;
+    let mut rows = db.rows(statement).await?;
+    let page_size = usize::try_from(request.page_size).unwrap_or(usize::MAX);
+    let mut next = String::new();
+    if rows.len() > page_size {
+        rows.truncate(page_size);
+        if let Some(last) = rows.last() {
+            next = key.seal(scope, &request, &order.position(last)?)?;
+        }
+    }
+    Ok(Page { next, list: rows })
+}
+
+/// How many rows fulfil the filters and restrictions.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn count(
+    db: &Db,
+    table: &ListTable,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<i64, ListError> {
+    let statement = compile::count(db.dialect(), table, None, filters, restrictions)?;
+    let row = db.row_opt(statement).await?;
+    Ok(row.map_or(Ok(0), |row| row.get("n"))?)
+}
+
+/// How many rows fulfil the filters and restrictions, per value of a column; values without rows
+/// are absent. One query, so all counts are of the same moment.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn count_by(
+    db: &Db,
+    table: &ListTable,
+    column: &'static str,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Vec<(Value, i64)>, ListError> {
+    let statement = compile::count(db.dialect(), table, Some(column), filters, restrictions)?;
+    let rows = db.rows(statement).await?;
+    rows.iter()
+        .map(|row| Ok((row.get("value")?, row.get("n")?)))
+        .collect()
+}

@@ -1,0 +1,391 @@
+//! From typed conditions to SQL.
+
+use lamassu_core::query::{
+    Case, Comparison, Condition as Wanted, Filter, ListRequest, Membership, Nulls, QueryError,
+    SortMode,
+};
+use sea_query::{
+    Alias, Asterisk, BinOper, Condition, Expr, ExprTrait, Func, NullOrdering, Order as Direction,
+    PostgresQueryBuilder, Query, SelectStatement, SqliteQueryBuilder,
+};
+
+use super::order::{Key, Order, Term};
+use super::{ListError, ListTable, Restriction};
+use crate::backend::Dialect;
+use crate::error::DbError;
+use crate::statement::{Statement, sql};
+use crate::value::Value;
+
+/// The statement of one page: the table's columns, then the parts of the order.
+pub(super) fn page(
+    dialect: Dialect,
+    table: &ListTable,
+    request: &ListRequest,
+    restrictions: &[Restriction],
+    order: &Order,
+    after: Option<Vec<Value>>,
+) -> Result<Statement, ListError> {
+    let mut select = Query::select();
+    select.from(Alias::new(table.table));
+    select.columns(table.columns.iter().map(|column| Alias::new(*column)));
+    for (index, key) in order.keys.iter().enumerate() {
+        select.expr_as(term(&key.term), Alias::new(Order::alias(index)));
+        match key.nulls {
+            Nulls::Never => select.order_by_expr(term(&key.term), direction(key.mode)),
+            Nulls::Possible => select.order_by_expr_with_nulls(
+                term(&key.term),
+                direction(key.mode),
+                nulls_at(key.mode),
+            ),
+        };
+    }
+    select.cond_where(conditions(dialect, &request.filters, restrictions)?);
+    if let Some(position) = after {
+        if position.len() != order.keys.len() {
+            return Err(QueryError::InvalidBookmark.into());
+        }
+        select.cond_where(behind(&order.keys, &position));
+    }
+    select.limit(u64::from(request.page_size).saturating_add(1));
+    build(dialect, &select)
+}
+
+/// Counts rows, per value of a column where one is given.
+pub(super) fn count(
+    dialect: Dialect,
+    table: &ListTable,
+    column: Option<&'static str>,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Statement, ListError> {
+    let mut select = Query::select();
+    select.from(Alias::new(table.table));
+    // Not of the key: an index without it could then not answer alone.
+    select.expr_as(Func::count(Expr::col(Asterisk)), Alias::new("n"));
+    if let Some(column) = column {
+        select.expr_as(col(column), Alias::new("value"));
+        select.group_by_col(Alias::new(column));
+    }
+    select.cond_where(conditions(dialect, filters, restrictions)?);
+    build(dialect, &select)
+}
+
+fn conditions(
+    dialect: Dialect,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Condition, ListError> {
+    let mut all = Condition::all();
+    for restriction in restrictions {
+        all = all.add(match restriction {
+            Restriction::Is(column, value) => col(column).eq(parameter(value)),
+            Restriction::OneOf(column, values) => col(column).is_in(values.iter().map(parameter)),
+            Restriction::NoneOf(column, values) => {
+                col(column).is_not_in(values.iter().map(parameter))
+            }
+            Restriction::Below(column, value) => col(column).lt(parameter(value)),
+            Restriction::Above(column, value) => col(column).gt(parameter(value)),
+            Restriction::Filter(filter) => filter_expr(dialect, filter)?,
+        });
+    }
+    for filter in filters {
+        all = all.add(filter_expr(dialect, filter)?);
+    }
+    Ok(all)
+}
+
+fn filter_expr(dialect: Dialect, filter: &Filter) -> Result<Expr, ListError> {
+    let field = filter.field;
+    Ok(match &filter.condition {
+        Wanted::Anything => Expr::cust("1 = 1"),
+        Wanted::OneOf {
+            membership,
+            case,
+            values,
+        } => {
+            let values = values.iter().map(|value| Expr::val(value.clone()));
+            match membership {
+                Membership::In => text(field, *case).is_in(values),
+                Membership::NotIn => text(field, *case).is_not_in(values),
+            }
+        }
+        Wanted::Contains {
+            membership,
+            case,
+            value,
+        } => {
+            let position = Func::cust(Alias::new(match dialect {
+                Dialect::Sqlite => "instr",
+                Dialect::Postgres => "strpos",
+            }))
+            .arg(text(field, *case))
+            .arg(Expr::val(value.clone()));
+            match membership {
+                Membership::In => Expr::from(position).gt(0_i64),
+                Membership::NotIn => Expr::from(position).eq(0_i64),
+            }
+        }
+        Wanted::Element { case, value } => element(dialect, field.column, *case, value),
+        Wanted::Instant(comparison, at) => compare(field.column, *comparison, &Value::from(*at)),
+        Wanted::Number(comparison, number) => {
+            compare(field.column, *comparison, &Value::I64(*number))
+        }
+        Wanted::Flag(membership, flags) => {
+            let flags = flags.iter().map(|flag| Expr::val(*flag));
+            match membership {
+                Membership::In => col(field.column).is_in(flags),
+                Membership::NotIn => col(field.column).is_not_in(flags),
+            }
+        }
+        Wanted::JsonPath(path) => json_path(dialect, field.column, path.text()),
+    })
+}
+
+/// The column's text as the condition compares it.
+fn text(field: &lamassu_core::query::Field, case: Case) -> Expr {
+    match (case, field.folded_column) {
+        (Case::Exact, _) => col(field.column),
+        (Case::Folded, Some(folded)) => col(folded),
+        (Case::Folded, None) => fold(col(field.column)),
+    }
+}
+
+/// Some element of a JSON array equals the value.
+fn element(dialect: Dialect, column: &'static str, case: Case, value: &str) -> Expr {
+    let elements = match (dialect, case) {
+        (Dialect::Sqlite, Case::Exact) => {
+            "EXISTS (SELECT 1 FROM json_each(?) AS e WHERE e.value = ?)"
+        }
+        (Dialect::Sqlite, Case::Folded) => {
+            "EXISTS (SELECT 1 FROM json_each(?) AS e WHERE lamassu_fold(e.value) = ?)"
+        }
+        (Dialect::Postgres, Case::Exact) => {
+            "EXISTS (SELECT 1 FROM jsonb_array_elements_text($1) AS e(value) WHERE e.value = $2)"
+        }
+        (Dialect::Postgres, Case::Folded) => {
+            "EXISTS (SELECT 1 FROM jsonb_array_elements_text($1) AS e(value) \
+             WHERE lamassu_fold(e.value) = $2)"
+        }
+    };
+    Expr::cust_with_exprs(elements, [col(column), Expr::val(value.to_owned())])
+}
+
+/// The predicate yields `true`.
+fn json_path(dialect: Dialect, column: &'static str, path: &str) -> Expr {
+    let matches = match dialect {
+        Dialect::Sqlite => "lamassu_json_match(?, ?)",
+        Dialect::Postgres => "$1 @@ CAST($2 AS jsonpath)",
+    };
+    Expr::cust_with_exprs(matches, [col(column), Expr::val(path.to_owned())])
+}
+
+fn compare(column: &'static str, comparison: Comparison, value: &Value) -> Expr {
+    let operator = match comparison {
+        Comparison::Equal => BinOper::Equal,
+        Comparison::NotEqual => BinOper::NotEqual,
+        Comparison::Less => BinOper::SmallerThan,
+        Comparison::LessOrEqual => BinOper::SmallerThanOrEqual,
+        Comparison::Greater => BinOper::GreaterThan,
+        Comparison::GreaterOrEqual => BinOper::GreaterThanOrEqual,
+    };
+    col(column).binary(operator, parameter(value))
+}
+
+/// All rows behind a position: equal in the first parts, behind in the next one.
+///
+/// The first part is bounded once more by itself: that is what lets both databases start in the
+/// middle of an index instead of filtering all rows before the page.
+fn behind(keys: &[Key], position: &[Value]) -> Condition {
+    let bound = keys
+        .first()
+        .zip(position.first())
+        .and_then(|(key, value)| bound(key, value));
+    Condition::all()
+        .add_option(bound)
+        .add(behind_parts(keys, position))
+}
+
+fn bound(key: &Key, value: &Value) -> Option<Expr> {
+    match (key.nulls, key.mode) {
+        (Nulls::Possible, _) => None,
+        (Nulls::Never, SortMode::Ascending) => Some(term(&key.term).gte(parameter(value))),
+        (Nulls::Never, SortMode::Descending) => Some(term(&key.term).lte(parameter(value))),
+    }
+}
+
+fn behind_parts(keys: &[Key], position: &[Value]) -> Condition {
+    let mut any = Condition::any();
+    let mut equal: Vec<Expr> = Vec::new();
+    for (key, value) in keys.iter().zip(position) {
+        if let Some(later) = later(key, value) {
+            let mut all = Condition::all();
+            for expr in &equal {
+                all = all.add(expr.clone());
+            }
+            any = any.add(all.add(later));
+        }
+        equal.push(match value {
+            Value::Null => term(&key.term).is_null(),
+            other => term(&key.term).eq(parameter(other)),
+        });
+    }
+    any
+}
+
+/// The part is behind the value; `None` when nothing is.
+fn later(key: &Key, value: &Value) -> Option<Condition> {
+    let part = || term(&key.term);
+    match (key.mode, value) {
+        // Nulls come last.
+        (SortMode::Ascending, Value::Null) => None,
+        (SortMode::Ascending, value) => Some(match key.nulls {
+            Nulls::Never => Condition::all().add(part().gt(parameter(value))),
+            Nulls::Possible => Condition::any()
+                .add(part().gt(parameter(value)))
+                .add(part().is_null()),
+        }),
+        // Nulls come first.
+        (SortMode::Descending, Value::Null) => Some(Condition::all().add(part().is_not_null())),
+        (SortMode::Descending, value) => Some(Condition::all().add(part().lt(parameter(value)))),
+    }
+}
+
+fn term(term: &Term) -> Expr {
+    match term {
+        Term::Column(column) => col(column),
+        Term::Folded(column) => fold(col(column)),
+        Term::JsonKey(column, path) => Func::cust(Alias::new("lamassu_json_sort_key"))
+            .arg(col(column))
+            .arg(Expr::val(path.clone()))
+            .into(),
+    }
+}
+
+fn fold(expr: Expr) -> Expr {
+    Func::cust(Alias::new("lamassu_fold")).arg(expr).into()
+}
+
+fn col(column: &'static str) -> Expr {
+    Expr::col(Alias::new(column))
+}
+
+const fn direction(mode: SortMode) -> Direction {
+    match mode {
+        SortMode::Ascending => Direction::Asc,
+        SortMode::Descending => Direction::Desc,
+    }
+}
+
+const fn nulls_at(mode: SortMode) -> NullOrdering {
+    match mode {
+        SortMode::Ascending => NullOrdering::Last,
+        SortMode::Descending => NullOrdering::First,
+    }
+}
+
+fn parameter(value: &Value) -> Expr {
+    match value {
+        Value::Null => Expr::null(),
+        Value::Bool(value) => Expr::val(*value),
+        Value::I64(value) => Expr::val(*value),
+        Value::Text(text) | Value::Json(text) => Expr::val(text.clone()),
+        Value::Bytes(bytes) => Expr::val(bytes.to_vec()),
+    }
+}
+
+fn build(dialect: Dialect, select: &SelectStatement) -> Result<Statement, ListError> {
+    let (text, values) = match dialect {
+        Dialect::Sqlite => select.build(SqliteQueryBuilder),
+        Dialect::Postgres => select.build(PostgresQueryBuilder),
+    };
+    let params = values
+        .into_iter()
+        .map(from_builder)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| DbError::corrupt("list query", "a parameter has no type of ours"))?;
+    Ok(sql(text, params))
+}
+
+/// The builder's values; it is only given those that [`parameter`] and limits make.
+fn from_builder(value: sea_query::Value) -> Option<Value> {
+    match value {
+        sea_query::Value::Bool(value) => Some(value.into()),
+        // The builder's own way to say that nothing is in an empty list.
+        sea_query::Value::Int(value) => Some(value.into()),
+        sea_query::Value::BigInt(value) => Some(value.into()),
+        sea_query::Value::BigUnsigned(value) => {
+            Some(value.and_then(|value| i64::try_from(value).ok()).into())
+        }
+        sea_query::Value::String(value) => Some(value.into()),
+        sea_query::Value::Bytes(value) => Some(value.into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lamassu_core::query::{Field, QueryLimits};
+    use rusqlite::Connection;
+
+    use super::*;
+
+    static FIELDS: &[Field] = &[Field::string("name", "name").folded("name_folded")];
+
+    const TABLE: ListTable = ListTable {
+        table: "thing",
+        columns: &["id"],
+        key: "id",
+        created: "created_at",
+        fields: FIELDS,
+    };
+
+    fn page_plan(query: &str, after: Vec<Value>) -> String {
+        let request = ListRequest::parse(query, FIELDS, QueryLimits::default()).expect("request");
+        let order = Order::new(&TABLE, request.sort.as_ref());
+        let statement = page(Dialect::Sqlite, &TABLE, &request, &[], &order, Some(after));
+        plan(&statement.expect("statement"))
+    }
+
+    fn plan(statement: &Statement) -> String {
+        let database = Connection::open_in_memory().expect("database");
+        database
+            .execute_batch(
+                "CREATE TABLE thing (id TEXT PRIMARY KEY, name TEXT, name_folded TEXT, \
+                 owner TEXT, created_at BIGINT); \
+                 CREATE INDEX by_owner ON thing (owner); \
+                 CREATE INDEX by_creation ON thing (created_at, id); \
+                 CREATE INDEX by_name ON thing (name_folded, name, id);",
+            )
+            .expect("tables");
+        let text = format!("EXPLAIN QUERY PLAN {}", statement.text());
+        let mut explain = database.prepare(&text).expect("explain");
+        let mut rows = explain.raw_query();
+        let mut plan = Vec::new();
+        while let Some(row) = rows.next().expect("row") {
+            plan.push(row.get::<_, String>(3).expect("text"));
+        }
+        plan.join("; ")
+    }
+
+    #[test]
+    fn later_pages_start_in_the_middle_of_an_index() {
+        assert_eq!(
+            page_plan("", vec![Value::I64(1), "a".into()]),
+            "SEARCH thing USING COVERING INDEX by_creation (created_at>?)"
+        );
+        assert_eq!(
+            page_plan("sort_by=name", vec!["a".into(), "A".into(), "a".into()]),
+            "SEARCH thing USING COVERING INDEX by_name (name_folded>?)"
+        );
+    }
+
+    #[test]
+    fn a_restricted_count_reads_an_index_only() {
+        let restrictions = [Restriction::Is("owner", "a".into())];
+        let statement = count(Dialect::Sqlite, &TABLE, None, &[], &restrictions);
+        assert_eq!(
+            plan(&statement.expect("statement")),
+            "SEARCH thing USING COVERING INDEX by_owner (owner=?)"
+        );
+    }
+}

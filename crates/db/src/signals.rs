@@ -1,0 +1,83 @@
+//! Wake-ups inside one process: after a commit, without polling.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::write_set::Seq;
+
+/// Who waits for what. A signal that nobody waits for costs nothing and is remembered once.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// The newest event that this process knows to be committed.
+    log: watch::Sender<Seq>,
+    /// A counter per named signal.
+    named: Mutex<HashMap<String, watch::Sender<u64>>>,
+    /// How far each subscription that runs in this process has come.
+    positions: Mutex<HashMap<String, watch::Sender<Seq>>>,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Self {
+            log: watch::Sender::new(Seq(0)),
+            named: Mutex::new(HashMap::new()),
+            positions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Tells that the log has grown to `seq`.
+    pub(crate) fn log_grew(&self, seq: Seq) {
+        self.log.send_if_modified(|newest| {
+            let grew = seq > *newest;
+            *newest = (*newest).max(seq);
+            grew
+        });
+    }
+
+    /// Wakes when the log grows.
+    pub(crate) fn log(&self) -> watch::Receiver<Seq> {
+        self.log.subscribe()
+    }
+
+    /// Wakes whoever waits for `name`.
+    pub(crate) fn wake(&self, name: &str) {
+        self.with_named(name, |sender| {
+            sender.send_modify(|count| *count = count.wrapping_add(1));
+        });
+    }
+
+    /// Wakes when somebody calls [`Signals::wake`] with this name.
+    pub(crate) fn named(&self, name: &str) -> watch::Receiver<u64> {
+        self.with_named(name, watch::Sender::subscribe)
+    }
+
+    fn with_named<T>(&self, name: &str, act: impl FnOnce(&watch::Sender<u64>) -> T) -> T {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = named.get(name) {
+            return act(sender);
+        }
+        act(named.entry(name.to_owned()).or_default())
+    }
+
+    /// Tells how far a subscription has come.
+    pub(crate) fn advanced(&self, subscription: &str, seq: Seq) {
+        self.with_position(subscription, |sender| sender.send_replace(seq));
+    }
+
+    /// Wakes when a subscription advances.
+    pub(crate) fn position(&self, subscription: &str) -> watch::Receiver<Seq> {
+        self.with_position(subscription, watch::Sender::subscribe)
+    }
+
+    fn with_position<T>(&self, name: &str, act: impl FnOnce(&watch::Sender<Seq>) -> T) -> T {
+        let mut positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        act(positions
+            .entry(name.to_owned())
+            .or_insert_with(|| watch::Sender::new(Seq(0))))
+    }
+}

@@ -1,0 +1,86 @@
+//! Moves committed pages from the write-ahead log into the database file, outside the writer.
+//!
+//! Copying pages hinders nobody. Emptying the log holds up commits until the readers of old pages
+//! are done, so it waits for them for a moment only and otherwise comes again later.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+
+use super::{SqliteOptions, connection, open_error, spawn};
+use crate::error::OpenError;
+
+/// Pages in the log from which on checkpoints are worth while (4 MB).
+pub(super) const PASSIVE_PAGES: i32 = 1_000;
+
+/// Pages from which on the log is emptied even if commits must wait for it (64 MB). A passive
+/// checkpoint never catches up with a writer that does not pause, so the log would grow on.
+const TRUNCATE_PAGES: i32 = 16_000;
+
+/// Pages by which the log grows before a failed attempt to empty it is repeated (16 MB).
+const RETRY_PAGES: i32 = 4_000;
+
+/// Starts the thread; it takes the number of pages in the log and ends with its sender.
+pub(super) fn start(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<(SyncSender<i32>, JoinHandle<()>), OpenError> {
+    let connection = connection::open_checkpointer(path, options).map_err(open_error)?;
+    // One waiting wish is enough: a checkpoint takes all there is.
+    let (sender, receiver) = sync_channel(1);
+    let thread = spawn("db-checkpoint", move || run(&connection, &receiver))?;
+    Ok((sender, thread))
+}
+
+fn run(connection: &Connection, wishes: &Receiver<i32>) {
+    let mut truncate_at = TRUNCATE_PAGES;
+    while let Ok(pages) = wishes.recv() {
+        if pages < TRUNCATE_PAGES {
+            // The log started over meanwhile.
+            truncate_at = TRUNCATE_PAGES;
+        }
+        let extent = if pages >= truncate_at {
+            Extent::CopyAndEmpty
+        } else {
+            Extent::Copy
+        };
+        match checkpoint(connection, extent) {
+            Ok(Outcome::Copied) => {}
+            Ok(Outcome::Emptied) => truncate_at = TRUNCATE_PAGES,
+            // A reader still needs the log. Commits waited for the attempt, so it is not repeated
+            // at every wish.
+            Ok(Outcome::Obstructed) => truncate_at = pages.saturating_add(RETRY_PAGES),
+            Err(error) => tracing::warn!(%error, pages, "checkpoint failed"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Copy,
+    CopyAndEmpty,
+}
+
+enum Outcome {
+    Copied,
+    Emptied,
+    /// A reader or the writer was in the way of emptying the log.
+    Obstructed,
+}
+
+/// What can be copied without waiting is copied first, so that little is left to wait for.
+fn checkpoint(connection: &Connection, extent: Extent) -> rusqlite::Result<Outcome> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    if extent == Extent::Copy {
+        return Ok(Outcome::Copied);
+    }
+    let obstructed: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(if obstructed {
+        Outcome::Obstructed
+    } else {
+        Outcome::Emptied
+    })
+}

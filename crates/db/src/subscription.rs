@@ -1,0 +1,270 @@
+//! Readers of the event log: each reacts to some types of events, in order, exactly once.
+//!
+//! The effect of an event and the reader's position are one write set, so a crash repeats nothing
+//! and loses nothing. What a handler does outside the database (a message to a broker, a mail)
+//! can happen twice; it deduplicates by [`Seq`]. An event that keeps failing is set aside as a
+//! dead letter, so that it does not block those behind it.
+
+mod delivery;
+mod failure;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use tokio_util::sync::CancellationToken;
+
+use self::delivery::Replay;
+pub use self::failure::{HandlerError, RetryPolicy};
+use crate::db::Db;
+use crate::error::{CommitError, DbError};
+use crate::event::LoggedEvent;
+use crate::params;
+use crate::statement::sql;
+use crate::write_set::{Check, Seq, WriteSet};
+
+/// The stored position is the one that this reader knows: no other process reads along.
+pub(crate) const POSITION: Check = Check::new("subscription position");
+
+/// Events without interest that may go by before the position is stored anyway.
+const MAX_UNSTORED: i64 = 1_024;
+
+/// What a subscription does with its events.
+#[async_trait]
+pub trait EventHandler: Send + Sync {
+    /// Reads what it needs and returns the effect of these events, oldest first, as a write set
+    /// (empty if there is none). It is committed together with the subscription's position. What
+    /// it does is done in the name of `caller`: the system, under a trace of this call's own.
+    ///
+    /// Called again with the same events after a failure, and with one at a time where a batch
+    /// failed. A panic counts as a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerError::Unavailable`] to be tried again until it works,
+    /// [`HandlerError::Failed`] to be tried a few times and then set aside.
+    async fn handle(
+        &self,
+        caller: &Caller,
+        events: &[LoggedEvent],
+    ) -> Result<WriteSet, HandlerError>;
+}
+
+/// Where a subscription starts when it runs for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// With the oldest event that the log still has.
+    Beginning,
+    /// With the next event.
+    Head,
+}
+
+/// A named reader of the log.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    db: Db,
+    name: &'static str,
+    patterns: &'static [&'static str],
+    start: StartAt,
+    batch: u32,
+    retry: RetryPolicy,
+}
+
+/// How far a reader has come.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// As the database has it.
+    stored: Seq,
+    /// Everything up to here is handled or of no interest.
+    reached: Seq,
+}
+
+impl Subscription {
+    /// A reader of the events that match one of `patterns`: an exact type (`ca.create`), all types
+    /// under a prefix (`ca.#`), or all (`#`).
+    ///
+    /// The name is stored; a renamed subscription is a new one. Starts at the beginning and gets
+    /// one event at a time unless told otherwise.
+    pub fn new(db: &Db, name: &'static str, patterns: &'static [&'static str]) -> Self {
+        Self {
+            db: db.clone(),
+            name,
+            patterns,
+            start: StartAt::Beginning,
+            batch: 1,
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Where it starts when it runs for the first time.
+    #[must_use]
+    pub const fn starting_at(mut self, start: StartAt) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Up to how many events a handler gets at once. A handler of batches sees the effects of
+    /// earlier batches in the database, but not those of earlier events of the same batch.
+    #[must_use]
+    pub const fn batch(mut self, events: u32) -> Self {
+        self.batch = if events == 0 { 1 } else { events };
+        self
+    }
+
+    /// How failures are retried.
+    #[must_use]
+    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Handles events until `shutdown`, then stores how far it came. Failures of the database are
+    /// waited out, so this returns only after `shutdown`.
+    pub async fn run(&self, handler: Arc<dyn EventHandler>, shutdown: &CancellationToken) {
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            match self
+                .read_along(handler.as_ref(), shutdown, &mut failures)
+                .await
+            {
+                Ok(()) => return,
+                Err(error) if error.failed(POSITION) => {
+                    tracing::debug!(subscription = self.name, "another process reads along");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        subscription = self.name,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "subscription interrupted"
+                    );
+                }
+            }
+            failures += 1;
+            self.pause(failures, shutdown).await;
+        }
+    }
+
+    async fn read_along(
+        &self,
+        handler: &dyn EventHandler,
+        shutdown: &CancellationToken,
+        failures: &mut u32,
+    ) -> Result<(), CommitError> {
+        let mut position = self.load().await?;
+        let mut log = self.db.signals().log();
+        let mut replays = self.db.signal(self.name);
+        while !shutdown.is_cancelled() {
+            // Looked at before reading, so that nothing slips between reading and waiting.
+            log.mark_unchanged();
+            replays.mark_unchanged();
+            let replay = self.replay_marked(handler).await?;
+            let page =
+                crate::log::page(&self.db, position.reached, self.patterns, self.batch).await?;
+            if !page.events.is_empty() {
+                self.deliver(handler, &page.events, &mut position, shutdown)
+                    .await?;
+            }
+            if shutdown.is_cancelled() {
+                break;
+            }
+            *failures = 0;
+            let idle = page.events.is_empty() && replay == Replay::Finished;
+            self.skip_to(page.scanned_to, &mut position).await?;
+            if idle {
+                tokio::select! {
+                    _grown = log.changed() => {}
+                    _asked = replays.changed() => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        }
+        self.store(position.reached, &mut position).await
+    }
+
+    /// Reads the stored position; the first run creates it.
+    async fn load(&self) -> Result<Position, CommitError> {
+        if let Some(stored) = self.stored().await? {
+            return Ok(self.at(stored));
+        }
+        let start = match self.start {
+            StartAt::Beginning => Seq(0),
+            StartAt::Head => self.db.log_head().await?,
+        };
+        let mut set = WriteSet::new();
+        set.execute(sql(
+            "INSERT INTO subscriptions (name, position, updated_at) VALUES ($1, $2, $3) \
+             ON CONFLICT DO NOTHING",
+            params![self.name, start.0, self.db.now()],
+        ));
+        self.db.commit(set).await?;
+        let stored = self.stored().await?;
+        Ok(self.at(stored.unwrap_or(start)))
+    }
+
+    async fn stored(&self) -> Result<Option<Seq>, DbError> {
+        let query = sql(
+            "SELECT position FROM subscriptions WHERE name = $1",
+            params![self.name],
+        );
+        let row = self.db.row_opt(query).await?;
+        row.map(|row| row.get("position").map(Seq)).transpose()
+    }
+
+    fn at(&self, stored: Seq) -> Position {
+        self.db.signals().advanced(self.name, stored);
+        Position {
+            stored,
+            reached: stored,
+        }
+    }
+
+    /// Events of no interest went by: noted in memory, stored only when many did.
+    async fn skip_to(&self, seq: Seq, position: &mut Position) -> Result<(), CommitError> {
+        if seq <= position.reached {
+            return Ok(());
+        }
+        position.reached = seq;
+        if seq.0 - position.stored.0 >= MAX_UNSTORED {
+            self.store(seq, position).await?;
+        }
+        self.db.signals().advanced(self.name, seq);
+        Ok(())
+    }
+
+    async fn store(&self, seq: Seq, position: &mut Position) -> Result<(), CommitError> {
+        self.commit_at(WriteSet::new(), seq, position).await
+    }
+
+    /// Commits an effect together with the new position.
+    async fn commit_at(
+        &self,
+        mut set: WriteSet,
+        seq: Seq,
+        position: &mut Position,
+    ) -> Result<(), CommitError> {
+        if seq == position.stored && set.is_empty() {
+            return Ok(());
+        }
+        set.expect_one(
+            sql(
+                "UPDATE subscriptions SET position = $1, updated_at = $2 \
+                 WHERE name = $3 AND position = $4",
+                params![seq.0, self.db.now(), self.name, position.stored.0],
+            ),
+            POSITION,
+        );
+        self.db.commit(set).await?;
+        *position = Position {
+            stored: seq,
+            reached: seq,
+        };
+        self.db.signals().advanced(self.name, seq);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, or until shutdown.
+    async fn pause(&self, failures: u32, shutdown: &CancellationToken) {
+        let delay = self.retry.delay(failures);
+        let _waited = tokio::time::timeout(delay, shutdown.cancelled()).await;
+    }
+}

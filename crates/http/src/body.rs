@@ -1,0 +1,83 @@
+//! Reading request bodies: bounded in length and in time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::failure::{Failure, HttpError};
+
+/// How long a body may be and how long it may take to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Longest body, in bytes.
+    pub max_bytes: usize,
+    /// From the start of reading to the last byte.
+    pub deadline: Duration,
+}
+
+impl Default for BodyLimits {
+    /// 10 MiB within 30 seconds.
+    fn default() -> Self {
+        Self {
+            max_bytes: 10 * 1024 * 1024,
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The whole body as bytes.
+#[derive(Clone, Debug)]
+pub struct BodyBytes(pub Bytes);
+
+impl<S: Sync> FromRequest<S> for BodyBytes {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let limits = request
+            .extensions()
+            .get::<BodyLimits>()
+            .copied()
+            .unwrap_or_default();
+        if announced_length(&request).is_some_and(|length| length > limits.max_bytes) {
+            return Err(HttpError::TooLarge.into());
+        }
+        let reading = read_limited(request.into_body(), limits.max_bytes);
+        match tokio::time::timeout(limits.deadline, reading).await {
+            Ok(read) => Ok(Self(read?)),
+            Err(_elapsed) => Err(HttpError::TooSlow.into()),
+        }
+    }
+}
+
+fn announced_length(request: &Request) -> Option<usize> {
+    let value = request.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+async fn read_limited(body: Body, max_bytes: usize) -> Result<Bytes, HttpError> {
+    match Limited::new(body, max_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLarge),
+        Err(error) => Err(HttpError::BrokenBody(axum::Error::new(error))),
+    }
+}
+
+/// A JSON body, read with the habits of the v1 API: member names in any case, unknown members
+/// ignored, the last duplicate wins, `null` leaves the default, whatever the content type says.
+#[derive(Clone, Copy, Debug)]
+pub struct GoJson<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for GoJson<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let BodyBytes(bytes) = BodyBytes::from_request(request, state).await?;
+        let value = lamassu_core::json::from_slice(&bytes).map_err(HttpError::Json)?;
+        Ok(Self(value))
+    }
+}

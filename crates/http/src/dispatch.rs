@@ -1,0 +1,241 @@
+//! From a matched path to the handler: method, path form, authentication, permission, task.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use lamassu_core::caller::Caller;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::edge::RequestContext;
+use crate::failure::{Failure, HttpError};
+use crate::identity::{Authenticator, Identity};
+use crate::owned::run_owned;
+use crate::path::{cleaned, first_segment, without_trailing_slash};
+use crate::refusal::AuthRefusal;
+use crate::routes::{Access, Endpoint, PathForm, RouteInfo};
+
+/// Longest event source that a peer may ask for, in bytes.
+const MAX_SOURCE_BYTES: usize = 128;
+
+/// What all routes of a process share.
+pub(crate) struct Dispatcher {
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) tasks: TaskTracker,
+    /// Path to the endpoints declared for it; answers what a path *would* be without its slash.
+    pub(crate) table: matchit::Router<Arc<[Endpoint]>>,
+    pub(crate) first_segments: HashSet<String>,
+    pub(crate) site: Option<Router>,
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("authenticator", &self.authenticator)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dispatcher {
+    /// A request whose path is declared for at least one method.
+    pub(crate) async fn routed(&self, endpoints: &[Endpoint], request: Request) -> Response {
+        let is_raw = endpoints
+            .iter()
+            .any(|endpoint| endpoint.info.path_form == PathForm::Raw);
+        if !is_raw && let Some(redirect) = redirect_to_cleaned(&request) {
+            return redirect;
+        }
+        let Some(endpoint) = find_method(endpoints, request.method()) else {
+            // That a public path exists is no secret, and asking for a credential would mislead.
+            if endpoints
+                .iter()
+                .all(|endpoint| endpoint.info.access == Access::Public)
+            {
+                return not_found();
+            }
+            return self.refuse_or_not_found(request).await;
+        };
+        let mut response = match self.admit(&endpoint.info, request).await {
+            Ok(admitted) => self.run(endpoint, admitted).await,
+            Err(refused) => refused,
+        };
+        response.extensions_mut().insert(Arc::clone(&endpoint.info));
+        response
+    }
+
+    /// A request whose path is declared nowhere.
+    pub(crate) async fn unrouted(&self, request: Request) -> Response {
+        if let Some(redirect) = redirect_to_cleaned(&request) {
+            return redirect;
+        }
+        let path = request.uri().path();
+        if let Some(site) = &self.site
+            && !self.first_segments.contains(first_segment(path))
+        {
+            return match site.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+        }
+        let Some(target) = self.without_slash(path, request.method()) else {
+            return self.refuse_or_not_found(request).await;
+        };
+        let status = match *request.method() {
+            Method::GET => StatusCode::MOVED_PERMANENTLY,
+            _ => StatusCode::TEMPORARY_REDIRECT,
+        };
+        let location = with_query(path.trim_end_matches('/'), request.uri().query());
+        match self.admit(&target, request).await {
+            Ok(_) => redirect(status, &location),
+            Err(refused) => refused,
+        }
+    }
+
+    /// The route that the path without its trailing slash has for `method`.
+    fn without_slash(&self, path: &str, method: &Method) -> Option<Arc<RouteInfo>> {
+        let found = self.table.at(without_trailing_slash(path)?).ok()?;
+        find_method(found.value, method).map(|endpoint| Arc::clone(&endpoint.info))
+    }
+
+    /// What exists is told to nobody who is not authenticated.
+    async fn refuse_or_not_found(&self, request: Request) -> Response {
+        let (parts, _body) = request.into_parts();
+        match self.authenticator.authenticate(&parts).await {
+            Ok(_) => not_found(),
+            Err(refusal) => reply_to(&refusal, &parts),
+        }
+    }
+
+    /// Decides the access of a route and puts the caller into the request.
+    async fn admit(&self, info: &RouteInfo, request: Request) -> Result<Request, Response> {
+        let (mut parts, body) = request.into_parts();
+        let identity = match self.decide(info.access, &parts).await {
+            Ok(identity) => identity,
+            Err(refusal) => return Err(reply_to(&refusal, &parts)),
+        };
+        let caller = caller(&parts, &identity);
+        record(&caller);
+        parts.extensions.insert(info.limits);
+        parts.extensions.insert(identity);
+        parts.extensions.insert(caller);
+        Ok(Request::from_parts(parts, body))
+    }
+
+    async fn decide(&self, access: Access, parts: &Parts) -> Result<Identity, AuthRefusal> {
+        match access {
+            Access::Public => Ok(Identity::anonymous()),
+            Access::Authenticated => self.authenticator.authenticate(parts).await,
+            Access::Permission(permission) => {
+                let identity = self.authenticator.authenticate(parts).await?;
+                if identity.allows(permission) {
+                    Ok(identity)
+                } else {
+                    Err(self
+                        .authenticator
+                        .refuse(parts, &identity, permission)
+                        .await)
+                }
+            }
+        }
+    }
+
+    /// Runs the handler; what may change something runs in a task that a client cannot stop.
+    async fn run(&self, endpoint: &Endpoint, request: Request) -> Response {
+        let is_safe = request.method().is_safe();
+        let answering = (endpoint.handler)(request);
+        if is_safe {
+            return answering.await;
+        }
+        match run_owned(&self.tasks, answering).await {
+            Ok(response) => response,
+            // A panic in the task is one of the handler: the edge answers it as any other.
+            Err(HttpError::TaskLost(lost)) => match lost.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(lost) => Failure::from(HttpError::TaskLost(lost)).into_response(),
+            },
+            Err(other) => Failure::from(other).into_response(),
+        }
+    }
+}
+
+fn find_method<'a>(endpoints: &'a [Endpoint], method: &Method) -> Option<&'a Endpoint> {
+    endpoints
+        .iter()
+        .find(|endpoint| endpoint.info.method == *method)
+}
+
+fn caller(parts: &Parts, identity: &Identity) -> Caller {
+    let context = RequestContext::of(parts);
+    let source = parts
+        .headers
+        .get("x-lms-source")
+        .filter(|_| identity.is_trusted_peer())
+        .and_then(|value| value.to_str().ok())
+        .filter(|source| !source.is_empty() && source.len() <= MAX_SOURCE_BYTES)
+        .map(Arc::from);
+    Caller {
+        principal: identity.principal.clone(),
+        source,
+        request_id: context.request_id,
+        trace: context.trace,
+    }
+}
+
+/// Puts who asks into the request's span.
+fn record(caller: &Caller) {
+    let span = tracing::Span::current();
+    if let Some(auth_type) = caller.principal.auth_type() {
+        span.record("auth_type", auth_type);
+    }
+    if let Some(auth_id) = caller.principal.auth_id() {
+        span.record("auth_id", auth_id);
+    }
+    if let Some(source) = &caller.source {
+        span.record("src", &**source);
+    }
+}
+
+fn reply_to(refusal: &AuthRefusal, parts: &Parts) -> Response {
+    refusal.reply(&RequestContext::of(parts).request_id)
+}
+
+/// The answer to an unknown path or method, the same for both; for handlers of public paths that
+/// stand for whatever is not offered below them.
+pub fn not_found() -> Response {
+    let mut response = (StatusCode::NOT_FOUND, "404 page not found").into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+fn redirect_to_cleaned(request: &Request) -> Option<Response> {
+    let path = cleaned(request.uri().path())?;
+    let location = with_query(&path, request.uri().query());
+    Some(redirect(StatusCode::TEMPORARY_REDIRECT, &location))
+}
+
+fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+/// `location` comes from a parsed URI, so its bytes are a header value; were they none, there is
+/// no page.
+fn redirect(status: StatusCode, location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_bytes(location.as_bytes()) else {
+        return not_found();
+    };
+    let mut response = status.into_response();
+    response.headers_mut().insert(LOCATION, location);
+    response
+}

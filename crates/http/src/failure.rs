@@ -1,0 +1,123 @@
+//! Turning an error into a reply, once for all services.
+//!
+//! A handler returns [`Reply`] and uses `?` on any error that is a [`ServiceError`]; it names no
+//! status. The reply carries the error along, and the edge logs it with its sources and the
+//! request id: whoever returns an error does not log it.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use lamassu_core::error::{ErrorKind, ServiceError};
+use lamassu_core::json::JsonError;
+use serde::Serialize;
+
+use crate::reply::json_response;
+
+/// What a handler returns.
+pub type Reply<T> = Result<T, Failure>;
+
+/// Any service's error on its way to the client.
+#[derive(Clone, Debug)]
+pub struct Failure(Arc<dyn ServiceError>);
+
+impl<E: ServiceError> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl Failure {
+    /// The error behind it.
+    pub fn error(&self) -> &dyn ServiceError {
+        &*self.0
+    }
+}
+
+/// Travels in the reply's extensions to the edge, which logs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reported(pub(crate) Failure);
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    err: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = ErrorBody {
+            err: &self.0.to_string(),
+            code: self.0.code(),
+        };
+        // Two strings always serialise; should they not, the status alone still tells the truth.
+        let status = self.0.kind().status();
+        let mut response = json_response(status, &body).unwrap_or_else(|_| status.into_response());
+        if let Some(after) = self.0.retry_after() {
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response.extensions_mut().insert(Reported(self));
+        response
+    }
+}
+
+/// What goes wrong before a handler or after it, in this layer itself.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The body is not the JSON that the endpoint reads; the text is the decoder's.
+    #[error("{0}")]
+    Json(JsonError),
+    /// The body is longer than the endpoint takes.
+    #[error("request body too large")]
+    TooLarge,
+    /// The body did not arrive in time.
+    #[error("request timeout")]
+    TooSlow,
+    /// The connection broke while the body arrived.
+    #[error("request body could not be read")]
+    BrokenBody(#[source] axum::Error),
+    /// A path parameter does not have the form that the endpoint needs.
+    #[error("invalid path parameter")]
+    PathParameter(#[source] axum::extract::rejection::PathRejection),
+    /// A reply could not be written as JSON: a defect.
+    #[error("internal error")]
+    Unserialisable(#[source] serde_json::Error),
+    /// The task that handled the request ended without a result: a defect, or the server stops.
+    #[error("internal error")]
+    TaskLost(#[source] tokio::task::JoinError),
+    /// A page of another origin wants to change something where nobody is authenticated.
+    #[error("cross-origin requests need authentication to be enforced")]
+    ForeignOrigin,
+    /// A handler was mounted past the route table: a defect.
+    #[error("internal error")]
+    Unguarded,
+}
+
+impl ServiceError for HttpError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Json(_) | Self::BrokenBody(_) | Self::PathParameter(_) => ErrorKind::Invalid,
+            Self::ForeignOrigin => ErrorKind::Forbidden,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::TooSlow => ErrorKind::RequestTimeout,
+            Self::Unserialisable(_) | Self::TaskLost(_) | Self::Unguarded => ErrorKind::Internal,
+        }
+    }
+}
+
+/// The reply when a handler panicked.
+pub(crate) fn panic_reply(request_id: &str) -> Response {
+    #[derive(Serialize)]
+    struct PanicBody<'a> {
+        err: &'static str,
+        request_id: &'a str,
+    }
+    let body = PanicBody {
+        err: "internal error",
+        request_id,
+    };
+    json_response(StatusCode::INTERNAL_SERVER_ERROR, &body).into_response()
+}

@@ -1,0 +1,240 @@
+//! The route table of one service: each route declared once, with everything about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::Method;
+use lamassu_core::permission::Permission;
+
+use crate::body::BodyLimits;
+
+/// What a route needs from its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// An authenticated caller who has this permission.
+    Permission(Permission),
+    /// Any authenticated caller.
+    Authenticated,
+    /// Nothing: credentials are not looked at, not even bad ones.
+    Public,
+}
+
+impl From<Permission> for Access {
+    fn from(permission: Permission) -> Self {
+        Self::Permission(permission)
+    }
+}
+
+/// Whether a path is cleaned before it is routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathForm {
+    /// `//`, `/./` and `/../` are redirected to the cleaned path.
+    Cleaned,
+    /// The path carries data (base64 in an OCSP GET, RFC 6960 appendix A.1) and is taken as sent.
+    Raw,
+}
+
+/// One declared route, as tests and the API description read it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RouteInfo {
+    /// The service that declares it, a metrics label.
+    pub service: &'static str,
+    /// The method.
+    pub method: Method,
+    /// The path inside the service, with `{name}` and `{*rest}` for parameters.
+    pub path: &'static str,
+    /// What it needs.
+    pub access: Access,
+    /// One line about what it does.
+    pub summary: &'static str,
+    /// How long and how slow its body may be.
+    pub limits: BodyLimits,
+    /// Whether its path is cleaned.
+    pub path_form: PathForm,
+}
+
+/// A declared route and the prefix under which the program serves it.
+#[derive(Clone, Debug)]
+pub struct MountedRoute {
+    /// The full path: prefix and declared path.
+    pub path: String,
+    /// What was declared.
+    pub info: Arc<RouteInfo>,
+}
+
+pub(crate) type BoxedHandler = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// A declared route with its handler.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) info: Arc<RouteInfo>,
+    pub(crate) handler: BoxedHandler,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.info.fmt(f)
+    }
+}
+
+/// The finished table of one service; it can be mounted under several prefixes.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    pub(crate) endpoints: Arc<[Endpoint]>,
+}
+
+impl Routes {
+    /// Starts a table: `service` is the metrics label, `state` what the handlers extract with
+    /// [`State`](axum::extract::State).
+    pub fn builder<S: Clone + Send + Sync + 'static>(
+        service: &'static str,
+        state: S,
+    ) -> RoutesBuilder<S> {
+        RoutesBuilder {
+            service,
+            state,
+            limits: BodyLimits::default(),
+            path_form: PathForm::Cleaned,
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// What was declared, in order.
+    pub fn infos(&self) -> impl Iterator<Item = &RouteInfo> {
+        self.endpoints.iter().map(|endpoint| &*endpoint.info)
+    }
+}
+
+/// Collects the routes of one service.
+#[derive(Debug)]
+pub struct RoutesBuilder<S> {
+    service: &'static str,
+    state: S,
+    limits: BodyLimits,
+    path_form: PathForm,
+    endpoints: Vec<Endpoint>,
+}
+
+impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
+    /// Sets the body limits of the routes declared after this call.
+    #[must_use]
+    pub fn body_limits(mut self, limits: BodyLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Says whether the paths of the routes declared after this call are cleaned.
+    #[must_use]
+    pub fn path_form(mut self, path_form: PathForm) -> Self {
+        self.path_form = path_form;
+        self
+    }
+
+    /// Declares a route for any method.
+    #[must_use]
+    pub fn route<H, T>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        let state = self.state.clone();
+        let handler: BoxedHandler = Arc::new(move |request| {
+            let answering = handler.clone().call(request, state.clone());
+            Box::pin(answering)
+        });
+        let info = Arc::new(RouteInfo {
+            service: self.service,
+            method,
+            path,
+            access: access.into(),
+            summary,
+            limits: self.limits,
+            path_form: self.path_form,
+        });
+        self.endpoints.push(Endpoint { info, handler });
+        self
+    }
+
+    /// Declares a GET route. HEAD is not answered unless declared.
+    #[must_use]
+    pub fn get<H, T>(
+        self,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        self.route(Method::GET, path, access, summary, handler)
+    }
+
+    /// Declares a POST route.
+    #[must_use]
+    pub fn post<H, T>(
+        self,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        self.route(Method::POST, path, access, summary, handler)
+    }
+
+    /// Declares a PUT route.
+    #[must_use]
+    pub fn put<H, T>(
+        self,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        self.route(Method::PUT, path, access, summary, handler)
+    }
+
+    /// Declares a DELETE route.
+    #[must_use]
+    pub fn delete<H, T>(
+        self,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        self.route(Method::DELETE, path, access, summary, handler)
+    }
+
+    /// The finished table.
+    pub fn build(self) -> Routes {
+        Routes {
+            endpoints: self.endpoints.into(),
+        }
+    }
+}

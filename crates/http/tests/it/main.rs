@@ -1,0 +1,9 @@
+//! The HTTP layer, seen from outside through a router.
+#![cfg(test)]
+
+mod bodies;
+mod edge;
+mod guard;
+mod replies;
+mod routing;
+mod support;

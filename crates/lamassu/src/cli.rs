@@ -1,0 +1,207 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lamassu_gateway::Environment;
+
+use crate::version;
+
+/// A PKI platform for IoT fleets.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lamassu",
+    version = version::VERSION,
+    about = "A PKI platform for IoT fleets",
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the platform.
+    Serve(Serve),
+    /// Print a bearer token of the local issuer.
+    Token(Token),
+    /// Bring the database up to date and exit.
+    Migrate(Installation),
+    /// Look at the configuration without starting anything.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
+    Openapi,
+    /// Ask a running server whether it is ready; exit code 0 when it is.
+    Healthcheck(Healthcheck),
+    /// Print the version.
+    Version,
+}
+
+/// Which installation a command opens.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Installation {
+    /// Configuration file (YAML, TOML or JSON, by its extension).
+    #[arg(long, value_name = "FILE", env = "LAMASSU_CONFIG_FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory with database, keys and certificates; ~/.local/share/lamassu when not said.
+    #[arg(long, value_name = "DIR", env = "LAMASSU_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Refuse unknown configuration keys instead of warning.
+    #[arg(long)]
+    pub(crate) strict_config: bool,
+}
+
+/// Run the platform.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Port of plain HTTP: OCSP, CRLs, health; 8080 when not said, 0 picks a free one.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+    /// Port of HTTPS; 8443 when not said, 0 picks a free one.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) https_port: Option<u16>,
+    /// Host name of the installation; repeatable. Goes into the server certificate and, as the
+    /// place of OCSP and CRLs, into every certificate issued.
+    #[arg(long = "domain", value_name = "NAME")]
+    pub(crate) domains: Vec<String>,
+    /// Services to run, separated by commas; all of them when left out.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
+    pub(crate) services: Vec<String>,
+    /// Kind of installation.
+    #[arg(long, value_enum)]
+    pub(crate) environment: Option<EnvironmentName>,
+}
+
+/// The kinds of installation, as written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvironmentName {
+    Development,
+    Staging,
+    Production,
+}
+
+impl From<EnvironmentName> for Environment {
+    fn from(name: EnvironmentName) -> Self {
+        match name {
+            EnvironmentName::Development => Self::Development,
+            EnvironmentName::Staging => Self::Staging,
+            EnvironmentName::Production => Self::Production,
+        }
+    }
+}
+
+/// Print a bearer token of the local issuer.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Token {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Who the token is for.
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub(crate) subject: String,
+    /// Built-in role: admin, auditor, operator, ca-manager, ra-manager, device-manager,
+    /// kms-manager, alerts-user.
+    #[arg(long, value_name = "ROLE", default_value = "admin")]
+    pub(crate) role: String,
+    /// How long it is valid, for example 1h or 7d.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(crate) ttl: String,
+}
+
+/// Look at the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the configuration can be used; exit code 0 when it can.
+    Check(Installation),
+    /// Print the configuration with every default filled in; secrets are masked.
+    Print(Installation),
+    /// Print every key with its default.
+    Schema,
+}
+
+/// Ask a running server whether it is ready.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Healthcheck {
+    /// Plain HTTP address of the server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+}
+
+/// Flags of the reference's launcher that are the default behaviour here, or mean nothing here.
+const ACCEPTED_AND_IGNORED: [&str; 8] = [
+    "sqlite",
+    "inmemory-eventbus",
+    "standard-docker-ports",
+    "disable-ui",
+    "disable-eventbus",
+    "disable-monitor",
+    "sample-data",
+    "cryptoengines",
+];
+
+/// The arguments as this command line reads them, from those of a start in the reference's ways:
+/// Go-style flags with one dash, and no subcommand when flags come first.
+pub(crate) fn normalise(arguments: impl Iterator<Item = String>) -> Normalised {
+    let mut normalised = Normalised {
+        arguments: Vec::new(),
+        ignored: Vec::new(),
+    };
+    for (position, argument) in arguments.enumerate() {
+        let name = argument
+            .trim_start_matches('-')
+            .split('=')
+            .next()
+            .unwrap_or_default();
+        if position > 0 && argument.starts_with('-') && ACCEPTED_AND_IGNORED.contains(&name) {
+            normalised.ignored.push(name.to_owned());
+        } else {
+            normalised.arguments.push(argument);
+        }
+    }
+    if !normalised.ignored.is_empty() && normalised.arguments.len() == 1 {
+        normalised.arguments.push("serve".to_owned());
+    }
+    normalised
+}
+
+/// Arguments after [`normalise`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Normalised {
+    /// For the parser.
+    pub(crate) arguments: Vec<String>,
+    /// Flags of the reference's launcher that were dropped.
+    pub(crate) ignored: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Normalised, normalise};
+    use clap::CommandFactory as _;
+
+    fn arguments(line: &str) -> Normalised {
+        normalise(line.split(' ').map(str::to_owned))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_start_in_the_reference_s_way_is_a_serve() {
+        let read = arguments("lamassu -sqlite -inmemory-eventbus=true");
+        assert_eq!(read.arguments, ["lamassu", "serve"]);
+        assert_eq!(read.ignored, ["sqlite", "inmemory-eventbus"]);
+    }
+
+    #[test]
+    fn our_own_flags_pass_unchanged() {
+        let read = arguments("lamassu serve --http-port 0");
+        assert_eq!(read.arguments, ["lamassu", "serve", "--http-port", "0"]);
+        assert!(read.ignored.is_empty());
+    }
+}

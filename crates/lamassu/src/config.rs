@@ -1,0 +1,367 @@
+//! The configuration of the program: one file, the environment, the command line, in rising order.
+//!
+//! Each part's keys, defaults and checks are in that part's crate; here they are put together.
+//! Loading reads the file and opens nothing else, so that `lamassu config check` can say whether
+//! a start would get as far as opening things.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use figment::providers::{Env, Format as _, Json, Serialized, Toml, Yaml};
+use figment::value::Value;
+use figment::{Figment, Profile, Provider as _};
+use lamassu_auth::AuthConfig;
+use lamassu_ca::CaConfig;
+use lamassu_core::query::QueryLimits;
+use lamassu_devices::DevicesConfig;
+use lamassu_dms::EstConfig;
+use lamassu_gateway::{Environment, GatewayConfig};
+use lamassu_kms::CryptoEnginesConfig;
+use lamassu_va::VaConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::cli::{Installation, Serve};
+use crate::logging::LogsConfig;
+use crate::{engines, services};
+
+/// Keys whose values are never printed.
+const SECRET_KEYS: [&str; 6] = [
+    "passphrase",
+    "key_encryption_key",
+    "password",
+    "pin",
+    "secret",
+    "shared_secret",
+];
+
+/// The configuration of the program.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    /// Kind of installation: `development`, `staging` or `production`; none by default. Sets
+    /// defaults only.
+    pub(crate) environment: Option<Environment>,
+    /// Database, keys and certificates.
+    pub(crate) data_dir: PathBuf,
+    /// Host names of the installation: in the server certificate, and as the place of OCSP and
+    /// CRLs in every certificate issued. Empty by default.
+    pub(crate) domains: Vec<String>,
+    /// Logs.
+    pub(crate) logs: LogsConfig,
+    /// Listeners, TLS, limits, metrics.
+    pub(crate) gateway: GatewayConfig,
+    /// Who may call. Also read below `gateway`.
+    pub(crate) authentication: AuthConfig,
+    /// Certificate authorities.
+    pub(crate) ca: CaConfig,
+    /// Device registry.
+    pub(crate) devmanager: DevicesConfig,
+    /// Enrollment.
+    pub(crate) est: EstConfig,
+    /// OCSP and CRLs.
+    pub(crate) va: VaConfig,
+    /// Lists and statistics of every service.
+    pub(crate) query: QueryLimits,
+    /// PEM file whose first certificate `cacerts` gives where a DMS includes the system's CA. The
+    /// trust anchor of the installation's own server certificate by default.
+    pub(crate) downstream_cert_file: Option<PathBuf>,
+    /// Where keys are. The engine `filesystem` in the data directory by default.
+    #[serde(skip_serializing)]
+    pub(crate) crypto_engines: Option<CryptoEnginesConfig>,
+}
+
+impl Config {
+    /// The configuration of an installation.
+    ///
+    /// # Errors
+    /// One sentence: the file cannot be read, or which key is wrong and why.
+    pub(crate) fn load(installation: &Installation) -> Result<Self> {
+        Self::layered(installation, Figment::new())
+    }
+
+    /// The configuration of a start, with what the command line says.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn for_serve(arguments: &Serve) -> Result<Self> {
+        check_services(&arguments.services)?;
+        let mut said = Figment::new();
+        if let Some(environment) = arguments.environment {
+            said = said.merge(Serialized::default(
+                "environment",
+                Environment::from(environment),
+            ));
+        }
+        if let Some(port) = arguments.http_port {
+            said = said.merge(Serialized::default("gateway.http_port", port));
+        }
+        if let Some(port) = arguments.https_port {
+            said = said.merge(Serialized::default("gateway.https_port", port));
+        }
+        if !arguments.domains.is_empty() {
+            said = said.merge(Serialized::default("domains", &arguments.domains));
+        }
+        Self::layered(&arguments.installation, said)
+    }
+
+    /// File, environment and command line, in rising order, over the defaults of the kind of
+    /// installation that they name. Domains add up.
+    fn layered(installation: &Installation, said: Figment) -> Result<Self> {
+        let file = match &installation.config {
+            Some(path) => file(path)?,
+            None => Figment::new(),
+        };
+        let given = file
+            .merge(Env::prefixed("LAMASSU__").split("__"))
+            .admerge(said);
+        let given = hoist_authentication(given)?;
+        let environment = given.extract_inner_lossy("environment").ok();
+        let defaults = Self::defaults(environment);
+        report_unknown(&given, &defaults, installation.strict_config)?;
+        let port_was_chosen = given.find_value("gateway.http_port").is_ok();
+        let mut config: Self = Figment::from(Serialized::defaults(defaults))
+            .merge(given)
+            .extract_lossy()
+            .map_err(|error| first_error(&error))?;
+        if let Some(data_dir) = &installation.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        config.settle(port_was_chosen);
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration of an installation that nothing was said about.
+    pub(crate) fn embedded() -> Self {
+        Self::defaults(None)
+    }
+
+    /// The defaults of this kind of installation.
+    fn defaults(environment: Option<Environment>) -> Self {
+        let est = match environment {
+            Some(Environment::Production) => EstConfig::production(),
+            Some(Environment::Staging) => EstConfig::staging(),
+            Some(Environment::Development) | None => EstConfig::default(),
+        };
+        Self {
+            environment,
+            data_dir: default_data_dir(),
+            est,
+            ..Self::default()
+        }
+    }
+
+    /// Carries what is said once to the parts that need it.
+    fn settle(&mut self, port_was_chosen: bool) {
+        self.gateway.environment = self.environment;
+        for domain in &self.domains {
+            if !self.gateway.domains.contains(domain) {
+                self.gateway.domains.push(domain.clone());
+            }
+        }
+        // A port that nobody chose, or that 0 picked, must not get into certificates; 80 needs not.
+        let port = self
+            .gateway
+            .http_port
+            .filter(|port| port_was_chosen && !matches!(port, 0 | 80));
+        let published = published(&self.domains, port);
+        if self.ca.va_server_domains.is_empty() {
+            self.ca.va_server_domains.clone_from(&published);
+        }
+        if self.va.va_domains.is_empty() {
+            self.va.va_domains = published;
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.gateway.validate().context("gateway")?;
+        self.authentication.validate().context("authentication")?;
+        self.ca.validate().context("ca")?;
+        self.devmanager.validate().context("devmanager")?;
+        self.est.validate()?;
+        self.va.validate().context("va")?;
+        engines::validate(&self.engines()).context("crypto_engines")?;
+        Ok(())
+    }
+
+    /// The crypto engines, configured or embedded.
+    pub(crate) fn engines(&self) -> CryptoEnginesConfig {
+        self.crypto_engines
+            .clone()
+            .unwrap_or_else(|| engines::embedded(&self.data_dir))
+    }
+
+    /// Where CRLs are kept: a directory in the data directory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
+        let path = self.data_dir.join("crl");
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(path)
+    }
+
+    /// Every key with its value, as JSON, which YAML readers read. Of crypto engines only id and
+    /// type are told: their blocks hold secrets.
+    pub(crate) fn to_text(&self) -> Result<String> {
+        let mut value = serde_json::to_value(self)?;
+        let engines = self.engines();
+        let list: Vec<_> = engines
+            .engines
+            .iter()
+            .map(|engine| json!({"id": engine.id, "type": engine.engine_type}))
+            .collect();
+        if let Some(members) = value.as_object_mut() {
+            let block = json!({"default_id": engines.default_id, "engines": list});
+            members.insert("crypto_engines".to_owned(), block);
+        }
+        mask(&mut value);
+        Ok(serde_json::to_string_pretty(&value)?)
+    }
+}
+
+/// Where certificates say that their status can be asked for.
+fn published(domains: &[String], port: Option<u16>) -> Vec<String> {
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    domains
+        .iter()
+        .map(|domain| format!("{domain}{port}/api/va"))
+        .collect()
+}
+
+/// Refuses names that are no services, and starts of only some.
+fn check_services(named: &[String]) -> Result<()> {
+    let known: Vec<_> = services::all().collect();
+    if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "there is no service {unknown:?}; there are {}",
+            known.join(", ")
+        );
+    }
+    let distinct: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    ensure!(
+        distinct.is_empty() || distinct.len() == known.len(),
+        "running only some services needs a shared database, which this version does not have; leave --services out"
+    );
+    Ok(())
+}
+
+/// The file as a provider, by its extension.
+fn file(path: &Path) -> Result<Figment> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("configuration file {} cannot be read", path.display()))?;
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
+    let figment = match extension.to_ascii_lowercase().as_str() {
+        "yml" | "yaml" => Figment::from(Yaml::string(&text)),
+        "toml" => Figment::from(Toml::string(&text)),
+        "json" => Figment::from(Json::string(&text)),
+        other => bail!(
+            "configuration file {}: extension {other:?} is none of yml, yaml, toml, json",
+            path.display()
+        ),
+    };
+    figment
+        .data()
+        .map_err(|error| first_error(&error))
+        .with_context(|| format!("configuration file {}", path.display()))?;
+    Ok(figment)
+}
+
+/// `gateway.authentication`, the place of the reference's single process, is `authentication`.
+fn hoist_authentication(given: Figment) -> Result<Figment> {
+    let Ok(block) = given.find_value("gateway.authentication") else {
+        return Ok(given);
+    };
+    ensure!(
+        given.find_value("authentication").is_err(),
+        "authentication is configured twice: at the top and below gateway"
+    );
+    Ok(given.merge(Serialized::default("authentication", block)))
+}
+
+/// Says which keys nobody reads, and what was probably meant.
+fn report_unknown(given: &Figment, defaults: &Config, strict: bool) -> Result<()> {
+    let mut unknown = Vec::new();
+    let data = given
+        .data()
+        .map_err(|error| first_error(&error))?
+        .remove(&Profile::Default);
+    let value = Value::from(data.unwrap_or_default());
+    let read: Result<Config, _> =
+        serde_ignored::deserialize(&value, |path| unknown.push(path.to_string()));
+    read.map_err(|error| first_error(&error))?;
+    unknown.retain(|path| path != "gateway.authentication");
+    let known = serde_json::to_value(defaults)?;
+    for path in unknown {
+        let hint = nearest(&path, &known)
+            .map(|name| format!(" (did you mean {name}?)"))
+            .unwrap_or_default();
+        ensure!(!strict, "unknown configuration key {path}{hint}");
+        // Logging is configured by the very file that is being read.
+        let warning = format!("warning: unknown configuration key {path}{hint} ignored");
+        drop(writeln!(std::io::stderr(), "{warning}"));
+    }
+    Ok(())
+}
+
+/// The known key beside an unknown one that is spelt most like it.
+fn nearest(path: &str, known: &serde_json::Value) -> Option<String> {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let block = parent
+        .split('.')
+        .filter(|part| !part.is_empty())
+        .try_fold(known, |block, part| block.get(part))?;
+    let names = block.as_object()?.keys();
+    let near = names
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()?;
+    (near.0 <= 3).then(|| near.1.clone())
+}
+
+fn first_error(error: &figment::Error) -> anyhow::Error {
+    let path = error.path.join(".");
+    if path.is_empty() {
+        anyhow::anyhow!("{}", error.kind)
+    } else {
+        anyhow::anyhow!("{path}: {}", error.kind)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "configuration is read here")]
+fn default_data_dir() -> PathBuf {
+    match std::env::var_os("HOME") {
+        Some(home) if !home.is_empty() => PathBuf::from(home).join(".local/share/lamassu"),
+        _ => PathBuf::from("/var/lib/lamassu"),
+    }
+}
+
+fn mask(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                if SECRET_KEYS.contains(&name.as_str()) && !member.is_null() {
+                    *member = serde_json::Value::from("*************");
+                } else {
+                    mask(member);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(mask),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}

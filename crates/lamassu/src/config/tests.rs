@@ -1,0 +1,164 @@
+use clap::Parser as _;
+use lamassu_core::query::UnknownFields;
+use lamassu_gateway::Environment;
+
+use super::Config;
+use crate::cli::{Cli, Command};
+
+/// The configuration of a start with this file and these further arguments.
+fn start(file: &str, arguments: &str) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yml");
+    std::fs::write(&path, file).unwrap();
+    let line = format!("lamassu serve --config {} {arguments}", path.display());
+    match Cli::try_parse_from(line.split_whitespace())
+        .unwrap()
+        .command
+    {
+        Command::Serve(serve) => Config::for_serve(&serve).map_err(|error| format!("{error:#}")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_environment_sets_defaults_wherever_it_is_named() {
+    for (file, arguments) in [
+        ("environment: production", ""),
+        ("{}", "--environment production"),
+    ] {
+        let config = start(file, arguments).unwrap();
+        assert_eq!(config.environment, Some(Environment::Production));
+        assert_eq!(config.gateway.environment, Some(Environment::Production));
+        assert!(!config.est.allow_no_auth, "{file} {arguments}");
+    }
+    assert!(start("{}", "").unwrap().est.allow_no_auth);
+    let loosened = start("est: {allow_no_auth: true}", "--environment production").unwrap();
+    assert!(loosened.est.allow_no_auth);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let config = start("gateway: {http_port: 1, https_port: 2}", "--https-port 3").unwrap();
+    assert_eq!(
+        (config.gateway.http_port, config.gateway.https_port),
+        (Some(1), Some(3))
+    );
+}
+
+#[test]
+fn certificates_get_the_addresses_of_all_domains_and_only_chosen_ports() {
+    let addresses =
+        |file: &str, arguments: &str| start(file, arguments).unwrap().ca.va_server_domains;
+    let cases = [
+        ("{}", "", &[][..]),
+        ("{}", "--domain pki.example", &["pki.example/api/va"]),
+        (
+            "{}",
+            "--domain pki.example --http-port 8080",
+            &["pki.example:8080/api/va"],
+        ),
+        (
+            "{}",
+            "--domain pki.example --http-port 80",
+            &["pki.example/api/va"],
+        ),
+        (
+            "{}",
+            "--domain pki.example --http-port 0",
+            &["pki.example/api/va"],
+        ),
+        (
+            "domains: [a.example]",
+            "--domain b.example --http-port 81",
+            &["a.example:81/api/va", "b.example:81/api/va"],
+        ),
+        (
+            "ca: {va_server_domains: [x.example/va]}",
+            "--domain b.example",
+            &["x.example/va"],
+        ),
+    ];
+    for (file, arguments, expected) in cases {
+        assert_eq!(addresses(file, arguments), expected, "{file} {arguments}");
+        let config = start(file, arguments).unwrap();
+        assert!(
+            config
+                .domains
+                .iter()
+                .all(|domain| config.gateway.domains.contains(domain))
+        );
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_when_asked_with_the_one_that_was_meant() {
+    let refused = start("gatway: {}", "--strict-config").unwrap_err();
+    assert_eq!(
+        refused,
+        "unknown configuration key gatway (did you mean gateway?)"
+    );
+    let refused = start("est: {defualt_dms: x}", "--strict-config").unwrap_err();
+    assert_eq!(
+        refused,
+        "unknown configuration key est.defualt_dms (did you mean default_dms?)"
+    );
+    start("gatway: {}", "").unwrap();
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_key() {
+    let refused = start("gateway: {https_port: many}", "").unwrap_err();
+    assert!(refused.starts_with("gateway.https_port"), "{refused}");
+    let refused = start("est: {clock_skew: -1s}", "").unwrap_err();
+    assert_eq!(refused, "est.clock_skew must not be negative");
+}
+
+#[test]
+fn authentication_is_read_at_the_top_and_below_gateway_but_not_twice() {
+    use lamassu_auth::Mode;
+    for file in [
+        "authentication: {mode: \"off\"}",
+        "gateway: {authentication: {mode: \"off\"}}",
+    ] {
+        assert_eq!(
+            start(file, "--strict-config").unwrap().authentication.mode,
+            Mode::Off,
+            "{file}"
+        );
+    }
+    let both = "authentication: {mode: \"off\"}\ngateway: {authentication: {mode: \"off\"}}";
+    assert!(start(both, "").unwrap_err().contains("twice"));
+}
+
+#[test]
+fn everything_is_printed_but_secrets() {
+    let file =
+        "crypto_engines: [{id: f, type: filesystem, storage_directory: /k, passphrase: hush}]";
+    let text = start(file, "").unwrap().to_text().unwrap();
+    assert!(
+        text.contains("\"default_id\": \"f\"") && text.contains("\"data_dir\""),
+        "{text}"
+    );
+    assert!(!text.contains("hush"));
+}
+
+#[test]
+fn a_misspelt_option_of_an_engine_is_always_refused() {
+    let file =
+        "crypto_engines: [{id: f, type: filesystem, storage_directory: /k, pasphrase_file: /p}]";
+    let refused = start(file, "").unwrap_err();
+    assert!(
+        refused.starts_with("crypto_engines: f: unknown field `pasphrase_file`"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn one_block_bounds_the_lists_of_every_service() {
+    let file = "query: {max_page_size: 50, unknown_fields: refuse}";
+    let query = start(file, "--strict-config").unwrap().query;
+    assert_eq!(query.max_page_size.get(), 50);
+    assert_eq!(query.unknown_fields, UnknownFields::Refuse);
+    let refused = start("query: {max_page_size: 0}", "").unwrap_err();
+    assert!(refused.contains("max_page_size"), "{refused}");
+}

@@ -1,0 +1,118 @@
+//! The program: command line, configuration, assembly.
+//!
+//! Only this crate knows which engine, database and bus stand behind which port. [`cli`] is the
+//! command line, [`config`] the configuration file, [`assembly`] builds the platform out of both,
+//! [`serve`] runs it. Everything that can go wrong at a start ends as one sentence on standard
+//! error and an exit code that is not 0.
+
+mod assembly;
+mod cli;
+mod config;
+mod engines;
+mod health_routes;
+mod healthcheck;
+mod issuer_token;
+mod logging;
+mod openapi;
+mod serve;
+mod services;
+mod version;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+use crate::config::Config;
+
+fn main() -> ExitCode {
+    let normalised = cli::normalise(std::env::args());
+    let cli = match Cli::try_parse_from(normalised.arguments) {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            let code = if refusal.use_stderr() { 2 } else { 0 };
+            drop(refusal.print());
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli.command, &normalised.ignored) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells a failure as one sentence: what failed, and behind colons why.
+fn report(error: &anyhow::Error) {
+    let mut sentence = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // A cause that repeats what was said already adds nothing.
+        if !sentence.contains(&text) {
+            if !sentence.is_empty() {
+                sentence.push_str(": ");
+            }
+            sentence.push_str(&text);
+        }
+    }
+    drop(writeln!(
+        std::io::stderr(),
+        "error: {}",
+        sentence.replace('\n', " ")
+    ));
+}
+
+fn run(command: Command, ignored: &[String]) -> Result<()> {
+    match command {
+        Command::Serve(arguments) => {
+            let config = Config::for_serve(&arguments)?;
+            logging::start(&config.logs);
+            for flag in ignored {
+                tracing::info!(flag, "flag of the reference's launcher ignored");
+            }
+            runtime()?.block_on(serve::serve(config))
+        }
+        Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
+        Command::Migrate(installation) => {
+            let config = Config::load(&installation)?;
+            logging::start(&config.logs);
+            runtime()?.block_on(assembly::migrate(&config))
+        }
+        Command::Config(command) => configuration(&command),
+        Command::Openapi => runtime()?.block_on(openapi::print()),
+        Command::Healthcheck(arguments) => runtime()?.block_on(healthcheck::ask(&arguments)),
+        Command::Version => print(&format!(
+            "lamassu {} {} {}",
+            version::VERSION,
+            version::BUILD,
+            version::BUILD_TIME
+        )),
+    }
+}
+
+fn configuration(command: &ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Check(installation) => {
+            Config::load(installation)?;
+            print("the configuration can be used")
+        }
+        ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),
+        ConfigCommand::Schema => print(&Config::embedded().to_text()?),
+    }
+}
+
+/// Writes a line to standard output.
+fn print(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{}", text.trim_end()).context("standard output cannot be written")
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime does not start")
+}

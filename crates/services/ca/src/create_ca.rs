@@ -1,0 +1,174 @@
+//! What a new CA takes.
+//!
+//! 1. Everything that can refuse does, before a key exists.
+//! 2. The operation is noted, and the key management service makes the key under its name.
+//! 3. The certificate is signed, by the new key itself or by the issuing CA.
+//! 4. One write set stores certificate and CA, tells of them, and turns the operation into a note
+//!    that the key is yet to be marked as used.
+//! 5. The key is marked, and the note goes.
+//!
+//! Whatever goes wrong before 4 is done, the key is destroyed: at once when there is an answer to
+//! give, by a job when the process died. The key is marked only when its owner is stored, so that
+//! no mark of something that never was keeps a key from being destroyed.
+
+mod certificate;
+mod own_key;
+
+use std::sync::Arc;
+
+use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
+use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_x509::issue::Profile;
+use lamassu_x509::{Name, SerialNumber};
+use serde_json::{Map, Value};
+
+use self::certificate::described;
+use self::own_key::OwnKey;
+use crate::cache::ReadyProfile;
+use crate::events::Teller;
+use crate::metrics;
+use crate::record::draw_serial;
+use crate::rules::{default_ca_profile, rules, subject_fields};
+use crate::service::CaService;
+use crate::store::{authority, operation, profile};
+
+/// A CA that nothing speaks against so far.
+#[derive(Debug)]
+struct Plan {
+    id: CaId,
+    parent: Option<CaId>,
+    subject: Name,
+    metadata: Map<String, Value>,
+    default_profile: Arc<ReadyProfile>,
+    rules: Profile,
+}
+
+impl CaService {
+    /// Creates a root or subordinate CA.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        request: CreateCa,
+    ) -> Result<CertificateAuthority, CaError> {
+        let source = request.key.clone();
+        let plan = self.plan(caller, request).await?;
+        let own = self.own_key(caller, &plan, source).await?;
+        match self.certify(caller, &plan, &own).await {
+            Ok(ca) => {
+                metrics::authority_created();
+                tracing::info!(ca_id = %ca.id, serial_number = %ca.serial_number, "ca created");
+                self.settle(caller, &own, &ca).await;
+                Ok(ca)
+            }
+            Err(error) => {
+                self.undo(caller, &own).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 1.
+    async fn plan(&self, caller: &Caller, request: CreateCa) -> Result<Plan, CaError> {
+        if request.profile_id.is_empty()
+            || request.expiration.is_incomplete()
+            || request.expiration.duration.is_negative()
+        {
+            return Err(CaError::Validation);
+        }
+        let default_profile = self.current_profile(&request.profile_id).await?;
+        let own_profile = match request.ca_profile {
+            ProfileChoice::Inline(profile) => *profile,
+            ProfileChoice::Stored(id) => self.current_profile(&id).await?.profile.clone(),
+            ProfileChoice::Default => default_ca_profile(request.expiration),
+        };
+        if !own_profile.sign_as_ca || own_profile.validity.duration.is_negative() {
+            return Err(CaError::Validation);
+        }
+        let id = if request.id.is_empty() {
+            CaId::from(uuid::Uuid::new_v4().to_string())
+        } else {
+            request.id
+        };
+        if authority::exists(&self.db, &id)
+            .await
+            .map_err(StorageFailure::from)?
+        {
+            return Err(CaError::CaExists);
+        }
+        if let Some(parent) = &request.parent {
+            self.ready.authority(caller, parent).await?;
+        }
+        Ok(Plan {
+            id,
+            parent: request.parent,
+            subject: subject_fields(&request.subject).to_name(),
+            metadata: request.metadata,
+            default_profile,
+            rules: rules(&own_profile),
+        })
+    }
+
+    /// The profile as it is now, whatever the cache has.
+    async fn current_profile(&self, id: &ProfileId) -> Result<Arc<ReadyProfile>, CaError> {
+        self.ready.forget_profile(id);
+        self.ready.profile(id).await
+    }
+
+    /// Steps 3 and 4.
+    async fn certify(
+        &self,
+        caller: &Caller,
+        plan: &Plan,
+        own: &OwnKey,
+    ) -> Result<CertificateAuthority, CaError> {
+        // One number for all attempts: only one of them is ever stored.
+        let serial = draw_serial()?;
+        retry_races(|| self.try_certify(caller, plan, own, &serial)).await
+    }
+
+    async fn try_certify(
+        &self,
+        caller: &Caller,
+        plan: &Plan,
+        own: &OwnKey,
+        serial: &SerialNumber,
+    ) -> Result<CertificateAuthority, Attempt<CaError>> {
+        let parent = match &plan.parent {
+            Some(id) => Some(self.ready.authority(caller, id).await?),
+            None => None,
+        };
+        let der = self
+            .sign_own(caller, plan, own, parent.as_deref(), serial)
+            .await?;
+        let now = self.db.now();
+        let (id, ca) = described(plan, own, parent.as_deref(), &der, now)?;
+
+        let mut set = WriteSet::new();
+        if let Some(parent) = &parent {
+            parent.guard(&mut set);
+        }
+        plan.default_profile.guard_existence(&mut set);
+        authority::insert(&mut set, &ca, &id);
+        self.insert_certificate(&mut set, &id, &ca.certificate, now);
+        own.stored(&mut set, &ca, now);
+        Teller { caller, now }.ca_created(&mut set, &ca);
+        match self.db.commit(set).await {
+            Ok(_) => Ok(ca),
+            Err(error) if error.failed(authority::FREE) => Err(CaError::CaExists.into()),
+            Err(error) if error.failed(profile::EXISTS) => Err(CaError::ProfileNotFound.into()),
+            // A job took the operation for abandoned and has destroyed the key.
+            Err(error) if error.failed(operation::RUNNING) => {
+                Err(CaError::from(StorageFailure::from(error)).into())
+            }
+            Err(error) => {
+                if let Some(parent) = &plan.parent {
+                    self.ready.forget(parent, &ProfileChoice::Default);
+                }
+                Err(error.into())
+            }
+        }
+    }
+}

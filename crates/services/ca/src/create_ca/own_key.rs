@@ -1,0 +1,216 @@
+//! The key of a new CA: made under an operation's name, or one that exists.
+
+use lamassu_core::ca::{CaError, CertificateAuthority, KeySource};
+use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{KeyRef, OperationId};
+use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_crypto::PublicKey;
+use lamassu_db::WriteSet;
+use time::OffsetDateTime;
+
+use super::Plan;
+use crate::describe;
+use crate::jobs::AbandonedOperations;
+use crate::service::CaService;
+use crate::store::operation::{self, Use};
+
+/// The key of the new CA.
+#[derive(Debug)]
+pub(super) struct OwnKey {
+    pub(super) key: Key,
+    pub(super) public_key: PublicKey,
+    operation: OperationId,
+    origin: Origin,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The operation made it, and destroys it when it fails.
+    Made,
+    /// It was there before, and stays.
+    Existing,
+}
+
+impl OwnKey {
+    /// Adds to the write set that stores the CA what is left to do for its key.
+    pub(super) fn stored(
+        &self,
+        set: &mut WriteSet,
+        ca: &CertificateAuthority,
+        now: OffsetDateTime,
+    ) {
+        let left = self.used_by(ca);
+        match self.origin {
+            Origin::Made => operation::stored(set, &self.operation, &left),
+            Origin::Existing => operation::stored_at_once(set, &self.operation, &left, now),
+        }
+    }
+
+    fn used_by(&self, ca: &CertificateAuthority) -> Use {
+        Use {
+            key: KeyRef::from(&self.key.key_id),
+            serial_number: ca.serial_number.clone(),
+        }
+    }
+}
+
+impl CaService {
+    /// Step 2.
+    pub(super) async fn own_key(
+        &self,
+        caller: &Caller,
+        plan: &Plan,
+        source: KeySource,
+    ) -> Result<OwnKey, CaError> {
+        let (key_type, bits, engine_id) = match source {
+            KeySource::Existing(reference) => {
+                let key = self
+                    .kms
+                    .key(caller, &reference)
+                    .await
+                    .map_err(kms_refused)?;
+                let public_key = read_key(&key)?;
+                return Ok(OwnKey {
+                    key,
+                    public_key,
+                    operation: OperationId::fresh(),
+                    origin: Origin::Existing,
+                });
+            }
+            KeySource::New {
+                key_type,
+                bits,
+                engine_id,
+            } => (key_type, bits, engine_id),
+        };
+        if let Some(spec) = describe::key_spec(&key_type, bits) {
+            plan.rules
+                .key_policy
+                .check(spec)
+                .map_err(|error| CaError::Policy(error.to_string()))?;
+        }
+        let operation = OperationId::fresh();
+        let now = self.db.now();
+        self.change_operation(|set| {
+            operation::begin(set, &operation, now);
+            set.wake(AbandonedOperations::NAME);
+        })
+        .await?;
+        let request = CreateKey {
+            algorithm: key_type,
+            size: bits,
+            engine_id,
+            name: format!(
+                "Key For CA CN={}",
+                plan.subject.common_name().unwrap_or_default()
+            ),
+            operation: Some(operation.clone()),
+            ..CreateKey::default()
+        };
+        let made = match self.kms.create_key(caller, request).await {
+            Ok(key) => read_key(&key).map(|public_key| (key, public_key)),
+            Err(error) => Err(kms_refused(error)),
+        };
+        match made {
+            Ok((key, public_key)) => Ok(OwnKey {
+                key,
+                public_key,
+                operation,
+                origin: Origin::Made,
+            }),
+            Err(error) => {
+                self.discard_or_leave(caller, &operation).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Destroys the key of an operation that failed, if the operation made it.
+    pub(super) async fn undo(&self, caller: &Caller, own: &OwnKey) {
+        match own.origin {
+            Origin::Made => self.discard_or_leave(caller, &own.operation).await,
+            Origin::Existing => {}
+        }
+    }
+
+    /// What cannot be done now a job does later.
+    async fn discard_or_leave(&self, caller: &Caller, operation: &OperationId) {
+        if let Err(error) = self.discard(caller, operation).await {
+            tracing::warn!(operation_id = %operation, error = &error as &(dyn std::error::Error + 'static), "key of a failed operation left for later");
+        }
+    }
+
+    /// Step 5. The CA exists whether or not its key can be marked now; otherwise a job does it.
+    pub(super) async fn settle(&self, caller: &Caller, own: &OwnKey, ca: &CertificateAuthority) {
+        let marked = self
+            .mark_used(caller, &own.operation, &own.used_by(ca))
+            .await;
+        if let Err(error) = marked {
+            tracing::warn!(ca_id = %ca.id, error = &error as &(dyn std::error::Error + 'static), "key is marked as used later");
+        }
+    }
+
+    /// Makes sure that an operation never stores an owner, destroys its key and forgets it.
+    pub(crate) async fn discard(
+        &self,
+        caller: &Caller,
+        operation: &OperationId,
+    ) -> Result<(), CaError> {
+        self.change_operation(|set| operation::abandon(set, operation))
+            .await?;
+        match self.kms.discard(caller, operation).await {
+            Ok(()) => {}
+            // Somebody has found the key and used it meanwhile: it is theirs now.
+            Err(KmsError::KeyInUse) => {
+                tracing::info!(operation_id = %operation, "key of a failed operation is in use");
+            }
+            Err(error) => return Err(CaError::KmsRefused(error)),
+        }
+        self.change_operation(|set| operation::forget(set, operation))
+            .await
+    }
+
+    /// Marks a key as used by a certificate and forgets the operation that had this left to do.
+    pub(crate) async fn mark_used(
+        &self,
+        caller: &Caller,
+        operation: &OperationId,
+        left: &Use,
+    ) -> Result<(), CaError> {
+        match self
+            .kms
+            .bind_certificate(caller, &left.key, &left.serial_number)
+            .await
+        {
+            Ok(()) => {}
+            Err(KmsError::KeyNotFound) => {
+                tracing::warn!(serial_number = %left.serial_number, "key was destroyed before it was marked as used");
+            }
+            Err(error) => return Err(CaError::KmsRefused(error)),
+        }
+        self.change_operation(|set| operation::forget(set, operation))
+            .await
+    }
+
+    async fn change_operation(&self, change: impl FnOnce(&mut WriteSet)) -> Result<(), CaError> {
+        let mut set = WriteSet::new();
+        change(&mut set);
+        self.db.commit(set).await.map_err(StorageFailure::from)?;
+        Ok(())
+    }
+}
+
+/// What the key management service's refusal means here.
+fn kms_refused(error: KmsError) -> CaError {
+    match error {
+        KmsError::KeyNotFound => CaError::KeyNotFound,
+        other => CaError::KmsRefused(other),
+    }
+}
+
+fn read_key(key: &Key) -> Result<PublicKey, CaError> {
+    PublicKey::from_spki_der(key.public_key.der())
+        .map_err(|error| CaError::SignFailed("the key cannot be used", Some(Box::new(error))))
+}

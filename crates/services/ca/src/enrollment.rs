@@ -1,0 +1,259 @@
+//! Certificates on their way to a device: closing and abandoning intents, and what a certificate's
+//! metadata says about its device.
+
+use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
+use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
+use lamassu_core::ca::{CaError, Certificate, CertificateStatus, RenewalWindows, Superseded};
+use lamassu_core::caller::Caller;
+use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_core::usage::RevocationReason;
+use lamassu_db::{Attempt, WriteSet, retry_races};
+use serde_json::{Map, Value, json};
+
+use crate::events::{Change, Teller, certificate_subject};
+use crate::lifecycle::with_status;
+use crate::metrics;
+use crate::service::CaService;
+use crate::status::tell_status;
+use crate::store::certificate::{ChangedBy, StoredCertificate, by_id, by_serial, update};
+use crate::store::intent::{self, OpenIntent};
+
+impl CaService {
+    /// Closes the intent of a bound certificate and retires the one that it superseded.
+    pub(crate) async fn complete(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        retry_races(|| self.try_complete(caller, serial)).await
+    }
+
+    async fn try_complete(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), Attempt<CaError>> {
+        let Some(open) = intent::open(&self.db, serial).await? else {
+            return Ok(());
+        };
+        let teller = Teller {
+            caller,
+            now: self.db.now(),
+        };
+        let mut set = WriteSet::new();
+        let mut revoked = None;
+        match &open.superseded {
+            None => intent::remove(&mut set, serial),
+            Some(superseded) => {
+                intent::complete(&mut set, serial, teller.now);
+                if let Some(stored) = self.superseded_certificate(&open, superseded).await? {
+                    revoked = retire(&mut set, teller, &stored, superseded);
+                }
+            }
+        }
+        teller.audit(
+            &mut set,
+            "enrollment.complete",
+            format!("certificate/{serial}"),
+        );
+        self.db.commit(set).await?;
+        if revoked.is_some() {
+            metrics::revoked();
+        }
+        Ok(())
+    }
+
+    /// The certificate that was superseded. Should its serial number not be unique, it is the one
+    /// that belongs to the device.
+    async fn superseded_certificate(
+        &self,
+        open: &OpenIntent,
+        superseded: &Superseded,
+    ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
+        let mut found = by_serial(&self.db, &superseded.serial_number).await?;
+        if found.len() > 1 {
+            let device = &open.attachment.device_id;
+            found.retain(|stored| belongs_to(&stored.certificate, device));
+        }
+        Ok(found.into_iter().next())
+    }
+
+    /// Revokes a certificate that no device received and closes its intent.
+    pub(crate) async fn abandon(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        retry_races(|| self.try_abandon(caller, serial)).await
+    }
+
+    async fn try_abandon(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), Attempt<CaError>> {
+        let Some(open) = intent::open(&self.db, serial).await? else {
+            return Ok(());
+        };
+        let stored = by_id(&self.db, &open.certificate_id).await?;
+        let teller = Teller {
+            caller,
+            now: self.db.now(),
+        };
+        let mut set = WriteSet::new();
+        intent::remove(&mut set, serial);
+        let revoked = stored.and_then(|stored| {
+            let reason = RevocationReason::CessationOfOperation;
+            let updated = revoked_for_good(&stored.certificate, reason, teller)?;
+            Some((stored, updated))
+        });
+        if let Some((stored, updated)) = &revoked {
+            update(&mut set, stored, updated, None, ChangedBy::Request);
+            tell_status(&mut set, teller, stored, updated);
+        }
+        teller.audit(
+            &mut set,
+            "enrollment.abandon",
+            format!("certificate/{serial}"),
+        );
+        self.db.commit(set).await?;
+        if revoked.is_some() {
+            metrics::revoked();
+            tracing::info!(serial_number = %serial, "undelivered certificate revoked");
+        }
+        Ok(())
+    }
+
+    /// Writes to a certificate's metadata whose it is and when it must be renewed.
+    pub(crate) async fn attach(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        attachment: &Attachment,
+        windows: RenewalWindows,
+    ) -> Result<Certificate, CaError> {
+        retry_races(|| self.try_attach(caller, serial, attachment, windows)).await
+    }
+
+    async fn try_attach(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        attachment: &Attachment,
+        windows: RenewalWindows,
+    ) -> Result<Certificate, Attempt<CaError>> {
+        let stored = self.certificate_by_serial(serial).await?;
+        let mut updated = stored.certificate.clone();
+        let metadata = updated.metadata.take().unwrap_or_default();
+        updated.metadata = Some(attached(metadata, attachment, windows));
+        let teller = Teller {
+            caller,
+            now: self.db.now(),
+        };
+        let mut set = WriteSet::new();
+        update(&mut set, &stored, &updated, None, ChangedBy::Request);
+        let change = Change {
+            previous: &stored.certificate,
+            updated: &updated,
+        };
+        teller.certificate_metadata(&mut set, &change);
+        teller.audit(
+            &mut set,
+            "certificate.metadata.update",
+            certificate_subject(&updated),
+        );
+        self.db.commit(set).await?;
+        Ok(updated)
+    }
+}
+
+/// Detaches and revokes a superseded certificate, as far as its intent says so; gives it if it is
+/// revoked by that.
+///
+/// The event of the lost attachment comes first, so that whoever follows both does not take the
+/// revocation for one of the device's certificate.
+fn retire(
+    set: &mut WriteSet,
+    teller: Teller<'_>,
+    stored: &StoredCertificate,
+    superseded: &Superseded,
+) -> Option<Certificate> {
+    let mut detached = stored.clone();
+    if superseded.detach == Detach::Yes && detach(&mut detached.certificate) {
+        let change = Change {
+            previous: &stored.certificate,
+            updated: &detached.certificate,
+        };
+        teller.certificate_metadata(set, &change);
+    }
+    let revoked = match superseded.revoke {
+        Revoke::Yes => {
+            revoked_for_good(&detached.certificate, RevocationReason::Superseded, teller)
+        }
+        Revoke::No => None,
+    };
+    if let Some(updated) = &revoked {
+        tell_status(set, teller, &detached, updated);
+    }
+    let updated = revoked.as_ref().unwrap_or(&detached.certificate);
+    if *updated != stored.certificate {
+        update(set, stored, updated, None, ChangedBy::Request);
+    }
+    revoked
+}
+
+/// The certificate, revoked, unless it is for good already. A hold is not: its release would make
+/// a certificate good again that no device has or should have.
+fn revoked_for_good(
+    certificate: &Certificate,
+    reason: RevocationReason,
+    teller: Teller<'_>,
+) -> Option<Certificate> {
+    with_status(certificate, CertificateStatus::Revoked, reason, teller.now).ok()
+}
+
+/// Removes both members from the metadata; whether there was any.
+fn detach(certificate: &mut Certificate) -> bool {
+    let Some(metadata) = &mut certificate.metadata else {
+        return false;
+    };
+    [ATTACHED_TO, EXPIRATION_DELTAS]
+        .into_iter()
+        .filter(|member| metadata.remove(*member).is_some())
+        .count()
+        > 0
+}
+
+/// Whether the certificate's metadata say that it is this device's.
+pub(crate) fn belongs_to(certificate: &Certificate, device: &DeviceId) -> bool {
+    let attached_to = certificate
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get(ATTACHED_TO)?.get("device_id")?.as_str());
+    attached_to == Some(device.as_str())
+}
+
+/// Metadata with the members that say whose certificate it is and when it must be renewed.
+pub(crate) fn attached(
+    mut metadata: Map<String, Value>,
+    attachment: &Attachment,
+    windows: RenewalWindows,
+) -> Map<String, Value> {
+    let Attachment { device_id, dms_id } = attachment;
+    let RenewalWindows {
+        preventive,
+        critical,
+    } = windows;
+    metadata.insert(
+        EXPIRATION_DELTAS.to_owned(),
+        json!([
+            { "delta": preventive, "name": "Preventive", "triggered": false },
+            { "delta": critical, "name": "Critical", "triggered": false },
+        ]),
+    );
+    metadata.insert(
+        ATTACHED_TO.to_owned(),
+        json!({ "authorized_by": { "ra_id": dms_id }, "device_id": device_id }),
+    );
+    metadata
+}

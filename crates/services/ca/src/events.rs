@@ -1,0 +1,142 @@
+//! What this service tells the log.
+
+use lamassu_core::ca::{Certificate, CertificateAuthority, IssuanceProfile};
+use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::ProfileId;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::{AuditRecord, Event, WriteSet};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::windows::Entered;
+
+/// Source of our events, unless a caller acts for another one.
+const SOURCE: &str = "service/ca";
+
+/// What an update event carries.
+#[derive(Debug, Serialize)]
+pub(crate) struct Change<'a, T> {
+    pub(crate) previous: &'a T,
+    pub(crate) updated: &'a T,
+}
+
+/// What an event about a coming end carries: the certificate or CA, and the window it entered.
+#[derive(Debug, Serialize)]
+struct Expiring<'a, T> {
+    #[serde(flatten)]
+    what: &'a T,
+    window: WireDuration,
+    due: Timestamp,
+}
+
+impl<'a, T> Expiring<'a, T> {
+    fn new(what: &'a T, entered: Entered) -> Self {
+        let Entered { window, at } = entered;
+        Self {
+            what,
+            window,
+            due: Timestamp(at),
+        }
+    }
+}
+
+/// Context of what is told: who did it and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) now: OffsetDateTime,
+}
+
+impl Teller<'_> {
+    fn event<T: Serialize>(self, event_type: &'static str, subject: String, data: &T) -> Event {
+        Event::new(event_type, SOURCE, self.caller, self.now)
+            .subject(subject)
+            .data(data)
+    }
+
+    /// Notes in the audit log that an operation on `resource` was done.
+    pub(crate) fn audit(self, set: &mut WriteSet, operation: &'static str, resource: String) {
+        set.audit(AuditRecord::done(
+            self.caller,
+            operation,
+            resource,
+            self.now,
+        ));
+    }
+
+    pub(crate) fn ca_created(self, set: &mut WriteSet, ca: &CertificateAuthority) {
+        let subject = format!("ca/{}", ca.id);
+        set.event(self.event("ca.create", subject.clone(), ca));
+        self.audit(set, "ca.create", subject);
+    }
+
+    pub(crate) fn certificate_signed(self, set: &mut WriteSet, certificate: &Certificate) {
+        let subject = certificate_subject(certificate);
+        set.event(self.event("ca.sign.certificate", subject.clone(), certificate));
+        self.audit(set, "ca.sign.certificate", subject);
+    }
+
+    pub(crate) fn certificate_status(self, set: &mut WriteSet, change: &Change<'_, Certificate>) {
+        let subject = certificate_subject(change.updated);
+        set.event(self.event("certificate.status.update", subject, change));
+    }
+
+    pub(crate) fn certificate_metadata(self, set: &mut WriteSet, change: &Change<'_, Certificate>) {
+        let subject = certificate_subject(change.updated);
+        set.event(self.event("certificate.metadata.update", subject, change));
+    }
+
+    pub(crate) fn ca_status(self, set: &mut WriteSet, change: &Change<'_, CertificateAuthority>) {
+        let subject = format!("ca/{}", change.updated.id);
+        set.event(self.event("ca.status.update", subject, change));
+    }
+
+    pub(crate) fn certificate_expiring(
+        self,
+        set: &mut WriteSet,
+        certificate: &Certificate,
+        entered: Entered,
+    ) {
+        let subject = certificate_subject(certificate);
+        let data = Expiring::new(certificate, entered);
+        set.event(self.event("certificate.expiring", subject.clone(), &data));
+        self.audit(set, "certificate.expiring", subject);
+    }
+
+    pub(crate) fn ca_expiring(
+        self,
+        set: &mut WriteSet,
+        ca: &CertificateAuthority,
+        entered: Entered,
+    ) {
+        let subject = format!("ca/{}", ca.id);
+        let data = Expiring::new(ca, entered);
+        set.event(self.event("ca.expiring", subject.clone(), &data));
+        self.audit(set, "ca.expiring", subject);
+    }
+
+    pub(crate) fn profile_created(self, set: &mut WriteSet, profile: &IssuanceProfile) {
+        let subject = format!("profile/{}", profile.id);
+        set.event(self.event("profile.issuance.create", subject.clone(), profile));
+        self.audit(set, "profile.issuance.create", subject);
+    }
+
+    pub(crate) fn profile_updated(self, set: &mut WriteSet, change: &Change<'_, IssuanceProfile>) {
+        let subject = format!("profile/{}", change.updated.id);
+        set.event(self.event("profile.issuance.update", subject.clone(), change));
+        self.audit(set, "profile.issuance.update", subject);
+    }
+
+    pub(crate) fn profile_deleted(self, set: &mut WriteSet, id: &ProfileId) {
+        let subject = format!("profile/{id}");
+        let data = serde_json::json!({ "ProfileID": id });
+        set.event(self.event("profile.issuance.delete", subject.clone(), &data));
+        self.audit(set, "profile.issuance.delete", subject);
+    }
+}
+
+/// How certificates are named in events and in the audit log.
+pub(crate) fn certificate_subject(certificate: &Certificate) -> String {
+    format!("certificate/{}", certificate.serial_number)
+}

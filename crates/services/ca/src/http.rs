@@ -1,0 +1,147 @@
+//! The service on the wire: one table of routes, one file of handlers per noun.
+
+mod authority;
+mod body;
+mod certificate;
+mod profile;
+
+use std::sync::Arc;
+
+use lamassu_core::ca::CaService;
+use lamassu_core::permission::Permission;
+use lamassu_core::query::QueryLimits;
+use lamassu_http::{Routes, RoutesBuilder};
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+struct Ca {
+    service: Arc<dyn CaService>,
+    limits: QueryLimits,
+}
+
+const CA_READ: Permission = Permission::new("ca", "read");
+const CA_CREATE: Permission = Permission::new("ca", "create");
+const CA_SIGN: Permission = Permission::new("ca", "sign");
+const CERTIFICATE_READ: Permission = Permission::new("certificate", "read");
+const CERTIFICATE_REVOKE: Permission = Permission::new("certificate", "revoke");
+const PROFILE_READ: Permission = Permission::new("profile", "read");
+const PROFILE_WRITE: Permission = Permission::new("profile", "write");
+const PROFILE_DELETE: Permission = Permission::new("profile", "delete");
+
+/// The routes of the service, local or remote. Paths are those inside the service.
+pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
+    let builder = Routes::builder("ca", Ca { service, limits });
+    let builder = authority_routes(builder);
+    let builder = certificate_routes(builder);
+    profile_routes(builder).build()
+}
+
+fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .get("/v1/cas", CA_READ, "List CAs", authority::list)
+        .post(
+            "/v1/cas",
+            CA_CREATE,
+            "Create a root or subordinate CA",
+            authority::create,
+        )
+        .get(
+            "/v1/cas/cn/{cn}",
+            CA_READ,
+            "List CAs by common name",
+            authority::list_by_common_name,
+        )
+        .get("/v1/cas/{id}", CA_READ, "Get a CA", authority::get)
+        .get(
+            "/v1/cas/{id}/certificates",
+            CA_READ,
+            "List the certificates that a CA issued",
+            certificate::list_by_ca,
+        )
+        .get(
+            "/v1/cas/{id}/certificates/status/{status}",
+            CA_READ,
+            "List the certificates that a CA issued, by status",
+            certificate::list_by_ca_and_status,
+        )
+        .post(
+            "/v1/cas/{id}/certificates/sign",
+            CA_SIGN,
+            "Issue a certificate from a request",
+            certificate::sign,
+        )
+        .get(
+            "/v1/cas/{id}/certificates/{sn}",
+            CA_READ,
+            "Get a certificate that a CA issued",
+            certificate::get_of_ca,
+        )
+}
+
+fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .get(
+            "/v1/certificates",
+            CERTIFICATE_READ,
+            "List certificates",
+            certificate::list,
+        )
+        .get(
+            "/v1/certificates/status/{status}",
+            CERTIFICATE_READ,
+            "List certificates by status",
+            certificate::list_by_status,
+        )
+        .get(
+            "/v1/certificates/expiration",
+            CERTIFICATE_READ,
+            "List certificates by expiration",
+            certificate::list_by_expiration,
+        )
+        .get(
+            "/v1/certificates/{sn}",
+            CERTIFICATE_READ,
+            "Get a certificate",
+            certificate::get,
+        )
+        .put(
+            "/v1/certificates/{sn}/status",
+            CERTIFICATE_REVOKE,
+            "Revoke, hold, release or expire a certificate",
+            certificate::set_status,
+        )
+}
+
+fn profile_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .get(
+            "/v1/profiles",
+            PROFILE_READ,
+            "List issuance profiles",
+            profile::list,
+        )
+        .post(
+            "/v1/profiles",
+            PROFILE_WRITE,
+            "Create an issuance profile",
+            profile::create,
+        )
+        .get(
+            "/v1/profiles/{id}",
+            PROFILE_READ,
+            "Get an issuance profile",
+            profile::get,
+        )
+        .put(
+            "/v1/profiles/{id}",
+            PROFILE_WRITE,
+            "Replace an issuance profile",
+            profile::update,
+        )
+        .delete(
+            "/v1/profiles/{id}",
+            PROFILE_DELETE,
+            "Delete an issuance profile",
+            profile::delete,
+        )
+}

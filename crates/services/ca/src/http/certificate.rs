@@ -1,0 +1,147 @@
+//! Certificates.
+
+use axum::extract::State;
+use lamassu_core::ca::{CaError, Certificate};
+use lamassu_core::ids::SerialNumber;
+use lamassu_core::page::Page;
+use lamassu_core::query::QueryError;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+
+use super::Ca;
+use super::body::{SignBody, StatusBody};
+use crate::fields::CERTIFICATE_FIELDS;
+
+/// What is no hexadecimal number names no certificate.
+fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
+    SerialNumber::parse(text).ok_or(CaError::CertificateNotFound)
+}
+
+pub(super) async fn list(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Certificate>>> {
+    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    Ok(Json200(ca.service.certificates(&caller, &request).await?))
+}
+
+pub(super) async fn list_by_ca(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Certificate>>> {
+    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    Ok(Json200(
+        ca.service
+            .certificates_by_ca(&caller, &id.into(), &request)
+            .await?,
+    ))
+}
+
+pub(super) async fn list_by_status(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(status): PathParams<String>,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Certificate>>> {
+    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    Ok(Json200(
+        ca.service
+            .certificates_by_status(&caller, None, &status, &request)
+            .await?,
+    ))
+}
+
+pub(super) async fn list_by_ca_and_status(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams((id, status)): PathParams<(String, String)>,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Certificate>>> {
+    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let id = id.into();
+    Ok(Json200(
+        ca.service
+            .certificates_by_status(&caller, Some(&id), &status, &request)
+            .await?,
+    ))
+}
+
+/// A missing bound is the zero time, so without `expires_before` there are no rows.
+pub(super) async fn list_by_expiration(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Certificate>>> {
+    let after = bound(&query, "expires_after")?;
+    let before = bound(&query, "expires_before")?;
+    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    Ok(Json200(
+        ca.service
+            .certificates_by_expiration(&caller, after, before, &request)
+            .await?,
+    ))
+}
+
+fn bound(query: &QueryPairs, name: &str) -> Result<Timestamp, QueryError> {
+    match query.first(name) {
+        None | Some("") => Ok(Timestamp::ZERO),
+        Some(text) => text.parse().map_err(|_| QueryError::InvalidValue {
+            field: name.to_owned(),
+            reason: "not an RFC 3339 time".to_owned(),
+        }),
+    }
+}
+
+pub(super) async fn get(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(serial): PathParams<String>,
+) -> Reply<Json200<Certificate>> {
+    let serial = serial_number(&serial)?;
+    Ok(Json200(ca.service.certificate(&caller, &serial).await?))
+}
+
+pub(super) async fn get_of_ca(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams((id, serial)): PathParams<(String, String)>,
+) -> Reply<Json200<Certificate>> {
+    let serial = serial_number(&serial)?;
+    Ok(Json200(
+        ca.service
+            .certificate_of_ca(&caller, &id.into(), &serial)
+            .await?,
+    ))
+}
+
+pub(super) async fn sign(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<SignBody>,
+) -> Reply<Json201<Certificate>> {
+    Ok(Json201(
+        ca.service
+            .sign_csr(&caller, &id.into(), body.into())
+            .await?,
+    ))
+}
+
+pub(super) async fn set_status(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(serial): PathParams<String>,
+    GoJson(body): GoJson<StatusBody>,
+) -> Reply<Json200<Certificate>> {
+    let status = body.status()?;
+    let serial = serial_number(&serial)?;
+    let reason = body.revocation_reason;
+    Ok(Json200(
+        ca.service
+            .set_certificate_status(&caller, &serial, status, reason)
+            .await?,
+    ))
+}

@@ -1,0 +1,302 @@
+//! How a certificate is made from a request.
+//!
+//! 1. Everything that can refuse does: the request reads, the CA exists and is active, the
+//!    request proves its key (or a policy waives that), the profile allows it.
+//! 2. The CA's key signs, and the signature is verified before it is believed.
+//! 3. One write set stores the certificate, its event, its audit record and, for a device, its
+//!    intent; it fails when the CA or the profile changed since they were read, and then the story
+//!    starts again.
+//! 4. Only then does anybody see the certificate.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateType, Enrollment, IssuerMetadata, ProfileChoice, SignCsr,
+};
+use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::Signer;
+use lamassu_core::ids::{CaId, EngineId, KeyRef};
+use lamassu_core::kms::KmsError;
+use lamassu_core::pem::CsrDer;
+use lamassu_crypto::{Message, PublicKey};
+use lamassu_db::{Attempt, CommitError, WriteSet, retry_races};
+use lamassu_x509::issue::{Prepared, Profile, Subject, Terms, prepare};
+use lamassu_x509::{CertificationRequest, VerifiedCsr, VerifyCsrError};
+use serde_json::Map;
+
+use crate::cache::{IssuingCa, ReadyProfile};
+use crate::describe;
+use crate::enrollment::attached;
+use crate::events::Teller;
+use crate::issue_failure::not_issued;
+use crate::metrics;
+use crate::record::{draw_serial, new_certificate, read_back};
+use crate::rules::rules;
+use crate::service::CaService;
+use crate::store::certificate::CertificateId;
+use crate::store::{authority, intent, profile};
+
+/// A checked request, and what it is for.
+#[derive(Debug)]
+struct Order<'a> {
+    ca: &'a CaId,
+    subject: Subject,
+    profile: ProfileChoice,
+    holder: KeyHolder,
+    enrollment: Option<&'a Enrollment>,
+}
+
+/// Who holds the private key of what is certified.
+#[derive(Debug)]
+enum KeyHolder {
+    /// The requester.
+    Requester,
+    /// The key management service.
+    Kms { key: KeyRef, engine_id: EngineId },
+}
+
+/// The rules of one issuance: of a stored profile, whose revision is checked, or sent along.
+enum Rules {
+    Stored(Arc<ReadyProfile>),
+    Inline(Box<Profile>),
+}
+
+impl Rules {
+    fn as_profile(&self) -> &Profile {
+        match self {
+            Self::Stored(ready) => &ready.rules,
+            Self::Inline(profile) => profile,
+        }
+    }
+
+    fn guard(&self, set: &mut WriteSet) {
+        if let Self::Stored(ready) = self {
+            ready.guard(set);
+        }
+    }
+}
+
+impl CaService {
+    /// Issues a certificate from a client's request.
+    pub(crate) async fn sign(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        request: SignCsr,
+    ) -> Result<Certificate, CaError> {
+        let (verified, profile) = self.accept(caller, ca, request).await?;
+        let holder = self.key_holder(caller, verified.public_key()).await?;
+        let subject = Subject::of_csr(&verified).map_err(not_issued)?;
+        let order = Order {
+            ca,
+            subject,
+            profile,
+            holder,
+            enrollment: None,
+        };
+        let certificate = self.issue(caller, &order).await?;
+        if let KeyHolder::Kms { key, .. } = &order.holder {
+            // The certificate exists whether or not the key's metadata say so.
+            let bound = self
+                .kms
+                .bind_certificate(caller, key, &certificate.serial_number)
+                .await;
+            if let Err(error) = bound {
+                tracing::warn!(serial_number = %certificate.serial_number, error = &error as &(dyn std::error::Error + 'static), "key not marked as used");
+            }
+        }
+        Ok(certificate)
+    }
+
+    /// Issues a certificate for a device, with an open intent.
+    pub(crate) async fn sign_enrollment(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: &VerifiedCsr,
+        profile: ProfileChoice,
+        enrollment: &Enrollment,
+    ) -> Result<Certificate, CaError> {
+        let subject = Subject::of_csr(csr).map_err(not_issued)?;
+        let holder = KeyHolder::Requester;
+        let order = Order {
+            ca,
+            subject,
+            profile,
+            holder,
+            enrollment: Some(enrollment),
+        };
+        self.issue(caller, &order).await
+    }
+
+    /// Reads the request, finds the CA, and decides on possession.
+    async fn accept(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        request: SignCsr,
+    ) -> Result<(VerifiedCsr, ProfileChoice), CaError> {
+        let csr = read_csr(&request.csr.ok_or(CaError::CaNotFound)?)?;
+        self.ready.authority(caller, ca).await?;
+        let verified = if request
+            .verify_csr_signature
+            .unwrap_or(self.config.verify_csr_signature)
+        {
+            csr.verify()
+        } else {
+            csr.waive_possession_by_policy()
+        };
+        let verified = verified.map_err(|error| match error {
+            VerifyCsrError::Key(_) => CaError::Policy(error.to_string()),
+            VerifyCsrError::Signature(_) => CaError::CsrSignature,
+        })?;
+        Ok((verified, request.profile))
+    }
+
+    async fn key_holder(&self, caller: &Caller, key: &PublicKey) -> Result<KeyHolder, CaError> {
+        let reference = KeyRef::from(key.key_id_sha256_hex());
+        match self.kms.key(caller, &reference).await {
+            Ok(key) if key.has_private_key => Ok(KeyHolder::Kms {
+                key: reference,
+                engine_id: key.engine_id,
+            }),
+            Ok(_) | Err(KmsError::KeyNotFound) => Ok(KeyHolder::Requester),
+            Err(error) => Err(CaError::KmsRefused(error)),
+        }
+    }
+
+    async fn issue(&self, caller: &Caller, order: &Order<'_>) -> Result<Certificate, CaError> {
+        let begun = Instant::now();
+        let mut outcome = retry_races(|| self.try_issue(caller, order)).await;
+        // A refusal may come from a profile that another process has changed meanwhile.
+        if matches!(outcome, Err(CaError::Policy(_))) {
+            self.ready.forget(order.ca, &order.profile);
+            outcome = retry_races(|| self.try_issue(caller, order)).await;
+        }
+        let certificate = outcome?;
+        metrics::issued(begun.elapsed().as_secs_f64());
+        tracing::info!(
+            ca_id = %order.ca,
+            serial_number = %certificate.serial_number,
+            "certificate issued"
+        );
+        Ok(certificate)
+    }
+
+    async fn try_issue(
+        &self,
+        caller: &Caller,
+        order: &Order<'_>,
+    ) -> Result<Certificate, Attempt<CaError>> {
+        let ca = self.ready.authority(caller, order.ca).await?;
+        let rules = self.rules_for(&ca, &order.profile).await?;
+        let now = self.db.now();
+        let serial = draw_serial()?;
+        let terms = Terms {
+            profile: rules.as_profile(),
+            serial: &serial,
+            now,
+            locations: &ca.locations,
+            lint: &self.lint,
+        };
+        let prepared = prepare(&order.subject, &ca.issuer, &terms).map_err(not_issued)?;
+        let der = sign_prepared(prepared, &*ca.signer, ca.public_key()).await?;
+        let (id, certificate) = record(der, &ca, order)?;
+
+        let mut set = WriteSet::new();
+        ca.guard(&mut set);
+        rules.guard(&mut set);
+        self.insert_certificate(&mut set, &id, &certificate, now);
+        if let Some(enrollment) = order.enrollment {
+            intent::insert(&mut set, &certificate.serial_number, &id, enrollment, now);
+        }
+        Teller { caller, now }.certificate_signed(&mut set, &certificate);
+        match self.db.commit(set).await {
+            Ok(_) => Ok(certificate),
+            Err(error) => {
+                if lost_by_change(&error) {
+                    self.ready.forget(order.ca, &order.profile);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn rules_for(&self, ca: &IssuingCa, choice: &ProfileChoice) -> Result<Rules, CaError> {
+        let id = match choice {
+            ProfileChoice::Inline(profile) => return Ok(Rules::Inline(Box::new(rules(profile)))),
+            ProfileChoice::Stored(id) => id,
+            ProfileChoice::Default => &ca.default_profile,
+        };
+        self.ready.profile(id).await.map(Rules::Stored)
+    }
+}
+
+/// The request's DER, read.
+fn read_csr(csr: &CsrDer) -> Result<CertificationRequest, CaError> {
+    CertificationRequest::from_der(csr.der().clone())
+        .map_err(|error| CaError::MalformedCsr(error.to_string()))
+}
+
+/// Whether a commit failed because the CA or the profile is not as it was read.
+fn lost_by_change(error: &CommitError) -> bool {
+    error.failed(authority::UNCHANGED) || error.failed(profile::UNCHANGED)
+}
+
+/// Signs what was prepared. A signature that does not verify under the issuer's certificate goes
+/// nowhere: a key store that mixes up keys must not reach a relying party.
+pub(crate) async fn sign_prepared(
+    prepared: Prepared,
+    signer: &dyn Signer,
+    issuer_key: &PublicKey,
+) -> Result<bytes::Bytes, CaError> {
+    let Prepared {
+        to_be_signed,
+        warnings,
+    } = prepared;
+    if !warnings.is_empty() {
+        tracing::debug!(?warnings, "lint warned");
+    }
+    let signature = signer
+        .sign(to_be_signed.scheme(), Message::Raw(to_be_signed.as_bytes()))
+        .await
+        .map_err(|error| CaError::SignFailed("the key did not sign", Some(Box::new(error))))?;
+    to_be_signed
+        .assemble_verified(&signature, issuer_key)
+        .map_err(|error| {
+            CaError::SignFailed("the signature does not verify", Some(Box::new(error)))
+        })
+}
+
+/// The certificate as it is stored and shown.
+fn record(
+    der: bytes::Bytes,
+    ca: &IssuingCa,
+    order: &Order<'_>,
+) -> Result<(CertificateId, Certificate), CaError> {
+    let key = Some(order.subject.key_spec());
+    let (certificate_type, engine_id) = match &order.holder {
+        KeyHolder::Requester => (CertificateType::ImportedWithoutKey, EngineId::default()),
+        KeyHolder::Kms { engine_id, .. } => (CertificateType::Managed, engine_id.clone()),
+    };
+    let parsed = read_back(&der)?;
+    let mut certificate = new_certificate(&parsed, der, describe::key_metadata(key));
+    certificate.authority_key_id = ca.key_id.clone();
+    certificate.issuer_metadata = IssuerMetadata {
+        serial_number: ca.serial_number.as_str().to_owned(),
+        id: ca.id.clone(),
+        level: ca.level,
+    };
+    certificate.certificate_type = certificate_type;
+    certificate.engine_id = engine_id;
+    if let Some(enrollment) = order.enrollment {
+        certificate.metadata = Some(attached(
+            Map::new(),
+            &enrollment.attachment,
+            enrollment.windows,
+        ));
+    }
+    let id = CertificateId::new(&certificate.serial_number, parsed.issuer());
+    Ok((id, certificate))
+}

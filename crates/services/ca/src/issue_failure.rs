@@ -1,0 +1,30 @@
+//! Why a certificate is not made, in the client's terms.
+
+use lamassu_core::ca::CaError;
+use lamassu_core::error::{ErrorKind, ServiceError as _};
+use lamassu_core::kms::KmsError;
+use lamassu_x509::issue::IssueError;
+
+/// What the rules of issuing refuse.
+pub(crate) fn not_issued(error: IssueError) -> CaError {
+    match error {
+        IssueError::RequestedExtension(malformed) => CaError::MalformedCsr(malformed.to_string()),
+        IssueError::KeyPolicy(_)
+        | IssueError::Subject(_)
+        | IssueError::SubjectAltName(_)
+        | IssueError::ValidityOutOfRange
+        | IssueError::Lint(_) => CaError::Policy(error.to_string()),
+        IssueError::Algorithm(_) | IssueError::Encoding(_) => {
+            CaError::SignFailed("the certificate cannot be encoded", Some(Box::new(error)))
+        }
+    }
+}
+
+/// Why a CA's own key gave no signer. A client cannot mend it, but may come back when the key
+/// management service is overloaded or down.
+pub(crate) fn no_signer(error: KmsError) -> CaError {
+    match error.kind() {
+        ErrorKind::Unavailable => CaError::KmsRefused(error),
+        _ => CaError::SignFailed("the key cannot be used", Some(Box::new(error))),
+    }
+}

@@ -1,0 +1,9 @@
+//! Background work: each job looks at the store, does what is due and says when to look again.
+
+mod expiry;
+mod operations;
+
+pub(crate) use expiry::CertificateExpiry;
+pub(crate) use expiry::is_due_soon;
+pub(crate) use operations::AbandonedOperations;
+pub use operations::OthersRunning;

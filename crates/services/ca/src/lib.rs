@@ -1,0 +1,51 @@
+//! Certificate authorities: who may sign what, and every certificate that was signed.
+//!
+//! Owns the tables `certificate_authority`, `certificate`, `issuance_profile`,
+//! `enrollment_intent` and `ca_operation`. Private keys are the key management service's; this
+//! service names them by the SHA-256 of their public half and gets a signer for them.
+//!
+//! Promises: what an answer shows is committed, together with its events (`ca.create`,
+//! `ca.sign.certificate`, `certificate.status.update`, `certificate.metadata.update`,
+//! `certificate.expiring`, `ca.expiring`, `profile.issuance.*`) and its audit record. Nothing is
+//! issued under a CA or a profile that changed after it was read: the write set of every issuance
+//! checks both revisions. A CA that is refused or lost in a crash leaves no key behind.
+//!
+//! Deliberately absent: CRLs and OCSP (the validation authority), devices and their slots, and
+//! whatever authenticates callers.
+//!
+//! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
+//! made, `create_ca.rs` for what a new CA takes, `lifecycle.rs` for statuses, `enrollment.rs` for
+//! certificates on their way to a device, `bound_events.rs` for those that arrived
+//! (`dms.bind-device-id`), `store/` for SQL, `http/` for the wire.
+
+mod bound_events;
+mod cache;
+mod config;
+mod create_ca;
+mod describe;
+mod enrollment;
+mod events;
+mod fields;
+mod http;
+mod issue;
+mod issue_failure;
+mod jobs;
+mod lifecycle;
+mod metrics;
+mod profile;
+mod query;
+mod record;
+mod rules;
+mod service;
+mod status;
+mod store;
+mod windows;
+
+pub use bound_events::BOUND_SUBSCRIPTION;
+pub use config::{CaConfig, CaConfigError};
+pub use fields::{AUTHORITY_FIELDS, CERTIFICATE_FIELDS, PROFILE_FIELDS};
+pub use http::routes;
+pub use jobs::OthersRunning;
+pub use metrics::describe_metrics;
+pub use service::{CaPorts, CaService, StartError};
+pub use store::SCHEMA;

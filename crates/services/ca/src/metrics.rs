@@ -1,0 +1,39 @@
+//! What the service counts. Names and help texts; labels come from closed sets.
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+const ISSUED: &str = "lamassu_ca_certificates_issued_total";
+const ISSUE_SECONDS: &str = "lamassu_ca_issue_duration_seconds";
+const REVOKED: &str = "lamassu_ca_certificates_revoked_total";
+const EXPIRED: &str = "lamassu_ca_certificates_expired_total";
+const AUTHORITIES: &str = "lamassu_ca_authorities_created_total";
+
+/// Gives every metric of this service its help text; called once by the binary.
+pub fn describe_metrics() {
+    describe_counter!(ISSUED, "Certificates issued from requests");
+    describe_histogram!(
+        ISSUE_SECONDS,
+        Unit::Seconds,
+        "Time from a checked request to a stored certificate"
+    );
+    describe_counter!(REVOKED, "Certificates revoked or put on hold");
+    describe_counter!(EXPIRED, "Certificates that reached their end");
+    describe_counter!(AUTHORITIES, "CAs created");
+}
+
+pub(crate) fn issued(seconds: f64) {
+    counter!(ISSUED).increment(1);
+    histogram!(ISSUE_SECONDS).record(seconds);
+}
+
+pub(crate) fn revoked() {
+    counter!(REVOKED).increment(1);
+}
+
+pub(crate) fn expired() {
+    counter!(EXPIRED).increment(1);
+}
+
+pub(crate) fn authority_created() {
+    counter!(AUTHORITIES).increment(1);
+}

@@ -1,0 +1,151 @@
+//! Reading: one CA or certificate, lists, and what other services ask.
+
+use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, IssuanceProfile};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::Value;
+use lamassu_db::list::{ListError, Restriction, list};
+
+use crate::service::CaService;
+use crate::store::authority::{self, StoredAuthority};
+use crate::store::certificate::{self, StoredCertificate, by_serial};
+use crate::store::profile::{self, StoredProfile};
+
+impl CaService {
+    /// The CA of this id.
+    pub(crate) async fn authority(&self, id: &CaId) -> Result<CertificateAuthority, CaError> {
+        let stored = authority::by_id(&self.db, id)
+            .await
+            .map_err(StorageFailure::from)?;
+        stored
+            .map(|stored| stored.authority)
+            .ok_or(CaError::CaNotFound)
+    }
+
+    /// The only certificate with this serial number.
+    pub(crate) async fn certificate_by_serial(
+        &self,
+        serial: &SerialNumber,
+    ) -> Result<StoredCertificate, CaError> {
+        let found = by_serial(&self.db, serial)
+            .await
+            .map_err(StorageFailure::from)?;
+        only(found)
+    }
+
+    /// The certificate with this serial number that the CA issued, or else the only one.
+    pub(crate) async fn certificate_below(
+        &self,
+        ca: &CaId,
+        serial: &SerialNumber,
+    ) -> Result<StoredCertificate, CaError> {
+        let mut found = by_serial(&self.db, serial)
+            .await
+            .map_err(StorageFailure::from)?;
+        if found.len() > 1 {
+            let below = found
+                .iter()
+                .position(|stored| stored.certificate.issuer_metadata.id == *ca);
+            if let Some(position) = below {
+                return Ok(found.swap_remove(position));
+            }
+        }
+        only(found)
+    }
+
+    /// CAs, of this subject common name if given.
+    pub(crate) async fn list_authorities(
+        &self,
+        common_name: Option<&str>,
+        request: &ListRequest,
+    ) -> Result<Page<CertificateAuthority>, CaError> {
+        let restrictions: Vec<Restriction> = common_name
+            .map(|name| Restriction::Is("subject_common_name", Value::from(name)))
+            .into_iter()
+            .collect();
+        let page = list(&self.db, &authority::TABLE, "cas", request, &restrictions)
+            .await
+            .map_err(ListError::into_error::<CaError>)?;
+        let page =
+            page.try_map(|row| StoredAuthority::try_from(&row).map(|stored| stored.authority));
+        Ok(page.map_err(StorageFailure::from)?)
+    }
+
+    /// Certificates that fulfil these conditions.
+    pub(crate) async fn list_certificates(
+        &self,
+        request: &ListRequest,
+        restrictions: &[Restriction],
+    ) -> Result<Page<Certificate>, CaError> {
+        let page = list(
+            &self.db,
+            &certificate::TABLE,
+            "certificates",
+            request,
+            restrictions,
+        )
+        .await
+        .map_err(ListError::into_error::<CaError>)?;
+        let page =
+            page.try_map(|row| StoredCertificate::try_from(&row).map(|stored| stored.certificate));
+        Ok(page.map_err(StorageFailure::from)?)
+    }
+
+    /// Profiles.
+    pub(crate) async fn list_profiles(
+        &self,
+        request: &ListRequest,
+    ) -> Result<Page<IssuanceProfile>, CaError> {
+        let page = list(&self.db, &profile::TABLE, "profiles", request, &[])
+            .await
+            .map_err(ListError::into_error::<CaError>)?;
+        let page = page.try_map(|row| StoredProfile::try_from(&row).map(|stored| stored.profile));
+        Ok(page.map_err(StorageFailure::from)?)
+    }
+}
+
+/// Certificates that this CA issued.
+pub(crate) fn issued_by(ca: &CaId) -> Restriction {
+    Restriction::Is("issuer_ca_id", Value::from(ca.as_str()))
+}
+
+/// Certificates with this status; an unknown one gives no rows.
+pub(crate) fn with_status(status: &str) -> Restriction {
+    Restriction::Is("status", Value::from(status))
+}
+
+/// Certificates that expire strictly between two times and whose status is not final.
+pub(crate) fn expiring(after: Timestamp, before: Timestamp) -> [Restriction; 3] {
+    [
+        Restriction::Above("valid_to", Value::from(after.0)),
+        Restriction::Below("valid_to", Value::from(before.0)),
+        Restriction::NoneOf(
+            "status",
+            vec![Value::from("EXPIRED"), Value::from("REVOKED")],
+        ),
+    ]
+}
+
+/// The only element, or why there is none to choose.
+fn only(mut found: Vec<StoredCertificate>) -> Result<StoredCertificate, CaError> {
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(CaError::CertificateNotFound),
+        (Some(stored), true) => Ok(stored),
+        (Some(last), false) => {
+            let issuers: Vec<&str> = found
+                .iter()
+                .chain([&last])
+                .map(
+                    |stored| match stored.certificate.issuer_metadata.id.as_str() {
+                        "-" => stored.certificate.issuer.common_name.as_str(),
+                        id => id,
+                    },
+                )
+                .collect();
+            Err(CaError::AmbiguousSerial(issuers.join(", ")))
+        }
+    }
+}

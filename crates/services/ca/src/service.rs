@@ -1,0 +1,411 @@
+//! The service: what it stands on, and one line per call.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::ca::{
+    self as api, CaError, Certificate, CertificateAuthority, CertificateStatus, CreateCa,
+    Enrollment, IssuanceProfile, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
+    SignCsr, StatusInfo, enrollment::Attachment,
+};
+use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, ProfileId, SerialNumber};
+use lamassu_core::kms::KmsService;
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
+use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job};
+use lamassu_x509::VerifiedCsr;
+use lamassu_x509::lint::LintPolicy;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::bound_events::{self, BoundEvents};
+use crate::cache::Ready;
+use crate::config::{CaConfig, CaConfigError};
+use crate::jobs::{AbandonedOperations, CertificateExpiry, OthersRunning, is_due_soon};
+use crate::query::{expiring, issued_by, with_status};
+use crate::store::certificate::CertificateId;
+use crate::store::{self, authority, certificate, intent};
+use crate::windows::next_window;
+
+/// What the service stands on.
+#[derive(Debug)]
+pub struct CaPorts {
+    /// The database; its clock is the service's.
+    pub db: Db,
+    /// Who holds the keys.
+    pub kms: Arc<dyn KmsService>,
+    /// Whether other processes may work on the same database.
+    pub others: OthersRunning,
+    /// The configuration.
+    pub config: CaConfig,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not one to run with.
+    #[error(transparent)]
+    Config(#[from] CaConfigError),
+    /// The tables cannot be brought up to date.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+}
+
+/// Certificate authorities, certificates and issuance profiles.
+#[derive(Debug)]
+pub struct CaService {
+    pub(crate) db: Db,
+    pub(crate) kms: Arc<dyn KmsService>,
+    pub(crate) config: CaConfig,
+    pub(crate) ready: Ready,
+    pub(crate) lint: LintPolicy,
+    /// Operations that began before this are abandoned whatever their age; `None` where others
+    /// may be at them.
+    pub(crate) predecessors_end: Option<OffsetDateTime>,
+}
+
+impl CaService {
+    /// The service over these ports, its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn new(ports: CaPorts) -> Result<Self, StartError> {
+        let CaPorts {
+            db,
+            kms,
+            others,
+            config,
+        } = ports;
+        config.validate()?;
+        db.migrate(store::SCHEMA).await?;
+        let domains = config.va_server_domains.clone();
+        let ready = Ready::new(db.clone(), Arc::clone(&kms), domains, config.cached_issuers);
+        let predecessors_end = match others {
+            OthersRunning::Maybe => None,
+            OthersRunning::No => Some(db.now()),
+        };
+        Ok(Self {
+            db,
+            kms,
+            config,
+            ready,
+            lint: LintPolicy::default(),
+            predecessors_end,
+        })
+    }
+
+    /// The job that follows certificates in time: tells when they are about to end, and sets them
+    /// to `EXPIRED`.
+    pub fn expiry_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(CertificateExpiry::new(Arc::clone(self)))
+    }
+
+    /// The job that settles operations which never finished.
+    pub fn operations_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(AbandonedOperations::new(Arc::clone(self)))
+    }
+
+    /// The reader of bindings and what it does with them.
+    pub fn bound_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
+        let handler = BoundEvents {
+            db: self.db.clone(),
+        };
+        (bound_events::subscription(&self.db), Arc::new(handler))
+    }
+
+    /// All background work of the service, until `shutdown`; what is in progress is finished.
+    pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let (subscription, handler) = self.bound_subscription();
+        let expiry = async {
+            if self.config.certificate_monitoring_job.enabled {
+                run_job(&self.db, self.expiry_job(), shutdown).await;
+            }
+        };
+        tokio::join!(
+            subscription.run(handler, shutdown),
+            run_job(&self.db, self.operations_job(), shutdown),
+            expiry,
+        );
+    }
+
+    /// Adds a new certificate to a write set, and wakes the expiry job when it is short-lived.
+    pub(crate) fn insert_certificate(
+        &self,
+        set: &mut WriteSet,
+        id: &CertificateId,
+        new: &Certificate,
+        now: OffsetDateTime,
+    ) {
+        let next_window = self.next_window(new, now);
+        certificate::insert(set, id, new, next_window, now);
+        self.wake_if_due_soon(set, new, now);
+    }
+
+    /// When the next default window of a certificate begins.
+    pub(crate) fn next_window(
+        &self,
+        certificate: &Certificate,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        next_window(&self.config.expiration_windows, certificate, now)
+    }
+
+    /// Wakes the expiry job after a write set that leaves it less time than it sleeps.
+    pub(crate) fn wake_if_due_soon(
+        &self,
+        set: &mut WriteSet,
+        certificate: &Certificate,
+        now: OffsetDateTime,
+    ) {
+        if self.config.certificate_monitoring_job.enabled
+            && is_due_soon(certificate, &self.config.expiration_windows, now)
+        {
+            set.wake(CertificateExpiry::NAME);
+        }
+    }
+}
+
+#[async_trait]
+impl api::CaService for CaService {
+    async fn create_ca(
+        &self,
+        caller: &Caller,
+        request: CreateCa,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.create(caller, request).await
+    }
+
+    async fn ca(&self, _: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {
+        self.authority(id).await
+    }
+
+    async fn cas(
+        &self,
+        _: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CertificateAuthority>, CaError> {
+        self.list_authorities(None, request).await
+    }
+
+    async fn cas_by_common_name(
+        &self,
+        _: &Caller,
+        common_name: &str,
+        request: &ListRequest,
+    ) -> Result<Page<CertificateAuthority>, CaError> {
+        self.list_authorities(Some(common_name), request).await
+    }
+
+    async fn sign_csr(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        request: SignCsr,
+    ) -> Result<Certificate, CaError> {
+        self.sign(caller, ca, request).await
+    }
+
+    async fn certificate(&self, _: &Caller, serial: &SerialNumber) -> Result<Certificate, CaError> {
+        self.certificate_by_serial(serial)
+            .await
+            .map(|stored| stored.certificate)
+    }
+
+    async fn certificate_of_ca(
+        &self,
+        _: &Caller,
+        ca: &CaId,
+        serial: &SerialNumber,
+    ) -> Result<Certificate, CaError> {
+        self.certificate_below(ca, serial)
+            .await
+            .map(|stored| stored.certificate)
+    }
+
+    async fn certificates(
+        &self,
+        _: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        self.list_certificates(request, &[]).await
+    }
+
+    async fn certificates_by_ca(
+        &self,
+        _: &Caller,
+        ca: &CaId,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        if !authority::exists(&self.db, ca)
+            .await
+            .map_err(StorageFailure::from)?
+        {
+            return Err(CaError::CaNotFound);
+        }
+        self.list_certificates(request, &[issued_by(ca)]).await
+    }
+
+    async fn certificates_by_status(
+        &self,
+        _: &Caller,
+        ca: Option<&CaId>,
+        status: &str,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        let mut restrictions = vec![with_status(status)];
+        restrictions.extend(ca.map(issued_by));
+        self.list_certificates(request, &restrictions).await
+    }
+
+    async fn certificates_by_expiration(
+        &self,
+        _: &Caller,
+        after: Timestamp,
+        before: Timestamp,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        self.list_certificates(request, &expiring(after, before))
+            .await
+    }
+
+    async fn set_certificate_status(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<Certificate, CaError> {
+        self.change_status(caller, serial, status, reason).await
+    }
+
+    async fn create_profile(
+        &self,
+        caller: &Caller,
+        profile: IssuanceProfile,
+    ) -> Result<IssuanceProfile, CaError> {
+        self.add_profile(caller, profile).await
+    }
+
+    async fn profile(&self, _: &Caller, id: &ProfileId) -> Result<IssuanceProfile, CaError> {
+        self.stored_profile(id).await.map(|stored| stored.profile)
+    }
+
+    async fn profiles(
+        &self,
+        _: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<IssuanceProfile>, CaError> {
+        self.list_profiles(request).await
+    }
+
+    async fn update_profile(
+        &self,
+        caller: &Caller,
+        profile: IssuanceProfile,
+    ) -> Result<IssuanceProfile, CaError> {
+        self.replace_profile(caller, profile).await
+    }
+
+    async fn delete_profile(&self, caller: &Caller, id: &ProfileId) -> Result<(), CaError> {
+        self.remove_profile(caller, id).await
+    }
+
+    async fn authorities(
+        &self,
+        _: &Caller,
+        after: Option<&CaId>,
+        limit: u32,
+    ) -> Result<Vec<CertificateAuthority>, CaError> {
+        let page = authority::page(&self.db, after, limit)
+            .await
+            .map_err(StorageFailure::from)?;
+        Ok(page.into_iter().map(|stored| stored.authority).collect())
+    }
+
+    async fn certificate_status(
+        &self,
+        _: &Caller,
+        ca: &CaId,
+        serial: &SerialNumber,
+    ) -> Result<Option<StatusInfo>, CaError> {
+        let found = certificate::status_of(&self.db, ca, serial).await;
+        Ok(found.map_err(StorageFailure::from)?)
+    }
+
+    async fn revoked_certificates(
+        &self,
+        _: &Caller,
+        ca: &CaId,
+        after: Option<&SerialNumber>,
+        limit: u32,
+    ) -> Result<Vec<RevokedEntry>, CaError> {
+        let found = certificate::revoked(&self.db, ca, after, limit).await;
+        Ok(found.map_err(StorageFailure::from)?)
+    }
+
+    async fn sign_for_enrollment(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: VerifiedCsr,
+        profile: ProfileChoice,
+        enrollment: Enrollment,
+    ) -> Result<Certificate, CaError> {
+        self.sign_enrollment(caller, ca, &csr, profile, &enrollment)
+            .await
+    }
+
+    async fn complete_enrollment(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        self.complete(caller, serial).await
+    }
+
+    async fn abandon_enrollment(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        self.abandon(caller, serial).await
+    }
+
+    async fn open_enrollments(
+        &self,
+        _: &Caller,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<OpenEnrollment>, CaError> {
+        let found = intent::open_before(&self.db, before, limit).await;
+        Ok(found.map_err(StorageFailure::from)?)
+    }
+
+    async fn repeated_reenrollment(
+        &self,
+        _: &Caller,
+        superseded: &SerialNumber,
+        csr_digest: &[u8; 32],
+        since: OffsetDateTime,
+    ) -> Result<Option<Certificate>, CaError> {
+        let found = intent::repeated(&self.db, superseded, csr_digest, since).await;
+        Ok(found
+            .map_err(StorageFailure::from)?
+            .map(|stored| stored.certificate))
+    }
+
+    async fn attach_certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        attachment: Attachment,
+        windows: RenewalWindows,
+    ) -> Result<Certificate, CaError> {
+        self.attach(caller, serial, &attachment, windows).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Changing the status of a certificate: revoke, hold, release, expire.
+
+use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
+use lamassu_core::caller::Caller;
+use lamassu_core::ids::SerialNumber;
+use lamassu_core::usage::RevocationReason;
+use lamassu_db::{Attempt, WriteSet, retry_races};
+
+use crate::events::{Change, Teller, certificate_subject};
+use crate::lifecycle::with_status;
+use crate::metrics;
+use crate::service::CaService;
+use crate::store::authority;
+use crate::store::certificate::{ChangedBy, StoredCertificate, update};
+
+impl CaService {
+    /// Gives the certificate of this serial number another status.
+    pub(crate) async fn change_status(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<Certificate, CaError> {
+        let updated =
+            retry_races(|| self.try_change_status(caller, serial, status, reason)).await?;
+        if status == CertificateStatus::Revoked {
+            metrics::revoked();
+        }
+        tracing::info!(serial_number = %serial, %status, "certificate status changed");
+        Ok(updated)
+    }
+
+    async fn try_change_status(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<Certificate, Attempt<CaError>> {
+        let stored = self.certificate_by_serial(serial).await?;
+        let now = self.db.now();
+        let updated = with_status(&stored.certificate, status, reason, now)?;
+        let mut set = WriteSet::new();
+        let next_window = self.next_window(&updated, now);
+        update(&mut set, &stored, &updated, next_window, ChangedBy::Request);
+        let teller = Teller { caller, now };
+        tell_status(&mut set, teller, &stored, &updated);
+        teller.audit(
+            &mut set,
+            "certificate.status.update",
+            certificate_subject(&updated),
+        );
+        self.wake_if_due_soon(&mut set, &updated, now);
+        self.db.commit(set).await?;
+        Ok(updated)
+    }
+}
+
+/// Adds the event of a new status to a write set and, for a CA's certificate, makes every copy of
+/// the CA in a cache outdated.
+pub(crate) fn tell_status(
+    set: &mut WriteSet,
+    teller: Teller<'_>,
+    stored: &StoredCertificate,
+    updated: &Certificate,
+) {
+    teller.certificate_status(
+        set,
+        &Change {
+            previous: &stored.certificate,
+            updated,
+        },
+    );
+    if updated.is_ca {
+        authority::touch_by_certificate(set, &stored.id);
+    }
+}

@@ -1,0 +1,29 @@
+//! SQL and rows, one file per noun. Row types and statement texts stay here.
+
+pub(crate) mod authority;
+pub(crate) mod certificate;
+pub(crate) mod intent;
+pub(crate) mod operation;
+pub(crate) mod profile;
+
+use lamassu_db::{DbError, Migration, Row, Schema};
+
+/// The tables of this service.
+pub const SCHEMA: Schema = Schema {
+    name: "ca",
+    migrations: &[Migration::portable(
+        1,
+        "ca",
+        include_str!("../migrations/V0001__ca.sql"),
+    )],
+};
+
+/// A column that holds the name of one of a few values.
+fn named<T>(
+    row: &Row,
+    column: &'static str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, DbError> {
+    let name: String = row.get(column)?;
+    read(&name).ok_or_else(|| DbError::corrupt(column, "unknown name"))
+}

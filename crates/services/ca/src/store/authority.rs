@@ -1,0 +1,181 @@
+//! CAs: each points at its current certificate.
+
+use lamassu_core::ca::CertificateAuthority;
+use lamassu_core::ids::CaId;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::list::ListTable;
+use lamassu_db::{Check, Db, DbError, Json, Row, WriteSet, params, sql};
+use serde_json::{Map, Value};
+
+use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
+use crate::fields::AUTHORITY_FIELDS;
+
+/// The CA's id is free.
+pub(crate) const FREE: Check = Check::new("CA id is free");
+
+/// The CA is as it was read: its certificate, its default profile and its certificate's status.
+pub(crate) const UNCHANGED: Check = Check::new("CA unchanged");
+
+/// How CAs are listed.
+pub(crate) const TABLE: ListTable = ListTable {
+    table: "certificate_authority_entry",
+    columns: &[
+        "ca_id",
+        "ca_revision",
+        "ca_created_at",
+        "ca_level",
+        "ca_profile_id",
+        "ca_metadata",
+        "id",
+        "serial_number",
+        "revision",
+        "der",
+        "status",
+        "certificate_type",
+        "engine_id",
+        "metadata",
+        "is_ca",
+        "subject_key_id",
+        "authority_key_id",
+        "key_type",
+        "key_bits",
+        "key_strength",
+        "valid_from",
+        "valid_to",
+        "issuer_ca_id",
+        "issuer_serial_number",
+        "issuer_level",
+        "revocation_timestamp",
+        "revocation_reason",
+    ],
+    key: "ca_id",
+    created: "ca_created_at",
+    fields: AUTHORITY_FIELDS,
+};
+
+/// What precedes the condition of every read.
+macro_rules! select_authority {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ca_id, ca_revision, ca_created_at, ca_level, ca_profile_id, ca_metadata, ",
+            certificate_columns!(),
+            " FROM certificate_authority_entry ",
+            $condition
+        )
+    };
+}
+
+/// A CA as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredAuthority {
+    /// Counts changes of the CA and of its certificate's status.
+    pub(crate) revision: i64,
+    pub(crate) certificate_id: CertificateId,
+    pub(crate) authority: CertificateAuthority,
+}
+
+impl TryFrom<&Row> for StoredAuthority {
+    type Error = DbError;
+
+    fn try_from(row: &Row) -> Result<Self, DbError> {
+        let StoredCertificate {
+            id, certificate, ..
+        } = StoredCertificate::try_from(row)?;
+        let metadata: Json<Map<String, Value>> = row.get("ca_metadata")?;
+        let authority = CertificateAuthority {
+            id: row.get::<String>("ca_id")?.into(),
+            serial_number: certificate.serial_number.clone(),
+            certificate,
+            metadata: metadata.0,
+            creation_ts: Timestamp(row.get("ca_created_at")?),
+            level: row.get("ca_level")?,
+            profile_id: row.get::<String>("ca_profile_id")?.into(),
+        };
+        Ok(Self {
+            revision: row.get("ca_revision")?,
+            certificate_id: id,
+            authority,
+        })
+    }
+}
+
+/// The CA of this id.
+pub(crate) async fn by_id(db: &Db, id: &CaId) -> Result<Option<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!("WHERE ca_id = $1");
+    let row = db.row_opt(sql(TEXT, params![id.as_str()])).await?;
+    row.as_ref().map(StoredAuthority::try_from).transpose()
+}
+
+/// The CAs whose current certificate this is.
+pub(crate) async fn by_certificate(
+    db: &Db,
+    certificate: &CertificateId,
+) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!("WHERE id = $1 ORDER BY ca_id");
+    let rows = db.rows(sql(TEXT, params![certificate.as_str()])).await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// CAs by id, behind `after`.
+pub(crate) async fn page(
+    db: &Db,
+    after: Option<&CaId>,
+    limit: u32,
+) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!("WHERE ca_id > $1 ORDER BY ca_id LIMIT $2");
+    let rows = db
+        .rows(sql(TEXT, params![after.map_or("", CaId::as_str), limit]))
+        .await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// Whether a CA has this id.
+pub(crate) async fn exists(db: &Db, id: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate_authority WHERE id = $1",
+        params![id.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
+/// Adds a CA to what a write set changes.
+pub(crate) fn insert(
+    set: &mut WriteSet,
+    authority: &CertificateAuthority,
+    certificate: &CertificateId,
+) {
+    let statement = sql(
+        "INSERT INTO certificate_authority \
+         (id, revision, created_at, certificate_id, level, profile_id, metadata) \
+         VALUES ($1, 1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        params![
+            authority.id.as_str(),
+            authority.creation_ts.0,
+            certificate.as_str(),
+            authority.level,
+            authority.profile_id.as_str(),
+            Value::Object(authority.metadata.clone()),
+        ],
+    );
+    set.expect_one(statement, FREE);
+}
+
+/// Lets a write set fail unless the CA is at this revision and has this certificate.
+///
+/// The certificate is part of the question because a CA that was deleted and made again under
+/// the same id starts with the same revision.
+pub(crate) fn guard(set: &mut WriteSet, id: &CaId, revision: i64, certificate: &CertificateId) {
+    let statement = sql(
+        "SELECT id FROM certificate_authority WHERE id = $1 AND revision = $2 AND certificate_id = $3",
+        params![id.as_str(), revision, certificate.as_str()],
+    );
+    set.guard(statement, UNCHANGED);
+}
+
+/// Tells whoever holds CAs in a cache that the status of their certificate changes.
+pub(crate) fn touch_by_certificate(set: &mut WriteSet, certificate: &CertificateId) {
+    set.execute(sql(
+        "UPDATE certificate_authority SET revision = revision + 1 WHERE certificate_id = $1",
+        params![certificate.as_str()],
+    ));
+}

@@ -1,0 +1,157 @@
+//! Storing certificates and what changes about them.
+
+use lamassu_core::ca::{Certificate, CertificateStatus};
+use lamassu_core::query::fold;
+use lamassu_db::{Check, Statement, WriteSet, params, sql};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::{CertificateId, StoredCertificate};
+use crate::windows::has_own_windows;
+
+/// The certificate's key is free.
+const FREE: Check = Check::new("certificate key is free");
+
+/// The certificate is as it was read.
+const REVISION: Check = Check::new("certificate revision");
+
+/// Adds a certificate to what a write set changes.
+pub(crate) fn insert(
+    set: &mut WriteSet,
+    id: &CertificateId,
+    certificate: &Certificate,
+    next_window: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) {
+    set.expect_one(insertion(id, certificate, next_window, now), FREE);
+}
+
+fn insertion(
+    id: &CertificateId,
+    certificate: &Certificate,
+    next_window: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Statement {
+    let usages = &certificate.extensions;
+    let common_name = &certificate.subject.common_name;
+    sql(
+        "INSERT INTO certificate (id, serial_number, revision, created_at, der, status, \
+         certificate_type, engine_id, metadata, is_ca, subject_common_name, \
+         subject_common_name_folded, subject_key_id, authority_key_id, key_type, key_bits, \
+         key_strength, key_usage, extended_key_usage, valid_from, valid_to, issuer_ca_id, \
+         issuer_serial_number, issuer_level, revocation_timestamp, revocation_reason, next_due, \
+         next_window, expired_by_job) \
+         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
+         ON CONFLICT DO NOTHING",
+        params![
+            id.as_str(),
+            certificate.serial_number.as_str(),
+            now,
+            certificate.certificate.der().clone(),
+            certificate.status.name(),
+            certificate.certificate_type.name(),
+            certificate.engine_id.as_str(),
+            metadata(certificate),
+            certificate.is_ca,
+            common_name.as_str(),
+            fold(common_name),
+            certificate.subject_key_id.as_str(),
+            certificate.authority_key_id.as_str(),
+            certificate.key_metadata.key_type.as_str(),
+            certificate.key_metadata.bits,
+            certificate.key_metadata.strength.name(),
+            usages.key_usage.names().collect::<Value>(),
+            usages
+                .extended_key_usage
+                .iter()
+                .map(|usage| usage.name())
+                .collect::<Value>(),
+            certificate.valid_from.0,
+            certificate.valid_to.0,
+            certificate.issuer_metadata.id.as_str(),
+            certificate.issuer_metadata.serial_number.as_str(),
+            certificate.issuer_metadata.level,
+            certificate.revocation_timestamp.0,
+            certificate.revocation_reason.name(),
+            next_due_of(certificate),
+            next_window,
+            false,
+        ],
+    )
+}
+
+/// Who set a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChangedBy {
+    /// A client, or a rule on its behalf.
+    Request,
+    /// The expiry job, which may undo it when the clock is set back.
+    ExpiryJob,
+}
+
+/// Adds the new status and metadata of a certificate, as it was read otherwise, to a write set.
+///
+/// `next_window` counts where the status changes; otherwise the stored one stays, unless the
+/// metadata now have windows.
+pub(crate) fn update(
+    set: &mut WriteSet,
+    stored: &StoredCertificate,
+    updated: &Certificate,
+    next_window: Option<OffsetDateTime>,
+    by: ChangedBy,
+) {
+    let statement = sql(
+        "UPDATE certificate SET status = $1, metadata = $2, revocation_timestamp = $3, \
+         revocation_reason = $4, next_due = $5, \
+         expired_by_job = CASE WHEN status = $1 THEN expired_by_job ELSE $6 END, \
+         next_window = CASE WHEN status <> $1 THEN $7 WHEN $8 THEN NULL ELSE next_window END, \
+         revision = revision + 1 \
+         WHERE id = $9 AND revision = $10",
+        params![
+            updated.status.name(),
+            metadata(updated),
+            updated.revocation_timestamp.0,
+            updated.revocation_reason.name(),
+            next_due_of(updated),
+            by == ChangedBy::ExpiryJob && updated.status == CertificateStatus::Expired,
+            next_window,
+            has_own_windows(updated),
+            stored.id.as_str(),
+            stored.revision,
+        ],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+/// Lets a write set hold only while the certificate is as it was read.
+pub(crate) fn guard(set: &mut WriteSet, stored: &StoredCertificate) {
+    let statement = sql(
+        "SELECT 1 FROM certificate WHERE id = $1 AND revision = $2",
+        params![stored.id.as_str(), stored.revision],
+    );
+    set.guard(statement, REVISION);
+}
+
+/// Adds to a write set when the next default window of a certificate begins.
+pub(crate) fn set_next_window(
+    set: &mut WriteSet,
+    stored: &StoredCertificate,
+    next_window: Option<OffsetDateTime>,
+) {
+    let statement = sql(
+        "UPDATE certificate SET next_window = $1, revision = revision + 1 \
+         WHERE id = $2 AND revision = $3",
+        params![next_window, stored.id.as_str(), stored.revision],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+fn metadata(certificate: &Certificate) -> Option<Value> {
+    certificate.metadata.clone().map(Value::Object)
+}
+
+/// Only what is active changes by itself.
+fn next_due_of(certificate: &Certificate) -> Option<OffsetDateTime> {
+    (certificate.status == CertificateStatus::Active).then_some(certificate.valid_to.0)
+}

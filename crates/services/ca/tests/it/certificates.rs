@@ -1,0 +1,271 @@
+use http::StatusCode;
+use lamassu_core::ca::{CaService as _, CertificateStatus};
+use lamassu_core::ids::SerialNumber;
+use lamassu_core::usage::RevocationReason;
+use lamassu_db::{WriteSet, params, sql};
+use serde_json::{Value, json};
+
+use crate::support::{World, caller};
+
+fn common_names(page: &Value) -> Vec<&str> {
+    let list = page["list"].as_array().unwrap().iter();
+    list.map(|item| item["subject"]["common_name"].as_str().unwrap())
+        .collect()
+}
+
+/// Three devices below root-a (one revoked, one expired), one below root-b.
+async fn fleet(world: &World) {
+    world.root("root-a").await;
+    world.root("root-b").await;
+    for (ca, name, status) in [
+        ("root-a", "active", "ACTIVE"),
+        ("root-a", "revoked", "REVOKED"),
+        ("root-a", "expired", "EXPIRED"),
+        ("root-b", "other", "ACTIVE"),
+    ] {
+        world.clock.advance(time::Duration::seconds(1));
+        let issued = world.issue(ca, name).await;
+        let serial = issued["serial_number"].as_str().unwrap();
+        let path = format!("/v1/certificates/{serial}/status");
+        world
+            .put(&path, json!({ "status": status }))
+            .await
+            .with(StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn lists_are_restricted_by_their_paths() {
+    let world = World::new().await;
+    fleet(&world).await;
+    let cases: [(&str, &[&str]); 10] = [
+        (
+            "/v1/certificates",
+            &["root-a", "root-b", "active", "revoked", "expired", "other"],
+        ),
+        (
+            "/v1/cas/root-a/certificates",
+            &["root-a", "active", "revoked", "expired"],
+        ),
+        (
+            "/v1/cas/root-a/certificates/status/ACTIVE",
+            &["root-a", "active"],
+        ),
+        ("/v1/cas/nobody/certificates/status/ACTIVE", &[]),
+        ("/v1/certificates/status/REVOKED", &["revoked"]),
+        ("/v1/certificates/status/NONSENSE", &[]),
+        (
+            "/v1/certificates/expiration?expires_after=2026-03-02T00:00:00Z",
+            &[],
+        ),
+        (
+            "/v1/certificates/expiration?expires_before=2026-03-02T21:15:30Z",
+            &["active"],
+        ),
+        (
+            "/v1/certificates?filter=subject.common_name[contains]e&filter=status[ne]REVOKED",
+            &["active", "expired", "other"],
+        ),
+        (
+            "/v1/certificates?filter=is_ca[equal]true&sort_by=subject.common_name&sort_mode=desc",
+            &["root-b", "root-a"],
+        ),
+    ];
+    for (path, expected) in cases {
+        let page = world.get(path).await.with(StatusCode::OK);
+        let mut found = common_names(&page);
+        let mut expected = expected.to_vec();
+        if !path.contains("sort_by") {
+            found.sort_unstable();
+            expected.sort_unstable();
+        }
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn usages_are_filtered_by_membership() {
+    let world = World::new().await;
+    fleet(&world).await;
+    let path = "/v1/certificates?filter=extensions.key_usage[contains]CRLSign";
+    let page = world.get(path).await.with(StatusCode::OK);
+    assert_eq!(common_names(&page).len(), 2);
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_in_order_of_creation() {
+    let world = World::new().await;
+    fleet(&world).await;
+    let path = "/v1/cas/root-a/certificates";
+    let first = world
+        .get(&format!("{path}?page_size=3"))
+        .await
+        .with(StatusCode::OK);
+    assert_eq!(common_names(&first), ["root-a", "active", "revoked"]);
+    let next = first["next"].as_str().unwrap();
+    let second = world
+        .get(&format!("{path}?bookmark={next}"))
+        .await
+        .with(StatusCode::OK);
+    assert_eq!(common_names(&second), ["expired"]);
+    assert_eq!(second["next"], "");
+}
+
+#[tokio::test]
+async fn unknown_things_are_refused() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let not_found = "certificate not found";
+    let cases = [
+        ("/v1/certificates/abcd", 404, not_found),
+        ("/v1/certificates/no-serial", 404, not_found),
+        ("/v1/cas/root-a/certificates/abcd", 404, not_found),
+        ("/v1/cas/nobody/certificates", 404, "CA not found"),
+        (
+            "/v1/certificates/expiration?expires_after=yesterday",
+            400,
+            "invalid value for field 'expires_after': not an RFC 3339 time",
+        ),
+    ];
+    for (path, status, text) in cases {
+        assert_eq!(world.get(path).await.refusal(), (status, text), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn serial_numbers_are_read_as_people_write_them() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let serial = root["serial_number"].as_str().unwrap().to_uppercase();
+    let octets = hex::decode(&serial).unwrap();
+    let spelt = |separator: &str| {
+        let digits: Vec<String> = octets.iter().map(|octet| format!("{octet:02X}")).collect();
+        digits.join(separator)
+    };
+    for written in [
+        serial.clone(),
+        spelt(":"),
+        spelt("-"),
+        format!("00{serial}"),
+    ] {
+        let found = world.get(&format!("/v1/certificates/{written}")).await;
+        assert_eq!(found.with(StatusCode::OK), root["certificate"]);
+    }
+    // The CA in the path comes first, but need not be the issuer.
+    let path = format!("/v1/cas/nobody/certificates/{serial}");
+    assert_eq!(
+        world.get(&path).await.with(StatusCode::OK),
+        root["certificate"]
+    );
+}
+
+/// Another issuer's certificate with the same serial number.
+pub(crate) async fn duplicate(world: &World, serial: &str) {
+    const COPIED: &str = "serial_number, revision, created_at, der, status, certificate_type, \
+        engine_id, metadata, is_ca, subject_common_name, subject_common_name_folded, \
+        subject_key_id, authority_key_id, key_type, key_bits, key_strength, key_usage, \
+        extended_key_usage, valid_from, valid_to, issuer_serial_number, issuer_level, \
+        revocation_timestamp, revocation_reason, next_due, expired_by_job";
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        format!(
+            "INSERT INTO certificate (id, issuer_ca_id, {COPIED}) \
+             SELECT 'copy', 'root-b', {COPIED} FROM certificate WHERE serial_number = $1"
+        ),
+        params![serial],
+    ));
+    world.db.commit(set).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_serial_number_of_two_issuers_is_ambiguous_but_below_one_of_them() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial = issued["serial_number"].as_str().unwrap();
+    duplicate(&world, serial).await;
+    let text = "several certificates have this serial number, issued by: ";
+    let refused = world.get(&format!("/v1/certificates/{serial}")).await;
+    let (status, told) = refused.refusal();
+    assert_eq!(status, 409);
+    let mut issuers: Vec<&str> = told.strip_prefix(text).unwrap().split(", ").collect();
+    issuers.sort_unstable();
+    assert_eq!(issuers, ["root-a", "root-b"]);
+    let revoke = json!({ "status": "REVOKED" });
+    let refused = world
+        .put(&format!("/v1/certificates/{serial}/status"), revoke)
+        .await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    for ca in ["root-a", "root-b"] {
+        let path = format!("/v1/cas/{ca}/certificates/{serial}");
+        let found = world.get(&path).await.with(StatusCode::OK);
+        assert_eq!(found["issuer_metadata"]["id"], ca);
+    }
+    let other = world
+        .get(&format!("/v1/cas/root-c/certificates/{serial}"))
+        .await;
+    assert_eq!(other.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn the_validation_authority_reads_what_is_revoked() {
+    let world = World::new().await;
+    fleet(&world).await;
+    let service = &world.service;
+    let ca = "root-a".into();
+    let revoked = service
+        .revoked_certificates(&caller(), &ca, None, 10)
+        .await
+        .unwrap();
+    let [entry] = revoked.as_slice() else {
+        panic!("{revoked:?}")
+    };
+    assert_eq!(entry.revocation_reason, RevocationReason::Unspecified);
+    let behind = service
+        .revoked_certificates(&caller(), &ca, Some(&entry.serial_number), 10)
+        .await;
+    assert_eq!(behind.unwrap(), []);
+    let status = service
+        .certificate_status(&caller(), &ca, &entry.serial_number)
+        .await
+        .unwrap();
+    let status = status.unwrap();
+    assert_eq!(status.status, CertificateStatus::Revoked);
+    assert_eq!(status.revocation_timestamp, entry.revocation_timestamp);
+    assert_eq!(status.valid_to, entry.valid_to);
+    let other = "root-b".into();
+    let elsewhere = service
+        .certificate_status(&caller(), &other, &entry.serial_number)
+        .await;
+    assert_eq!(elsewhere.unwrap(), None);
+    let nothing = SerialNumber::from_bytes(&[1]);
+    assert_eq!(
+        service
+            .certificate_status(&caller(), &ca, &nothing)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn authorities_are_read_in_pages_by_id() {
+    let world = World::new().await;
+    for id in ["root-c", "root-a", "root-b"] {
+        world.root(id).await;
+    }
+    let first = world.service.authorities(&caller(), None, 2).await.unwrap();
+    let ids: Vec<&str> = first.iter().map(|ca| ca.id.as_str()).collect();
+    assert_eq!(ids, ["root-a", "root-b"]);
+    let rest = world
+        .service
+        .authorities(&caller(), first.last().map(|ca| &ca.id), 2)
+        .await;
+    assert_eq!(
+        rest.unwrap()
+            .iter()
+            .map(|ca| ca.id.as_str())
+            .collect::<Vec<_>>(),
+        ["root-c"]
+    );
+}

@@ -1,0 +1,375 @@
+use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
+use lamassu_core::ca::{
+    CaError, CaService as _, Certificate, CertificateStatus, Enrollment, EnrollmentMode,
+    ProfileChoice, RenewalWindows, Superseded,
+};
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::SerialNumber;
+use lamassu_core::usage::RevocationReason;
+use lamassu_x509::CertificationRequest;
+use serde_json::json;
+
+use crate::certificates::duplicate;
+use crate::support::{START, World, caller, csr, p256};
+
+const DIGEST: [u8; 32] = [7; 32];
+
+pub(crate) fn windows() -> RenewalWindows {
+    let day = 86_400;
+    RenewalWindows {
+        preventive: WireDuration::from_secs(30 * day),
+        critical: WireDuration::from_secs(7 * day),
+    }
+}
+
+fn attachment() -> Attachment {
+    Attachment {
+        device_id: "device-1".into(),
+        dms_id: "dms-1".into(),
+    }
+}
+
+pub(crate) fn supersede(certificate: &Certificate) -> Superseded {
+    Superseded {
+        serial_number: certificate.serial_number.clone(),
+        detach: Detach::Yes,
+        revoke: Revoke::Yes,
+    }
+}
+
+impl World {
+    /// A certificate for device-1 with an open intent.
+    pub(crate) async fn enroll(&self, superseded: Option<Superseded>) -> Certificate {
+        let mode = match superseded {
+            None => EnrollmentMode::Enroll,
+            Some(_) => EnrollmentMode::Reenroll,
+        };
+        let enrollment = Enrollment {
+            mode,
+            attachment: attachment(),
+            csr_digest: DIGEST,
+            superseded,
+            windows: windows(),
+        };
+        let csr = csr(&p256(), "device-1").der().clone();
+        let csr = CertificationRequest::from_der(csr)
+            .unwrap()
+            .verify()
+            .unwrap();
+        let (ca, profile) = ("root-a".into(), ProfileChoice::Default);
+        self.service
+            .sign_for_enrollment(&caller(), &ca, csr, profile, enrollment)
+            .await
+            .unwrap()
+    }
+
+    async fn stored(&self, serial: &SerialNumber) -> Certificate {
+        self.service.certificate(&caller(), serial).await.unwrap()
+    }
+
+    pub(crate) async fn open_intents(&self) -> Vec<SerialNumber> {
+        let before = START + time::Duration::days(1);
+        let open = self
+            .service
+            .open_enrollments(&caller(), before, 10)
+            .await
+            .unwrap();
+        open.into_iter().map(|open| open.serial_number).collect()
+    }
+
+    /// Types of the events from the `skip`th on.
+    pub(crate) async fn event_types(&self, skip: usize) -> Vec<String> {
+        self.events()
+            .await
+            .into_iter()
+            .skip(skip)
+            .map(|(kind, _)| kind)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn an_enrollment_is_open_and_says_whose_it_is() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.enroll(None).await;
+    let expected = json!({
+        "lamassu.io/ra/attached-to":
+            { "authorized_by": { "ra_id": "dms-1" }, "device_id": "device-1" },
+        "lamassu.io/ca/expiration-deltas": [
+            { "delta": "4w2d", "name": "Preventive", "triggered": false },
+            { "delta": "1w", "name": "Critical", "triggered": false },
+        ],
+    });
+    assert_eq!(issued.metadata, expected.as_object().cloned());
+    assert_eq!(world.stored(&issued.serial_number).await, issued);
+    let service = &world.service;
+    let open = service
+        .open_enrollments(&caller(), START, 10)
+        .await
+        .unwrap();
+    assert_eq!(open, [], "not before it was opened");
+    let later = START + time::Duration::seconds(1);
+    let open = service
+        .open_enrollments(&caller(), later, 10)
+        .await
+        .unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0].serial_number, issued.serial_number);
+    assert_eq!(open[0].device_id.as_str(), "device-1");
+    assert_eq!(open[0].opened_at, START);
+}
+
+#[tokio::test]
+async fn completing_retires_the_superseded_certificate_once() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let old = world.enroll(None).await;
+    world
+        .service
+        .complete_enrollment(&caller(), &old.serial_number)
+        .await
+        .unwrap();
+    let new = world.enroll(Some(supersede(&old))).await;
+    let told = world.events().await.len();
+    for _ in 0..2 {
+        world
+            .service
+            .complete_enrollment(&caller(), &new.serial_number)
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        world.event_types(told).await,
+        ["certificate.metadata.update", "certificate.status.update"]
+    );
+    let retired = world.stored(&old.serial_number).await;
+    assert_eq!(retired.status, CertificateStatus::Revoked);
+    assert_eq!(retired.revocation_reason, RevocationReason::Superseded);
+    assert_eq!(retired.metadata, Some(serde_json::Map::new()));
+    let detached = world.last_event("certificate.metadata.update").await;
+    assert_eq!(detached["data"]["updated"]["status"], "ACTIVE");
+    let revoked = world.last_event("certificate.status.update").await;
+    assert_eq!(revoked["data"]["previous"]["metadata"], json!({}));
+    assert_eq!(
+        revoked["data"]["updated"]["revocation_reason"],
+        "Superseded"
+    );
+    assert_eq!(world.open_intents().await, []);
+    assert_eq!(world.stored(&new.serial_number).await, new);
+}
+
+#[tokio::test]
+async fn a_superseded_certificate_lives_on_where_the_intent_says_so() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let old = world.enroll(None).await;
+    let superseded = Superseded {
+        detach: Detach::No,
+        revoke: Revoke::No,
+        ..supersede(&old)
+    };
+    let new = world.enroll(Some(superseded)).await;
+    world
+        .service
+        .complete_enrollment(&caller(), &new.serial_number)
+        .await
+        .unwrap();
+    assert_eq!(world.stored(&old.serial_number).await, old);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_again_for_a_while() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let old = world.enroll(None).await;
+    let new = world.enroll(Some(supersede(&old))).await;
+    let repeated = async |digest: &[u8; 32], since| {
+        let service = &world.service;
+        service
+            .repeated_reenrollment(&caller(), &old.serial_number, digest, since)
+            .await
+            .unwrap()
+    };
+    assert_eq!(repeated(&DIGEST, START).await, None, "while it is open");
+    world
+        .service
+        .complete_enrollment(&caller(), &new.serial_number)
+        .await
+        .unwrap();
+    assert_eq!(repeated(&DIGEST, START).await, Some(new));
+    assert_eq!(
+        repeated(&DIGEST, START + time::Duration::seconds(1)).await,
+        None
+    );
+    assert_eq!(repeated(&[8; 32], START).await, None);
+}
+
+#[tokio::test]
+async fn what_no_device_received_is_revoked_once() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.enroll(None).await;
+    let told = world.events().await.len();
+    for _ in 0..2 {
+        world
+            .service
+            .abandon_enrollment(&caller(), &issued.serial_number)
+            .await
+            .unwrap();
+    }
+    assert_eq!(world.event_types(told).await, ["certificate.status.update"]);
+    let revoked = world.stored(&issued.serial_number).await;
+    assert_eq!(revoked.status, CertificateStatus::Revoked);
+    assert_eq!(
+        revoked.revocation_reason,
+        RevocationReason::CessationOfOperation
+    );
+    assert_eq!(world.open_intents().await, []);
+}
+
+/// What may become of the certificate of an enrollment that goes on.
+#[derive(Clone, Copy)]
+enum Fate {
+    Replaced,
+    NotDelivered,
+}
+
+#[tokio::test]
+async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
+    let cases = [
+        (Fate::Replaced, RevocationReason::Superseded),
+        (Fate::NotDelivered, RevocationReason::CessationOfOperation),
+    ];
+    for (fate, reason) in cases {
+        let world = World::new().await;
+        world.root("root-a").await;
+        let held = world.enroll(None).await.serial_number;
+        let replacement = Superseded {
+            serial_number: held.clone(),
+            detach: Detach::No,
+            revoke: Revoke::Yes,
+        };
+        let new = world.enroll(Some(replacement)).await;
+        let (service, caller) = (&world.service, caller());
+        let hold = RevocationReason::CertificateHold;
+        service
+            .set_certificate_status(&caller, &held, CertificateStatus::Revoked, hold)
+            .await
+            .unwrap();
+        world.clock.advance(time::Duration::hours(1));
+        match fate {
+            Fate::Replaced => service.complete_enrollment(&caller, &new.serial_number),
+            Fate::NotDelivered => service.abandon_enrollment(&caller, &held),
+        }
+        .await
+        .unwrap();
+        let revoked = world.stored(&held).await;
+        assert_eq!(revoked.status, CertificateStatus::Revoked);
+        assert_eq!(revoked.revocation_reason, reason);
+        let at = START + time::Duration::hours(1);
+        assert_eq!(revoked.revocation_timestamp.0, at);
+        let told = world.last_event("certificate.status.update").await;
+        assert_eq!(told["data"]["updated"]["revocation_reason"], reason.name());
+        let refused = service
+            .set_certificate_status(&caller, &held, CertificateStatus::Active, hold)
+            .await;
+        assert!(
+            matches!(refused, Err(CaError::StatusTransition)),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_for_good_keeps_its_reason() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let old = world.enroll(None).await;
+    let new = world.enroll(Some(supersede(&old))).await;
+    let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
+    let service = &world.service;
+    service
+        .set_certificate_status(&caller(), &old.serial_number, status, reason)
+        .await
+        .unwrap();
+    let told = world.events().await.len();
+    service
+        .complete_enrollment(&caller(), &new.serial_number)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.event_types(told).await,
+        ["certificate.metadata.update"]
+    );
+    let stored = world.stored(&old.serial_number).await;
+    assert_eq!(stored.revocation_reason, reason);
+}
+
+#[tokio::test]
+async fn of_two_certificates_with_one_serial_number_the_undelivered_one_is_revoked() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let serial = world.enroll(None).await.serial_number;
+    duplicate(&world, serial.as_str()).await;
+    let service = &world.service;
+    service
+        .abandon_enrollment(&caller(), &serial)
+        .await
+        .unwrap();
+    assert_eq!(world.open_intents().await, []);
+    let cases = [
+        ("root-a", CertificateStatus::Revoked),
+        ("root-b", CertificateStatus::Active),
+    ];
+    for (ca, status) in cases {
+        let found = service
+            .certificate_status(&caller(), &ca.into(), &serial)
+            .await
+            .unwrap();
+        assert_eq!(found.unwrap().status, status, "{ca}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_completed_is_not_abandoned_any_more() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.enroll(None).await;
+    world
+        .service
+        .complete_enrollment(&caller(), &issued.serial_number)
+        .await
+        .unwrap();
+    world
+        .service
+        .abandon_enrollment(&caller(), &issued.serial_number)
+        .await
+        .unwrap();
+    assert_eq!(world.stored(&issued.serial_number).await, issued);
+}
+
+#[tokio::test]
+async fn attaching_keeps_what_else_the_metadata_say() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial = SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
+    let attached = world
+        .service
+        .attach_certificate(&caller(), &serial, attachment(), windows())
+        .await
+        .unwrap();
+    let metadata = attached.metadata.clone().unwrap();
+    assert_eq!(
+        metadata["lamassu.io/ra/attached-to"]["device_id"],
+        "device-1"
+    );
+    assert_eq!(world.stored(&serial).await, attached);
+    let event = world.last_event("certificate.metadata.update").await;
+    assert_eq!(event["data"]["previous"], issued);
+    assert_eq!(
+        event["data"]["updated"],
+        serde_json::to_value(&attached).unwrap()
+    );
+}

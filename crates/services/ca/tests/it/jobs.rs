@@ -1,0 +1,324 @@
+use http::StatusCode;
+use lamassu_ca::OthersRunning;
+use lamassu_core::ids::OperationId;
+use lamassu_core::kms::{CreateKey, KmsService as _};
+use lamassu_db::{NextRun, WriteSet, params, sql};
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::kms::Fault;
+use crate::support::{START, World, caller, csr, device_profile, p256, root_body};
+
+async fn status(world: &World, certificate: &Value) -> Value {
+    let serial = certificate["serial_number"].as_str().unwrap();
+    let found = world
+        .get(&format!("/v1/certificates/{serial}"))
+        .await
+        .with(StatusCode::OK);
+    found["status"].clone()
+}
+
+#[tokio::test]
+async fn a_certificate_expires_when_it_ends_and_not_before() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let job = world.service.expiry_job();
+    // It ends at 21:15:27, the start cut to the second and 12 hours; the job sleeps an hour at most.
+    let next = job.run(&caller(), START).await.unwrap();
+    assert_eq!(next, NextRun::At(START + Duration::hours(1)));
+    world
+        .clock
+        .advance(Duration::hours(12) - Duration::milliseconds(482));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &issued).await, "ACTIVE");
+    world.clock.advance(Duration::milliseconds(2));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &issued).await, "EXPIRED");
+    let event = world.last_event("certificate.status.update").await;
+    assert_eq!(event["data"]["previous"]["status"], "ACTIVE");
+    assert_eq!(event["data"]["updated"]["status"], "EXPIRED");
+    let told = world.events().await.len();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.events().await.len(), told);
+}
+
+#[tokio::test]
+async fn a_ca_expires_with_its_certificate() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let mut body = root_body("root-a", &profile);
+    body["ca_expiration"] = json!({ "type": "Duration", "duration": "2s" });
+    let ca = world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    let job = world.service.expiry_job();
+    world.clock.advance(Duration::seconds(3));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &ca["certificate"]).await, "EXPIRED");
+    let event = world.last_event("ca.status.update").await;
+    assert_eq!(event["subject"], "ca/root-a");
+    assert_eq!(event["data"]["previous"], ca);
+    assert_eq!(event["data"]["updated"]["certificate"]["status"], "EXPIRED");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_revives_what_the_job_expired_and_nothing_else() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let by_job = world.issue("root-a", "device-1").await;
+    let by_client = world.issue("root-a", "device-2").await;
+    let serial = by_client["serial_number"].as_str().unwrap();
+    let path = format!("/v1/certificates/{serial}/status");
+    world
+        .put(&path, json!({ "status": "EXPIRED" }))
+        .await
+        .with(StatusCode::OK);
+    let job = world.service.expiry_job();
+    world.clock.advance(Duration::days(1));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &by_job).await, "EXPIRED");
+    world.clock.advance(-Duration::days(1));
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &by_job).await, "ACTIVE");
+    assert_eq!(status(&world, &by_client).await, "EXPIRED");
+    assert_eq!(next, NextRun::At(START + Duration::hours(1)));
+}
+
+#[tokio::test]
+async fn only_what_ends_soon_wakes_the_job() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let mut woken = world.db.signal("ca-certificate-expiry");
+    world.issue("root-a", "device-1").await;
+    assert_eq!(woken.has_changed().ok(), Some(false));
+    let body = json!({
+        "csr": csr(&p256(), "device-2").to_wire(),
+        "profile": { "validity": { "type": "Duration", "duration": "10s" } },
+    });
+    world.sign("root-a", body).await.with(StatusCode::CREATED);
+    assert_eq!(woken.has_changed().ok(), Some(true));
+    woken.mark_unchanged();
+}
+
+/// What a process leaves that dies after the key was made.
+async fn crash_half_way(world: &World) {
+    let operation = OperationId::fresh();
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO ca_operation (id, started_at, state) VALUES ($1, $2, 'running')",
+        params![operation.as_str(), world.db.now()],
+    ));
+    world.db.commit(set).await.unwrap();
+    let request = CreateKey {
+        algorithm: "ECDSA".to_owned(),
+        size: 256,
+        operation: Some(operation),
+        ..CreateKey::default()
+    };
+    world.kms.create_key(&caller(), request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_a_crash_left_is_destroyed_at_start() {
+    let world = World::new().await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::milliseconds(1));
+    let job = world.started(OthersRunning::No).await.operations_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(
+        (world.kms.n_keys(), world.count("ca_operation").await),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn where_others_may_run_a_key_is_destroyed_by_age() {
+    let world = World::new().await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::minutes(9));
+    let job = world.started(OthersRunning::Maybe).await.operations_job();
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.kms.n_keys(), 1);
+    assert_eq!(
+        next,
+        NextRun::At(START + Duration::minutes(10) + Duration::microseconds(1))
+    );
+    world
+        .clock
+        .advance(Duration::minutes(1) + Duration::microseconds(1));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(
+        (world.kms.n_keys(), world.count("ca_operation").await),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn an_operation_is_kept_until_its_key_is_gone() {
+    let world = World::new().await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::hours(1));
+    let job = world.started(OthersRunning::Maybe).await.operations_job();
+    world.kms.fail(Fault::CannotDiscard);
+    let failed = job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the job failed");
+    assert_eq!(world.count("ca_operation").await, 1);
+    world.kms.fail(Fault::None);
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(
+        (world.kms.n_keys(), world.count("ca_operation").await),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_could_not_be_marked_as_used_is_marked_by_the_job() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    world.kms.fail(Fault::CannotBind);
+    let body = root_body("root-a", &profile);
+    let ca = world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    let key_id = ca["certificate"]["subject_key_id"].as_str().unwrap();
+    assert_eq!(world.kms.bound(key_id), []);
+    world.kms.fail(Fault::None);
+    world.clock.advance(Duration::milliseconds(1));
+    let job = world.started(OthersRunning::No).await.operations_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(json!(world.kms.bound(key_id)), json!([ca["serial_number"]]));
+    assert_eq!(
+        (world.kms.n_keys(), world.count("ca_operation").await),
+        (1, 0)
+    );
+}
+
+/// A certificate that lives this long.
+async fn issue_for(world: &World, duration: &str) -> Value {
+    let body = json!({
+        "csr": csr(&p256(), "device-1").to_wire(),
+        "profile": { "validity": { "type": "Duration", "duration": duration } },
+    });
+    world.sign("root-a", body).await.with(StatusCode::CREATED)
+}
+
+#[tokio::test]
+async fn entering_a_default_window_is_told_once() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_for(&world, "60d").await;
+    let job = world.service.expiry_job();
+    world
+        .clock
+        .advance(Duration::days(30) - Duration::seconds(1));
+    // The window begins with the whole second in which the certificate begins.
+    let begins = START + Duration::days(30) - Duration::microseconds(481_233);
+    assert_eq!(
+        job.run(&caller(), world.db.now()).await.unwrap(),
+        NextRun::At(begins)
+    );
+    let told = world.events().await.len();
+    world.clock.advance(Duration::seconds(1));
+    for _ in 0..2 {
+        job.run(&caller(), world.db.now()).await.unwrap();
+    }
+    assert_eq!(world.events().await.len(), told + 1);
+    let event = world.last_event("certificate.expiring").await;
+    assert_eq!(event["data"]["serial_number"], issued["serial_number"]);
+    assert_eq!(event["data"]["window"], "4w2d");
+    assert_eq!(event["data"]["due"], "2026-04-01T09:15:27Z");
+    world.clock.advance(Duration::days(23));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let event = world.last_event("certificate.expiring").await;
+    assert_eq!(event["data"]["window"], "1w");
+    assert_eq!(world.events().await.len(), told + 2);
+    assert_eq!(status(&world, &issued).await, "ACTIVE");
+}
+
+#[tokio::test]
+async fn a_job_that_was_off_tells_of_every_window_entered() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    issue_for(&world, "60d").await;
+    let told = world.events().await.len();
+    world.clock.advance(Duration::days(59));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let kinds: Vec<String> = world
+        .events()
+        .await
+        .into_iter()
+        .skip(told)
+        .map(|(kind, _)| kind)
+        .collect();
+    assert_eq!(kinds, ["certificate.expiring", "certificate.expiring"]);
+}
+
+#[tokio::test]
+async fn what_is_short_lived_or_revoked_never_expires_soon() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    issue_for(&world, "6d").await;
+    let revoked = issue_for(&world, "60d").await;
+    let serial = revoked["serial_number"].as_str().unwrap();
+    let path = format!("/v1/certificates/{serial}/status");
+    world
+        .put(&path, json!({ "status": "REVOKED" }))
+        .await
+        .with(StatusCode::OK);
+    let told = world.events().await.len();
+    world.clock.advance(Duration::days(5));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    world.clock.advance(Duration::days(30));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let kinds: Vec<String> = world
+        .events()
+        .await
+        .into_iter()
+        .skip(told)
+        .map(|(kind, _)| kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        ["certificate.status.update"],
+        "only the short-lived one's end"
+    );
+}
+
+#[tokio::test]
+async fn a_ca_is_expiring_under_its_own_name() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let mut body = root_body("root-a", &profile);
+    body["ca_expiration"] = json!({ "type": "Duration", "duration": "60d" });
+    let ca = world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    world.clock.advance(Duration::days(31));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let event = world.last_event("ca.expiring").await;
+    assert_eq!(event["subject"], "ca/root-a");
+    assert_eq!(event["data"]["window"], "4w2d");
+    assert_eq!(event["data"]["certificate"], ca["certificate"]);
+}
+
+#[tokio::test]
+async fn a_released_hold_still_has_the_windows_to_come() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_for(&world, "60d").await;
+    let serial = issued["serial_number"].as_str().unwrap();
+    let path = format!("/v1/certificates/{serial}/status");
+    let hold = json!({ "status": "REVOKED", "revocation_reason": "CertificateHold" });
+    world.put(&path, hold).await.with(StatusCode::OK);
+    world.clock.advance(Duration::days(31));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    world
+        .put(&path, json!({ "status": "ACTIVE" }))
+        .await
+        .with(StatusCode::OK);
+    let told = world.events().await.len();
+    world.clock.advance(Duration::days(23));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let event = world.last_event("certificate.expiring").await;
+    assert_eq!(event["data"]["window"], "1w");
+    assert_eq!(world.events().await.len(), told + 1);
+}

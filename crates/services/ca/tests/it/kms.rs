@@ -1,0 +1,212 @@
+//! A key management service in memory, which can be told to fail and counts what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::Signer;
+use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
+use lamassu_core::kms::{
+    CreateKey, EngineDescription, Key, KeyStats, KmsError, KmsService, SignMessage,
+};
+use lamassu_core::page::Page;
+use lamassu_core::pem::PublicKeyDer;
+use lamassu_core::query::ListRequest;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+use serde_json::Map;
+
+/// What the next call does wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    /// The queue for slow keys is full.
+    Busy,
+    /// Keys cannot be destroyed.
+    CannotDiscard,
+    /// Keys cannot be marked as used.
+    CannotBind,
+    /// Signatures are made with another key.
+    WrongKey,
+}
+
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    private: Arc<PrivateKey>,
+    operation: Option<OperationId>,
+    bound: Vec<SerialNumber>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TestKms {
+    keys: Mutex<BTreeMap<String, Held>>,
+    fault: Mutex<Fault>,
+}
+
+impl TestKms {
+    pub(crate) fn fail(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    fn fault(&self) -> Fault {
+        *self.fault.lock().unwrap()
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.keys.lock().unwrap()
+    }
+
+    pub(crate) fn n_keys(&self) -> usize {
+        self.keys().len()
+    }
+
+    pub(crate) fn bound(&self, key: &str) -> Vec<SerialNumber> {
+        self.keys().get(key).unwrap().bound.clone()
+    }
+
+    /// A key that is here without anybody having asked the service for it.
+    pub(crate) fn hold(&self, private: PrivateKey) -> Key {
+        self.keep(private, "key", None)
+    }
+
+    fn keep(&self, private: PrivateKey, name: &str, operation: Option<OperationId>) -> Key {
+        let public = private.public_key();
+        let key = Key {
+            pkcs11_uri: String::new(),
+            key_id: KeyId::from(public.key_id_sha256_hex()),
+            name: name.to_owned(),
+            aliases: Vec::new(),
+            engine_id: EngineId::from("memory-1"),
+            has_private_key: true,
+            algorithm: match public.spec() {
+                KeySpec::Rsa(_) => "RSA".to_owned(),
+                _ => "ECDSA".to_owned(),
+            },
+            size: public.spec().bits(),
+            public_key: PublicKeyDer::from_der(public.spki_der().to_vec()),
+            creation_ts: Timestamp::ZERO,
+            tags: Vec::new(),
+            metadata: Map::new(),
+        };
+        let held = Held {
+            key: key.clone(),
+            private: Arc::new(private),
+            operation,
+            bound: Vec::new(),
+        };
+        self.keys().insert(key.key_id.as_str().to_owned(), held);
+        key
+    }
+}
+
+fn unused<T>() -> Result<T, KmsError> {
+    Err(KmsError::EngineUnsupported("memory-1".to_owned()))
+}
+
+#[async_trait]
+impl KmsService for TestKms {
+    async fn engines(&self, _: &Caller) -> Result<Vec<EngineDescription>, KmsError> {
+        Ok(Vec::new())
+    }
+
+    async fn create_key(&self, _: &Caller, request: CreateKey) -> Result<Key, KmsError> {
+        if self.fault() == Fault::Busy {
+            return Err(KmsError::Busy);
+        }
+        let spec = match (request.algorithm.as_str(), request.size) {
+            ("RSA", bits) => KeySpec::Rsa(bits),
+            ("ECDSA", 224) => KeySpec::Ec(Curve::P224),
+            ("ECDSA", 256) => KeySpec::Ec(Curve::P256),
+            ("ECDSA", 384) => KeySpec::Ec(Curve::P384),
+            _ => {
+                return Err(KmsError::KeyTypeUnsupported {
+                    key_type: request.algorithm,
+                    provider: "Memory".to_owned(),
+                });
+            }
+        };
+        // Others get a turn here, as they do while a real engine works.
+        tokio::task::yield_now().await;
+        Ok(self.keep(
+            PrivateKey::generate(spec).unwrap(),
+            &request.name,
+            request.operation,
+        ))
+    }
+
+    async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
+        let held = self.keys().get(key.as_str()).map(|held| held.key.clone());
+        held.ok_or(KmsError::KeyNotFound)
+    }
+
+    async fn keys(&self, _: &Caller, _: &ListRequest) -> Result<Page<Key>, KmsError> {
+        unused()
+    }
+
+    async fn stats(&self, _: &Caller, _: &ListRequest) -> Result<KeyStats, KmsError> {
+        unused()
+    }
+
+    async fn delete_key(&self, _: &Caller, _: &KeyRef) -> Result<(), KmsError> {
+        unused()
+    }
+
+    async fn sign(&self, _: &Caller, _: &KeyRef, _: SignMessage) -> Result<Vec<u8>, KmsError> {
+        unused()
+    }
+
+    async fn verify(
+        &self,
+        _: &Caller,
+        _: &KeyRef,
+        _: SignMessage,
+        _: &[u8],
+    ) -> Result<bool, KmsError> {
+        unused()
+    }
+
+    async fn signer(&self, _: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {
+        if self.fault() == Fault::WrongKey {
+            return Ok(Arc::new(
+                PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap(),
+            ));
+        }
+        let private = self
+            .keys()
+            .get(key.as_str())
+            .map(|held| Arc::clone(&held.private));
+        match private {
+            Some(private) => Ok(private),
+            None => Err(KmsError::KeyNotFound),
+        }
+    }
+
+    async fn bind_certificate(
+        &self,
+        _: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        if self.fault() == Fault::CannotBind {
+            return Err(KmsError::Busy);
+        }
+        let mut keys = self.keys();
+        let held = keys.get_mut(key.as_str()).ok_or(KmsError::KeyNotFound)?;
+        if !held.bound.contains(serial) {
+            held.bound.push(serial.clone());
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, _: &Caller, operation: &OperationId) -> Result<(), KmsError> {
+        if self.fault() == Fault::CannotDiscard {
+            return Err(KmsError::Busy);
+        }
+        self.keys()
+            .retain(|_, held| held.operation.as_ref() != Some(operation));
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! The CA service from outside: HTTP in, a real database below, and a clock that stands still.
+#![cfg(test)]
+
+mod authorities;
+mod bound;
+mod certificates;
+mod enrollment;
+mod jobs;
+mod kms;
+mod metrics;
+mod profiles;
+mod races;
+mod real_kms;
+mod routes;
+mod signing;
+mod status;
+mod support;

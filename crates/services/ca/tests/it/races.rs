@@ -1,0 +1,122 @@
+//! Calls that run at the same time, and processes that know yesterday's state.
+
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::kms::Fault;
+use crate::support::{World, ask, csr, device_profile, p256, root_body};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_twenty_creates_wins_and_no_other_key_stays() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let body = root_body("root-a", &profile);
+    let answers = join_all((0..20).map(|_| world.post("/v1/cas", body.clone()))).await;
+    let created = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED)
+        .count();
+    assert_eq!(created, 1);
+    for answer in answers
+        .iter()
+        .filter(|answer| answer.status != StatusCode::CREATED)
+    {
+        assert_eq!(answer.refusal(), (409, "CA already exists"));
+    }
+    assert_eq!(world.kms.n_keys(), 1);
+    assert_eq!(world.count("certificate_authority").await, 1);
+    assert_eq!(world.count("certificate").await, 1);
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_destroyed_now_is_left_to_the_job() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let body = root_body("root-a", &profile);
+    world.kms.fail(Fault::CannotDiscard);
+    let answers = join_all((0..3).map(|_| world.post("/v1/cas", body.clone()))).await;
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| answer.status == StatusCode::CREATED)
+            .count(),
+        1
+    );
+    let left = world.count("ca_operation").await;
+    assert_eq!(i64::try_from(world.kms.n_keys()).unwrap(), left + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_certificates_at_once_are_twenty_certificates() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = join_all((0..20).map(|_| world.issue("root-a", "device-1"))).await;
+    let mut serials: Vec<&str> = issued
+        .iter()
+        .map(|certificate| certificate["serial_number"].as_str().unwrap())
+        .collect();
+    serials.sort_unstable();
+    serials.dedup();
+    assert_eq!(serials.len(), 20);
+    assert_eq!(world.count("certificate").await, 21);
+}
+
+#[tokio::test]
+async fn nothing_is_issued_under_a_ca_that_another_process_revoked() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    // Now the CA is in this process's cache.
+    world.issue("root-a", "device-1").await;
+    let other = world.replica().await;
+    let path = format!(
+        "/v1/certificates/{}/status",
+        root["serial_number"].as_str().unwrap()
+    );
+    let body = json!({ "status": "REVOKED", "revocation_reason": "CertificateHold" });
+    let held = ask(&other, Method::PUT, &path, Some(body.to_string())).await;
+    held.with(StatusCode::OK);
+    let request = json!({ "csr": csr(&p256(), "device-2").to_wire() });
+    let refused = world.sign("root-a", request.clone()).await;
+    assert_eq!(refused.refusal(), (400, "CA Status inconsistent"));
+    let active = json!({ "status": "ACTIVE" });
+    ask(&other, Method::PUT, &path, Some(active.to_string()))
+        .await
+        .with(StatusCode::OK);
+    world
+        .sign("root-a", request)
+        .await
+        .with(StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_profile_that_another_process_changed_counts_at_once() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.issue("root-a", "device-1").await;
+    let other = world.replica().await;
+    let path = format!("/v1/profiles/{}", root["profile_id"].as_str().unwrap());
+    let mut profile = device_profile();
+    profile["validity"]["duration"] = json!("1h");
+    profile["crypto_enforcement"] = json!({ "enabled": true, "allow_rsa_keys": true });
+    let put = ask(&other, Method::PUT, &path, Some(profile.to_string())).await;
+    put.with(StatusCode::OK);
+    let request = json!({ "csr": csr(&p256(), "device-2").to_wire() });
+    assert_eq!(
+        world.sign("root-a", request.clone()).await.refusal(),
+        (
+            400,
+            "public key is ECDSA, but issuance profile does not allow ECDSA keys"
+        )
+    );
+    // And back again: a refusal is not of yesterday either.
+    profile["crypto_enforcement"] = json!({ "enabled": false });
+    let put = ask(&other, Method::PUT, &path, Some(profile.to_string())).await;
+    put.with(StatusCode::OK);
+    let issued = world
+        .sign("root-a", request)
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(issued["valid_to"], "2026-03-02T10:15:27Z");
+}

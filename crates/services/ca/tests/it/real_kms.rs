@@ -1,0 +1,86 @@
+//! Both services together: the keys are those of the real key management service.
+
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
+use lamassu_core::ids::KeyRef;
+use lamassu_core::kms::{BOUND_RESOURCES, KmsService as _};
+use lamassu_core::query::ListRequest;
+use serde_json::json;
+
+use crate::support::{
+    World, ask, caller, csr, device_profile, over_real_kms, p256, root_body, x509,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_key_makes_a_ca_that_issues() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let profile = world.profile(device_profile()).await;
+    for (key_type, bits) in [
+        ("ECDSA", 224),
+        ("ECDSA", 256),
+        ("ECDSA", 521),
+        ("RSA", 2048),
+        ("Ed25519", 256),
+        ("ML-DSA", 65),
+    ] {
+        let id = format!("{key_type}-{bits}");
+        let mut body = root_body(&id, &profile);
+        body["key_metadata"] = json!({ "type": key_type, "bits": bits });
+        let ca = ask(&router, Method::POST, "/v1/cas", Some(body.to_string())).await;
+        let ca = ca.with(StatusCode::CREATED);
+        assert_eq!(ca["certificate"]["key_metadata"]["type"], key_type);
+        assert_eq!(ca["certificate"]["key_metadata"]["bits"], bits);
+        let request = json!({ "csr": csr(&p256(), "device-1").to_wire() });
+        let path = format!("/v1/cas/{id}/certificates/sign");
+        let issued = ask(&router, Method::POST, &path, Some(request.to_string())).await;
+        let issued = issued.with(StatusCode::CREATED);
+        let key = x509(&ca["certificate"]).public_key().unwrap();
+        assert_eq!(x509(&issued).verify_signed_by(&key), Ok(()));
+        let key_id = KeyRef::from(ca["certificate"]["subject_key_id"].as_str().unwrap());
+        let key = kms.key(&caller(), &key_id).await.unwrap();
+        let used = json!([{ "resource_type": "certificate", "resource_id": ca["serial_number"] }]);
+        assert_eq!(key.metadata.get(BOUND_RESOURCES), Some(&used));
+        assert_eq!(key.name, format!("Key For CA CN={id}"));
+    }
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_twenty_creates_keeps_its_key() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let body = root_body("root-a", &world.profile(device_profile()).await).to_string();
+    let answers =
+        join_all((0..20).map(|_| ask(&router, Method::POST, "/v1/cas", Some(body.clone())))).await;
+    let created = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED)
+        .count();
+    assert_eq!(created, 1);
+    for answer in answers
+        .iter()
+        .filter(|answer| answer.status != StatusCode::CREATED)
+    {
+        assert_eq!(answer.refusal(), (409, "CA already exists"));
+    }
+    let keys = kms.keys(&caller(), &ListRequest::default()).await.unwrap();
+    assert_eq!(keys.list.len(), 1);
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_kms_does_not_make_is_refused_in_its_words() {
+    let world = World::new().await;
+    let (router, _kms) = over_real_kms(&world.db).await;
+    let mut body = root_body("root-a", &world.profile(device_profile()).await);
+    body["key_metadata"] = json!({ "type": "RSA", "bits": 1000 });
+    let refused = ask(&router, Method::POST, "/v1/cas", Some(body.to_string())).await;
+    let (status, text) = refused.refusal();
+    assert_eq!(status, 400);
+    assert!(
+        text.starts_with("key size 1000 is not supported for key type RSA in engine"),
+        "{text}"
+    );
+    assert_eq!(world.count("ca_operation").await, 0);
+}

@@ -1,0 +1,218 @@
+//! Certificate events: a device follows the certificate of its active version.
+//!
+//! Only certificates that say which device they belong to are looked up, by serial number through
+//! an index. Certificates of former versions, of nobody and of unknown devices are ignored, so
+//! that a certificate that is no device's never holds up the log. Repeating an event changes and
+//! tells nothing.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
+use lamassu_core::caller::Caller;
+use lamassu_core::device::DeviceStatus;
+use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::change::Change;
+use crate::context::ChangeContext;
+use crate::lifecycle::status_of_certificate;
+use crate::metrics;
+use crate::service::DevicesService;
+use crate::store::{ActiveBinding, StoredDevice, active_bindings};
+
+/// The name of the subscription.
+pub const CERTIFICATE_SUBSCRIPTION: &str = "device-manager-certificates";
+
+const STATUS_UPDATE: &str = "certificate.status.update";
+const METADATA_UPDATE: &str = "certificate.metadata.update";
+
+/// Events handled in one write set: a revoked CA takes thousands of certificates with it.
+const BATCH: u32 = 64;
+
+/// The reader of the events that [`CertificateEvents`] handles.
+pub(crate) fn subscription(db: &Db) -> Subscription {
+    Subscription::new(
+        db,
+        CERTIFICATE_SUBSCRIPTION,
+        &[STATUS_UPDATE, METADATA_UPDATE],
+    )
+    .batch(BATCH)
+}
+
+/// Reacts to certificate events.
+#[derive(Debug)]
+pub(crate) struct CertificateEvents {
+    service: DevicesService,
+}
+
+/// The payload of both events, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Payload {
+    updated: CertificateNews,
+}
+
+/// What an event says about a certificate.
+#[derive(Debug, Deserialize)]
+struct CertificateNews {
+    serial_number: SerialNumber,
+    #[serde(default)]
+    authority_key_id: String,
+    status: CertificateStatus,
+    #[serde(default)]
+    metadata: Option<Map<String, Value>>,
+}
+
+/// What a certificate event means for the slot that the certificate is active in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// The slot takes the worst of this status and its windows, even where that is better than
+    /// before: a hold was released.
+    Becomes(DeviceStatus),
+    /// The slot gets at least so bad.
+    AtLeast(DeviceStatus),
+}
+
+impl CertificateNews {
+    /// Whether it says that it belongs to a device.
+    fn is_attached(&self) -> bool {
+        self.metadata
+            .as_ref()
+            .is_some_and(|metadata| metadata.contains_key(ATTACHED_TO))
+    }
+
+    /// Whether the certificate is the one that the device is bound to: serial numbers are unique
+    /// per issuer only.
+    fn is_of(&self, binding: &ActiveBinding) -> bool {
+        let (ours, theirs) = (&self.authority_key_id, &binding.authority_key_id);
+        self.serial_number == binding.serial_number
+            && (ours == theirs || ours.is_empty() || theirs.is_empty())
+    }
+
+    fn effect(&self, event_type: &str) -> Option<Effect> {
+        let announced = self.announced_window();
+        if event_type == METADATA_UPDATE {
+            return announced.map(Effect::AtLeast);
+        }
+        let status = status_of_certificate(self.status)?;
+        Some(Effect::Becomes(
+            announced.map_or(status, |window| window.max(status)),
+        ))
+    }
+
+    /// The worst window that the certificate's metadata say is entered.
+    fn announced_window(&self) -> Option<DeviceStatus> {
+        let deltas = self.metadata.as_ref()?.get(EXPIRATION_DELTAS)?.as_array()?;
+        let triggered = deltas
+            .iter()
+            .filter(|delta| delta.get("triggered") == Some(&Value::Bool(true)));
+        let named = triggered.filter_map(|delta| match delta.get("name")?.as_str()? {
+            "Preventive" => Some(DeviceStatus::RenewalPending),
+            "Critical" => Some(DeviceStatus::ExpiringSoon),
+            _ => None,
+        });
+        named.max()
+    }
+}
+
+impl Effect {
+    /// The status that the slot gets; the one it has where nothing changes.
+    fn apply(self, current: DeviceStatus, by_time: DeviceStatus) -> DeviceStatus {
+        match self {
+            Self::Becomes(status) => status.max(by_time),
+            Self::AtLeast(status) => status.max(current),
+        }
+    }
+}
+
+impl CertificateEvents {
+    pub(crate) const fn new(service: DevicesService) -> Self {
+        Self { service }
+    }
+
+    /// The devices that the certificates identify now.
+    async fn devices(
+        &self,
+        serials: &[SerialNumber],
+    ) -> Result<(Vec<ActiveBinding>, HashMap<DeviceId, StoredDevice>), HandlerError> {
+        let bindings = active_bindings(&self.service.db, serials).await?;
+        let ids: Vec<DeviceId> = bindings
+            .iter()
+            .map(|binding| binding.device_id.clone())
+            .collect();
+        let devices = self.service.store.devices(&ids).await?;
+        let by_id = devices
+            .into_iter()
+            .map(|stored| (stored.device.id.clone(), stored));
+        Ok((bindings, by_id.collect()))
+    }
+}
+
+#[async_trait]
+impl EventHandler for CertificateEvents {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        events: &[LoggedEvent],
+    ) -> Result<WriteSet, HandlerError> {
+        let news = events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let news: Vec<_> = news.into_iter().flatten().collect();
+        let serials: Vec<SerialNumber> = news
+            .iter()
+            .map(|(news, _)| news.serial_number.clone())
+            .collect();
+        let (bindings, mut devices) = self.devices(&serials).await?;
+        let caller = caller.from_source("eventbus-service/ca");
+        let context = self.service.change_by(&caller);
+        let mut set = WriteSet::new();
+        for (news, effect) in &news {
+            for binding in bindings.iter().filter(|binding| news.is_of(binding)) {
+                if let Some(stored) = devices.get_mut(&binding.device_id)
+                    && let Some((change, after)) = follow(stored, news, *effect, context)
+                {
+                    set.append(change);
+                    // Later events of the batch build on this one.
+                    *stored = after;
+                }
+            }
+        }
+        Ok(set)
+    }
+}
+
+/// What an event says, where it concerns a device at all.
+fn read(event: &LoggedEvent) -> Result<Option<(CertificateNews, Effect)>, HandlerError> {
+    let Payload { updated } = event.data::<Payload>()?;
+    if !updated.is_attached() {
+        return Ok(None);
+    }
+    let effect = updated.effect(&event.event_type);
+    Ok(effect.map(|effect| (updated, effect)))
+}
+
+/// The change of the device, if there is one.
+fn follow(
+    stored: &StoredDevice,
+    news: &CertificateNews,
+    effect: Effect,
+    context: ChangeContext<'_>,
+) -> Option<(WriteSet, StoredDevice)> {
+    let slot = stored.device.identity.as_ref()?;
+    // The device may have been bound anew since its binding was read.
+    let active = slot.active_serial() == Some(&news.serial_number);
+    if !active || stored.device.status == DeviceStatus::Decommissioned {
+        return None;
+    }
+    let by_time = stored.windows.as_ref()?.status_at(context.now);
+    let status = effect.apply(slot.status, by_time);
+    if status == slot.status {
+        return None;
+    }
+    let mut change = Change::of(stored, context);
+    change.set_slot_status(status);
+    metrics::slot_status_changed(status);
+    Some(change.into_write_set("device.slot-status"))
+}

@@ -1,0 +1,66 @@
+//! Configuration of the device manager; every key is optional.
+
+use serde::{Deserialize, Serialize};
+
+/// Configuration of the device manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DevicesConfig {
+    /// Device and slot history.
+    pub events: HistoryConfig,
+}
+
+/// Device and slot history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistoryConfig {
+    /// How many of the newest entries a device, and each of its slots, shows in v1. At least 1.
+    /// Default 500.
+    pub v1_limit: u32,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self { v1_limit: 500 }
+    }
+}
+
+impl DevicesConfig {
+    /// Checks the values; reads and opens nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and its range.
+    pub const fn validate(&self) -> Result<(), ConfigError> {
+        if self.events.v1_limit == 0 {
+            return Err(ConfigError::HistoryLimit);
+        }
+        Ok(())
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Without history the times of events could not be kept apart.
+    #[error("events.v1_limit must be at least 1")]
+    HistoryLimit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfigError, DevicesConfig};
+
+    #[test]
+    fn an_absent_key_has_its_default() {
+        let config: DevicesConfig = serde_json::from_str(r#"{"events":{}}"#).unwrap();
+        assert_eq!(config.events.v1_limit, 500);
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        let mut config = DevicesConfig::default();
+        config.events.v1_limit = 0;
+        assert_eq!(config.validate(), Err(ConfigError::HistoryLimit));
+    }
+}

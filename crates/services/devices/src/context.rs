@@ -1,0 +1,26 @@
+//! What every change of a device carries along.
+
+use lamassu_core::caller::Caller;
+use time::OffsetDateTime;
+
+use crate::service::DevicesService;
+use crate::store::CountBucket;
+
+/// Who changes a device, when, and where this process counts devices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangeContext<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) now: OffsetDateTime,
+    pub(crate) bucket: CountBucket,
+}
+
+impl DevicesService {
+    /// The context of a change that `caller` makes now.
+    pub(crate) fn change_by<'a>(&self, caller: &'a Caller) -> ChangeContext<'a> {
+        ChangeContext {
+            caller,
+            now: self.db.now(),
+            bucket: self.bucket,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Registering devices.
+
+use std::collections::BTreeMap;
+
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{CreateDevice, Device, DeviceError, DeviceEvent, DeviceStatus};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::{AuditRecord, WriteSet};
+use serde_json::Map;
+use time::OffsetDateTime;
+
+use crate::context::ChangeContext;
+use crate::service::DevicesService;
+use crate::store::{
+    HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert,
+};
+use crate::{events, metrics};
+
+const DEFAULT_ICON: &str = "Cpu";
+const DEFAULT_ICON_COLOR: &str = "#888888-#e0e0e0";
+
+/// A device to be registered that has passed the checks.
+#[derive(Debug)]
+pub(crate) struct NewDevice(CreateDevice);
+
+impl NewDevice {
+    /// Checks the request.
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] when id or DMS is missing, or the id is longer than 512 octets
+    /// or has control characters.
+    pub(crate) fn try_new(request: CreateDevice) -> Result<Self, DeviceError> {
+        request.check()?;
+        Ok(Self(request))
+    }
+
+    /// The write set that registers the device, and the device as it will be.
+    pub(crate) fn into_write_set(self, context: ChangeContext<'_>) -> (WriteSet, StoredDevice) {
+        let ChangeContext {
+            caller,
+            now,
+            bucket,
+        } = context;
+        let entry = HistoryEntry {
+            scope: HistoryScope::Device,
+            at: Timestamp(now),
+            event: DeviceEvent {
+                event_type: "CREATED".to_owned(),
+                description: String::new(),
+            },
+            version: None,
+        };
+        let alias = self.0.alias.clone();
+        let mut device = self.into_device(now);
+        device.events.insert(entry.at, entry.event.clone());
+        let mut set = WriteSet::new();
+        set.expect_one(device_insert(&device, &alias), ID_FREE);
+        set.execute(history_insert(caller, &device.id, &entry));
+        set.execute(bucket.add(device.status));
+        set.event(events::device_created(caller, &device, now));
+        let subject = events::device_subject(&device.id);
+        set.audit(AuditRecord::done(caller, "device.create", subject, now));
+        let stored = StoredDevice {
+            device,
+            revision: 1,
+            windows: None,
+        };
+        (set, stored)
+    }
+
+    fn into_device(self, now: OffsetDateTime) -> Device {
+        let or_default = |text: String, default: &str| {
+            if text.is_empty() {
+                default.to_owned()
+            } else {
+                text
+            }
+        };
+        let request = self.0;
+        Device {
+            id: request.id,
+            tags: request.tags,
+            status: DeviceStatus::NoIdentity,
+            icon: or_default(request.icon, DEFAULT_ICON),
+            icon_color: or_default(request.icon_color, DEFAULT_ICON_COLOR),
+            creation_timestamp: Timestamp(now),
+            metadata: request.metadata,
+            dms_owner: request.dms_id,
+            identity: None,
+            slots: Map::new(),
+            events: BTreeMap::new(),
+        }
+    }
+}
+
+impl DevicesService {
+    pub(crate) async fn register(
+        &self,
+        caller: &Caller,
+        request: CreateDevice,
+    ) -> Result<Device, DeviceError> {
+        let new = NewDevice::try_new(request)?;
+        let (set, stored) = new.into_write_set(self.change_by(caller));
+        match self.db.commit(set).await {
+            Ok(_) => {
+                metrics::created();
+                tracing::info!(device_id = %stored.device.id, "device registered");
+                Ok(stored.device)
+            }
+            Err(error) if error.failed(ID_FREE) => Err(DeviceError::Exists),
+            Err(error) => Err(StorageFailure::from(error).into()),
+        }
+    }
+}

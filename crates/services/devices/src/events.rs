@@ -1,0 +1,112 @@
+//! What the device manager tells the event log.
+
+use lamassu_core::ca::Certificate;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{Device, EnrollmentEvent};
+use lamassu_core::dms::Dms;
+use lamassu_core::ids::{DeviceId, DmsId};
+use lamassu_core::pem::CertificateDer;
+use lamassu_db::Event;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// Source of the events about devices.
+const DEVICE_MANAGER: &str = "service/devmanager";
+
+/// Source of the events about enrollment: consumers know them as the DMS manager's.
+const DMS_MANAGER: &str = "service/ra";
+
+/// The payload of every update.
+#[derive(Serialize)]
+struct Pair<'a> {
+    previous: &'a Device,
+    updated: &'a Device,
+}
+
+/// The payload of `dms.bind-device-id`.
+#[derive(Serialize)]
+struct Bound<'a> {
+    certificate: &'a Certificate,
+    dms: &'a Dms,
+    device: &'a Device,
+}
+
+/// The payload of `dms.enroll` and `dms.reenroll`.
+#[derive(Serialize)]
+struct Enrolled<'a> {
+    certificate: &'a CertificateDer,
+    aps: &'a DmsId,
+}
+
+/// The subject of events and audit records about a device.
+pub(crate) fn device_subject(id: &DeviceId) -> String {
+    format!("device/{id}")
+}
+
+/// `device.create`
+pub(crate) fn device_created(caller: &Caller, device: &Device, now: OffsetDateTime) -> Event {
+    Event::new("device.create", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&device.id))
+        .data(device)
+}
+
+/// `device.status.update`
+pub(crate) fn status_updated(
+    caller: &Caller,
+    previous: &Device,
+    updated: &Device,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.status.update", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&updated.id))
+        .data(&Pair { previous, updated })
+}
+
+/// `device.identity.update`
+pub(crate) fn identity_updated(
+    caller: &Caller,
+    previous: &Device,
+    updated: &Device,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.identity.update", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&updated.id))
+        .data(&Pair { previous, updated })
+}
+
+/// `dms.bind-device-id`
+pub(crate) fn identity_bound(
+    caller: &Caller,
+    certificate: &Certificate,
+    dms: &Dms,
+    device: &Device,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("dms.bind-device-id", DMS_MANAGER, caller, now)
+        .subject(device_subject(&device.id))
+        .data(&Bound {
+            certificate,
+            dms,
+            device,
+        })
+}
+
+/// `dms.enroll` or `dms.reenroll`
+pub(crate) fn enrolled(
+    caller: &Caller,
+    operation: EnrollmentEvent,
+    certificate: &CertificateDer,
+    dms: &DmsId,
+    now: OffsetDateTime,
+) -> Event {
+    let event_type = match operation {
+        EnrollmentEvent::Enroll => "dms.enroll",
+        EnrollmentEvent::Reenroll => "dms.reenroll",
+    };
+    Event::new(event_type, DMS_MANAGER, caller, now)
+        .subject(format!("dms/{dms}"))
+        .data(&Enrolled {
+            certificate,
+            aps: dms,
+        })
+}

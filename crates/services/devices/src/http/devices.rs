@@ -1,0 +1,63 @@
+//! `/v1/devices` and `/v1/stats`.
+
+use axum::extract::State;
+use lamassu_core::device::{CreateDevice, Device, DeviceStats};
+use lamassu_core::ids::{DeviceId, DmsId};
+use lamassu_core::page::Page;
+use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+
+use super::Devices;
+use crate::store::DEVICE_FIELDS;
+
+pub(super) async fn create(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<CreateDevice>,
+) -> Reply<Json201<Device>> {
+    Ok(Json201(devices.service.create_device(&caller, body).await?))
+}
+
+pub(super) async fn read(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+) -> Reply<Json200<Device>> {
+    let id = DeviceId::from(id);
+    Ok(Json200(devices.service.device(&caller, &id).await?))
+}
+
+pub(super) async fn list(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Device>>> {
+    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    Ok(Json200(
+        devices.service.devices(&caller, None, &request).await?,
+    ))
+}
+
+pub(super) async fn list_by_dms(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(dms_id): PathParams<String>,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Device>>> {
+    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    let owner = DmsId::from(dms_id);
+    Ok(Json200(
+        devices
+            .service
+            .devices(&caller, Some(&owner), &request)
+            .await?,
+    ))
+}
+
+pub(super) async fn stats(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<DeviceStats>> {
+    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    Ok(Json200(devices.service.stats(&caller, &request).await?))
+}

@@ -1,0 +1,40 @@
+//! The device manager: which devices exist, which certificate identifies each, and how that stands.
+//!
+//! It owns the tables `device`, `identity_version`, `device_event` and `device_count`. It promises that a binding
+//! (slot version, history, status, events) is one commit that happens once or not at all; that a
+//! device follows the certificate of its active version, and no other, through revocation, hold
+//! and release; and that a slot enters its renewal windows and expires within a second of the due
+//! time, once. The due times are columns of the device, so nothing scans and nothing polls.
+//!
+//! It publishes `device.create`, `device.status.update` and `device.identity.update`, and with a
+//! binding `dms.bind-device-id`, `dms.enroll` and `dms.reenroll`. It consumes
+//! `certificate.status.update` and `certificate.metadata.update`.
+//!
+//! Deliberately absent: any call of another service. What a binding needs is handed in with it.
+//!
+//! Where next: [`DevicesService`] for assembly; `bind.rs` for the compare-and-set; `lifecycle.rs`
+//! for which status follows which; `change.rs` for what one change writes and tells; [`routes`]
+//! for HTTP.
+
+mod bind;
+mod certificate_events;
+mod change;
+mod config;
+mod context;
+mod create;
+mod events;
+mod http;
+mod jobs;
+mod lifecycle;
+pub mod metrics;
+mod query;
+mod service;
+mod store;
+
+pub use certificate_events::CERTIFICATE_SUBSCRIPTION;
+pub use config::{ConfigError, DevicesConfig, HistoryConfig};
+pub use http::routes;
+pub use jobs::WINDOWS_JOB;
+pub use metrics::describe_metrics;
+pub use service::{DevicesPorts, DevicesService, StartError};
+pub use store::{DEVICE_FIELDS, SCHEMA};

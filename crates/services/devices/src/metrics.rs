@@ -1,0 +1,33 @@
+//! Metrics of the device manager.
+
+use ::metrics::{counter, describe_counter};
+use lamassu_core::device::DeviceStatus;
+
+/// Devices registered.
+pub const CREATED: &str = "lamassu_devices_created_total";
+/// Identities bound.
+pub const BOUND: &str = "lamassu_devices_identities_bound_total";
+/// Identity slots that changed their status by time or by their certificate, by new status.
+pub const SLOT_STATUS: &str = "lamassu_devices_slot_status_changes_total";
+
+/// Tells the recorder what the metrics mean; call once after installing it.
+pub fn describe_metrics() {
+    describe_counter!(CREATED, "Devices registered");
+    describe_counter!(BOUND, "Identities bound to devices");
+    describe_counter!(
+        SLOT_STATUS,
+        "Identity slots that changed their status by time or by their certificate"
+    );
+}
+
+pub(crate) fn created() {
+    counter!(CREATED).increment(1);
+}
+
+pub(crate) fn bound() {
+    counter!(BOUND).increment(1);
+}
+
+pub(crate) fn slot_status_changed(status: DeviceStatus) {
+    counter!(SLOT_STATUS, "status" => status.name()).increment(1);
+}

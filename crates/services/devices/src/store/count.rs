@@ -1,0 +1,57 @@
+//! Table `device_count`: how many devices have each status.
+
+use std::collections::BTreeMap;
+
+use lamassu_core::device::DeviceStatus;
+use lamassu_db::{Db, DbError, Statement, params, sql};
+use uuid::Uuid;
+
+/// How many buckets there are: replicas seldom share one, and summing them stays cheap.
+const BUCKETS: u8 = 64;
+
+/// Where a process keeps its share of the counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountBucket(i32);
+
+impl CountBucket {
+    /// Any bucket.
+    pub(crate) fn any() -> Self {
+        let [random, ..] = *Uuid::new_v4().as_bytes();
+        Self(i32::from(random % BUCKETS))
+    }
+
+    /// A device has this status from now on.
+    pub(crate) fn add(self, status: DeviceStatus) -> Statement {
+        self.change(status, 1)
+    }
+
+    /// A device has this status no longer.
+    pub(crate) fn remove(self, status: DeviceStatus) -> Statement {
+        self.change(status, -1)
+    }
+
+    fn change(self, status: DeviceStatus, by: i32) -> Statement {
+        sql(
+            "INSERT INTO device_count (status, bucket, devices) VALUES ($1, $2, $3) \
+             ON CONFLICT (status, bucket) DO UPDATE \
+             SET devices = device_count.devices + excluded.devices",
+            params![status.name(), self.0, by],
+        )
+    }
+}
+
+/// The number of all devices by status; statuses without devices may be absent.
+pub(crate) async fn counted(db: &Db) -> Result<BTreeMap<DeviceStatus, u64>, DbError> {
+    let query = sql(
+        "SELECT status, CAST(SUM(devices) AS BIGINT) AS devices FROM device_count GROUP BY status",
+        Vec::new(),
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| {
+            let status =
+                super::device::status(&row.get::<String>("status")?, "device_count.status")?;
+            Ok((status, row.get("devices")?))
+        })
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! The device manager from outside: HTTP, the service trait, the event log, the clock.
+#![cfg(test)]
+
+mod bind;
+mod certificates;
+mod devices;
+mod lists;
+mod metrics;
+mod support;
+mod windows;

@@ -1,0 +1,263 @@
+//! A device manager over a fresh database, and what it is asked with.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use lamassu_core::ca::{
+    Certificate, CertificateStatus, CertificateType, IssuerMetadata, KeyMetadata, KeyStrength,
+    RenewalWindows,
+};
+use lamassu_core::caller::{Caller, TraceContext};
+use lamassu_core::clock::{Clock, ManualClock, SharedClock};
+use lamassu_core::device::{
+    BindIdentity, CreateDevice, Device, DeviceService, EnrollmentEvent, SlotState,
+};
+use lamassu_core::dms::{Dms, DmsSettings};
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::{CaId, DeviceId, EngineId, SerialNumber};
+use lamassu_core::pem::CertificateDer;
+use lamassu_core::query::QueryLimits;
+use lamassu_core::subject::Subject;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::{CertificateExtensions, RevocationReason};
+use lamassu_db::{DataDir, Db, SqliteOptions, Statement, WriteSet, sql};
+use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
+use lamassu_http::Stack;
+use lamassu_http::testing::AllowAll;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// When every test begins.
+pub(crate) const START: OffsetDateTime = datetime!(2026-03-01 09:00 UTC);
+
+/// The issuer's key identifier of every certificate that names no other.
+pub(crate) const ISSUER: &str = "aa01";
+
+pub(crate) struct Fixture {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) service: DevicesService,
+    pub(crate) router: Router,
+    _dir: TempDir,
+}
+
+pub(crate) async fn fixture() -> Fixture {
+    let clock = Arc::new(ManualClock::at(START));
+    let (db, service, dir) = service(Arc::clone(&clock) as SharedClock).await;
+    let routes = routes(Arc::new(service.clone()), QueryLimits::default());
+    let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+        .mount("", &routes)
+        .build();
+    Fixture {
+        db,
+        clock,
+        service,
+        router: router.unwrap(),
+        _dir: dir,
+    }
+}
+
+pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    let db = Db::open_sqlite(data_dir, SqliteOptions::default(), clock)
+        .await
+        .unwrap();
+    let ports = DevicesPorts {
+        db: db.clone(),
+        config: DevicesConfig::default(),
+    };
+    (db, DevicesService::new(ports).await.unwrap(), dir)
+}
+
+impl Fixture {
+    pub(crate) async fn get(&self, uri: &str) -> (StatusCode, Value) {
+        send(
+            self.router.clone(),
+            Request::get(uri).body(Body::empty()).unwrap(),
+        )
+        .await
+    }
+
+    pub(crate) async fn post(&self, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+        post(self.router.clone(), uri, body).await
+    }
+
+    /// Registers a device of `fleet-1`.
+    pub(crate) async fn register(&self, id: &str) {
+        let body = json!({ "id": id, "dms_id": "fleet-1" }).to_string();
+        let (status, body) = self.post("/v1/devices", body).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+    }
+
+    /// Registers a device of `fleet-1` and binds a certificate to it.
+    pub(crate) async fn bound(&self, id: &str, serial: &str) {
+        self.register(id).await;
+        self.service
+            .bind_identity(&caller(), first(id, serial))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn device(&self, id: &str) -> Device {
+        self.service
+            .device(&caller(), &DeviceId::from(id))
+            .await
+            .unwrap()
+    }
+
+    /// Status of the slot and of the device.
+    pub(crate) async fn statuses(&self, id: &str) -> (&'static str, &'static str) {
+        let device = self.device(id).await;
+        (device.identity.unwrap().status.name(), device.status.name())
+    }
+
+    pub(crate) async fn execute(&self, statement: Statement) {
+        let mut set = WriteSet::new();
+        set.execute(statement);
+        self.db.commit(set).await.unwrap();
+    }
+
+    /// All events of the log, oldest first.
+    pub(crate) async fn events(&self) -> Vec<Value> {
+        let rows = self
+            .db
+            .rows(sql("SELECT body FROM event_log ORDER BY seq", vec![]))
+            .await;
+        let bodies = rows
+            .unwrap()
+            .into_iter()
+            .map(|row| row.get::<String>("body").unwrap());
+        bodies
+            .map(|body| serde_json::from_str(&body).unwrap())
+            .collect()
+    }
+
+    /// The types of the events behind the first `skip`.
+    pub(crate) async fn event_types(&self, skip: usize) -> Vec<String> {
+        let events = self.events().await;
+        events[skip..]
+            .iter()
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+    send(router, Request::post(uri).body(body.into()).unwrap()).await
+}
+
+async fn send(router: Router, request: Request<Body>) -> (StatusCode, Value) {
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (parts.status, serde_json::from_slice(&body).unwrap())
+}
+
+/// The DMS manager.
+pub(crate) fn caller() -> Caller {
+    Caller::system(
+        "test",
+        TraceContext {
+            trace_id: 1,
+            span_id: 1,
+        },
+    )
+    .from_source("service/ra")
+}
+
+pub(crate) fn dms(id: &str) -> Dms {
+    Dms {
+        id: id.into(),
+        name: "Fleet".to_owned(),
+        metadata: Map::new(),
+        creation_ts: Timestamp(START),
+        settings: DmsSettings::default(),
+    }
+}
+
+/// An active certificate that ends 100 days after [`START`].
+pub(crate) fn certificate(serial: &str) -> Certificate {
+    Certificate {
+        serial_number: SerialNumber::parse(serial).unwrap(),
+        subject_key_id: "bb02".to_owned(),
+        authority_key_id: ISSUER.to_owned(),
+        metadata: Some(Map::new()),
+        status: CertificateStatus::Active,
+        certificate: CertificateDer::from_der(vec![0x30, 0x00]),
+        key_metadata: KeyMetadata {
+            key_type: "ECDSA".to_owned(),
+            bits: 256,
+            strength: KeyStrength::High,
+        },
+        subject: Subject::with_common_name("dev-1"),
+        issuer: Subject::with_common_name("Fleet CA"),
+        valid_from: Timestamp(START),
+        extensions: CertificateExtensions::default(),
+        issuer_metadata: IssuerMetadata {
+            serial_number: "01".to_owned(),
+            id: CaId::from("fleet-ca"),
+            level: 0,
+        },
+        valid_to: Timestamp(START + Duration::days(100)),
+        revocation_timestamp: Timestamp::ZERO,
+        revocation_reason: RevocationReason::default(),
+        certificate_type: CertificateType::ImportedWithoutKey,
+        engine_id: EngineId::default(),
+        is_ca: false,
+    }
+}
+
+/// Renewal windows that open 30 and 7 days before the end.
+pub(crate) fn windows() -> RenewalWindows {
+    let days = |days: i64| WireDuration::from_secs(days * 86_400);
+    RenewalWindows {
+        preventive: days(30),
+        critical: days(7),
+    }
+}
+
+/// The first binding of a registered device of `fleet-1`, by enrollment.
+pub(crate) fn first(device: &str, serial: &str) -> BindIdentity {
+    BindIdentity {
+        device_id: device.into(),
+        certificate: Box::new(certificate(serial)),
+        dms: Box::new(dms("fleet-1")),
+        mode: "PROVISIONED".to_owned(),
+        expected: SlotState::Empty,
+        create: None,
+        windows: windows(),
+        announce: Some(EnrollmentEvent::Enroll),
+    }
+}
+
+/// The renewal of version `version`, which holds `held`.
+pub(crate) fn renewal(device: &str, serial: &str, version: u32, held: &str) -> BindIdentity {
+    BindIdentity {
+        mode: "RENEWED".to_owned(),
+        expected: SlotState::Holding {
+            version,
+            serial_number: SerialNumber::parse(held).unwrap(),
+        },
+        announce: Some(EnrollmentEvent::Reenroll),
+        ..first(device, serial)
+    }
+}
+
+/// The enrollment of a device that is registered just in time.
+pub(crate) fn just_in_time(device: &str, serial: &str) -> BindIdentity {
+    BindIdentity {
+        expected: SlotState::NoDevice,
+        create: Some(CreateDevice {
+            tags: vec!["jitp".to_owned()],
+            ..CreateDevice::default()
+        }),
+        ..first(device, serial)
+    }
+}

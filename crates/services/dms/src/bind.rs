@@ -1,0 +1,95 @@
+//! Binding a certificate to a device by hand.
+
+use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ca::{CaError, Certificate};
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{BindIdentity, Device, DeviceStatus, SlotState};
+use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError};
+use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_db::{Attempt, retry_races};
+
+use crate::issue::windows;
+use crate::service::DmsManager;
+
+impl DmsManager {
+    /// Binds; the DMS is the one that owns the device, the certificate may come from any CA.
+    pub(crate) async fn bind_by_hand(
+        &self,
+        caller: &Caller,
+        request: BindDevice,
+    ) -> Result<Binding, DmsError> {
+        let serial = SerialNumber::parse(&request.certificate_serial_number)
+            .ok_or_else(|| DmsError::from(CaError::CertificateNotFound))?;
+        let certificate = self.ca.certificate(caller, &serial).await?;
+        if certificate.subject.common_name != request.device_id.as_str() {
+            return Err(DmsError::CommonNameMismatch);
+        }
+        let (device, dms) = self.device_and_owner(caller, &request.device_id).await?;
+        // First, so that the event of the binding shows the certificate attached; nobody acts on
+        // the attachment of a certificate that no slot holds.
+        let attachment = Attachment {
+            device_id: device.id.clone(),
+            dms_id: dms.id.clone(),
+        };
+        let certificate = self
+            .ca
+            .attach_certificate(caller, &serial, attachment, windows(&dms))
+            .await?;
+        let mode = if request.bind_mode.is_empty() {
+            "PROVISIONED"
+        } else {
+            &request.bind_mode
+        };
+        let bind = || self.try_bind(caller, &device.id, &certificate, (&dms, mode));
+        let device = retry_races(bind).await?;
+        Ok(Binding {
+            certificate,
+            dms,
+            device,
+        })
+    }
+
+    async fn device_and_owner(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<(Device, Dms), DmsError> {
+        let device = self.devices.device(caller, id).await?;
+        let dms = self.dms_by_id(&device.dms_owner).await?;
+        if device.status == DeviceStatus::Decommissioned {
+            return Err(DmsError::Decommissioned);
+        }
+        Ok((device, dms))
+    }
+
+    /// Compare-and-set on the slot, from its read.
+    async fn try_bind(
+        &self,
+        caller: &Caller,
+        device: &DeviceId,
+        certificate: &Certificate,
+        (dms, mode): (&Dms, &str),
+    ) -> Result<Device, Attempt<DmsError>> {
+        let device = self.devices.device(caller, device).await;
+        let device = device.map_err(DmsError::from)?;
+        let binding = binding(certificate, dms, &device, mode);
+        let bound = self.devices.bind_identity(caller, binding).await;
+        bound.map_err(|error| match DmsError::from(error) {
+            overtaken @ DmsError::SlotChanged => Attempt::Overtaken(overtaken),
+            refused => Attempt::Refused(refused),
+        })
+    }
+}
+
+fn binding(certificate: &Certificate, dms: &Dms, device: &Device, mode: &str) -> BindIdentity {
+    BindIdentity {
+        device_id: device.id.clone(),
+        certificate: Box::new(certificate.clone()),
+        dms: Box::new(dms.clone()),
+        mode: mode.to_owned(),
+        expected: SlotState::of(Some(device)),
+        create: None,
+        windows: windows(dms),
+        announce: None,
+    }
+}

@@ -1,0 +1,152 @@
+//! Settings of EST, block `est` of the configuration.
+
+use std::collections::BTreeMap;
+
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::DmsId;
+use serde::{Deserialize, Serialize};
+
+/// How EST behaves on this installation.
+///
+/// The defaults are those of an installation whose environment is not named; a named one starts
+/// from [`EstConfig::staging`] or [`EstConfig::production`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EstConfig {
+    /// Which statuses refusals have. Default `standard`.
+    pub status_codes: StatusCodes,
+    /// Whether DMSs that ask for no credential may enroll. Default `true`, `false` in production.
+    pub allow_no_auth: bool,
+    /// What happens to client certificates whose key usages exclude client authentication.
+    /// Default `warn`, `enforce` in staging and production.
+    pub eku_mode: EkuMode,
+    /// How far ahead a certificate's beginning may lie, as clocks differ. Default `1m`.
+    pub clock_skew: WireDuration,
+    /// Most certificates that are looked at in a client's chain; the rest is ignored.
+    /// Default 10.
+    pub max_chain: usize,
+    /// How answers are broken into lines. Default `auto`.
+    pub line_length: LineLength,
+    /// The DMS of paths without label, unless the server's name decides. Default none.
+    pub default_dms: Option<DmsId>,
+    /// The DMS of paths without label, by the name that the client addressed (`Host`, without
+    /// port). Default none.
+    pub default_dms_by_server_name: BTreeMap<String, DmsId>,
+    /// How long a re-enrollment whose answer was lost may be repeated. Default `10m`.
+    pub repeat_window: WireDuration,
+}
+
+impl Default for EstConfig {
+    fn default() -> Self {
+        Self {
+            status_codes: StatusCodes::Standard,
+            allow_no_auth: true,
+            eku_mode: EkuMode::Warn,
+            clock_skew: WireDuration::from_secs(60),
+            max_chain: 10,
+            line_length: LineLength::Auto,
+            default_dms: None,
+            default_dms_by_server_name: BTreeMap::new(),
+            repeat_window: WireDuration::from_secs(600),
+        }
+    }
+}
+
+impl EstConfig {
+    /// The defaults of an installation before production.
+    pub fn staging() -> Self {
+        Self {
+            eku_mode: EkuMode::Enforce,
+            ..Self::default()
+        }
+    }
+
+    /// The defaults of an installation with real devices.
+    pub fn production() -> Self {
+        Self {
+            allow_no_auth: false,
+            ..Self::staging()
+        }
+    }
+
+    /// Checks what the types cannot say; reads nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEstConfig`] names the key.
+    pub fn validate(&self) -> Result<(), InvalidEstConfig> {
+        if self.max_chain == 0 {
+            return Err(InvalidEstConfig::MaxChain);
+        }
+        for (key, duration) in [
+            ("clock_skew", self.clock_skew),
+            ("repeat_window", self.repeat_window),
+        ] {
+            if duration.is_negative() {
+                return Err(InvalidEstConfig::Negative(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// The DMS of a path without label, for a client that addressed this server name.
+    pub(crate) fn default_label(&self, server_name: Option<&str>) -> Option<DmsId> {
+        let by_name = server_name.and_then(|name| {
+            let entry = self
+                .default_dms_by_server_name
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name));
+            entry.map(|(_, id)| id)
+        });
+        by_name
+            .or(self.default_dms.as_ref())
+            .filter(|id| !id.is_empty())
+            .cloned()
+    }
+}
+
+/// Why an `est` block is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEstConfig {
+    /// A chain has at least one certificate.
+    #[error("est.max_chain must be at least 1")]
+    MaxChain,
+    /// A span of time below zero.
+    #[error("est.{0} must not be negative")]
+    Negative(&'static str),
+}
+
+/// Which statuses refusals of EST have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusCodes {
+    /// Each its own.
+    Standard,
+    /// 400 for unreadable requests, 500 for everything else, for clients that know no other.
+    Reference,
+}
+
+/// What happens to client certificates whose usages exclude client authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EkuMode {
+    /// They are refused.
+    Enforce,
+    /// They pass, with a warning in the log.
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+/// How the base64 of answers is broken into lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineLength {
+    /// Wrapped, but one line for clients that send none of `User-Agent`, `Accept` and
+    /// `Connection`: strongSwan up to 5.9 reads no other form.
+    Auto,
+    /// Lines of 76 characters ended by LF, as `openssl base64 -d` needs them.
+    Wrapped,
+    /// One line without an end.
+    Single,
+}

@@ -1,0 +1,154 @@
+//! `simpleenroll` (RFC 7030 §4.2.1): a device's first certificate, or a replacement.
+
+use lamassu_core::ca::enrollment::{Detach, Revoke};
+use lamassu_core::ca::{EnrollmentMode, Superseded};
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{CreateDevice, Device, DeviceStatus, SlotState};
+use lamassu_core::dms::settings::REGISTRATION_JITP;
+use lamassu_core::dms::{Dms, DmsError, EstRequest};
+use lamassu_core::ids::DeviceId;
+use lamassu_core::pem::CertificateDer;
+
+use crate::credential::AuthMode;
+use crate::issue::Approved;
+use crate::profile;
+use crate::request::{DeviceRequest, Possession};
+use crate::service::DmsManager;
+
+impl DmsManager {
+    /// Enrolls a device.
+    pub(crate) async fn enroll_device(
+        &self,
+        caller: &Caller,
+        est: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        let request = DeviceRequest::parse(est.csr.clone())?;
+        let dms = self.est_dms(est.label.as_ref()).await?;
+        let settings = &dms.settings.enrollment_settings;
+        // 1. Who asks.
+        let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
+        // 2. For which device.
+        let device = self.device_if_any(&caller, &request.device_id).await?;
+        check_device(&dms, device.as_ref())?;
+        // 3. Under which rules.
+        let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
+        let slot = SlotState::of(device.as_ref());
+        let approved = Approved {
+            dms: &dms,
+            request: &request,
+            csr,
+            mode: EnrollmentMode::Enroll,
+            profile,
+            superseded: superseded(&slot),
+            create: registration(&dms, &request.device_id, device.as_ref())?,
+            slot,
+        };
+        self.issue(&caller, approved).await
+    }
+
+    /// Checks the credential that the DMS asks for; what follows is done in its name.
+    async fn enrolling_caller(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        est: &EstRequest,
+    ) -> Result<Caller, DmsError> {
+        let settings = &dms.settings.enrollment_settings.est_rfc7030_settings;
+        let judge = self.judge(caller);
+        match AuthMode::parse(&settings.auth_mode)? {
+            AuthMode::Nothing => {
+                judge.nothing()?;
+                Ok(caller.clone())
+            }
+            AuthMode::ClientCertificate => {
+                let rules = &settings.client_certificate_settings;
+                let presented = judge.enrolling(est.client_chain.as_ref(), rules).await?;
+                self.revocation(caller).check(&presented).await?;
+                Ok(presented.principal(caller))
+            }
+        }
+    }
+
+    /// The device of this id, if it is registered.
+    pub(crate) async fn device_if_any(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<Option<Device>, DmsError> {
+        match self
+            .devices
+            .device(caller, id)
+            .await
+            .map_err(DmsError::from)
+        {
+            Ok(device) => Ok(Some(device)),
+            Err(DmsError::DeviceNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether this device may enroll under this DMS. A device that has no identity yet may always.
+fn check_device(dms: &Dms, device: Option<&Device>) -> Result<(), DmsError> {
+    let settings = &dms.settings.enrollment_settings;
+    let Some(device) = device else {
+        let may_register = settings.registration_mode == REGISTRATION_JITP;
+        return if may_register {
+            Ok(())
+        } else {
+            Err(DmsError::NotPreregistered)
+        };
+    };
+    check_owner(dms, device)?;
+    if device.identity.is_some() && !settings.enable_replaceable_enrollment {
+        return Err(DmsError::ForbiddenNewEnrollment);
+    }
+    Ok(())
+}
+
+/// Refuses devices of other DMSs and retired ones.
+pub(crate) fn check_owner(dms: &Dms, device: &Device) -> Result<(), DmsError> {
+    if device.dms_owner != dms.id {
+        return Err(DmsError::OtherDms);
+    }
+    if device.status == DeviceStatus::Decommissioned {
+        return Err(DmsError::Decommissioned);
+    }
+    Ok(())
+}
+
+/// A replaced certificate keeps its attachment, so that its revocation shows where it belonged.
+fn superseded(slot: &SlotState) -> Option<Superseded> {
+    match slot {
+        SlotState::NoDevice | SlotState::Empty => None,
+        SlotState::Holding { serial_number, .. } => Some(Superseded {
+            serial_number: serial_number.clone(),
+            detach: Detach::No,
+            revoke: Revoke::Yes,
+        }),
+    }
+}
+
+/// The device that just-in-time provisioning registers, where there is none yet.
+fn registration(
+    dms: &Dms,
+    id: &DeviceId,
+    device: Option<&Device>,
+) -> Result<Option<CreateDevice>, DmsError> {
+    if device.is_some() {
+        return Ok(None);
+    }
+    let provisioning = &dms.settings.enrollment_settings.device_provisioning_profile;
+    let create = CreateDevice {
+        id: id.clone(),
+        tags: provisioning.tags.clone(),
+        metadata: provisioning.metadata.clone(),
+        dms_id: dms.id.clone(),
+        icon: provisioning.icon.clone(),
+        icon_color: provisioning.icon_color.clone(),
+        ..CreateDevice::default()
+    };
+    create.check()?;
+    Ok(Some(create))
+}

@@ -1,0 +1,77 @@
+//! What is told, and what is heard.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use lamassu_core::dms::Dms;
+use lamassu_db::{
+    Db, Event, EventHandler, HandlerError, LoggedEvent, StartAt, Subscription, WriteSet,
+};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::directory::Directory;
+
+/// The source of everything that the DMS manager does, here and at other services.
+pub(crate) const SOURCE: &str = "service/ra";
+
+/// What changes a CA or profile that is known already. New ones are never kept as absent.
+const HEARD: &[&str] = &[
+    "ca.status.update",
+    "ca.profile.update",
+    "ca.metadata.update",
+    "ca.reissue",
+    "ca.delete",
+    "profile.issuance.update",
+    "profile.issuance.delete",
+];
+
+#[derive(Serialize)]
+struct Change<'a> {
+    previous: &'a Dms,
+    updated: &'a Dms,
+}
+
+/// `dms.create`
+pub(crate) fn created(caller: &Caller, dms: &Dms, now: OffsetDateTime) -> Event {
+    Event::new("dms.create", SOURCE, caller, now)
+        .subject(subject(dms))
+        .data(dms)
+}
+
+/// `dms.update`
+pub(crate) fn updated(
+    caller: &Caller,
+    previous: &Dms,
+    updated: &Dms,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("dms.update", SOURCE, caller, now)
+        .subject(subject(updated))
+        .data(&Change { previous, updated })
+}
+
+/// How events and audit records address a DMS.
+pub(crate) fn subject(dms: &Dms) -> String {
+    format!("dms/{}", dms.id)
+}
+
+/// The reader of the events that [`ForgetOnChange`] handles.
+pub(crate) fn subscription(db: &Db) -> Subscription {
+    Subscription::new(db, "dms-directory", HEARD)
+        .starting_at(StartAt::Head)
+        .batch(256)
+}
+
+/// Drops what the directory keeps when a CA or profile changes.
+#[derive(Debug)]
+pub(crate) struct ForgetOnChange(pub(crate) Arc<Directory>);
+
+#[async_trait]
+impl EventHandler for ForgetOnChange {
+    async fn handle(&self, _: &Caller, _: &[LoggedEvent]) -> Result<WriteSet, HandlerError> {
+        self.0.forget();
+        Ok(WriteSet::new())
+    }
+}

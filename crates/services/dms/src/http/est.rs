@@ -1,0 +1,227 @@
+//! EST (RFC 7030). Nothing is authenticated before these routes: EST does it by itself, by what
+//! the DMS asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use lamassu_core::caller::{Caller, ClientCertificateChain};
+use lamassu_core::dms::{DmsError, DmsService, EstRequest};
+use lamassu_core::ids::DmsId;
+use lamassu_http::{Access, AskedBy, BodyBytes, BodyLimits, PathForm, Routes};
+
+use super::est_body::certification_request;
+use super::est_failure::EstFailure;
+use super::est_reply::ReplyForm;
+use crate::config::EstConfig;
+
+/// A certification request is a few kilobytes, ML-DSA keys included.
+const LIMITS: BodyLimits = BodyLimits {
+    max_bytes: 64 * 1024,
+    deadline: Duration::from_secs(30),
+};
+
+/// What EST handlers share.
+#[derive(Clone, Debug)]
+struct Est {
+    service: Arc<dyn DmsService>,
+    config: Arc<EstConfig>,
+}
+
+/// The EST routes, to be mounted at the root, under `/api` and under `/api/dmsmanager`.
+pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
+    let est = Est {
+        service,
+        config: Arc::new(config),
+    };
+    Routes::builder("est", est)
+        .path_form(PathForm::Raw)
+        .body_limits(LIMITS)
+        .get(
+            "/.well-known/est/cacerts",
+            Access::Public,
+            "CA certificates of the default DMS",
+            ca_certs,
+        )
+        .get(
+            "/.well-known/est/{label}/cacerts",
+            Access::Public,
+            "CA certificates",
+            ca_certs,
+        )
+        .get(
+            "/.well-known/est/csrattrs",
+            Access::Public,
+            "CSR attributes of the default DMS",
+            csr_attrs,
+        )
+        .get(
+            "/.well-known/est/{label}/csrattrs",
+            Access::Public,
+            "CSR attributes",
+            csr_attrs,
+        )
+        .post(
+            "/.well-known/est/simpleenroll",
+            Access::Public,
+            "Enroll under the default DMS",
+            simple_enroll,
+        )
+        .post(
+            "/.well-known/est/{label}/simpleenroll",
+            Access::Public,
+            "Enroll",
+            simple_enroll,
+        )
+        .post(
+            "/.well-known/est/simplereenroll",
+            Access::Public,
+            "Renew under the default DMS",
+            simple_reenroll,
+        )
+        .post(
+            "/.well-known/est/{label}/simplereenroll",
+            Access::Public,
+            "Renew",
+            simple_reenroll,
+        )
+        .get(
+            "/.well-known/est/{label}/{operation}",
+            Access::Public,
+            "Operations that are not offered",
+            not_offered,
+        )
+        .post(
+            "/.well-known/est/{label}/{operation}",
+            Access::Public,
+            "Operations that are not offered",
+            not_offered,
+        )
+        .build()
+}
+
+/// `fullcmc`, `serverkeygen` and whatever else there may be: EST is public, so a credential would
+/// not help.
+async fn not_offered() -> Response {
+    lamassu_http::not_found()
+}
+
+/// The head of an EST request.
+struct EstCall {
+    caller: Caller,
+    label: Option<DmsId>,
+    form: ReplyForm,
+    client_chain: Option<ClientCertificateChain>,
+    content_type: Option<HeaderValue>,
+}
+
+impl EstCall {
+    fn into_request(self, body: BodyBytes) -> Result<EstRequest, DmsError> {
+        Ok(EstRequest {
+            csr: certification_request(self.content_type.as_ref(), body.0)?,
+            label: self.label,
+            client_chain: self.client_chain,
+        })
+    }
+}
+
+impl FromRequestParts<Est> for EstCall {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, est: &Est) -> Result<Self, Response> {
+        let AskedBy(caller) = AskedBy::from_request_parts(parts, est)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let label = path_label(parts, est)
+            .await
+            .map_err(|error| est.failure(error).into_response())?;
+        Ok(Self {
+            caller,
+            label: label.or_else(|| est.config.default_label(server_name(parts))),
+            form: ReplyForm::of(&parts.headers, est.config.line_length),
+            client_chain: parts.extensions.get::<ClientCertificateChain>().cloned(),
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+        })
+    }
+}
+
+impl Est {
+    fn failure(&self, error: DmsError) -> EstFailure {
+        EstFailure::new(error, self.config.status_codes)
+    }
+}
+
+/// The label in the path, percent-decoded (RFC 7030 §3.2.2).
+async fn path_label(parts: &mut Parts, est: &Est) -> Result<Option<DmsId>, DmsError> {
+    match RawPathParams::from_request_parts(parts, est).await {
+        Ok(params) => Ok(params
+            .iter()
+            .find(|(name, _)| *name == "label")
+            .map(|(_, label)| DmsId::new(label))),
+        // No DMS has an id that is not UTF-8.
+        Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => Err(DmsError::DmsNotFound),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The name that the client addressed, without port; the brackets of IPv6 addresses stay.
+fn server_name(parts: &Parts) -> Option<&str> {
+    let authority = match parts.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => parts.headers.get(HOST)?.to_str().ok()?,
+    };
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => Some(name),
+        _ => Some(authority),
+    }
+}
+
+async fn ca_certs(State(est): State<Est>, call: EstCall) -> Result<Response, EstFailure> {
+    let certificates = est
+        .service
+        .ca_certs(&call.caller, call.label.as_ref())
+        .await;
+    let certificates = certificates.map_err(|error| est.failure(error))?;
+    Ok(call.form.certificates(&certificates))
+}
+
+async fn csr_attrs(State(est): State<Est>, call: EstCall) -> Result<Response, EstFailure> {
+    let der = est
+        .service
+        .csr_attrs(&call.caller, call.label.as_ref())
+        .await;
+    Ok(call
+        .form
+        .csr_attrs(&der.map_err(|error| est.failure(error))?))
+}
+
+async fn simple_enroll(
+    State(est): State<Est>,
+    call: EstCall,
+    body: BodyBytes,
+) -> Result<Response, EstFailure> {
+    let (caller, form) = (call.caller.clone(), call.form);
+    let request = call
+        .into_request(body)
+        .map_err(|error| est.failure(error))?;
+    let certificate = est.service.enroll(&caller, request).await;
+    Ok(form.certificates(&[certificate.map_err(|error| est.failure(error))?]))
+}
+
+async fn simple_reenroll(
+    State(est): State<Est>,
+    call: EstCall,
+    body: BodyBytes,
+) -> Result<Response, EstFailure> {
+    let (caller, form) = (call.caller.clone(), call.form);
+    let request = call
+        .into_request(body)
+        .map_err(|error| est.failure(error))?;
+    let certificate = est.service.reenroll(&caller, request).await;
+    Ok(form.certificates(&[certificate.map_err(|error| est.failure(error))?]))
+}

@@ -1,0 +1,141 @@
+//! `/v1/dms` and `/v1/stats`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats};
+use lamassu_core::ids::DmsId;
+use lamassu_core::page::Page;
+use lamassu_core::permission::Permission;
+use lamassu_core::query::QueryLimits;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply, Routes};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::store::FIELDS;
+
+const READ: Permission = Permission::new("dms", "read");
+const WRITE: Permission = Permission::new("dms", "write");
+const BIND: Permission = Permission::new("dms", "bind");
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct Management {
+    service: Arc<dyn DmsService>,
+    limits: QueryLimits,
+}
+
+/// The management routes.
+pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
+    Routes::builder("dms", Management { service, limits })
+        .get("/v1/stats", READ, "Count DMSs", stats)
+        .get("/v1/dms", READ, "List DMSs", list)
+        .post("/v1/dms", WRITE, "Create a DMS", create)
+        .post(
+            "/v1/dms/bind-identity",
+            BIND,
+            "Bind a certificate to a device",
+            bind,
+        )
+        .get("/v1/dms/{id}", READ, "Read a DMS", read)
+        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
+        .build()
+}
+
+/// A DMS as clients send it; `creation_ts` is the server's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DmsBody {
+    id: DmsId,
+    name: String,
+    metadata: Map<String, Value>,
+    settings: DmsSettings,
+}
+
+impl DmsBody {
+    fn into_dms(self, id: DmsId) -> Dms {
+        Dms {
+            id,
+            name: self.name,
+            metadata: self.metadata,
+            creation_ts: Timestamp::ZERO,
+            settings: self.settings,
+        }
+    }
+}
+
+async fn stats(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<DmsStats>> {
+    let request = query.list_request(FIELDS, management.limits)?;
+    Ok(Json200(
+        management.service.dms_stats(&caller, &request).await?,
+    ))
+}
+
+async fn list(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<Page<Dms>>> {
+    let request = query.list_request(FIELDS, management.limits)?;
+    Ok(Json200(
+        management.service.dms_list(&caller, &request).await?,
+    ))
+}
+
+async fn create(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<DmsBody>,
+) -> Reply<Json201<Dms>> {
+    let id = body.id.clone();
+    Ok(Json201(
+        management
+            .service
+            .create_dms(&caller, body.into_dms(id))
+            .await?,
+    ))
+}
+
+async fn read(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+) -> Reply<Json200<Dms>> {
+    Ok(Json200(
+        management.service.dms(&caller, &DmsId::from(id)).await?,
+    ))
+}
+
+/// The path names the DMS; a body that names another one is a mistake.
+async fn update(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<DmsBody>,
+) -> Reply<Json200<Dms>> {
+    let id = DmsId::from(id);
+    if !body.id.is_empty() && body.id != id {
+        return Err(DmsError::IdMismatch.into());
+    }
+    Ok(Json200(
+        management
+            .service
+            .update_dms(&caller, body.into_dms(id))
+            .await?,
+    ))
+}
+
+async fn bind(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(request): GoJson<BindDevice>,
+) -> Reply<Json200<Binding>> {
+    Ok(Json200(
+        management.service.bind_device(&caller, request).await?,
+    ))
+}

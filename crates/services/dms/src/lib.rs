@@ -1,0 +1,55 @@
+//! DMS manager: the enrollment policy of a fleet, and EST (RFC 7030) under it.
+//!
+//! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label.
+//! Certificates belong to the CA service and devices to the device manager; both are ports.
+//!
+//! **Promises.** A device gets its certificate only after the device manager has bound it to the
+//! device's slot by compare-and-set; nothing answered is ever unstored, and what a crash leaves
+//! between issuing and binding is revoked or completed by a sweep. Everything that can refuse is
+//! looked at before a key signs. A request runs in a task of the server, so a client that hangs
+//! up stops nothing half way.
+//!
+//! **Events** told: `dms.create`, `dms.update` (source `service/ra`); `dms.bind-device-id`,
+//! `dms.enroll` and `dms.reenroll` are told by the device manager, in the write set of the
+//! binding. Heard: changes of CAs and profiles, which drop what [`Directory`](directory) keeps.
+//!
+//! **Absent on purpose**: issuing, revoking and binding themselves, TLS (the listener proves
+//! possession of a client certificate's key), and fetching foreign CRLs and OCSP answers.
+//!
+//! | to | go to |
+//! |---|---|
+//! | assemble | [`DmsManager`], [`DmsPorts`], [`routes`], [`est_routes`], [`SCHEMA`] |
+//! | follow an enrollment | `enroll.rs`, `reenroll.rs`, then `issue.rs` (the two commits) |
+//! | see who may enroll | `credential.rs`, `revocation.rs`, path rules in `lamassu_x509::path` |
+//! | see the EST wire | `http/est.rs`, `http/est_body.rs`, `http/est_reply.rs` |
+
+mod bind;
+mod ca_certs;
+mod config;
+mod credential;
+mod csr_attrs;
+mod directory;
+mod enroll;
+mod events;
+mod http;
+mod issue;
+mod jobs;
+mod manage;
+mod metrics;
+mod profile;
+mod reenroll;
+mod request;
+mod revocation;
+mod service;
+mod settings;
+mod store;
+mod subject;
+mod sweep;
+mod system_ca;
+
+pub use config::{EkuMode, EstConfig, InvalidEstConfig, LineLength, StatusCodes};
+pub use http::{est_routes, routes};
+pub use metrics::describe_metrics;
+pub use service::{DmsManager, DmsPorts, StartError};
+pub use store::{FIELDS as DMS_FIELDS, SCHEMA};
+pub use system_ca::SystemCa;

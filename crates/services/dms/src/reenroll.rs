@@ -1,0 +1,244 @@
+//! `simplereenroll` (RFC 7030 §4.2.2): a device renews its certificate.
+
+use lamassu_core::ca::enrollment::{Detach, Revoke};
+use lamassu_core::ca::{CaError, Certificate, CertificateStatus, EnrollmentMode, Superseded};
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{Device, IdentitySlot, SlotState};
+use lamassu_core::dms::settings::{EstSettings, ReenrollmentSettings};
+use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::pem::CertificateDer;
+use lamassu_x509::VerifiedCsr;
+use time::{Duration, OffsetDateTime};
+
+use crate::credential::{AuthMode, ExpiredRenewal, Presented};
+use crate::enroll::check_owner;
+use crate::issue::Approved;
+use crate::request::{DeviceRequest, Possession};
+use crate::service::DmsManager;
+use crate::sweep::holds;
+use crate::{profile, subject};
+
+/// Who asks for a renewal.
+enum Renewer {
+    /// Nobody in particular: the DMS asks for nothing.
+    Anybody,
+    /// The holder of this certificate.
+    Holder(Box<Presented>),
+    /// The holder of a certificate that this very request has superseded: its answer was lost.
+    Repeats(CertificateDer),
+}
+
+impl DmsManager {
+    /// Renews a device's certificate.
+    pub(crate) async fn reenroll_device(
+        &self,
+        caller: &Caller,
+        est: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        let request = DeviceRequest::parse(est.csr.clone())?;
+        let dms = self.est_dms(est.label.as_ref()).await?;
+        // 1. Who asks.
+        let renewer = self.renewer(caller, &dms, &request, &est).await?;
+        let (caller, presented) = match renewer {
+            Renewer::Repeats(certificate) => return Ok(certificate),
+            Renewer::Anybody => (caller.clone(), None),
+            Renewer::Holder(presented) => (presented.principal(caller), Some(presented)),
+        };
+        // 2. For which device, and which of its certificates.
+        let device = self.devices.device(&caller, &request.device_id).await?;
+        check_owner(&dms, &device)?;
+        let active = self.active_certificate(&caller, &dms, &device).await?;
+        if let Some(presented) = &presented {
+            self.check_of_device(&caller, presented, &device, &active)
+                .await?;
+        }
+        // 3. Whether it may be renewed now.
+        let csr = check_renewal(&dms, &request, &active, self.db.now())?;
+        let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
+        let approved = Approved {
+            dms: &dms,
+            request: &request,
+            csr,
+            mode: EnrollmentMode::Reenroll,
+            profile,
+            superseded: Some(superseded(&dms.settings.reenrollment_settings, &active)),
+            slot: SlotState::of(Some(&device)),
+            create: None,
+        };
+        self.issue(&caller, approved).await
+    }
+
+    /// Checks the credential that the DMS asks for.
+    async fn renewer(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        request: &DeviceRequest,
+        est: &EstRequest,
+    ) -> Result<Renewer, DmsError> {
+        let settings = &dms.settings.reenrollment_settings;
+        let mode = settings
+            .est_rfc7030_settings
+            .as_ref()
+            .map_or("", |EstSettings { auth_mode, .. }| auth_mode);
+        let judge = self.judge(caller);
+        if AuthMode::parse(mode)? == AuthMode::Nothing {
+            judge.nothing()?;
+            return Ok(Renewer::Anybody);
+        }
+        let anchors = anchors(dms);
+        let device_id = request.device_id.as_str();
+        let presented = judge
+            .renewing(est.client_chain.as_ref(), device_id, &anchors)
+            .await?;
+        let expired = if settings.enable_expired_renewal {
+            ExpiredRenewal::Allowed
+        } else {
+            ExpiredRenewal::Refused
+        };
+        judge.check_end(&presented, expired)?;
+        // Before revocation: the certificate that a lost answer superseded is revoked by now.
+        if let Some(certificate) = self.lost_answer(caller, dms, request, &presented).await? {
+            return Ok(Renewer::Repeats(certificate));
+        }
+        self.revocation(caller).check(&presented).await?;
+        Ok(Renewer::Holder(Box::new(presented)))
+    }
+
+    /// The certificate that a completed renewal issued for this very request in exchange for the
+    /// presented one, while the device still holds it.
+    async fn lost_answer(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        request: &DeviceRequest,
+        presented: &Presented,
+    ) -> Result<Option<CertificateDer>, DmsError> {
+        let Some(serial) = serial_of(presented) else {
+            return Ok(None);
+        };
+        let window: Duration = self.config.repeat_window.into();
+        let since = self.db.now().saturating_sub(window);
+        let repeated = self
+            .ca
+            .repeated_reenrollment(caller, &serial, &request.digest(), since)
+            .await?;
+        let Some(issued) = repeated.filter(|issued| issued.status == CertificateStatus::Active)
+        else {
+            return Ok(None);
+        };
+        let device = self.device_if_any(caller, &request.device_id).await?;
+        let holds_it = device.is_some_and(|device| {
+            let active = device
+                .identity
+                .as_ref()
+                .and_then(IdentitySlot::active_serial);
+            device.dms_owner == dms.id && active == Some(&issued.serial_number)
+        });
+        Ok(holds_it.then_some(issued.certificate))
+    }
+
+    /// The certificate that the device's slot points at.
+    async fn active_certificate(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        device: &Device,
+    ) -> Result<Certificate, DmsError> {
+        let slot = device
+            .identity
+            .as_ref()
+            .ok_or(DmsError::NoDeviceCertificate)?;
+        let serial = slot.active_serial().ok_or(DmsError::NoDeviceCertificate)?;
+        let ca = &dms.settings.enrollment_settings.enrollment_ca;
+        match self.ca.certificate_of_ca(caller, ca, serial).await {
+            Err(CaError::CertificateNotFound | CaError::CaNotFound) => {
+                Err(DmsError::NoDeviceCertificate)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Refuses a certificate that is neither the device's active one nor a former one that is
+    /// still valid; that it is not revoked is known.
+    async fn check_of_device(
+        &self,
+        caller: &Caller,
+        presented: &Presented,
+        device: &Device,
+        active: &Certificate,
+    ) -> Result<(), DmsError> {
+        if active.certificate.der() == presented.certificate.as_der() {
+            return Ok(());
+        }
+        let refused = || DmsError::InvalidCertificate(CertificateRefusal::NotOfDevice);
+        let serial = serial_of(presented).ok_or_else(refused)?;
+        if !holds(device, &serial) || presented.certificate.not_after() < self.db.now() {
+            return Err(refused());
+        }
+        // The slot knows serial numbers only: another CA may have used the same.
+        let ca = &presented.anchor.authority.id;
+        match self.ca.certificate_of_ca(caller, ca, &serial).await {
+            Ok(former) if former.certificate.der() == presented.certificate.as_der() => Ok(()),
+            Ok(_) | Err(CaError::CertificateNotFound | CaError::AmbiguousSerial(_)) => {
+                Err(refused())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The CAs whose certificates may renew: that of enrollment, then those before it.
+fn anchors(dms: &Dms) -> Vec<CaId> {
+    let enrollment_ca = &dms.settings.enrollment_settings.enrollment_ca;
+    let additional = &dms.settings.reenrollment_settings.additional_validation_cas;
+    std::iter::once(enrollment_ca)
+        .chain(additional)
+        .cloned()
+        .collect()
+}
+
+fn serial_of(presented: &Presented) -> Option<SerialNumber> {
+    SerialNumber::parse(&presented.certificate.serial().to_hex())
+}
+
+/// The request, if it may renew this certificate now.
+fn check_renewal(
+    dms: &Dms,
+    request: &DeviceRequest,
+    active: &Certificate,
+    now: OffsetDateTime,
+) -> Result<VerifiedCsr, DmsError> {
+    let current = lamassu_x509::Certificate::from_der(active.certificate.der().clone())
+        .map_err(|error| StorageFailure::Internal(Box::new(error)))?;
+    if !subject::is_same(request.csr.subject(), current.subject()) {
+        return Err(DmsError::SubjectChanged);
+    }
+    let csr = request.decide_possession(Possession::of(
+        dms.settings.enrollment_settings.verify_csr_signature,
+    ))?;
+    if active.status == CertificateStatus::Revoked {
+        return Err(DmsError::ActiveRevoked);
+    }
+    let delta: Duration = dms.settings.reenrollment_settings.reenrollment_delta.into();
+    let opens = active.valid_to.0.saturating_sub(delta);
+    match std::time::Duration::try_from(opens - now) {
+        Ok(wait) if !wait.is_zero() => Err(DmsError::WindowClosed(wait)),
+        // Open already.
+        Ok(_) | Err(_) => Ok(csr),
+    }
+}
+
+fn superseded(settings: &ReenrollmentSettings, active: &Certificate) -> Superseded {
+    Superseded {
+        serial_number: active.serial_number.clone(),
+        detach: Detach::Yes,
+        revoke: if settings.revoke_on_reenrollment {
+            Revoke::Yes
+        } else {
+            Revoke::No
+        },
+    }
+}

@@ -1,0 +1,317 @@
+//! The DMS manager: its ports, and the service trait, one call per method.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamassu_core::ca::CaService;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::DeviceService;
+use lamassu_core::dms::settings::PROTOCOL_EST;
+use lamassu_core::dms::{
+    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+};
+use lamassu_core::ids::DmsId;
+use lamassu_core::page::Page;
+use lamassu_core::pem::CertificateDer;
+use lamassu_core::query::ListRequest;
+use lamassu_db::{
+    AuditRecord, Db, EventHandler, Job, MigrationError, RefusalLog, Subscription, run_job,
+};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{EstConfig, InvalidEstConfig};
+use crate::credential::Judge;
+use crate::directory::Directory;
+use crate::events::{self, ForgetOnChange, SOURCE};
+use crate::jobs::Sweep;
+use crate::revocation::RevocationCheck;
+use crate::store::SCHEMA;
+use crate::system_ca::SystemCa;
+use crate::{csr_attrs, metrics, profile};
+
+/// Most refused credentials per minute that are written to the audit log.
+const REFUSALS_PER_MINUTE: u32 = 600;
+
+/// What the DMS manager works with.
+#[derive(Debug)]
+pub struct DmsPorts {
+    /// Where DMSs are kept; also tells the time.
+    pub db: Db,
+    /// Issues and revokes.
+    pub ca: Arc<dyn CaService>,
+    /// Binds.
+    pub devices: Arc<dyn DeviceService>,
+    /// What `cacerts` gives where a DMS includes the system's CA.
+    pub system_ca: Arc<dyn SystemCa>,
+    /// How EST behaves.
+    pub config: EstConfig,
+}
+
+/// Why the DMS manager does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not one to run with.
+    #[error(transparent)]
+    Config(#[from] InvalidEstConfig),
+    /// The tables cannot be brought up to date.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+}
+
+/// The DMS manager.
+#[derive(Debug)]
+pub struct DmsManager {
+    pub(crate) db: Db,
+    pub(crate) ca: Arc<dyn CaService>,
+    pub(crate) devices: Arc<dyn DeviceService>,
+    pub(crate) system_ca: Arc<dyn SystemCa>,
+    pub(crate) config: EstConfig,
+    pub(crate) directory: Arc<Directory>,
+    /// Whatever was open before was opened by another process.
+    pub(crate) started_at: OffsetDateTime,
+    refusals: RefusalLog,
+}
+
+impl DmsManager {
+    /// A manager over these ports, its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn new(ports: DmsPorts) -> Result<Self, StartError> {
+        let DmsPorts {
+            db,
+            ca,
+            devices,
+            system_ca,
+            config,
+        } = ports;
+        config.validate()?;
+        db.migrate(SCHEMA).await?;
+        Ok(Self {
+            directory: Arc::new(Directory::new(Arc::clone(&ca))),
+            started_at: db.now(),
+            refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
+            db,
+            ca,
+            devices,
+            system_ca,
+            config,
+        })
+    }
+
+    /// The job that puts right what crashes leave between the two commits of an enrollment.
+    pub fn sweep_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(Sweep(Arc::clone(self)))
+    }
+
+    /// The reader of the events that outdate what the directory keeps, and what it does with them.
+    pub fn directory_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
+        let handler = Arc::new(ForgetOnChange(Arc::clone(&self.directory)));
+        (events::subscription(&self.db), handler)
+    }
+
+    /// All background work of the service, until `shutdown`; what is in progress is finished.
+    ///
+    /// Only stale enrollments are swept. Where nobody else works on the database, whoever starts
+    /// the service sweeps [`SweepScope::All`] once before.
+    pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let (subscription, handler) = self.directory_subscription();
+        tokio::join!(
+            subscription.run(handler, shutdown),
+            run_job(&self.db, self.sweep_job(), shutdown),
+        );
+    }
+
+    /// The DMS behind an EST label, or the one for paths without label.
+    pub(crate) async fn labelled_dms(&self, label: Option<&DmsId>) -> Result<Dms, DmsError> {
+        let default = || self.config.default_label(None);
+        let label = label
+            .cloned()
+            .or_else(default)
+            .ok_or(DmsError::LabelMissing)?;
+        self.dms_by_id(&label).await
+    }
+
+    /// The same, for operations that need a DMS which speaks EST.
+    pub(crate) async fn est_dms(&self, label: Option<&DmsId>) -> Result<Dms, DmsError> {
+        let dms = self.labelled_dms(label).await?;
+        let is_est = dms.settings.enrollment_settings.protocol == PROTOCOL_EST;
+        if is_est {
+            Ok(dms)
+        } else {
+            Err(DmsError::Protocol)
+        }
+    }
+
+    /// Judges credentials presented with this call, now.
+    pub(crate) fn judge<'a>(&'a self, caller: &'a Caller) -> Judge<'a> {
+        Judge {
+            directory: &self.directory,
+            config: &self.config,
+            caller,
+            now: self.db.now(),
+        }
+    }
+
+    /// Looks up what is revoked.
+    pub(crate) fn revocation<'a>(&'a self, caller: &'a Caller) -> RevocationCheck<'a> {
+        RevocationCheck {
+            ca: &*self.ca,
+            directory: &self.directory,
+            caller,
+        }
+    }
+
+    /// Counts an EST operation, and writes a refused credential to the audit log.
+    async fn answered<T>(
+        &self,
+        operation: Operation<'_>,
+        caller: &Caller,
+        result: Result<T, DmsError>,
+    ) -> Result<T, DmsError> {
+        metrics::answered(operation.name, operation.started, &result);
+        if let Err(error) = &result
+            && is_refused_credential(error)
+        {
+            let resource = operation
+                .label
+                .map_or_else(|| "dms".to_owned(), |label| format!("dms/{label}"));
+            let record = AuditRecord::done(caller, operation.audited_as, resource, self.db.now());
+            if let Err(error) = self
+                .refusals
+                .record(record.refused(error.to_string()))
+                .await
+            {
+                tracing::debug!(%error, "refused credential not recorded");
+            }
+        }
+        result
+    }
+}
+
+/// An EST operation on its way.
+struct Operation<'a> {
+    /// As in metrics.
+    name: &'static str,
+    /// As in the audit log.
+    audited_as: &'static str,
+    started: Instant,
+    label: Option<&'a DmsId>,
+}
+
+/// Whether the error is about what was presented, not about what was asked for.
+fn is_refused_credential(error: &DmsError) -> bool {
+    matches!(
+        error,
+        DmsError::ClientCertificateMissing
+            | DmsError::InvalidCertificate(_)
+            | DmsError::ExpiredCertificate
+            | DmsError::PresentedRevoked
+            | DmsError::NoAuthForbidden
+    )
+}
+
+#[async_trait]
+impl DmsService for DmsManager {
+    async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
+        self.create(caller, dms).await
+    }
+
+    async fn dms(&self, _caller: &Caller, id: &DmsId) -> Result<Dms, DmsError> {
+        self.dms_by_id(id).await
+    }
+
+    async fn dms_list(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Dms>, DmsError> {
+        self.list(request).await
+    }
+
+    async fn dms_stats(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<DmsStats, DmsError> {
+        self.count(request).await
+    }
+
+    async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
+        self.update(caller, dms).await
+    }
+
+    async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
+        self.bind_by_hand(&caller.from_source(SOURCE), request)
+            .await
+    }
+
+    async fn ca_certs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+    ) -> Result<Vec<CertificateDer>, DmsError> {
+        let started = Instant::now();
+        let found = async {
+            self.distributed(caller, &self.labelled_dms(label).await?)
+                .await
+        }
+        .await;
+        metrics::answered("cacerts", started, &found);
+        found
+    }
+
+    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError> {
+        let started = Instant::now();
+        let found = async {
+            let dms = self.labelled_dms(label).await?;
+            let profile = profile::effective(&self.directory, caller, &dms.settings).await?;
+            Ok(csr_attrs::for_profile(&profile).into())
+        };
+        let found = found.await;
+        metrics::answered("csrattrs", started, &found);
+        found
+    }
+
+    async fn enroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        let label = request.label.clone();
+        let operation = Operation {
+            name: "simpleenroll",
+            audited_as: "dms.enroll",
+            started: Instant::now(),
+            label: label.as_ref(),
+        };
+        let caller = caller.from_source(SOURCE);
+        let result = self.enroll_device(&caller, request).await;
+        self.answered(operation, &caller, result).await
+    }
+
+    async fn reenroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        let label = request.label.clone();
+        let operation = Operation {
+            name: "simplereenroll",
+            audited_as: "dms.reenroll",
+            started: Instant::now(),
+            label: label.as_ref(),
+        };
+        let caller = caller.from_source(SOURCE);
+        let result = self.reenroll_device(&caller, request).await;
+        self.answered(operation, &caller, result).await
+    }
+
+    async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {
+        self.sweep(&caller.from_source(SOURCE), scope).await
+    }
+}

@@ -1,0 +1,18 @@
+//! The table `dms`.
+
+mod dms;
+
+pub use dms::FIELDS;
+pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, insert, update};
+
+use lamassu_db::{Migration, Schema};
+
+/// The tables of this crate.
+pub const SCHEMA: Schema = Schema {
+    name: "dms",
+    migrations: &[Migration::portable(
+        1,
+        "dms",
+        include_str!("../migrations/V0001__dms.sql"),
+    )],
+};

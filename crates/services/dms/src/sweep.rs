@@ -1,0 +1,76 @@
+//! What crashes leave between the two commits of an enrollment, put right.
+
+use lamassu_core::ca::OpenEnrollment;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::Device;
+use lamassu_core::dms::{DmsError, SweepScope};
+use lamassu_core::ids::SerialNumber;
+use time::{Duration, OffsetDateTime};
+
+use crate::service::DmsManager;
+
+/// How old an open intent must be before it is taken for abandoned: longer than binding may take
+/// ([`BIND_DEADLINE`](crate::issue::BIND_DEADLINE)), and what a queue may hold back after that.
+pub(crate) const STALE_AFTER: Duration = Duration::seconds(90);
+
+/// How many intents are read at once.
+const PAGE: u32 = 200;
+
+impl DmsManager {
+    /// Completes the enrollments whose certificate the device holds and takes the others back.
+    /// Those that cannot be decided now stay open for the next sweep.
+    pub(crate) async fn sweep(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {
+        let before = self.sweep_limit(scope);
+        let mut handled = 0_u32;
+        loop {
+            let open = self.ca.open_enrollments(caller, before, PAGE).await?;
+            let is_last = open.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            let mut settled = 0_u32;
+            for enrollment in &open {
+                match self.settle(caller, enrollment).await {
+                    Ok(()) => settled = settled.saturating_add(1),
+                    Err(error) => tracing::warn!(
+                        serial_number = %enrollment.serial_number,
+                        device_id = %enrollment.device_id,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "open enrollment not settled"
+                    ),
+                }
+            }
+            handled = handled.saturating_add(settled);
+            // Without progress the same page would come again.
+            if is_last || settled == 0 {
+                return Ok(handled);
+            }
+        }
+    }
+
+    /// Everything opened before this time is swept. What this process opened itself may still be
+    /// under way, even where it is known to be alone.
+    fn sweep_limit(&self, scope: SweepScope) -> OffsetDateTime {
+        match scope {
+            SweepScope::All => self.started_at,
+            SweepScope::Stale => self.db.now().saturating_sub(STALE_AFTER),
+        }
+    }
+
+    async fn settle(&self, caller: &Caller, enrollment: &OpenEnrollment) -> Result<(), DmsError> {
+        let serial = &enrollment.serial_number;
+        let device = self.device_if_any(caller, &enrollment.device_id).await?;
+        if device.is_some_and(|device| holds(&device, serial)) {
+            self.ca.complete_enrollment(caller, serial).await?;
+            tracing::info!(serial_number = %serial, device_id = %enrollment.device_id, "enrollment completed by sweep");
+        } else {
+            self.ca.abandon_enrollment(caller, serial).await?;
+            tracing::info!(serial_number = %serial, device_id = %enrollment.device_id, "enrollment abandoned by sweep");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a version of the device's slot is this certificate; any version, because the device may
+/// have renewed since.
+pub(crate) fn holds(device: &Device, serial: &SerialNumber) -> bool {
+    let slot = device.identity.as_ref();
+    slot.is_some_and(|slot| slot.versions.values().any(|version| version == serial))
+}

@@ -1,0 +1,179 @@
+//! Enrollments that do not get past their first commit: refused, or torn apart by a crash.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::ca::CertificateStatus;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{
+    BindIdentity, CreateDevice, Device as Registered, DeviceError, DeviceService, DeviceStats,
+};
+use lamassu_core::dms::{DmsService, SweepScope};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{DeviceId, DmsId};
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_core::usage::RevocationReason;
+use lamassu_dms::EstConfig;
+use serde_json::json;
+use time::Duration;
+
+use crate::device::Device;
+use crate::support::{World, caller, dms};
+
+/// A device manager whose bindings end in a way of our own.
+#[derive(Debug)]
+struct Torn {
+    inner: Arc<dyn DeviceService>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The binding is refused, because somebody else was faster.
+    Refused,
+    /// The process dies before the device manager commits: its answer never comes.
+    LostBefore,
+    /// The process dies after the device manager has committed.
+    LostAfter,
+}
+
+#[async_trait]
+impl DeviceService for Torn {
+    async fn create_device(
+        &self,
+        caller: &Caller,
+        request: CreateDevice,
+    ) -> Result<Registered, DeviceError> {
+        self.inner.create_device(caller, request).await
+    }
+
+    async fn device(&self, caller: &Caller, id: &DeviceId) -> Result<Registered, DeviceError> {
+        self.inner.device(caller, id).await
+    }
+
+    async fn devices(
+        &self,
+        caller: &Caller,
+        owner: Option<&DmsId>,
+        request: &ListRequest,
+    ) -> Result<Page<Registered>, DeviceError> {
+        self.inner.devices(caller, owner, request).await
+    }
+
+    async fn stats(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<DeviceStats, DeviceError> {
+        self.inner.stats(caller, request).await
+    }
+
+    async fn bind_identity(
+        &self,
+        caller: &Caller,
+        request: BindIdentity,
+    ) -> Result<Registered, DeviceError> {
+        let unknown = || StorageFailure::OutcomeUnknown(Box::new(std::fmt::Error)).into();
+        match self.end {
+            End::Refused => Err(DeviceError::SlotChanged),
+            End::LostBefore => Err(unknown()),
+            End::LostAfter => {
+                self.inner.bind_identity(caller, request).await?;
+                Err(unknown())
+            }
+        }
+    }
+}
+
+async fn torn_enrollment(wrap: fn(Arc<dyn DeviceService>) -> Arc<dyn DeviceService>) -> World {
+    let world = World::with(EstConfig::default(), wrap).await;
+    world.root("fleet").await;
+    let nothing = json!({"est_rfc7030_settings": {"auth_mode": "NO_AUTH"}});
+    world.created(dms("dms", &nothing, &json!({}))).await;
+    let answer = world
+        .est("simpleenroll", "dms", &Device::new("d").csr(), None)
+        .await;
+    assert_eq!(answer.status.as_u16(), 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), "2");
+    world
+}
+
+async fn status_of_the_only_certificate(world: &World) -> (CertificateStatus, RevocationReason) {
+    let all = world.issued_for("d").await;
+    assert_eq!(all.len(), 1);
+    all.first()
+        .map(|only| (only.status, only.revocation_reason))
+        .unwrap()
+}
+
+async fn sweep(world: &World, scope: SweepScope) -> u32 {
+    world
+        .manager
+        .sweep_enrollments(&caller(), scope)
+        .await
+        .unwrap()
+}
+
+const TAKEN_BACK: (CertificateStatus, RevocationReason) = (
+    CertificateStatus::Revoked,
+    RevocationReason::CessationOfOperation,
+);
+
+#[tokio::test]
+async fn a_refused_binding_takes_the_certificate_back_at_once() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::Refused,
+        })
+    })
+    .await;
+    assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
+    world.clock.advance(Duration::hours(1));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+}
+
+#[tokio::test]
+async fn the_sweep_takes_back_what_no_device_holds() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::LostBefore,
+        })
+    })
+    .await;
+    assert_eq!(
+        status_of_the_only_certificate(&world).await.0,
+        CertificateStatus::Active
+    );
+    // Young enough to be on its way; and opened by this very process.
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+    assert_eq!(sweep(&world, SweepScope::All).await, 0);
+    world.clock.advance(Duration::seconds(91));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
+    assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+}
+
+#[tokio::test]
+async fn the_sweep_completes_what_a_device_holds() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::LostAfter,
+        })
+    })
+    .await;
+    world.clock.advance(Duration::seconds(91));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
+    assert_eq!(
+        status_of_the_only_certificate(&world).await.0,
+        CertificateStatus::Active
+    );
+    assert_eq!(
+        world.registered("d").await.identity.unwrap().active_version,
+        0
+    );
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+}

@@ -1,0 +1,98 @@
+//! Keys that were used lately, so that a signature costs no query.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lamassu_core::crypto_engine::KeyHandle;
+use lamassu_core::ids::{EngineId, KeyId};
+use lamassu_core::kms::{Key, KmsError};
+use lamassu_crypto::PublicKey;
+use moka::sync::Cache;
+
+use crate::key_address::KeyAddress;
+use crate::store::StoredKey;
+
+/// References that are remembered.
+const MAX_ENTRIES: u64 = 10_000;
+
+/// How long one is remembered: the longest that a process goes on with a key that another
+/// process has deleted. In this process a deletion counts at once.
+const TIME_TO_LIVE: Duration = Duration::from_secs(60);
+
+/// What signing and verifying need of a key.
+#[derive(Debug)]
+pub(crate) struct UsableKey {
+    pub(crate) key_id: KeyId,
+    pub(crate) handle: KeyHandle,
+    pub(crate) engine_id: EngineId,
+    pub(crate) public: PublicKey,
+}
+
+impl TryFrom<StoredKey> for UsableKey {
+    type Error = KmsError;
+
+    fn try_from(stored: StoredKey) -> Result<Self, KmsError> {
+        let public = PublicKey::from_spki_der(stored.key.public_key.der())
+            .map_err(|error| KmsError::Engine(Box::new(error)))?;
+        Ok(Self {
+            key_id: stored.key.key_id,
+            handle: stored.handle,
+            engine_id: stored.key.engine_id,
+            public,
+        })
+    }
+}
+
+/// A moment before a read, see [`KeyCache::keep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
+
+/// Keys by what they were asked for with.
+#[derive(Debug)]
+pub(crate) struct KeyCache {
+    keys: Cache<KeyAddress, Arc<UsableKey>>,
+    epoch: AtomicU64,
+}
+
+impl KeyCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Cache::builder()
+                .max_capacity(MAX_ENTRIES)
+                .time_to_live(TIME_TO_LIVE)
+                .build(),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn find(&self, address: &KeyAddress) -> Option<Arc<UsableKey>> {
+        self.keys.get(address)
+    }
+
+    /// Taken before the read whose result is to be kept.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Remembers what was read, unless something was forgotten since: the row may be older than
+    /// the deletion.
+    pub(crate) fn keep(&self, address: &KeyAddress, key: Arc<UsableKey>, read_at: Epoch) {
+        self.keys.insert(address.clone(), key);
+        if self.epoch() != read_at {
+            self.keys.invalidate(address);
+        }
+    }
+
+    /// Forgets a key under all its names.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.keys.invalidate(&KeyAddress::Id(key.key_id.clone()));
+        let names =
+            std::iter::once(key.key_id.as_str()).chain(key.aliases.iter().map(String::as_str));
+        for name in names {
+            self.keys
+                .invalidate(&KeyAddress::IdOrAlias(name.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Making a key: a row first, then the key, then the row is shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::{CryptoEngine, KeyHandle};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{KeyId, OperationId};
+use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_core::pem::PublicKeyDer;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_crypto::{KeySpec, PublicKey};
+use lamassu_db::{AuditRecord, WriteSet};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::algorithm::KeyType;
+use crate::engines::refused;
+use crate::events;
+use crate::metrics;
+use crate::service::Kms;
+use crate::store::{Half, NewKey, PENDING, insert_pending, mark_ready, pkcs11_uri};
+
+/// How long a caller waits for a key. Well below the age at which the reaper takes a key in the
+/// making for one that a crash left.
+const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
+
+impl Kms {
+    /// 1. Everything that can refuse. 2. The row, pending. 3. The key, in the engine. 4. The row,
+    ///    ready, with event and audit record. A crash after 2 leaves a row that the reaper finds.
+    pub(crate) async fn create(&self, caller: &Caller, asked: CreateKey) -> Result<Key, KmsError> {
+        if asked.algorithm.is_empty() || asked.size == 0 {
+            return Err(KmsError::Validation);
+        }
+        let engine = self.engines.requested(&asked.engine_id)?;
+        let spec = spec_for(&asked, engine.as_ref())?;
+        let handle = handle_for(asked.operation.as_ref())?;
+        if asked.operation.is_some() {
+            let made = self.store.key_by_handle(&handle).await;
+            if let Some(made) = made.map_err(StorageFailure::from)? {
+                return Ok(made.key);
+            }
+        }
+        let new = NewKey {
+            handle,
+            engine_id: engine.info().id.clone(),
+            algorithm: KeyType::of(spec).as_str(),
+            size: spec.bits(),
+            name: asked.name,
+            tags: asked.tags,
+            metadata: asked.metadata,
+            created_at: self.db.now(),
+        };
+        self.reserve(&new).await?;
+        let public = self.generate(engine, &new, spec).await?;
+        self.show(caller, new, &public).await
+    }
+
+    async fn reserve(&self, new: &NewKey) -> Result<(), KmsError> {
+        let mut set = WriteSet::new();
+        insert_pending(&mut set, new);
+        match self.db.commit(set).await {
+            Ok(_) => Ok(()),
+            // The same operation is being carried out at this moment.
+            Err(error) if error.failed(PENDING) => Err(KmsError::Busy),
+            Err(error) => Err(StorageFailure::from(error).into()),
+        }
+    }
+
+    async fn generate(
+        &self,
+        engine: &Arc<dyn CryptoEngine>,
+        new: &NewKey,
+        spec: KeySpec,
+    ) -> Result<PublicKey, KmsError> {
+        let begun = Instant::now();
+        let making = engine.generate(&new.handle, spec);
+        match tokio::time::timeout(GENERATION_DEADLINE, making).await {
+            Ok(Ok(public)) => {
+                metrics::created(&new.engine_id, begun.elapsed());
+                Ok(public)
+            }
+            Ok(Err(error)) => {
+                self.abandon(engine, &new.handle).await;
+                Err(refused(&new.engine_id, error))
+            }
+            // The engine may still make it: the row stays for the reaper.
+            Err(_elapsed) => Err(KmsError::Busy),
+        }
+    }
+
+    async fn show(
+        &self,
+        caller: &Caller,
+        new: NewKey,
+        public: &PublicKey,
+    ) -> Result<Key, KmsError> {
+        let handle = new.handle.clone();
+        let key = shown(new, public);
+        let now = self.db.now();
+        let mut set = WriteSet::new();
+        mark_ready(&mut set, &handle, &key, now);
+        set.event(events::created(caller, &key, now));
+        set.audit(AuditRecord::done(
+            caller,
+            "kms.create",
+            events::resource(&key.key_id),
+            now,
+        ));
+        match self.db.commit(set).await {
+            Ok(_) => Ok(key),
+            // The operation was discarded meanwhile: nothing refers to this key.
+            Err(error) if error.failed(PENDING) => {
+                if let Some(engine) = self.engines.by_id(&key.engine_id) {
+                    self.abandon(engine, &handle).await;
+                }
+                Err(KmsError::KeyNotFound)
+            }
+            Err(error) => Err(StorageFailure::from(error).into()),
+        }
+    }
+
+    /// Removes what was begun. What fails here is left to the reaper.
+    async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
+        if let Err(error) = self.remove_pending(engine, handle).await {
+            tracing::debug!(%error, "key in the making left to the reaper");
+        }
+    }
+}
+
+fn spec_for(asked: &CreateKey, engine: &dyn CryptoEngine) -> Result<KeySpec, KmsError> {
+    let info = engine.info();
+    let key_type = KeyType::from_name(&asked.algorithm).filter(|known| {
+        let mut supported = info.supported.iter().map(|spec| KeyType::of(*spec));
+        supported.any(|supported| supported == *known)
+    });
+    let Some(key_type) = key_type else {
+        return Err(KmsError::KeyTypeUnsupported {
+            key_type: asked.algorithm.clone(),
+            provider: info.provider.clone(),
+        });
+    };
+    let spec = key_type.with_size(asked.size);
+    spec.filter(|spec| info.supports(*spec))
+        .ok_or_else(|| KmsError::KeySizeUnsupported {
+            size: asked.size,
+            key_type: asked.algorithm.clone(),
+            provider: info.provider.clone(),
+        })
+}
+
+/// The key's name in the engine: the operation, so that what it made is found by it.
+pub(crate) fn handle_for(operation: Option<&OperationId>) -> Result<KeyHandle, KmsError> {
+    let text = operation.map_or_else(|| Uuid::new_v4().to_string(), ToString::to_string);
+    KeyHandle::try_new(&text).map_err(|_| KmsError::Validation)
+}
+
+/// The key as clients see it. Without a name it is called by its id.
+fn shown(new: NewKey, public: &PublicKey) -> Key {
+    let key_id = KeyId::from(public.key_id_sha256_hex());
+    let name = if new.name.is_empty() {
+        key_id.to_string()
+    } else {
+        new.name
+    };
+    Key {
+        pkcs11_uri: pkcs11_uri(&new.engine_id, &key_id, Half::Private),
+        key_id,
+        name,
+        aliases: Vec::new(),
+        engine_id: new.engine_id,
+        has_private_key: true,
+        algorithm: new.algorithm.to_owned(),
+        size: new.size,
+        public_key: PublicKeyDer::from_der(public.spki_der().to_vec()),
+        creation_ts: Timestamp::from(new.created_at),
+        tags: new.tags,
+        metadata: new.metadata,
+    }
+}

@@ -1,0 +1,88 @@
+//! What the service tells the event log.
+//!
+//! The subject names the key as the caller named it, alias and URI included: consumers of the
+//! catalogue know it so.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lamassu_core::caller::Caller;
+use lamassu_core::ids::{KeyId, KeyRef};
+use lamassu_core::kms::Key;
+use lamassu_db::Event;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+const SOURCE: &str = "service/kms";
+
+/// The resource of audit records about a key.
+pub(crate) fn resource(key: &KeyId) -> String {
+    format!("kms/{key}")
+}
+
+/// `kms.create`
+pub(crate) fn created(caller: &Caller, key: &Key, now: OffsetDateTime) -> Event {
+    Event::new("kms.create", SOURCE, caller, now)
+        .subject(resource(&key.key_id))
+        .data(key)
+}
+
+/// `kms.metadata.update`
+pub(crate) fn metadata_updated(
+    caller: &Caller,
+    named: &KeyRef,
+    previous: &Key,
+    updated: &Key,
+    now: OffsetDateTime,
+) -> Event {
+    #[derive(Serialize)]
+    struct Pair<'a> {
+        previous: &'a Key,
+        updated: &'a Key,
+    }
+    about("kms.metadata.update", caller, named, now).data(&Pair { previous, updated })
+}
+
+/// `kms.delete`
+pub(crate) fn deleted(caller: &Caller, named: &KeyRef, now: OffsetDateTime) -> Event {
+    #[derive(Serialize)]
+    struct Deleted<'a> {
+        #[serde(rename = "Identifier")]
+        identifier: &'a KeyRef,
+    }
+    about("kms.delete", caller, named, now).data(&Deleted { identifier: named })
+}
+
+/// `kms.sign`
+pub(crate) fn signed(
+    caller: &Caller,
+    named: &KeyRef,
+    signature: &[u8],
+    now: OffsetDateTime,
+) -> Event {
+    #[derive(Serialize)]
+    struct Signed {
+        signature: String,
+    }
+    let signature = STANDARD.encode(signature);
+    about("kms.sign", caller, named, now).data(&Signed { signature })
+}
+
+/// Whether a signature was the key's.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Verification {
+    pub(crate) valid: bool,
+}
+
+/// `kms.verify`
+pub(crate) fn verified(
+    caller: &Caller,
+    named: &KeyRef,
+    verification: Verification,
+    now: OffsetDateTime,
+) -> Event {
+    about("kms.verify", caller, named, now).data(&verification)
+}
+
+fn about(event_type: &'static str, caller: &Caller, named: &KeyRef, now: OffsetDateTime) -> Event {
+    Event::new(event_type, SOURCE, caller, now).subject(format!("kms/{named}"))
+}

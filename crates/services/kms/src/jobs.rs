@@ -1,0 +1,113 @@
+//! The reaper: finishes what a crash or an engine's failure left half done.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use lamassu_core::ids::{EngineId, KeyRef};
+use lamassu_core::kms::KmsError;
+use lamassu_db::{Attempt, Job, JobError, NextRun};
+use time::{Duration, OffsetDateTime};
+
+use crate::metrics;
+use crate::service::Kms;
+use crate::store::{Unsettled, UnsettledState};
+
+/// Name of the reaper: its lease, its signal, its caller in events.
+pub const REAPER_JOB: &str = "kms-reaper";
+
+/// Age at which a key in the making is one that a crash left.
+const PENDING_GRACE: Duration = Duration::minutes(10);
+
+/// Age at which a deletion is one that nobody is finishing.
+const DELETING_GRACE: Duration = Duration::minutes(1);
+
+/// How often it looks, at least: another process may have crashed.
+const INTERVAL: Duration = Duration::minutes(10);
+
+/// Keys per run; more are left to the next one, which follows at once.
+const BATCH: u32 = 200;
+
+/// Removes keys that were in the making for too long, and finishes deletions.
+#[derive(Debug)]
+pub(crate) struct Reaper(Arc<Kms>);
+
+impl Reaper {
+    pub(crate) const fn new(kms: Arc<Kms>) -> Self {
+        Self(kms)
+    }
+
+    /// What is due in one engine; gives the next due time. A key that cannot be settled is logged
+    /// and tried again; the others are not held up.
+    async fn reap_engine(
+        &self,
+        caller: &Caller,
+        engine: &EngineId,
+        now: OffsetDateTime,
+    ) -> Result<OffsetDateTime, JobError> {
+        let unsettled = self.0.store.unsettled_of_engine(engine, BATCH).await?;
+        let mut next = now + INTERVAL;
+        let mut n_reaped = 0;
+        for key in &unsettled {
+            let due = key.since + grace(key.state);
+            if due > now {
+                next = next.min(due);
+                continue;
+            }
+            match self.reap(caller, key).await {
+                Ok(()) => {
+                    n_reaped += 1;
+                    tracing::info!(engine_id = %engine, "unsettled key removed");
+                }
+                Err(lost) if lost.is_race() => {}
+                Err(error) => {
+                    tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "unsettled key left");
+                    next = now + DELETING_GRACE;
+                }
+            }
+        }
+        Ok(if n_reaped == BATCH { now } else { next })
+    }
+
+    async fn reap(&self, caller: &Caller, key: &Unsettled) -> Result<(), Attempt<KmsError>> {
+        let engine = self.0.engines.holder(&key.engine_id)?;
+        match key.state {
+            UnsettledState::Pending => self.0.remove_pending(engine, &key.handle).await?,
+            UnsettledState::Deleting => {
+                let named = key
+                    .key_id
+                    .as_ref()
+                    .map_or_else(KeyRef::default, KeyRef::from);
+                let deleted = engine.delete(&key.handle).await;
+                deleted.map_err(|error| crate::engines::refused(&key.engine_id, error))?;
+                self.0
+                    .finish_deletion(caller, &named, &key.handle, &key.engine_id)
+                    .await?;
+            }
+        }
+        metrics::reaped();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Job for Reaper {
+    fn name(&self) -> &'static str {
+        REAPER_JOB
+    }
+
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        let mut next = now + INTERVAL;
+        for engine in self.0.engines.ids() {
+            next = next.min(self.reap_engine(caller, engine, now).await?);
+        }
+        Ok(NextRun::At(next))
+    }
+}
+
+const fn grace(state: UnsettledState) -> Duration {
+    match state {
+        UnsettledState::Pending => PENDING_GRACE,
+        UnsettledState::Deleting => DELETING_GRACE,
+    }
+}

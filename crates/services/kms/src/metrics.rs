@@ -1,0 +1,59 @@
+//! Metrics of key management. Engines are labels: their ids come from the configuration.
+
+use std::time::Duration;
+
+use ::metrics::{Counter, counter, describe_counter, describe_histogram, histogram};
+use lamassu_core::ids::EngineId;
+
+/// Keys made, per engine.
+pub const CREATED: &str = "lamassu_kms_keys_created_total";
+/// Keys destroyed, per engine.
+pub const DELETED: &str = "lamassu_kms_keys_deleted_total";
+/// How long the making of a key took, per engine.
+pub const GENERATION: &str = "lamassu_kms_key_generation_seconds";
+/// Signatures made, per engine and purpose (`api`, `platform`).
+pub const SIGNATURES: &str = "lamassu_kms_signatures_total";
+/// Unsettled keys that the reaper removed.
+pub const REAPED: &str = "lamassu_kms_keys_reaped_total";
+
+/// Tells the recorder what the metrics mean; call once after installing it.
+pub fn describe_metrics() {
+    describe_counter!(CREATED, "Keys made");
+    describe_counter!(DELETED, "Keys destroyed");
+    describe_histogram!(GENERATION, "Time that making a key took");
+    describe_counter!(SIGNATURES, "Signatures made");
+    describe_counter!(
+        REAPED,
+        "Keys removed that a crash left half made or half destroyed"
+    );
+}
+
+/// For whom a signature is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// A client of the API.
+    Api,
+    /// The platform's own certificates, CRLs and OCSP answers.
+    Platform,
+}
+
+pub(crate) fn created(engine: &EngineId, took: Duration) {
+    counter!(CREATED, "engine" => engine.to_string()).increment(1);
+    histogram!(GENERATION, "engine" => engine.to_string()).record(took.as_secs_f64());
+}
+
+pub(crate) fn deleted(engine: &EngineId) {
+    counter!(DELETED, "engine" => engine.to_string()).increment(1);
+}
+
+pub(crate) fn signatures(engine: &EngineId, purpose: Purpose) -> Counter {
+    let purpose = match purpose {
+        Purpose::Api => "api",
+        Purpose::Platform => "platform",
+    };
+    counter!(SIGNATURES, "engine" => engine.to_string(), "purpose" => purpose)
+}
+
+pub(crate) fn reaped() {
+    counter!(REAPED).increment(1);
+}

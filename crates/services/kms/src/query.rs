@@ -1,0 +1,90 @@
+//! Reading keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::KeyRef;
+use lamassu_core::kms::{Key, KeyStats, KmsError};
+use lamassu_core::page::Page;
+use lamassu_core::query::{Filter, ListRequest};
+use lamassu_db::list::ListError;
+use lamassu_db::{DbError, FromValue as _, Value};
+
+use crate::algorithm::KeyType;
+use crate::cache::UsableKey;
+use crate::key_address::KeyAddress;
+use crate::service::Kms;
+use crate::store::StoredKey;
+
+impl Kms {
+    pub(crate) async fn find_key(&self, reference: &KeyRef) -> Result<Key, KmsError> {
+        Ok(self.stored_key(reference).await?.key)
+    }
+
+    /// The row of the key that a caller names.
+    pub(crate) async fn stored_key(&self, reference: &KeyRef) -> Result<StoredKey, KmsError> {
+        let address = KeyAddress::parse(reference)?;
+        let found = self.store.key_by_address(&address).await;
+        let found = found.map_err(StorageFailure::from)?;
+        found.ok_or(KmsError::KeyNotFound)
+    }
+
+    /// What signing and verifying need of the key that a caller names; mostly from memory.
+    pub(crate) async fn usable_key(&self, reference: &KeyRef) -> Result<Arc<UsableKey>, KmsError> {
+        let address = KeyAddress::parse(reference)?;
+        if let Some(key) = self.cache.find(&address) {
+            return Ok(key);
+        }
+        let read_at = self.cache.epoch();
+        let found = self.store.key_by_address(&address).await;
+        let found = found.map_err(StorageFailure::from)?;
+        let stored = found.ok_or(KmsError::KeyNotFound)?;
+        let key = Arc::new(UsableKey::try_from(stored)?);
+        self.cache.keep(&address, Arc::clone(&key), read_at);
+        Ok(key)
+    }
+
+    pub(crate) async fn list_keys(&self, request: &ListRequest) -> Result<Page<Key>, KmsError> {
+        let page = self.store.keys(request).await;
+        let page = page.map_err(ListError::into_error::<KmsError>)?;
+        let keys = page.try_map(|row| StoredKey::try_from(row).map(|stored| stored.key));
+        Ok(keys.map_err(StorageFailure::from)?)
+    }
+
+    /// Two queries. The counts per engine sum up to the total.
+    pub(crate) async fn count_keys(&self, filters: &[Filter]) -> Result<KeyStats, KmsError> {
+        let by_engine = self.store.count_by("engine_id", filters).await;
+        let by_algorithm = self.store.count_by("algorithm", filters).await;
+        let engines = self.engines.ids().map(ToString::to_string);
+        let algorithms = KeyType::ALL.iter().map(|known| known.as_str().to_owned());
+        let per_engine = distribution(
+            engines,
+            by_engine.map_err(ListError::into_error::<KmsError>)?,
+        )?;
+        let per_algorithm = distribution(
+            algorithms,
+            by_algorithm.map_err(ListError::into_error::<KmsError>)?,
+        )?;
+        Ok(KeyStats {
+            total_keys: per_engine.values().sum(),
+            keys_distribution_per_engine: per_engine,
+            keys_distribution_per_algorithm: per_algorithm,
+        })
+    }
+}
+
+/// Counts by name; the names that must be there begin at 0.
+fn distribution(
+    names: impl Iterator<Item = String>,
+    counted: Vec<(Value, i64)>,
+) -> Result<BTreeMap<String, i64>, KmsError> {
+    let mut counts: BTreeMap<_, _> = names.map(|name| (name, 0)).collect();
+    for (name, count) in counted {
+        let name = String::from_value(&name)
+            .map_err(|mismatch| DbError::corrupt("value", mismatch.to_string()))
+            .map_err(StorageFailure::from)?;
+        counts.insert(name, count);
+    }
+    Ok(counts)
+}

@@ -1,0 +1,178 @@
+//! Assembly: what the service needs, and the trait, one call per method.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::{CryptoEngine, Signer};
+use lamassu_core::ids::{EngineId, KeyRef, OperationId, SerialNumber};
+use lamassu_core::kms::{
+    CreateKey, EngineDescription, Key, KeyStats, KmsError, KmsService, SignMessage,
+};
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_db::{CommitError, Db, DbError, Job, MigrationError, run_job};
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::KeyCache;
+use crate::engines::Engines;
+use crate::jobs::Reaper;
+use crate::store::{KeyStore, SCHEMA};
+
+/// What the service is built from.
+#[derive(Debug)]
+pub struct KmsPorts {
+    /// Where key rows are kept; also tells the time.
+    pub db: Db,
+    /// The engines that opened, in the order of the configuration.
+    pub engines: Vec<Arc<dyn CryptoEngine>>,
+    /// Where keys go when a request names no engine.
+    pub default_engine: EngineId,
+    /// The engines that are configured and did not open.
+    pub unavailable: Vec<UnavailableEngine>,
+}
+
+/// An engine that is configured and did not open.
+#[derive(Debug)]
+pub struct UnavailableEngine {
+    /// As configured.
+    pub id: EngineId,
+    /// Type, as configured.
+    pub engine_type: String,
+    /// Why; goes to the log.
+    pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The engine for keys of requests that name none did not open, or is not configured.
+    #[error("could not find the default crypto engine")]
+    NoDefaultEngine,
+    /// Two engines share an id.
+    #[error("two crypto engines have the id {0}")]
+    DuplicateEngine(EngineId),
+    /// The tables cannot be brought up to date.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// The rows of keys that ended with the last process could not be settled.
+    #[error("the keys of the last run could not be settled")]
+    Storage(#[from] CommitError),
+}
+
+impl From<DbError> for StartError {
+    fn from(error: DbError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// The key management service.
+#[derive(Debug)]
+pub struct Kms {
+    pub(crate) db: Db,
+    pub(crate) store: KeyStore,
+    pub(crate) engines: Engines,
+    pub(crate) cache: KeyCache,
+}
+
+impl Kms {
+    /// Brings the tables up to date and settles the keys of engines that ended with the last
+    /// process. Engines that did not open are reported to the log and lived without.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn new(ports: KmsPorts) -> Result<Self, StartError> {
+        for engine in &ports.unavailable {
+            tracing::warn!(
+                engine_id = %engine.id,
+                engine_type = engine.engine_type,
+                error = %engine.cause,
+                "crypto engine skipped"
+            );
+        }
+        let engines = Engines::try_new(ports.engines, &ports.default_engine)?;
+        ports.db.migrate(SCHEMA).await?;
+        let kms = Self {
+            store: KeyStore::new(ports.db.clone()),
+            db: ports.db,
+            engines,
+            cache: KeyCache::new(),
+        };
+        kms.settle_volatile_keys().await?;
+        Ok(kms)
+    }
+
+    /// The job that finishes what a crash or an engine's failure left half done.
+    pub fn reaper_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(Reaper::new(Arc::clone(self)))
+    }
+
+    /// All background work of the service, until `shutdown`; what is in progress is finished.
+    pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
+        run_job(&self.db, self.reaper_job(), shutdown).await;
+    }
+}
+
+#[async_trait]
+impl KmsService for Kms {
+    async fn engines(&self, _caller: &Caller) -> Result<Vec<EngineDescription>, KmsError> {
+        Ok(self.engines.describe())
+    }
+
+    async fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<Key, KmsError> {
+        self.create(caller, request).await
+    }
+
+    async fn key(&self, _caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
+        self.find_key(key).await
+    }
+
+    async fn keys(&self, _caller: &Caller, request: &ListRequest) -> Result<Page<Key>, KmsError> {
+        self.list_keys(request).await
+    }
+
+    async fn stats(&self, _caller: &Caller, request: &ListRequest) -> Result<KeyStats, KmsError> {
+        self.count_keys(&request.filters).await
+    }
+
+    async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError> {
+        self.delete(caller, key).await
+    }
+
+    async fn sign(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        message: SignMessage,
+    ) -> Result<Vec<u8>, KmsError> {
+        self.sign_message(caller, key, &message).await
+    }
+
+    async fn verify(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        message: SignMessage,
+        signature: &[u8],
+    ) -> Result<bool, KmsError> {
+        self.verify_message(caller, key, &message, signature).await
+    }
+
+    async fn signer(&self, _caller: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {
+        self.platform_signer(key).await
+    }
+
+    async fn bind_certificate(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        self.bind(caller, key, serial).await
+    }
+
+    async fn discard(&self, caller: &Caller, operation: &OperationId) -> Result<(), KmsError> {
+        self.discard_operation(caller, operation).await
+    }
+}

@@ -1,0 +1,16 @@
+//! Key management from outside: HTTP, the service trait, the event log, restarts, the clock.
+#![cfg(test)]
+
+mod binding;
+mod configuration;
+mod creation;
+mod deletion;
+mod faulty;
+mod lifecycle;
+mod lists;
+mod lookup;
+mod metrics;
+mod permissions;
+mod races;
+mod signatures;
+mod support;

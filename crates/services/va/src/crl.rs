@@ -1,0 +1,242 @@
+//! Making one CRL: entries from the store, signature from the KMS.
+
+use bytes::Bytes;
+use lamassu_core::ca::CaError;
+use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
+use lamassu_core::va::{CrlOptions, VaError};
+use lamassu_crypto::Message;
+use lamassu_db::DbError;
+use lamassu_x509::SignatureError;
+use lamassu_x509::crl::{CrlBuilder, CrlError, CrlFields, CrlNumber};
+use time::{Duration, OffsetDateTime};
+
+use crate::authority::Authority;
+use crate::ca_failure::no_ca_data;
+use crate::files::FileError;
+use crate::service::VaService;
+use crate::signing::{SigningError, signer};
+use crate::store::revoked::EntryStream;
+
+/// Options of a role that nobody has changed: valid for a week, renewed an hour before its end.
+pub(crate) fn default_options(ski: &str) -> CrlOptions {
+    CrlOptions {
+        refresh_interval: WireDuration::from_secs(7 * 86_400 - 3_600),
+        validity: DEFAULT_VALIDITY,
+        subject_key_id_signer: ski.to_owned(),
+        regenerate_on_revoke: true,
+    }
+}
+
+const DEFAULT_VALIDITY: WireDuration = WireDuration::from_secs(7 * 86_400);
+
+/// Longest time by which a CRL is renewed before it expires, where its role does not say.
+const RENEWAL_MARGIN: Duration = Duration::HOUR;
+
+/// What the next CRL of a CA shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CrlPlan {
+    pub(crate) number: u64,
+    pub(crate) now: OffsetDateTime,
+    pub(crate) validity: WireDuration,
+    /// Certificates that expired before this were on a list after their end and leave it.
+    pub(crate) expired_before: Option<OffsetDateTime>,
+}
+
+/// A signed CRL that is stored nowhere yet.
+#[derive(Clone, Debug)]
+pub(crate) struct MadeCrl {
+    pub(crate) der: Bytes,
+    pub(crate) number: u64,
+    pub(crate) this_update: OffsetDateTime,
+    pub(crate) next_update: OffsetDateTime,
+    pub(crate) n_entries: u64,
+}
+
+/// Why a CRL was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MakeCrlError {
+    /// The CA's certificate does not permit it, or its key is not here.
+    #[error("the CA cannot sign CRLs")]
+    NotPossible(#[source] Option<SigningError>),
+    /// The CA's key did not sign this time.
+    #[error(transparent)]
+    Signing(SigningError),
+    /// The list cannot be encoded.
+    #[error(transparent)]
+    Encoding(#[from] CrlError),
+    /// The CA's certificate has a key that is not supported.
+    #[error("the public key of the CA is not supported")]
+    Key(#[from] lamassu_crypto::KeyError),
+    /// The signature is not that of the CA's key.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The CA service does not say which CAs there are.
+    #[error("the CAs could not be read")]
+    Authorities(#[from] CaError),
+    /// The entries could not be read.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl From<SigningError> for MakeCrlError {
+    fn from(error: SigningError) -> Self {
+        match error {
+            SigningError::NoKey(_) => Self::NotPossible(Some(error)),
+            SigningError::WrongKey | SigningError::Kms(_) | SigningError::Engine(_) => {
+                Self::Signing(error)
+            }
+        }
+    }
+}
+
+impl From<MakeCrlError> for VaError {
+    fn from(error: MakeCrlError) -> Self {
+        match error {
+            MakeCrlError::NotPossible(_) => Self::CrlNotFound,
+            MakeCrlError::Signing(error) if error.is_temporary() => {
+                Self::Unavailable(Box::new(error))
+            }
+            MakeCrlError::Authorities(error) => no_ca_data(error),
+            MakeCrlError::Db(error) => Self::Storage(error.into()),
+            error => Self::CrlFailed(Box::new(error)),
+        }
+    }
+}
+
+impl VaService {
+    /// Makes and signs a complete CRL (RFC 5280 §5), for this CA and all that share its name and
+    /// key: relying parties cannot tell them apart. One pass over the entries, which are never
+    /// all in memory but as the list itself.
+    pub(crate) async fn make_crl(
+        &self,
+        caller: &Caller,
+        authority: &Authority,
+        plan: CrlPlan,
+    ) -> Result<MadeCrl, MakeCrlError> {
+        // 1. Who signs, and whether it may.
+        if !authority.may_sign_crls() {
+            return Err(MakeCrlError::NotPossible(None));
+        }
+        let signer = signer(self.kms.as_ref(), caller, authority).await?;
+        let public_key = authority.certificate.public_key()?;
+        // 2. What the list says.
+        let this_update = whole_seconds(self.back_dated(plan.now));
+        let next_update = whole_seconds(plan.now.saturating_add(usable_validity(plan.validity)));
+        let mut builder = CrlBuilder::new(CrlFields {
+            issuer: authority.certificate.subject().clone(),
+            authority_key_identifier: Some(authority.key_identifier()),
+            number: CrlNumber(plan.number),
+            this_update,
+            next_update,
+            scheme: public_key.default_scheme(),
+        })?;
+        let mut n_entries = 0_u64;
+        for ca_id in self.authorities.sharing(caller, authority).await? {
+            let mut entries = EntryStream::open(&self.db, &ca_id, plan.expired_before).await?;
+            while let Some(chunk) = entries.next().await? {
+                for entry in &chunk {
+                    builder.push(entry)?;
+                    n_entries = n_entries.saturating_add(1);
+                }
+            }
+        }
+        // 3. Sign, and believe nothing but what verifies with the CA's certificate.
+        let list = builder.finish()?;
+        let signature = signer
+            .sign(list.scheme(), Message::Raw(list.as_bytes()))
+            .await
+            .map_err(SigningError::from)?;
+        Ok(MadeCrl {
+            der: list.assemble_verified(&signature, &public_key)?,
+            number: plan.number,
+            this_update,
+            next_update,
+            n_entries,
+        })
+    }
+
+    /// When the CRL after one made at `now` is due by time, if ever.
+    pub(crate) fn renewal_due(
+        &self,
+        options: &CrlOptions,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        self.config
+            .crl_monitoring_job
+            .enabled
+            .then(|| now.saturating_add(usable_refresh(options)))
+    }
+}
+
+/// A validity that does not end before it begins.
+fn usable_validity(validity: WireDuration) -> Duration {
+    if validity < WireDuration::from_secs(1) {
+        DEFAULT_VALIDITY.into()
+    } else {
+        validity.into()
+    }
+}
+
+/// The refresh interval, or where it makes no sense (zero, or not before the CRL expires) a time
+/// that leaves relying parties enough to fetch the next one.
+fn usable_refresh(options: &CrlOptions) -> Duration {
+    let validity = usable_validity(options.validity);
+    let refresh = Duration::from(options.refresh_interval);
+    if refresh.is_positive() && refresh < validity {
+        return refresh;
+    }
+    validity - RENEWAL_MARGIN.min(validity / 2)
+}
+
+/// X.509 times have no fractions of a second; cut, so that what we say elsewhere is the same.
+pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use lamassu_core::va::CrlOptions;
+    use time::Duration;
+
+    use super::{default_options, usable_refresh};
+
+    fn options(refresh: &str, validity: &str) -> CrlOptions {
+        CrlOptions {
+            refresh_interval: refresh.parse().unwrap(),
+            validity: validity.parse().unwrap(),
+            ..default_options("aa")
+        }
+    }
+
+    #[test]
+    fn the_defaults_print_as_clients_know_them() {
+        let options = default_options("aa");
+        assert_eq!(options.refresh_interval.to_string(), "6d23h");
+        assert_eq!(options.validity.to_string(), "1w");
+    }
+
+    #[test]
+    fn a_crl_is_always_renewed_before_it_expires() {
+        let cases = [
+            ("6d23h", "1w", Duration::hours(167)),
+            ("6d23h", "2h", Duration::hours(1)),
+            ("0s", "1w", Duration::hours(167)),
+            ("1d", "1d", Duration::hours(23)),
+            ("-1h", "10s", Duration::seconds(5)),
+            ("1h", "0s", Duration::hours(1)),
+            ("0s", "0s", Duration::hours(167)),
+        ];
+        for (refresh, validity, expected) in cases {
+            let options = options(refresh, validity);
+            assert_eq!(
+                usable_refresh(&options),
+                expected,
+                "{refresh} of {validity}"
+            );
+        }
+    }
+}

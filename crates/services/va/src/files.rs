@@ -1,0 +1,184 @@
+//! CRL files: one folder per key identifier in the blob store, one PEM file per CRL.
+//!
+//! A file is written before the row of the role points at it and is never written again, so what
+//! a row points at is whole. What no row points at, because a process died in between or somebody
+//! else made the same CRL first, is swept.
+
+use std::cmp::Ordering;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use lamassu_crypto::HashAlgorithm;
+use lamassu_x509::pem::{PemError, PemLabel, der_to_pem, pem_to_der};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use uuid::Uuid;
+
+use crate::store::role::{CrlFile, StoredRole};
+
+/// Where the folders are.
+const ROOT: &str = "pki/va/crl";
+
+/// Why a CRL file was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// The blob store failed.
+    #[error("the CRL storage failed")]
+    Store(#[from] object_store::Error),
+    /// The file is no PEM.
+    #[error("the CRL file is no PEM")]
+    Pem(#[from] PemError),
+    /// The file holds another CRL than the role points at.
+    #[error("the CRL file was changed")]
+    Digest,
+}
+
+impl FileError {
+    /// Whether the file is gone or damaged for good, rather than out of reach for a while.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, object_store::Error::NotFound { .. }),
+            Self::Pem(_) | Self::Digest => true,
+        }
+    }
+}
+
+/// A blob store in a local directory, which is created when it is missing. Files are on disk
+/// when a write returns.
+///
+/// # Errors
+///
+/// When the directory cannot be created or used.
+pub fn local_blobs(directory: &FilePath) -> Result<Arc<dyn ObjectStore>, BlobError> {
+    std::fs::create_dir_all(directory).map_err(BlobError::Directory)?;
+    let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
+    Ok(Arc::new(store))
+}
+
+/// Why there is no blob store.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The directory cannot be created.
+    #[error("the storage directory cannot be created")]
+    Directory(#[source] std::io::Error),
+    /// The directory cannot be used.
+    #[error("the storage directory cannot be used")]
+    Store(#[from] object_store::Error),
+}
+
+/// What a sweep removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// Files of CRLs too old to be kept, and others than the newest CRL's under its number. Safe
+    /// at any time, even where `newest` is not the newest any more.
+    Behind,
+    /// Also those ahead of the newest CRL: somebody died before the role pointed at them. Not
+    /// while somebody may be making the next CRL.
+    BehindAndAhead,
+}
+
+/// The CRL files; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct CrlFiles {
+    blobs: Arc<dyn ObjectStore>,
+    keep_last_n: u32,
+}
+
+impl CrlFiles {
+    /// `keep_last_n` is how many CRLs of each CA a sweep leaves; 0 for all.
+    pub(crate) fn new(blobs: Arc<dyn ObjectStore>, keep_last_n: u32) -> Self {
+        Self { blobs, keep_last_n }
+    }
+
+    /// Writes a CRL to a file of its own: `<number>.crl`, unless that name was used up by an
+    /// attempt that came to nothing.
+    pub(crate) async fn write(
+        &self,
+        ski: &str,
+        number: u64,
+        der: &[u8],
+    ) -> Result<CrlFile, FileError> {
+        let digest = digest(der);
+        let pem = Bytes::from(der_to_pem(PemLabel::Crl, der));
+        let name = format!("{number}.crl");
+        let name = match self.create(ski, &name, pem.clone()).await {
+            Ok(()) => name,
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                let name = format!("{number}-{}.crl", Uuid::new_v4().simple());
+                self.create(ski, &name, pem).await?;
+                name
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(CrlFile { name, digest })
+    }
+
+    async fn create(&self, ski: &str, name: &str, pem: Bytes) -> Result<(), object_store::Error> {
+        let options = PutOptions::from(PutMode::Create);
+        let location = location(ski, name);
+        self.blobs.put_opts(&location, pem.into(), options).await?;
+        Ok(())
+    }
+
+    /// The DER of a CRL, exactly as it was written.
+    pub(crate) async fn read(&self, ski: &str, file: &CrlFile) -> Result<Bytes, FileError> {
+        let stored = self.blobs.get(&location(ski, &file.name)).await?;
+        let der = pem_to_der(&stored.bytes().await?)?;
+        if digest(&der) != file.digest {
+            return Err(FileError::Digest);
+        }
+        Ok(der.into())
+    }
+
+    /// Removes the files of a role that nobody needs.
+    pub(crate) async fn sweep(&self, role: &StoredRole, sweep: Sweep) -> Result<(), FileError> {
+        let folder = Path::from(format!("{ROOT}/{}", role.role.ca_ski));
+        let files: Vec<_> = self.blobs.list(Some(&folder)).try_collect().await?;
+        for found in files {
+            let needed = found
+                .location
+                .filename()
+                .is_none_or(|name| self.is_needed(name, role, sweep));
+            if !needed {
+                self.blobs.delete(&found.location).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files whose names say nothing to us are left alone.
+    fn is_needed(&self, name: &str, role: &StoredRole, sweep: Sweep) -> bool {
+        let Some(number) = number_in(name) else {
+            return true;
+        };
+        let newest = role.number();
+        // Beside a file there may be one that describes it.
+        let described = name.strip_suffix(".attrs").unwrap_or(name);
+        match number.cmp(&newest) {
+            Ordering::Greater => sweep == Sweep::Behind,
+            Ordering::Equal => described == role.file.name,
+            Ordering::Less => {
+                self.keep_last_n == 0 || number.saturating_add(u64::from(self.keep_last_n)) > newest
+            }
+        }
+    }
+}
+
+/// The CRL number in a file's name: `7.crl`, `7-<anything>.crl`, `7.crl.attrs`.
+fn number_in(name: &str) -> Option<u64> {
+    let name = name.strip_suffix(".attrs").unwrap_or(name);
+    let stem = name.strip_suffix(".crl")?;
+    let (number, _) = stem.split_once('-').unwrap_or((stem, ""));
+    number.parse().ok()
+}
+
+fn location(ski: &str, name: &str) -> Path {
+    Path::from(format!("{ROOT}/{ski}/{name}"))
+}
+
+fn digest(der: &[u8]) -> String {
+    hex::encode(HashAlgorithm::Sha256.digest(der))
+}

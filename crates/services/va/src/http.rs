@@ -1,0 +1,121 @@
+//! HTTP: OCSP, CRLs and CA certificates for everybody, roles for who may read them.
+//!
+//! What certificates point at has no version in its path; clients that put `/v1` in front find
+//! it there too. `/roles` without version is what an existing SDK calls: it fails on the CRL
+//! number, so that one is left out there.
+
+mod caching;
+mod crl;
+mod ocsp;
+mod role;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lamassu_core::clock::SharedClock;
+use lamassu_core::permission::Permission;
+use lamassu_core::query::QueryLimits;
+use lamassu_core::va::VaService;
+use lamassu_http::{Access, BodyLimits, PathForm, Routes};
+
+const READ: Permission = Permission::new("va", "read");
+
+/// Longest OCSP request in a body, and how long it may take to arrive.
+const OCSP_BODY: BodyLimits = BodyLimits {
+    max_bytes: 64 * 1024,
+    deadline: Duration::from_secs(10),
+};
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+struct Va {
+    service: Arc<dyn VaService>,
+    clock: SharedClock,
+    limits: QueryLimits,
+}
+
+/// The routes of the validation authority over any implementation of its trait. The clock is for
+/// what caches are told.
+pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimits) -> Routes {
+    let va = Va {
+        service,
+        clock,
+        limits,
+    };
+    let public = Access::Public;
+    Routes::builder("va", va)
+        .get("/v1/roles", READ, "List VA roles", role::list)
+        .get("/v1/roles/{ski}", READ, "Read a VA role", role::read)
+        .get("/roles", READ, "List VA roles", role::list_unversioned)
+        .get(
+            "/roles/{ski}",
+            READ,
+            "Read a VA role",
+            role::read_unversioned,
+        )
+        .get(
+            "/crl/{ski}",
+            public,
+            "Fetch the newest CRL of a CA",
+            crl::get,
+        )
+        .get(
+            "/v1/crl/{ski}",
+            public,
+            "Fetch the newest CRL of a CA",
+            crl::get,
+        )
+        .route(
+            http::Method::HEAD,
+            "/crl/{ski}",
+            public,
+            "Look at the newest CRL of a CA",
+            crl::head,
+        )
+        .route(
+            http::Method::HEAD,
+            "/v1/crl/{ski}",
+            public,
+            "Look at the newest CRL of a CA",
+            crl::head,
+        )
+        .get(
+            "/ca/{ski}",
+            public,
+            "Fetch the certificate of a CA",
+            crl::ca_certificate,
+        )
+        .get(
+            "/v1/ca/{ski}",
+            public,
+            "Fetch the certificate of a CA",
+            crl::ca_certificate,
+        )
+        .path_form(PathForm::Raw)
+        .body_limits(OCSP_BODY)
+        .get(
+            "/ocsp/{*request}",
+            public,
+            "Ask for certificate status by OCSP",
+            ocsp::get,
+        )
+        .get(
+            "/v1/ocsp/{*request}",
+            public,
+            "Ask for certificate status by OCSP",
+            ocsp::get,
+        )
+        .post(
+            "/ocsp",
+            public,
+            "Ask for certificate status by OCSP",
+            ocsp::post,
+        )
+        .post(
+            "/v1/ocsp",
+            public,
+            "Ask for certificate status by OCSP",
+            ocsp::post,
+        )
+        .build()
+}

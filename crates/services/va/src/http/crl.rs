@@ -1,0 +1,59 @@
+//! `/crl/{ski}` and `/ca/{ski}`: what certificates point at.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use lamassu_http::{AskedBy, PathParams, Reply};
+
+use super::Va;
+use super::caching::{Lifetime, cacheable};
+
+/// RFC 2585 §4.2.
+const PKIX_CRL: HeaderValue = HeaderValue::from_static("application/pkix-crl");
+
+/// RFC 2585 §4.1.
+const PKIX_CERT: HeaderValue = HeaderValue::from_static("application/pkix-cert");
+
+pub(super) async fn get(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams(name): PathParams<String>,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let ski = name.strip_suffix(".crl").unwrap_or(&name);
+    let crl = va.service.crl(&caller, ski).await?;
+    let lifetime = Lifetime {
+        this_update: crl.this_update.0,
+        next_update: crl.next_update.0,
+        now: va.clock.now(),
+    };
+    Ok(cacheable(&headers, PKIX_CRL, crl.der, &lifetime))
+}
+
+/// As GET, with the length of the body that GET would have.
+pub(super) async fn head(
+    va: State<Va>,
+    caller: AskedBy,
+    name: PathParams<String>,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let (mut parts, body) = get(va, caller, name, headers).await?.into_parts();
+    if let Some(length) = http_body::Body::size_hint(&body).exact()
+        && length > 0
+    {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(Response::from_parts(parts, Body::empty()))
+}
+
+pub(super) async fn ca_certificate(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams(name): PathParams<String>,
+) -> Reply<Response> {
+    let ski = name.strip_suffix(".cer").unwrap_or(&name);
+    let der = va.service.ca_certificate(&caller, ski).await?;
+    Ok(([(CONTENT_TYPE, PKIX_CERT)], der).into_response())
+}

@@ -1,0 +1,162 @@
+//! The service: what it stands on, and one line per call.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamassu_core::ca::CaService;
+use lamassu_core::caller::Caller;
+use lamassu_core::kms::KmsService;
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_core::va::{self as api, Crl, OcspAnswer, VaError, VaRole};
+use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, run_job};
+use moka::sync::Cache;
+use object_store::ObjectStore;
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+
+use crate::authorities::AuthorityTable;
+use crate::ca_events::{self, CaEvents};
+use crate::ca_failure::no_ca_data;
+use crate::config::{VaConfig, VaConfigError};
+use crate::files::CrlFiles;
+use crate::jobs::{CrlJob, ReconcileJob};
+use crate::store;
+
+/// What the service stands on.
+#[derive(Debug)]
+pub struct VaPorts {
+    /// The database; its clock is the service's.
+    pub db: Db,
+    /// Who knows CAs and certificates.
+    pub ca: Arc<dyn CaService>,
+    /// Who holds the keys.
+    pub kms: Arc<dyn KmsService>,
+    /// Where CRL files go: [`local_blobs`](crate::local_blobs), or any other store.
+    pub blobs: Arc<dyn ObjectStore>,
+    /// The configuration.
+    pub config: VaConfig,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not one to run with.
+    #[error(transparent)]
+    Config(#[from] VaConfigError),
+    /// The tables cannot be brought up to date.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+}
+
+/// The validation authority; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct VaService {
+    pub(crate) db: Db,
+    pub(crate) ca: Arc<dyn CaService>,
+    pub(crate) kms: Arc<dyn KmsService>,
+    pub(crate) config: Arc<VaConfig>,
+    pub(crate) authorities: Arc<AuthorityTable>,
+    pub(crate) files: CrlFiles,
+    /// DER of the CRLs that were fetched lately, by the digest of the DER.
+    pub(crate) served: Cache<String, Bytes>,
+}
+
+impl VaService {
+    /// The service over these ports, its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn new(ports: VaPorts) -> Result<Self, StartError> {
+        let VaPorts {
+            db,
+            ca,
+            kms,
+            blobs,
+            config,
+        } = ports;
+        config.validate()?;
+        db.migrate(store::SCHEMA).await?;
+        let served = Cache::builder()
+            .max_capacity(config.crl.cache_bytes)
+            .weigher(|_, der: &Bytes| u32::try_from(der.len()).unwrap_or(u32::MAX))
+            .build();
+        Ok(Self {
+            db,
+            authorities: Arc::new(AuthorityTable::new(Arc::clone(&ca))),
+            ca,
+            kms,
+            files: CrlFiles::new(blobs, config.crl.keep_last_n),
+            config: Arc::new(config),
+            served,
+        })
+    }
+
+    /// The reader of the CA service's events and what it does with them.
+    pub fn ca_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
+        let handler = Arc::new(CaEvents::new(self.clone()));
+        (ca_events::subscription(&self.db), handler)
+    }
+
+    /// The job that makes CRLs when they are due.
+    pub fn crl_job(&self) -> Arc<dyn Job> {
+        Arc::new(CrlJob::new(self.clone()))
+    }
+
+    /// The job that compares the revoked entries with the CA service, once at start.
+    pub fn reconcile_job(&self) -> Arc<dyn Job> {
+        Arc::new(ReconcileJob::new(self.clone()))
+    }
+
+    /// All background work of the service, until `shutdown`; what is in progress is finished.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        let (subscription, handler) = self.ca_subscription();
+        tokio::join!(
+            subscription.run(handler, shutdown),
+            run_job(&self.db, self.crl_job(), shutdown),
+            run_job(&self.db, self.reconcile_job(), shutdown),
+        );
+    }
+
+    /// `thisUpdate` of what is signed at `now`.
+    pub(crate) fn back_dated(&self, now: OffsetDateTime) -> OffsetDateTime {
+        let back_dating = Duration::from(self.config.validation.back_dating);
+        now.saturating_sub(back_dating)
+    }
+
+    /// The certificate of a CA, DER.
+    async fn ca_der(&self, caller: &Caller, ski: &str) -> Result<Bytes, VaError> {
+        let ski = ski.to_ascii_lowercase();
+        let authority = self.authorities.by_ski(caller, &ski).await;
+        let authority = authority.map_err(no_ca_data)?.ok_or(VaError::CaNotFound)?;
+        Ok(authority.certificate.as_der().clone())
+    }
+}
+
+#[async_trait]
+impl api::VaService for VaService {
+    async fn ocsp(&self, caller: &Caller, request: Bytes) -> OcspAnswer {
+        self.answer_ocsp(caller, request).await
+    }
+
+    async fn crl(&self, caller: &Caller, ca_ski: &str) -> Result<Crl, VaError> {
+        self.newest_crl(caller, ca_ski).await
+    }
+
+    async fn ca_certificate(&self, caller: &Caller, ca_ski: &str) -> Result<Bytes, VaError> {
+        self.ca_der(caller, ca_ski).await
+    }
+
+    async fn role(&self, _: &Caller, ca_ski: &str) -> Result<VaRole, VaError> {
+        let stored = self.stored_role(&ca_ski.to_ascii_lowercase()).await?;
+        stored
+            .map(|stored| stored.role)
+            .ok_or(VaError::RoleNotFound)
+    }
+
+    async fn roles(&self, _: &Caller, request: &ListRequest) -> Result<Page<VaRole>, VaError> {
+        self.list_roles(request).await
+    }
+}

@@ -1,0 +1,18 @@
+//! Tables of the validation authority: SQL and rows, nothing else.
+
+pub(crate) mod revoked;
+pub(crate) mod role;
+
+use lamassu_db::{Migration, Schema};
+
+pub use self::role::ROLE_FIELDS;
+
+/// The tables of this crate.
+pub const SCHEMA: Schema = Schema {
+    name: "va",
+    migrations: &[Migration::portable(
+        1,
+        "roles",
+        include_str!("../migrations/V0001__roles.sql"),
+    )],
+};

@@ -1,0 +1,312 @@
+//! Table `va_role`: how the CRLs of a CA are made, and the newest one.
+
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::CaId;
+use lamassu_core::query::Field;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::va::{CrlOptions, LatestCrl, VaRole};
+use lamassu_db::list::ListTable;
+use lamassu_db::{Check, Db, DbError, Row, Statement, WriteSet, params, sql};
+use time::OffsetDateTime;
+
+/// What roles can be filtered and sorted by.
+pub static ROLE_FIELDS: &[Field] = &[
+    Field::string("ca_ski", "ca_ski"),
+    Field::number("latest_crl.version", "crl_number"),
+    Field::date("latest_crl.valid_from", "this_update"),
+    Field::date("latest_crl.valid_until", "next_update"),
+];
+
+/// How roles are listed.
+pub(crate) const ROLES: ListTable = ListTable {
+    table: "va_role",
+    columns: &[
+        "ca_ski",
+        "ca_id",
+        "refresh_interval",
+        "validity",
+        "subject_key_id_signer",
+        "regenerate_on_revoke",
+        "crl_number",
+        "this_update",
+        "next_update",
+        "crl_file",
+        "crl_digest",
+        "changes",
+        "next_due",
+    ],
+    key: "ca_ski",
+    created: "created_at",
+    fields: ROLE_FIELDS,
+};
+
+/// No role has this key identifier yet.
+pub(crate) const NO_ROLE: Check = Check::new("VA role");
+
+/// The newest CRL is the one that was read.
+pub(crate) const CRL_NUMBER: Check = Check::new("CRL number");
+
+/// The entries of the CA have not changed since they were read.
+pub(crate) const CHANGES: Check = Check::new("VA role changes");
+
+/// A role as stored: what the wire shows of it, and what the wire does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRole {
+    pub(crate) role: VaRole,
+    /// The CA whose certificates the CRLs are about.
+    pub(crate) ca_id: CaId,
+    /// The file of the newest CRL.
+    pub(crate) file: CrlFile,
+    /// How often the entries have changed.
+    pub(crate) changes: i64,
+    /// When the next CRL must be made.
+    pub(crate) next_due: Option<OffsetDateTime>,
+}
+
+/// Where a CRL is, and what it must be; both empty before the first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CrlFile {
+    /// Its name in the folder of the role.
+    pub(crate) name: String,
+    /// SHA-256 of the DER, lower-case hex.
+    pub(crate) digest: String,
+}
+
+impl StoredRole {
+    /// Number of the newest CRL, 0 before the first.
+    pub(crate) fn number(&self) -> u64 {
+        self.role.latest_crl.version
+    }
+}
+
+/// The columns that a [`StoredRole`] is read from.
+macro_rules! select_roles {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ca_ski, ca_id, refresh_interval, validity, subject_key_id_signer, \
+             regenerate_on_revoke, crl_number, this_update, next_update, crl_file, crl_digest, \
+             changes, next_due FROM va_role ",
+            $rest
+        )
+    };
+}
+
+/// The role with this key identifier.
+pub(crate) async fn by_ski(db: &Db, ski: &str) -> Result<Option<StoredRole>, DbError> {
+    let query = sql(select_roles!("WHERE ca_ski = $1"), params![ski]);
+    let row = db.row_opt(query).await?;
+    row.as_ref().map(StoredRole::try_from).transpose()
+}
+
+/// The roles whose next CRL is due, the longest overdue first.
+pub(crate) async fn due(
+    db: &Db,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<StoredRole>, DbError> {
+    let query = sql(
+        select_roles!("WHERE next_due <= $1 ORDER BY next_due LIMIT $2"),
+        params![now, limit],
+    );
+    db.rows(query)
+        .await?
+        .iter()
+        .map(StoredRole::try_from)
+        .collect()
+}
+
+/// Roles in the order of their key identifiers, behind `after`.
+pub(crate) async fn page(db: &Db, after: &str, limit: u32) -> Result<Vec<StoredRole>, DbError> {
+    let query = sql(
+        select_roles!("WHERE ca_ski > $1 ORDER BY ca_ski LIMIT $2"),
+        params![after, limit],
+    );
+    db.rows(query)
+        .await?
+        .iter()
+        .map(StoredRole::try_from)
+        .collect()
+}
+
+/// How the newest CRLs stand, for metrics and for when to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overview {
+    /// When the first CRL is due.
+    pub(crate) next_due: Option<OffsetDateTime>,
+    /// When the oldest newest CRL was made.
+    pub(crate) oldest: Option<OffsetDateTime>,
+    /// When the first newest CRL expires.
+    pub(crate) first_expiry: Option<OffsetDateTime>,
+}
+
+/// Looks at all roles at once.
+pub(crate) async fn overview(db: &Db) -> Result<Overview, DbError> {
+    let query = sql(
+        "SELECT (SELECT MIN(next_due) FROM va_role WHERE next_due IS NOT NULL) AS next_due, \
+         MIN(this_update) AS oldest, MIN(next_update) AS first_expiry \
+         FROM va_role WHERE crl_number > 0",
+        Vec::new(),
+    );
+    let row = db.row_opt(query).await?;
+    let instant = |column| match &row {
+        Some(row) => row.get::<Option<OffsetDateTime>>(column),
+        None => Ok(None),
+    };
+    Ok(Overview {
+        next_due: instant("next_due")?,
+        oldest: instant("oldest")?,
+        first_expiry: instant("first_expiry")?,
+    })
+}
+
+/// Adds a role that must not exist yet, for a CA that had `n_entries` revoked certificates
+/// before they were read for its first CRL.
+///
+/// Entries that were added or removed since they were counted make the next CRL due at once.
+pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, n_entries: i64, now: OffsetDateTime) {
+    let StoredRole {
+        role,
+        ca_id,
+        file,
+        changes,
+        next_due,
+    } = stored;
+    let options = &role.crl_options;
+    set.expect_one(
+        sql(
+            "INSERT INTO va_role (ca_ski, ca_id, created_at, refresh_interval, validity, \
+             subject_key_id_signer, regenerate_on_revoke, crl_number, this_update, next_update, \
+             crl_file, crl_digest, changes, next_due) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ON CONFLICT DO NOTHING",
+            params![
+                &role.ca_ski,
+                ca_id.as_str(),
+                now,
+                options.refresh_interval.as_nanos(),
+                options.validity.as_nanos(),
+                &options.subject_key_id_signer,
+                options.regenerate_on_revoke,
+                stored_number(stored.number()),
+                role.latest_crl.valid_from.0,
+                role.latest_crl.valid_until.0,
+                &file.name,
+                &file.digest,
+                *changes,
+                *next_due,
+            ],
+        ),
+        NO_ROLE,
+    );
+    set.execute(sql(
+        "UPDATE va_role SET changes = changes + 1, next_due = $1 \
+         WHERE ca_ski = $2 AND crl_number > 0 \
+         AND (SELECT COUNT(*) FROM va_revoked WHERE ca_id = $3) <> $4",
+        params![now, &role.ca_ski, ca_id.as_str(), n_entries],
+    ));
+}
+
+/// Makes `next` the newest CRL of a role whose newest one is still `previous`.
+///
+/// `previous.changes` is what the new CRL covers: entries that changed since make the one after
+/// it due at once. So a burst of changes never keeps a CRL from being stored.
+pub(crate) fn advance(
+    set: &mut WriteSet,
+    previous: &StoredRole,
+    next: &StoredRole,
+    now: OffsetDateTime,
+) {
+    set.expect_one(
+        sql(
+            "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
+             crl_file = $4, crl_digest = $5, next_due = CASE \
+             WHEN changes <> $6 AND regenerate_on_revoke THEN $7 ELSE $8 END \
+             WHERE ca_ski = $9 AND crl_number = $10",
+            params![
+                stored_number(next.number()),
+                next.role.latest_crl.valid_from.0,
+                next.role.latest_crl.valid_until.0,
+                &next.file.name,
+                &next.file.digest,
+                previous.changes,
+                now,
+                next.next_due,
+                &next.role.ca_ski,
+                stored_number(previous.number()),
+            ],
+        ),
+        CRL_NUMBER,
+    );
+}
+
+/// Notes that entries of a CRL changed; the next one is due if the role wants it at once.
+pub(crate) fn entries_changed(ski: &str, now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_role SET changes = changes + 1, next_due = CASE \
+         WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END WHERE ca_ski = $2",
+        params![now, ski],
+    )
+}
+
+/// The same, if nobody else changed the entries since it was read.
+pub(crate) fn entries_changed_since(
+    set: &mut WriteSet,
+    ski: &str,
+    changes: i64,
+    now: OffsetDateTime,
+) {
+    set.expect_one(
+        sql(
+            "UPDATE va_role SET changes = changes + 1, next_due = CASE \
+             WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END \
+             WHERE ca_ski = $2 AND changes = $3",
+            params![now, ski, changes],
+        ),
+        CHANGES,
+    );
+}
+
+/// Puts the next attempt off.
+pub(crate) fn postpone(ski: &str, until: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_role SET next_due = $1 WHERE ca_ski = $2",
+        params![until, ski],
+    )
+}
+
+impl TryFrom<&Row> for StoredRole {
+    type Error = DbError;
+
+    fn try_from(row: &Row) -> Result<Self, DbError> {
+        let duration = |column| row.get(column).map(WireDuration::from_nanos);
+        let instant = |column| row.get(column).map(Timestamp);
+        Ok(Self {
+            role: VaRole {
+                ca_ski: row.get("ca_ski")?,
+                crl_options: CrlOptions {
+                    refresh_interval: duration("refresh_interval")?,
+                    validity: duration("validity")?,
+                    subject_key_id_signer: row.get("subject_key_id_signer")?,
+                    regenerate_on_revoke: row.get("regenerate_on_revoke")?,
+                },
+                latest_crl: LatestCrl {
+                    version: row.get("crl_number")?,
+                    valid_from: instant("this_update")?,
+                    valid_until: instant("next_update")?,
+                },
+            },
+            ca_id: CaId::new(row.get::<String>("ca_id")?),
+            file: CrlFile {
+                name: row.get("crl_file")?,
+                digest: row.get("crl_digest")?,
+            },
+            changes: row.get("changes")?,
+            next_due: row.get("next_due")?,
+        })
+    }
+}
+
+/// A number as a `BIGINT`: CRL numbers grow by one, so the largest is never reached.
+fn stored_number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

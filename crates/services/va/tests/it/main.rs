@@ -1,0 +1,13 @@
+//! The validation authority from outside: HTTP, the event log, files, openssl as the judge.
+#![cfg(test)]
+
+mod crl;
+mod files;
+mod metrics;
+mod ocsp;
+mod ocsp_http;
+mod openssl;
+mod races;
+mod reconcile;
+mod roles;
+mod support;

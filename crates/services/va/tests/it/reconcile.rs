@@ -1,0 +1,55 @@
+//! The comparison with the CA service at start.
+
+use lamassu_db::{WriteSet, params, sql};
+use time::Duration;
+
+use crate::support::World;
+
+#[tokio::test]
+async fn cas_and_revocations_from_before_are_taken_over() {
+    let world = World::new().await;
+    let ca = world.root("root-a").await;
+    let issued = world.issue(&ca, "device-1").await;
+    world.revoke(&issued, "KeyCompromise").await;
+    world.reconcile().await;
+    assert_eq!(world.listed(&ca).await, (1, vec![issued.serial().to_hex()]));
+    // The events tell nothing new then.
+    world.follow_events();
+    world.settle().await;
+    assert_eq!(world.listed(&ca).await.0, 1);
+}
+
+#[tokio::test]
+async fn entries_that_events_did_not_tell_are_repaired() {
+    let world = World::running().await;
+    let ca = world.root("root-a").await;
+    let (kept, lost) = (world.issue(&ca, "1").await, world.issue(&ca, "2").await);
+    world.revoke(&kept, "KeyCompromise").await;
+    world.revoke(&lost, "Superseded").await;
+    world.settle().await;
+    assert_eq!(world.listed(&ca).await.0, 2);
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "DELETE FROM va_revoked WHERE serial_number = $1",
+        params![lost.serial().to_hex()],
+    ));
+    set.execute(sql(
+        "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to) \
+         VALUES ($1, 'abcd', 0, 1, $2)",
+        params![ca.id.as_str(), world.db.now() + Duration::DAY],
+    ));
+    world.db.commit(set).await.unwrap();
+    world.reconcile().await;
+    world.settle().await;
+    let mut expected = vec![kept.serial().to_hex(), lost.serial().to_hex()];
+    expected.sort();
+    assert_eq!(world.listed(&ca).await, (3, expected));
+}
+
+#[tokio::test]
+async fn an_empty_installation_is_left_alone() {
+    let world = World::running().await;
+    world.reconcile().await;
+    world.settle().await;
+    assert_eq!(world.events().await, []);
+}

@@ -1,0 +1,450 @@
+//! A validation authority over the real CA service and KMS, and how it is asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning};
+use lamassu_core::clock::{Clock, ManualClock, SharedClock, SystemClock};
+use lamassu_core::ids::EngineId;
+use lamassu_core::kms::KmsService;
+use lamassu_core::pem::{CertificateDer, CsrDer};
+use lamassu_core::query::QueryLimits;
+use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
+use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
+use lamassu_db::{DataDir, Db, Job, NextRun, Seq, SqliteOptions, params, sql, system_caller};
+use lamassu_http::Stack;
+use lamassu_http::testing::AllowAll;
+use lamassu_kms::{Kms, KmsPorts};
+use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
+use lamassu_x509::crl::CertificateList;
+use lamassu_x509::ocsp::{CertId, issuer_keys};
+use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// The services on one database. Background work runs when a test says so: [`World::settle`].
+pub(crate) struct World {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) va: VaService,
+    pub(crate) router: Router,
+    ca: Arc<CaService>,
+    kms: Arc<dyn KmsService>,
+    ca_router: Router,
+    shutdown: CancellationToken,
+    dir: TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self, status: u16) -> Value {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status.as_u16(), status, "{text}");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
+        let text = body["err"].as_str().unwrap().to_owned();
+        (self.status.as_u16(), text)
+    }
+
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+/// A CA as created.
+#[derive(Clone, Debug)]
+pub(crate) struct Ca {
+    pub(crate) id: String,
+    pub(crate) ski: String,
+    pub(crate) serial: String,
+    pub(crate) certificate: Certificate,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with_config(VaConfig::default()).await
+    }
+
+    pub(crate) async fn with_config(config: VaConfig) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // openssl has no other clock than the machine's.
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let data = DataDir::open(dir.path().join("data")).unwrap();
+        let shared = Arc::clone(&clock) as SharedClock;
+        let db = Db::open_sqlite(data, SqliteOptions::default(), shared)
+            .await
+            .unwrap();
+        let kms = kms(&db).await;
+        let ports = CaPorts {
+            db: db.clone(),
+            kms: Arc::clone(&kms),
+            others: OthersRunning::No,
+            config: CaConfig::default(),
+        };
+        let ca = Arc::new(CaService::new(ports).await.unwrap());
+        let va = va(&db, &ca, Arc::clone(&kms), &dir, config).await;
+        let ca_routes = lamassu_ca::routes(Arc::clone(&ca) as _, QueryLimits::default());
+        let ca_router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+            .mount("", &ca_routes)
+            .build()
+            .unwrap();
+        Self {
+            router: router(&va, &clock),
+            db,
+            clock,
+            va,
+            ca,
+            kms,
+            ca_router,
+            shutdown: CancellationToken::new(),
+            dir,
+        }
+    }
+
+    /// A world that reads the log from now on, as a running process does.
+    pub(crate) async fn running() -> Self {
+        let world = Self::new().await;
+        world.follow_events();
+        world
+    }
+
+    /// Starts reading the log.
+    pub(crate) fn follow_events(&self) {
+        let (subscription, handler) = self.va.ca_subscription();
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move { subscription.run(handler, &shutdown).await });
+    }
+
+    /// Waits until all events are handled, then makes the CRLs that are due.
+    pub(crate) async fn settle(&self) {
+        self.catch_up().await;
+        self.run_crl_job().await;
+    }
+
+    /// Waits until all events are handled.
+    pub(crate) async fn catch_up(&self) {
+        let head: Seq = self.db.log_head().await.unwrap();
+        let reached = self.db.caught_up(CA_SUBSCRIPTION, head);
+        tokio::time::timeout(StdDuration::from_secs(20), reached)
+            .await
+            .expect("the events are handled");
+    }
+
+    pub(crate) async fn run_crl_job(&self) -> NextRun {
+        let job: Arc<dyn Job> = self.va.crl_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn reconcile(&self) {
+        let job = self.va.reconcile_job();
+        assert_eq!(
+            job.run(&system_caller("test"), self.db.now())
+                .await
+                .unwrap(),
+            NextRun::WhenWoken
+        );
+    }
+
+    /// The same service in another process, with caches of its own.
+    pub(crate) async fn replica(&self) -> (VaService, Router) {
+        let kms = Arc::clone(&self.kms);
+        let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        let router = router(&va, &self.clock);
+        (va, router)
+    }
+
+    /// The same service over a KMS that has no keys.
+    pub(crate) async fn without_keys(&self) -> Router {
+        let data = DataDir::open(self.dir.path().join("other")).unwrap();
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        let other = Db::open_sqlite(data, SqliteOptions::default(), clock)
+            .await
+            .unwrap();
+        let kms = kms(&other).await;
+        let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        router(&va, &self.clock)
+    }
+
+    /// The folder of a CA's CRL files.
+    pub(crate) fn crl_folder(&self, ca: &Ca) -> PathBuf {
+        self.dir.path().join("blobs/pki/va/crl").join(&ca.ski)
+    }
+
+    /// The names of a CA's CRL files, sorted.
+    pub(crate) fn crl_files(&self, ca: &Ca) -> Vec<String> {
+        let entries = std::fs::read_dir(self.crl_folder(ca)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A root with a P-256 key, its common name the id.
+    pub(crate) async fn root(&self, id: &str) -> Ca {
+        self.ca(id, None, "ECDSA", 256).await
+    }
+
+    pub(crate) async fn ca(&self, id: &str, parent: Option<&str>, kind: &str, bits: u32) -> Ca {
+        let key = json!({ "type": kind, "bits": bits });
+        self.create_ca(id, id, parent, key).await
+    }
+
+    /// Another CA with the name and key of this root.
+    pub(crate) async fn twin(&self, id: &str, root: &Ca) -> Ca {
+        let key = root.certificate.public_key().unwrap().key_id_sha256_hex();
+        let key = json!({ "key_id": key });
+        self.create_ca(id, &root.id, None, key).await
+    }
+
+    async fn create_ca(&self, id: &str, name: &str, parent: Option<&str>, key: Value) -> Ca {
+        let profile = json!({
+            "name": "Devices",
+            "validity": { "type": "Duration", "duration": "12h" },
+            "key_usage": ["DigitalSignature"],
+            "extended_key_usages": ["ClientAuth"],
+            "honor_subject": true,
+        });
+        let profile = self.ask_ca(Method::POST, "/v1/profiles", profile).await;
+        let body = json!({
+            "id": id,
+            "parent_id": parent.unwrap_or_default(),
+            "subject": { "common_name": name, "organization": "Fleet" },
+            "key_metadata": key,
+            "ca_expiration": { "type": "Duration", "duration": "1y" },
+            "profile_id": profile["id"],
+        });
+        let created = self.ask_ca(Method::POST, "/v1/cas", body).await;
+        let certificate = &created["certificate"];
+        Ca {
+            id: id.to_owned(),
+            ski: certificate["subject_key_id"].as_str().unwrap().to_owned(),
+            serial: certificate["serial_number"].as_str().unwrap().to_owned(),
+            certificate: x509(certificate),
+        }
+    }
+
+    /// A certificate of this CA for a new key.
+    pub(crate) async fn issue(&self, ca: &Ca, common_name: &str) -> Certificate {
+        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
+        let subject = SubjectFields::with_common_name(common_name).to_name();
+        let template = RequestTemplate::new(subject, key.public_key());
+        let request = template.to_be_signed(key.default_scheme()).unwrap();
+        let signature = key
+            .sign(request.scheme(), Message::Raw(request.as_bytes()))
+            .unwrap();
+        let csr = CsrDer::from_der(request.assemble(&signature));
+        let path = format!("/v1/cas/{}/certificates/sign", ca.id);
+        let body = json!({ "csr": csr.to_wire() });
+        x509(&self.ask_ca(Method::POST, &path, body).await)
+    }
+
+    pub(crate) async fn revoke(&self, certificate: &Certificate, reason: &str) {
+        self.revoke_serial(&certificate.serial().to_hex(), reason)
+            .await;
+    }
+
+    pub(crate) async fn revoke_serial(&self, serial: &str, reason: &str) {
+        let body = json!({ "status": "REVOKED", "revocation_reason": reason });
+        let path = format!("/v1/certificates/{serial}/status");
+        self.ask_ca(Method::PUT, &path, body).await;
+    }
+
+    pub(crate) async fn set_status(&self, certificate: &Certificate, status: &str) {
+        let path = format!("/v1/certificates/{}/status", certificate.serial());
+        self.ask_ca(Method::PUT, &path, json!({ "status": status }))
+            .await;
+    }
+
+    async fn ask_ca(&self, method: Method, path: &str, body: Value) -> Value {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let answer = send(&self.ca_router, request).await;
+        let status = answer.status;
+        assert!(status.is_success(), "{path}: {status} {:?}", answer.body);
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        get(&self.router, path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        get(&self.router, path, headers).await
+    }
+
+    pub(crate) async fn post_ocsp(&self, request: &[u8]) -> Answer {
+        post_ocsp(&self.router, request).await
+    }
+
+    /// The newest CRL, verified.
+    pub(crate) async fn crl(&self, ca: &Ca) -> CertificateList {
+        let answer = self.get(&format!("/crl/{}", ca.ski)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
+        let list = CertificateList::from_der(answer.body).unwrap();
+        list.verify_signed_by(&ca.certificate.public_key().unwrap())
+            .unwrap();
+        list
+    }
+
+    /// Number and serial numbers of the newest CRL.
+    pub(crate) async fn listed(&self, ca: &Ca) -> (u64, Vec<String>) {
+        let list = self.crl(ca).await;
+        let number = list.number().unwrap().unwrap().0;
+        (
+            number,
+            list.entries().map(|entry| entry.serial.to_hex()).collect(),
+        )
+    }
+
+    /// Types and payloads of this service's events so far.
+    pub(crate) async fn events(&self) -> Vec<(String, String, Value)> {
+        let query = sql(
+            "SELECT event_type, subject, body FROM event_log WHERE event_type LIKE 'va.%' \
+             ORDER BY seq",
+            params![],
+        );
+        let rows = self.db.rows(query).await.unwrap();
+        rows.iter()
+            .map(|row| {
+                let body: Value =
+                    serde_json::from_str(&row.get::<String>("body").unwrap()).unwrap();
+                (
+                    row.get("event_type").unwrap(),
+                    row.get("subject").unwrap(),
+                    body["data"].clone(),
+                )
+            })
+            .collect()
+    }
+}
+
+async fn kms(db: &Db) -> Arc<dyn KmsService> {
+    let config = SoftwareConfig {
+        id: "memory-1".to_owned(),
+        metadata: serde_json::Map::new(),
+    };
+    let ports = KmsPorts {
+        db: db.clone(),
+        engines: vec![Arc::new(SoftwareEngine::new(config, KeyGenerator::new(1)))],
+        default_engine: EngineId::from("memory-1"),
+        unavailable: Vec::new(),
+    };
+    Arc::new(Kms::new(ports).await.unwrap())
+}
+
+async fn va(
+    db: &Db,
+    ca: &Arc<CaService>,
+    kms: Arc<dyn KmsService>,
+    dir: &TempDir,
+    config: VaConfig,
+) -> VaService {
+    let ports = VaPorts {
+        db: db.clone(),
+        ca: Arc::clone(ca) as _,
+        kms,
+        blobs: local_blobs(&dir.path().join("blobs")).unwrap(),
+        config,
+    };
+    VaService::new(ports).await.unwrap()
+}
+
+fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+    let clock = Arc::clone(clock) as SharedClock;
+    let routes = routes(Arc::new(va.clone()), clock, QueryLimits::default());
+    Stack::new(Arc::new(AllowAll), TaskTracker::new())
+        .mount("", &routes)
+        .mount("/api/va", &routes)
+        .build()
+        .unwrap()
+}
+
+pub(crate) async fn get(router: &Router, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(router, request.body(Body::empty()).unwrap()).await
+}
+
+pub(crate) async fn post_ocsp(router: &Router, request: &[u8]) -> Answer {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/ocsp")
+        .header("content-type", "application/ocsp-request")
+        .body(Body::from(request.to_vec()))
+        .unwrap();
+    send(router, request).await
+}
+
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+/// How clients mostly ask: SHA-1, NULL parameters.
+pub(crate) fn cert_id(issuer: &Certificate, certificate: &Certificate) -> CertId {
+    let [sha1, ..] = issuer_keys(issuer).unwrap();
+    CertId::new(&sha1, certificate.serial())
+}
+
+pub(crate) fn x509(certificate: &Value) -> Certificate {
+    let wire = certificate["certificate"].as_str().unwrap();
+    let der = CertificateDer::from_wire(wire).unwrap();
+    Certificate::from_der(der.der().clone()).unwrap()
+}
+
+pub(crate) fn url_safe(der: &[u8]) -> String {
+    base64::engine::general_purpose::URL_SAFE.encode(der)
+}
+
+pub(crate) fn percent_encoded_base64(der: &[u8]) -> String {
+    STANDARD
+        .encode(der)
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
+}
+
+pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap()
+}

@@ -1,0 +1,31 @@
+//! Certificate revocation lists (RFC 5280 §5).
+//!
+//! [`CrlBuilder`] takes entries one by one, as they come out of a store, and holds nothing but
+//! their encodings; [`CertificateList`] reads. Next: `crl/build.rs`, `crl/read.rs`.
+
+mod build;
+mod read;
+mod reason;
+
+pub use build::{CrlBuilder, CrlError, CrlFields};
+pub use read::CertificateList;
+pub use reason::CrlReason;
+
+use time::OffsetDateTime;
+
+use crate::serial::Serial;
+
+/// The number of a CRL (RFC 5280 §5.2.3): grows with every list of its issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CrlNumber(pub u64);
+
+/// One revoked certificate on a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedEntry {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Since when it is revoked; fractions of a second are cut.
+    pub revocation_date: OffsetDateTime,
+    /// Why.
+    pub reason: CrlReason,
+}

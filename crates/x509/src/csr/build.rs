@@ -1,0 +1,106 @@
+//! Making certification requests.
+
+use lamassu_crypto::{PublicKey, SignatureScheme};
+
+use crate::algorithm::{AlgorithmError, AlgorithmIdentifier};
+use crate::extensions::{
+    Criticality, Extension, Extensions, GeneralName, KeyUsage, general_names_to_der,
+};
+use crate::issue::extended_key_usage_to_der;
+use crate::name::Name;
+use crate::oids;
+use crate::signed::ToBeSigned;
+use crate::tlv::{SET, Writer, context_constructed, sequence_of};
+use const_oid::ObjectIdentifier;
+
+/// What a certification request asks for.
+#[derive(Debug, Clone)]
+pub struct RequestTemplate {
+    subject: Name,
+    spki: Vec<u8>,
+    extensions: Extensions,
+}
+
+impl RequestTemplate {
+    /// A request for this subject and key, without extensions.
+    pub fn new(subject: Name, public_key: &PublicKey) -> Self {
+        Self {
+            subject,
+            spki: public_key.spki_der().to_vec(),
+            extensions: Extensions::none(),
+        }
+    }
+
+    /// Asks for these key usages, critical.
+    #[must_use]
+    pub fn with_key_usage(self, key_usage: KeyUsage) -> Self {
+        let value = key_usage.to_der();
+        self.with_extension(Extension::new(
+            &oids::CE_KEY_USAGE,
+            Criticality::Critical,
+            value,
+        ))
+    }
+
+    /// Asks for these extended key usages.
+    #[must_use]
+    pub fn with_extended_key_usage(self, purposes: &[ObjectIdentifier]) -> Self {
+        let value = extended_key_usage_to_der(purposes);
+        self.with_extension(Extension::new(
+            &oids::CE_EXT_KEY_USAGE,
+            Criticality::NonCritical,
+            value,
+        ))
+    }
+
+    /// Asks for these alternative names.
+    #[must_use]
+    pub fn with_subject_alt_names(self, names: &[GeneralName]) -> Self {
+        let value = general_names_to_der(names);
+        self.with_extension(Extension::new(
+            &oids::CE_SUBJECT_ALT_NAME,
+            Criticality::NonCritical,
+            value,
+        ))
+    }
+
+    /// Asks for an extension as it stands, for example one of another request or certificate.
+    #[must_use]
+    pub fn with_extension(mut self, extension: Extension) -> Self {
+        self.extensions.push(extension);
+        self
+    }
+
+    /// The `CertificationRequestInfo`, to be signed by the subject's own key with this scheme.
+    ///
+    /// ```text
+    /// SEQUENCE { version 0, subject, subjectPKInfo, attributes [0] IMPLICIT SET OF Attribute }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AlgorithmError`] when the scheme has no algorithm identifier.
+    pub fn to_be_signed(&self, scheme: SignatureScheme) -> Result<ToBeSigned, AlgorithmError> {
+        let algorithm = AlgorithmIdentifier::of_scheme(scheme)?;
+        let der = sequence_of(|info| {
+            info.unsigned(&[0])
+                .raw(self.subject.as_der())
+                .raw(&self.spki)
+                .nested(context_constructed(0), |attributes| {
+                    if !self.extensions.is_empty() {
+                        self.write_extension_request(attributes);
+                    }
+                });
+        });
+        Ok(ToBeSigned::new(der, scheme, algorithm))
+    }
+
+    /// `SEQUENCE { extensionRequest, SET { SEQUENCE OF Extension } }`
+    fn write_extension_request(&self, attributes: &mut Writer) {
+        attributes.sequence(|attribute| {
+            attribute
+                .oid(&oids::EXTENSION_REQUEST)
+                .nested(SET, |values| self.extensions.write(values));
+        });
+    }
+}

@@ -1,0 +1,223 @@
+//! The command line: what it prints, and how it refuses.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::support::Program;
+use crate::support::program::executable;
+
+fn lamassu(arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(executable()).args(arguments).output()?)
+}
+
+/// A refusal: exit code not 0, one sentence on standard error that holds `says`, no panic.
+fn assert_refused(output: &Output, says: &str) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "it succeeded");
+    assert!(errors.contains(says), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    let lines = errors
+        .lines()
+        .filter(|line| line.starts_with("error:"))
+        .count();
+    assert_eq!(lines, 1, "{errors}");
+}
+
+fn serve(data_dir: &Path, more: &[&str]) -> Result<Output> {
+    let data_dir = data_dir.to_string_lossy();
+    let mut arguments = vec![
+        "serve",
+        "--data-dir",
+        &data_dir,
+        "--http-port",
+        "0",
+        "--https-port",
+        "0",
+    ];
+    arguments.extend(more);
+    lamassu(&arguments)
+}
+
+#[test]
+fn version_and_description_are_printed() -> Result<()> {
+    let version = lamassu(&["version"])?;
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("lamassu "));
+    let description: serde_json::Value = serde_json::from_slice(&lamassu(&["openapi"])?.stdout)?;
+    assert_eq!(description["openapi"], "3.1.0");
+    assert!(description["paths"]["/api/ca/v1/cas"]["post"].is_object());
+    Ok(())
+}
+
+#[test]
+fn a_wrong_option_or_configuration_is_refused() -> Result<()> {
+    let directory = TempDir::new()?;
+    assert_refused(
+        &lamassu(&["serve", "--no-such-option"])?,
+        "--no-such-option",
+    );
+    assert_refused(
+        &serve(directory.path(), &["--services", "ca,nonsense"])?,
+        "nonsense",
+    );
+    assert_refused(
+        &serve(directory.path(), &["--config", "/nonexistent.yml"])?,
+        "/nonexistent.yml",
+    );
+    let config = directory.path().join("config.yml");
+    std::fs::write(&config, "logs: {level: info}\ngatway: {}\n")?;
+    let config = config.to_string_lossy().into_owned();
+    let strict = lamassu(&["config", "check", "--strict-config", "--config", &config])?;
+    assert_refused(&strict, "gatway");
+    let lenient = lamassu(&["config", "check", "--config", &config])?;
+    assert!(
+        lenient.status.success(),
+        "{}",
+        String::from_utf8_lossy(&lenient.stderr)
+    );
+    assert!(String::from_utf8_lossy(&lenient.stderr).contains("gatway"));
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named() -> Result<()> {
+    let directory = TempDir::new()?;
+    let taken = TcpListener::bind(("0.0.0.0", 0))?;
+    let port = taken.local_addr()?.port().to_string();
+    let data_dir = directory.path().to_string_lossy().into_owned();
+    let output = lamassu(&[
+        "serve",
+        "--data-dir",
+        &data_dir,
+        "--http-port",
+        "0",
+        "--https-port",
+        &port,
+    ])?;
+    assert_refused(&output, &format!("port {port} is already in use"));
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_in_use_names_the_process() -> Result<()> {
+    let program = Program::start()?;
+    assert_refused(
+        &serve(&program.data_dir(), &[])?,
+        &format!("process {}", program.pid()),
+    );
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_of_a_newer_version_is_left_alone() -> Result<()> {
+    let mut program = Program::start()?;
+    assert!(program.stop()?.success());
+    let database = program
+        .data_dir()
+        .join("lamassu.db")
+        .to_string_lossy()
+        .into_owned();
+    let statement = "INSERT INTO schema_history_ca (version, name, applied_on, checksum) \
+                     VALUES (9999, 'future', '2030-01-01T00:00:00Z', '1')";
+    crate::support::command::run(
+        &program.scratch(),
+        "python3",
+        &[
+            "-c",
+            "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()",
+            &database,
+            statement,
+        ],
+    )?;
+    assert_refused(&serve(&program.data_dir(), &[])?, "newer version");
+    Ok(())
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_named() -> Result<()> {
+    let mut program = Program::start()?;
+    assert!(program.stop()?.success());
+    std::fs::write(program.data_dir().join("tls/ca.key"), "no key")?;
+    std::fs::remove_file(program.data_dir().join("tls/server.pem"))?;
+    assert_refused(&serve(&program.data_dir(), &[])?, "ca.key");
+    Ok(())
+}
+
+#[test]
+fn what_serve_makes_is_private_and_survives_a_stop() -> Result<()> {
+    let mut program = Program::start()?;
+    let mode = |name: &str| -> Result<u32> {
+        Ok(std::fs::metadata(program.data_dir().join(name))?
+            .permissions()
+            .mode()
+            & 0o777)
+    };
+    assert_eq!(mode(".")?, 0o700);
+    assert_eq!(mode("lamassu.db")?, 0o600);
+    assert_eq!(mode("tls/server.key")?, 0o600);
+    assert_eq!(mode("tls/ca.pem")?, 0o644);
+    let anchor = std::fs::read(program.anchor())?;
+    let token = program.token("admin")?;
+    assert!(program.stop()?.success());
+    program.kill_and_restart()?;
+    assert_eq!(std::fs::read(program.anchor())?, anchor);
+    // The issuer's key survived too: the token is still good.
+    let authorization = format!("Authorization: Bearer {token}");
+    let anchor = program.anchor().to_string_lossy().into_owned();
+    let url = format!("{}/api/ca/v1/cas", program.https());
+    let answer = crate::support::command::run(
+        &program.scratch(),
+        "curl",
+        &[
+            "-sS",
+            "--fail-with-body",
+            "--cacert",
+            &anchor,
+            "-H",
+            &authorization,
+            &url,
+        ],
+    )?;
+    assert_eq!(answer, r#"{"next":"","list":[]}"#);
+    Ok(())
+}
+
+/// A start on a full disk, in a mount namespace of its own; the same directory with room afterwards.
+const FULL_DISK: &str = r#"
+mount -t tmpfs -o size=300k tmpfs "$1" || exit 90
+serve="$2 serve --data-dir $1/data --http-port 0 --https-port 0"
+timeout 20 $serve > "$1.out" 2> "$1.err" && exit 91
+mount -o remount,size=50m "$1" || exit 92
+timeout --preserve-status 5 $serve > "$1.out" 2>> "$1.log"
+grep -q "is ready" "$1.out" || exit 93
+"#;
+
+#[test]
+fn a_full_disk_is_named_and_harms_nothing() -> Result<()> {
+    let directory = TempDir::new()?;
+    let mount = directory.path().join("disk");
+    std::fs::create_dir(&mount)?;
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", FULL_DISK, "sh"])
+        .arg(&mount)
+        .arg(executable())
+        .output()?;
+    let errors = std::fs::read_to_string(directory.path().join("disk.err"))?;
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{errors}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let sentence: Vec<_> = errors
+        .lines()
+        .filter(|line| line.starts_with("error:"))
+        .collect();
+    assert_eq!(sentence.len(), 1, "{errors}");
+    assert!(sentence.concat().contains("disk is full"), "{errors}");
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! End-to-end tests: the real program, real clients, real sockets.
+//!
+//! Each test starts the program of this checkout on free ports with a data directory of its own,
+//! talks to it as its users do (curl, openssl, strongSwan's `pki`, raw TLS), and stops it.
+
+#![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests drive other processes: they wait on the wall clock and read the environment"
+)]
+
+mod support;
+
+mod command_line;
+mod crash;
+mod est_clients;
+mod first_device;
+mod refusals;
+mod routes;
+mod tidy;
+mod validation;

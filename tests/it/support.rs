@@ -1,0 +1,12 @@
+//! What the tests share: the program as a process, its API through curl, a small plant.
+
+pub(crate) mod api;
+pub(crate) mod command;
+pub(crate) mod plant;
+pub(crate) mod program;
+pub(crate) mod socket;
+pub(crate) mod wait;
+
+pub(crate) use api::Api;
+pub(crate) use plant::Plant;
+pub(crate) use program::Program;

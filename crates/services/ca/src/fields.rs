@@ -2,44 +2,37 @@
 
 use lamassu_core::query::Field;
 
+/// The fields that certificates have, with those of the list itself behind.
+macro_rules! certificate_fields {
+    ($($own:expr),+ $(,)?) => {
+        &[
+            Field::enumeration("type", "certificate_type"),
+            Field::string("serial_number", "serial_number"),
+            Field::string("subject.common_name", "subject_common_name")
+                .folded("subject_common_name_folded"),
+            Field::string("subject_key_id", "subject_key_id"),
+            Field::string("issuer_meta.id", "issuer_ca_id").alias("issuer_metadata.id"),
+            Field::enumeration("status", "status"),
+            Field::string("engine_id", "engine_id"),
+            Field::date("valid_to", "valid_to"),
+            Field::date("valid_from", "valid_from"),
+            Field::date("revocation_timestamp", "revocation_timestamp"),
+            Field::enumeration("revocation_reason", "revocation_reason"),
+            Field::string_array("extensions.key_usage", "key_usage"),
+            Field::string_array("extensions.extended_key_usage", "extended_key_usage"),
+            Field::boolean("is_ca", "is_ca"),
+            $($own),+
+        ]
+    };
+}
+
 /// Fields of certificate lists.
-pub const CERTIFICATE_FIELDS: &[Field] = &[
-    Field::enumeration("type", "certificate_type"),
-    Field::string("serial_number", "serial_number"),
-    Field::string("subject.common_name", "subject_common_name")
-        .folded("subject_common_name_folded"),
-    Field::string("subject_key_id", "subject_key_id"),
-    Field::string("issuer_meta.id", "issuer_ca_id").alias("issuer_metadata.id"),
-    Field::enumeration("status", "status"),
-    Field::string("engine_id", "engine_id"),
-    Field::date("valid_to", "valid_to"),
-    Field::date("valid_from", "valid_from"),
-    Field::date("revocation_timestamp", "revocation_timestamp"),
-    Field::enumeration("revocation_reason", "revocation_reason"),
-    Field::json("metadata", "metadata").nullable(),
-    Field::string_array("extensions.key_usage", "key_usage"),
-    Field::string_array("extensions.extended_key_usage", "extended_key_usage"),
-    Field::boolean("is_ca", "is_ca"),
-];
+pub const CERTIFICATE_FIELDS: &[Field] =
+    certificate_fields![Field::json("metadata", "metadata").nullable()];
 
 /// Fields of CA lists: those of the CA's certificate and its own. `metadata` is the CA's.
-pub const AUTHORITY_FIELDS: &[Field] = &[
-    Field::enumeration("type", "certificate_type"),
-    Field::string("serial_number", "serial_number"),
-    Field::string("subject.common_name", "subject_common_name")
-        .folded("subject_common_name_folded"),
-    Field::string("subject_key_id", "subject_key_id"),
-    Field::string("issuer_meta.id", "issuer_ca_id").alias("issuer_metadata.id"),
-    Field::enumeration("status", "status"),
-    Field::string("engine_id", "engine_id"),
-    Field::date("valid_to", "valid_to"),
-    Field::date("valid_from", "valid_from"),
-    Field::date("revocation_timestamp", "revocation_timestamp"),
-    Field::enumeration("revocation_reason", "revocation_reason"),
+pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
     Field::json("metadata", "ca_metadata"),
-    Field::string_array("extensions.key_usage", "key_usage"),
-    Field::string_array("extensions.extended_key_usage", "extended_key_usage"),
-    Field::boolean("is_ca", "is_ca"),
     Field::string("id", "ca_id"),
     Field::string("profile_id", "ca_profile_id"),
     Field::date("creation_ts", "ca_created_at"),

@@ -20,11 +20,8 @@ use crate::service::VaService;
 use crate::store::revoked::{self, CertificateKey, Revocation};
 use crate::store::role;
 
-/// Entries per call of the CA service.
-const PAGE: u32 = 1_000;
-
-/// Statements per write set.
-const BATCH: usize = 500;
+/// Entries that are compared, and repaired in one write set, at a time.
+const PAGE: u32 = 500;
 
 impl VaService {
     /// Reconciles all CAs; a CA that fails does not keep the others from it.
@@ -44,69 +41,90 @@ impl VaService {
     }
 
     async fn reconcile(&self, caller: &Caller, authority: &Arc<Authority>) -> Result<(), VaError> {
-        retry_races(|| self.try_reconcile(caller, authority)).await?;
+        let mut after = None;
+        let mut n_repairs = 0_usize;
+        loop {
+            let page =
+                retry_races(|| self.reconcile_page(caller, authority, after.as_ref())).await?;
+            n_repairs = n_repairs.saturating_add(page.n_repairs);
+            after = page.last;
+            if after.is_none() {
+                break;
+            }
+        }
+        if n_repairs > 0 {
+            tracing::info!(ca_id = %authority.id, repairs = n_repairs, "revoked certificates reconciled");
+        }
         self.ensure_role(caller, authority).await?;
         Ok(())
     }
 
-    /// Repairs in batches. Each counts as a change of the role, and happens only if nothing else
-    /// changed since the entries were read: an event that was handled meanwhile knows better.
-    async fn try_reconcile(
+    /// Makes our entries behind `after` those of the CA service, as far as one page of both goes.
+    /// It counts as a change of the role, and happens only if nothing else changed since the
+    /// entries were read: an event that was handled meanwhile knows better.
+    async fn reconcile_page(
         &self,
         caller: &Caller,
         authority: &Authority,
-    ) -> Result<(), Attempt<VaError>> {
+        after: Option<&SerialNumber>,
+    ) -> Result<Page, Attempt<VaError>> {
         let role = role::by_ski(&self.db, &authority.ski).await?;
-        let repairs = self.differences(caller, authority).await?;
-        let mut changes = role.as_ref().map_or(0, |role| role.changes);
-        for batch in repairs.chunks(BATCH) {
+        let theirs = self
+            .ca
+            .revoked_certificates(caller, &authority.id, after, PAGE)
+            .await
+            .map_err(no_ca_data)?;
+        let ours = revoked::of_ca(&self.db, &authority.id, after, PAGE).await?;
+        // Both are known up to here; all the rest, if neither page is full.
+        let last = [
+            last_if_full(&theirs, |entry| &entry.serial_number),
+            last_if_full(&ours, |(key, _)| &key.serial_number),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        let known = |serial: &SerialNumber| last.as_ref().is_none_or(|last| serial <= last);
+        let mut ours: HashMap<_, _> = ours
+            .into_iter()
+            .filter(|(key, _)| known(&key.serial_number))
+            .collect();
+        let mut repairs: Vec<_> = theirs
+            .iter()
+            .filter(|entry| known(&entry.serial_number))
+            .filter_map(|entry| repair(authority, entry, &mut ours))
+            .collect();
+        // What the CA service did not name is revoked no more.
+        repairs.extend(ours.keys().map(revoked::remove));
+        let n_repairs = repairs.len();
+        if n_repairs > 0 {
             let mut set = WriteSet::new();
-            for statement in batch {
-                set.execute(statement.clone());
+            for statement in repairs {
+                set.execute(statement);
             }
-            if role.is_some() {
-                role::entries_changed_since(&mut set, &authority.ski, changes, self.db.now());
-                changes = changes.saturating_add(1);
+            if let Some(role) = role {
+                role::entries_changed_since(&mut set, &authority.ski, role.changes, self.db.now());
                 set.wake(CRL_JOB);
             }
             self.db.commit(set).await?;
         }
-        if !repairs.is_empty() {
-            tracing::info!(ca_id = %authority.id, repairs = repairs.len(), "revoked certificates reconciled");
-        }
-        Ok(())
+        Ok(Page { last, n_repairs })
     }
+}
 
-    /// What would make our entries those of the CA service.
-    async fn differences(
-        &self,
-        caller: &Caller,
-        authority: &Authority,
-    ) -> Result<Vec<Statement>, Attempt<VaError>> {
-        let mut ours = revoked::of_ca(&self.db, &authority.id).await?;
-        let mut repairs = Vec::new();
-        let mut after: Option<SerialNumber> = None;
-        loop {
-            let page = self
-                .ca
-                .revoked_certificates(caller, &authority.id, after.as_ref(), PAGE)
-                .await
-                .map_err(no_ca_data)?;
-            repairs.extend(
-                page.iter()
-                    .filter_map(|entry| repair(authority, entry, &mut ours)),
-            );
-            match page.last() {
-                Some(last) if page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX) => {
-                    after = Some(last.serial_number.clone());
-                }
-                _ => break,
-            }
-        }
-        // What the CA service did not name is revoked no more.
-        repairs.extend(ours.keys().map(revoked::remove));
-        Ok(repairs)
-    }
+/// One step of the comparison.
+struct Page {
+    /// Up to which serial number it went; `None` is the end.
+    last: Option<SerialNumber>,
+    /// How many entries were repaired.
+    n_repairs: usize,
+}
+
+/// The last serial number of a page behind which there may be more.
+fn last_if_full<T>(page: &[T], serial: impl Fn(&T) -> &SerialNumber) -> Option<SerialNumber> {
+    let full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
+    page.last()
+        .filter(|_| full)
+        .map(|last| serial(last).clone())
 }
 
 /// The statement that an entry of the CA service asks for, if ours is missing or another. Takes

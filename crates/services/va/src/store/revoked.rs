@@ -92,24 +92,24 @@ pub(crate) async fn count(db: &Db, ca_id: &CaId) -> Result<i64, DbError> {
     row.map_or(Ok(0), |row| row.get("n"))
 }
 
-/// All entries of a CA.
+/// Entries of a CA by serial number, behind `after`.
 pub(crate) async fn of_ca(
     db: &Db,
     ca_id: &CaId,
-) -> Result<HashMap<CertificateKey, Revocation>, DbError> {
+    after: Option<&SerialNumber>,
+    limit: u32,
+) -> Result<Vec<(CertificateKey, Revocation)>, DbError> {
     let query = sql(
         "SELECT ca_id, serial_number, revoked_at, reason, valid_to FROM va_revoked \
-         WHERE ca_id = $1",
-        params![ca_id.as_str()],
+         WHERE ca_id = $1 AND serial_number > $2 ORDER BY serial_number LIMIT $3",
+        params![
+            ca_id.as_str(),
+            after.map_or("", SerialNumber::as_str),
+            limit
+        ],
     );
-    let mut entries = HashMap::new();
-    let mut stream = db.stream(query, CHUNK).await?;
-    while let Some(rows) = stream.next().await? {
-        for row in &rows {
-            entries.extend([entry(row)?]);
-        }
-    }
-    Ok(entries)
+    let rows = db.rows(query).await?;
+    rows.iter().map(entry).collect()
 }
 
 /// The entries of a CA as a CRL lists them, by serial number, one chunk after the other; without

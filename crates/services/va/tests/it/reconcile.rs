@@ -46,6 +46,38 @@ async fn entries_that_events_did_not_tell_are_repaired() {
     assert_eq!(world.listed(&ca).await, (3, expected));
 }
 
+/// More than one page on our side, with entries of the CA service among them.
+#[tokio::test]
+async fn entries_of_many_pages_are_repaired() {
+    let world = World::running().await;
+    let ca = world.root("root-a").await;
+    let (first, second) = (world.issue(&ca, "1").await, world.issue(&ca, "2").await);
+    world.revoke(&first, "KeyCompromise").await;
+    world.revoke(&second, "Superseded").await;
+    world.settle().await;
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "DELETE FROM va_revoked WHERE serial_number = $1",
+        params![second.serial().to_hex()],
+    ));
+    let valid_to = world.db.now() + Duration::DAY;
+    for n in 0..1_300_u32 {
+        // Spread over all serial numbers.
+        let serial = format!("{:08x}", n * 3_000_000 + 0x0100_0000);
+        set.execute(sql(
+            "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to) \
+             VALUES ($1, $2, 0, 1, $3)",
+            params![ca.id.as_str(), serial, valid_to],
+        ));
+    }
+    world.db.commit(set).await.unwrap();
+    world.reconcile().await;
+    world.settle().await;
+    let mut expected = vec![first.serial().to_hex(), second.serial().to_hex()];
+    expected.sort();
+    assert_eq!(world.listed(&ca).await.1, expected);
+}
+
 #[tokio::test]
 async fn an_empty_installation_is_left_alone() {
     let world = World::running().await;

@@ -1,9 +1,8 @@
--- The event log: every state change appends to it in its own transaction. Ids become visible out
--- of order, so a reader stops below the oldest transaction that is still open (txid).
+-- The event log: every state change appends to it in its own transaction. Places become visible out
+-- of order; a writer has its transaction id before it takes one, which tells readers where to stop.
 CREATE TABLE event_log (
     seq         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    txid        XID8 NOT NULL DEFAULT pg_current_xact_id(),
-    event_type  TEXT COLLATE "C" NOT NULL,
+    event_type  TEXT NOT NULL,
     subject     TEXT,
     source      TEXT NOT NULL,
     occurred_at BIGINT NOT NULL,

@@ -14,6 +14,7 @@ use crate::error::{CommitError, DbError, MigrationError, OpenError};
 use crate::instant::truncated;
 use crate::list::BookmarkKey;
 use crate::migrate::{STORAGE, Schema};
+use crate::postgres::{Postgres, PostgresOptions};
 use crate::row::{Row, RowStream};
 use crate::signals::Signals;
 use crate::sqlite::{Sqlite, SqliteOptions};
@@ -65,6 +66,30 @@ impl Db {
         crate::lease::take_over_all(&db).await?;
         let head = db.log_head().await?;
         db.signals().log_grew(head);
+        Ok(db)
+    }
+
+    /// Opens a PostgreSQL database that any number of processes share, makes its schema on first
+    /// use and brings the tables of this crate up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when the server cannot be reached or a newer program wrote the database.
+    pub async fn open_postgres(
+        options: PostgresOptions,
+        clock: SharedClock,
+    ) -> Result<Self, OpenError> {
+        let backend = Postgres::new(options)?;
+        backend.make_schema().await?;
+        let db = Self {
+            inner: Arc::new(Inner {
+                backend: Box::new(backend),
+                clock,
+                bookmark_key: OnceCell::new(),
+            }),
+        };
+        db.migrate(STORAGE).await?;
+        db.inner.backend.start();
         Ok(db)
     }
 

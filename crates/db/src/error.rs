@@ -177,6 +177,9 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// The settings make no sense.
+    #[error("the database settings cannot be used: {0}")]
+    Settings(String),
     /// The database itself did not open.
     #[error("the database did not open")]
     Database(#[source] Cause),
@@ -203,6 +206,19 @@ pub enum MigrationError {
          (schema {found}, this program knows {known})"
     )]
     NewerSchema {
+        /// Whose tables.
+        history: &'static str,
+        /// The newest migration that the database has.
+        found: i64,
+        /// The newest migration that this program has.
+        known: i64,
+    },
+    /// The database lacks a migration, and this start may not change tables.
+    #[error(
+        "the tables of `{history}` are older than this version of lamassu needs \
+         (schema {found}, needed {known}); run `lamassu migrate`"
+    )]
+    OlderSchema {
         /// Whose tables.
         history: &'static str,
         /// The newest migration that the database has.

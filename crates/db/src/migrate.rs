@@ -1,5 +1,6 @@
 //! Versioned, forward-only migrations; every crate with tables has a history of its own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::Dialect;
@@ -32,12 +33,22 @@ impl Migration {
         }
     }
 
-    const fn text(&self, dialect: Dialect) -> &'static str {
+    fn text(&self, dialect: Dialect) -> Cow<'static, str> {
         match dialect {
-            Dialect::Sqlite => self.sqlite,
-            Dialect::Postgres => self.postgres,
+            Dialect::Sqlite => Cow::Borrowed(self.sqlite),
+            Dialect::Postgres => Cow::Owned(by_bytes(self.postgres)),
         }
     }
+}
+
+/// Whether a start changes tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrateOnStart {
+    /// Tables are brought up to date.
+    #[default]
+    Auto,
+    /// A database that is not up to date is refused: somebody else brings it there beforehand.
+    Never,
 }
 
 /// The schema of one crate.
@@ -71,7 +82,7 @@ impl Schema {
             .iter()
             .map(|migration| {
                 let name = format!("V{}__{}", migration.version, migration.name);
-                refinery::Migration::unapplied(&name, migration.text(dialect))
+                refinery::Migration::unapplied(&name, &migration.text(dialect))
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| self.failed(error))?;
@@ -90,6 +101,19 @@ impl Schema {
         }
     }
 
+    /// Refuses a database that lacks something that this program needs.
+    pub(crate) fn check_complete(&self, found: i64) -> Result<(), MigrationError> {
+        let known = self.known_version();
+        if found < known {
+            return Err(MigrationError::OlderSchema {
+                history: self.name,
+                found,
+                known,
+            });
+        }
+        Ok(())
+    }
+
     /// Refuses a database that a newer program has already changed.
     pub(crate) fn check_found(&self, found: i64) -> Result<(), MigrationError> {
         let known = self.known_version();
@@ -104,13 +128,57 @@ impl Schema {
     }
 }
 
+/// Columns of the type `TEXT` compare by bytes, as they do in SQLite, whatever the language of the
+/// PostgreSQL database: its rules change with versions of the system, and indexes with them.
+fn by_bytes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut previous = "";
+    for part in text.split_inclusive(|c: char| c.is_whitespace() || c == ',' || c == ')') {
+        let word = part.trim_end_matches(|c: char| c.is_whitespace() || c == ',' || c == ')');
+        out.push_str(word);
+        if word == "TEXT" && previous != "AS" {
+            out.push_str(" COLLATE \"C\"");
+        }
+        out.push_str(part.strip_prefix(word).unwrap_or_default());
+        if !word.is_empty() {
+            previous = word;
+        }
+    }
+    out
+}
+
 /// The tables of this crate itself.
 pub(crate) const STORAGE: Schema = Schema {
     name: "storage",
-    migrations: &[Migration {
-        version: 1,
-        name: "storage",
-        sqlite: include_str!("../migrations/V0001__storage.sqlite.sql"),
-        postgres: include_str!("../migrations/V0001__storage.postgres.sql"),
-    }],
+    migrations: &[
+        Migration {
+            version: 1,
+            name: "storage",
+            sqlite: include_str!("../migrations/V0001__storage.sqlite.sql"),
+            postgres: include_str!("../migrations/V0001__storage.postgres.sql"),
+        },
+        Migration {
+            version: 2,
+            name: "list_functions",
+            // Connections register them.
+            sqlite: "SELECT 1;",
+            postgres: include_str!("../migrations/V0002__list_functions.postgres.sql"),
+        },
+    ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::by_bytes;
+
+    #[test]
+    fn text_columns_compare_by_bytes() {
+        assert_eq!(
+            by_bytes("CREATE TABLE t (a TEXT, b TEXT NOT NULL, c  TEXT);"),
+            "CREATE TABLE t (a TEXT COLLATE \"C\", b TEXT COLLATE \"C\" NOT NULL, \
+             c  TEXT COLLATE \"C\");"
+        );
+        let view = "SELECT CAST(a AS TEXT), 'TEXT', \"TEXT\"";
+        assert_eq!(by_bytes(view), view);
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::audit::AuditRecord;
 use crate::event::Event;
 use crate::statement::Statement;
@@ -55,7 +57,7 @@ impl Expectation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step(usize);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StepKind {
     /// Changes rows; the count is of changed rows.
     Write,
@@ -174,7 +176,7 @@ impl WriteSet {
 }
 
 /// A place in the event log: 1 for the first event, gaps are possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seq(pub i64);
 
 /// What a commit did.

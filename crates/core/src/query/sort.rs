@@ -128,6 +128,21 @@ impl SortPath {
     }
 }
 
+impl SortPath {
+    /// The same path with every key in quotes, as SQL/JSON reads it, where `$.a-b` is a difference.
+    pub fn to_sql_json(&self) -> String {
+        let mut text = "$".to_owned();
+        for step in &self.steps {
+            match step {
+                PathStep::Key(key) => text.extend([".\"", key, "\""]),
+                PathStep::Index(index) => text.push_str(&format!("[{index}]")),
+                PathStep::Last => text.push_str("[last]"),
+            }
+        }
+        text
+    }
+}
+
 impl fmt::Display for SortPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

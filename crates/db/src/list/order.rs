@@ -1,6 +1,6 @@
 //! The total order of a list, and the position of a row in it.
 
-use lamassu_core::query::{FieldKind, Nulls, Sort, SortMode};
+use lamassu_core::query::{FieldKind, Nulls, Sort, SortMode, SortPath};
 
 use super::ListTable;
 use crate::error::DbError;
@@ -73,7 +73,7 @@ fn sort_keys(sort: &Sort) -> Vec<Key> {
     let column = key(Term::Column(field.column), field.nulls);
     match field.kind {
         FieldKind::Json => {
-            let path = sort.path.as_ref().map(ToString::to_string);
+            let path = sort.path.as_ref().map(SortPath::to_sql_json);
             // The key of a missing value is smaller than any other, never NULL.
             let term = Term::JsonKey(field.column, path.unwrap_or_default());
             vec![key(term, Nulls::Never)]

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
-use lamassu_db::{DataDir, Db, Migration, Schema, SqliteOptions, Statement, WriteSet, params, sql};
+use lamassu_db::{
+    DataDir, Db, Migration, PostgresOptions, Schema, SqliteOptions, Statement, WriteSet, params,
+    sql,
+};
+use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
 use time::macros::datetime;
 
@@ -94,6 +98,54 @@ impl Fixture for Sqlite {
     }
 }
 
+/// A schema of a PostgreSQL server.
+pub(crate) struct Postgres {
+    options: PostgresOptions,
+    db: Db,
+    clock: Arc<ManualClock>,
+}
+
+impl Postgres {
+    pub(crate) async fn with(options: PostgresOptions) -> Self {
+        let clock = Arc::new(ManualClock::at(datetime!(2026-03-01 12:00:00.123456 UTC)));
+        let db = Self::open(&options, &clock).await;
+        Self { options, db, clock }
+    }
+
+    /// A second process on the same database.
+    pub(crate) async fn another(&self) -> Db {
+        Self::open(&self.options, &self.clock).await
+    }
+
+    async fn open(options: &PostgresOptions, clock: &Arc<ManualClock>) -> Db {
+        let shared: SharedClock = Arc::clone(clock) as SharedClock;
+        let db = Db::open_postgres(options.clone(), shared)
+            .await
+            .expect("database");
+        db.migrate(THINGS).await.expect("migration");
+        db
+    }
+}
+
+impl Fixture for Postgres {
+    async fn fresh() -> Self {
+        Self::with(PostgresServer::shared().fresh_schema()).await
+    }
+
+    fn db(&self) -> &Db {
+        &self.db
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn restart(&mut self) {
+        self.db.close().await;
+        self.db = self.another().await;
+    }
+}
+
 /// Instantiates tests that are generic over [`Fixture`] for every database.
 macro_rules! for_every_database {
     ($($test:ident),* $(,)?) => {
@@ -102,6 +154,14 @@ macro_rules! for_every_database {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::$test::<crate::fixture::Sqlite>().await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test::<crate::fixture::Postgres>().await;
                 }
             )*
         }

@@ -1,0 +1,130 @@
+//! Following the head of the event log and telling the subscriptions of this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{db_error, pool_error};
+use super::heads::{Heads, Observation};
+use crate::error::DbError;
+use crate::signals::Signals;
+use crate::write_set::Seq;
+
+/// How often the head is looked at when nobody said anything: a notification can be lost with its
+/// process, and a transaction that ends without a change says nothing at all.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// Pauses between looks while an announced event waits for older transactions.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LATEST_LOOK: Duration = Duration::from_millis(100);
+
+/// The sequence's newest value.
+const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_log_seq_seq";
+
+/// The bounds of running transactions; sent behind [`LAST`] and answered after it.
+const BOUNDS: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS text) AS bigint), \
+     CAST(CAST(pg_snapshot_xmax(s) AS text) AS bigint) FROM pg_current_snapshot() AS s";
+
+/// What this process knows of the log's head.
+#[derive(Debug)]
+pub(super) struct HeadTracker {
+    pool: Pool,
+    process: Arc<str>,
+    /// Observations are made one at a time, so that they arrive in order.
+    heads: Mutex<Heads>,
+    announced: watch::Sender<Seq>,
+}
+
+impl HeadTracker {
+    pub(super) fn new(pool: Pool, process: Arc<str>) -> Self {
+        Self {
+            pool,
+            process,
+            heads: Mutex::default(),
+            announced: watch::Sender::new(Seq(0)),
+        }
+    }
+
+    /// The name of this process in notifications.
+    pub(super) fn process(&self) -> Arc<str> {
+        Arc::clone(&self.process)
+    }
+
+    /// An event was committed, here or elsewhere.
+    pub(super) fn announced(&self, seq: Seq) {
+        self.announced.send_modify(|newest| *newest = seq.max(*newest));
+    }
+
+    /// The last event before which no event can still appear; `None` while transactions that were
+    /// open at the first look still are.
+    pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
+        let mut heads = self.heads.lock().await;
+        let client = self.pool.get().await.map_err(pool_error)?;
+        let last = client.prepare_cached(LAST).await.map_err(|error| db_error(error, LAST))?;
+        let bounds = client
+            .prepare_cached(BOUNDS)
+            .await
+            .map_err(|error| db_error(error, BOUNDS))?;
+        let (last, bounds) =
+            futures_util::future::join(client.query_one(&last, &[]), client.query_one(&bounds, &[]))
+                .await;
+        let fail = |error| db_error(error, BOUNDS);
+        let (last, bounds) = (last.map_err(fail)?, bounds.map_err(fail)?);
+        Ok(heads.observe(Observation {
+            last: last.try_get(0).map_err(fail)?,
+            xmin: bounds.try_get(0).map_err(fail)?,
+            xmax: bounds.try_get(1).map_err(fail)?,
+        }))
+    }
+
+    /// The same, waiting until it is known.
+    pub(super) async fn head(&self) -> Result<Seq, DbError> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            if let Some(head) = self.look().await? {
+                return Ok(head);
+            }
+            tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+            pause = (pause * 2).min(LATEST_LOOK);
+        }
+    }
+
+    /// Tells the subscriptions of this process how far they can read, until `shutdown`.
+    pub(super) async fn follow(&self, signals: &Signals, shutdown: &CancellationToken) {
+        let mut announced = self.announced.subscribe();
+        let mut pause = FIRST_LOOK;
+        while !shutdown.is_cancelled() {
+            let wanted = *announced.borrow_and_update();
+            let seen = match self.look().await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "head of the event log not known"
+                    );
+                    pause = LATEST_LOOK;
+                    None
+                }
+            };
+            if let Some(head) = seen {
+                signals.log_grew(head);
+            }
+            let wait = if seen.is_some_and(|head| head >= wanted) {
+                pause = FIRST_LOOK;
+                HEARTBEAT
+            } else {
+                let wait = pause;
+                pause = (pause * 2).min(LATEST_LOOK);
+                wait
+            };
+            tokio::select! {
+                _more = announced.changed() => {}
+                () = tokio::time::sleep_until(tokio::time::Instant::now() + wait) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Reading: pooled connections, each statement prepared once per connection.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use deadpool_postgres::{Object, Pool};
+use futures_util::{TryStreamExt as _, future};
+use tokio::sync::mpsc;
+use tokio_postgres::{Column, Error, Statement as Prepared};
+
+use super::failure::{db_error, is_gone, is_outdated_plan, pool_error};
+use super::session::check_parameters;
+use super::value::type_of;
+use crate::error::DbError;
+use crate::row::Row;
+use crate::statement::Statement;
+use crate::value::Value;
+
+/// One snapshot for several statements.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Runs the statements in one snapshot; one result per statement.
+pub(super) async fn read(
+    pool: &Pool,
+    statements: &[Statement],
+) -> Result<Vec<Vec<Row>>, DbError> {
+    let mut tried_again = false;
+    loop {
+        let client = pool.get().await.map_err(pool_error)?;
+        match read_on(&client, statements).await {
+            Ok(results) => return Ok(results),
+            Err((error, sql)) => {
+                // A connection that sat in the pool may have broken there, and a plan may be
+                // outdated; reading once more harms nobody.
+                let again = is_gone(&error) || is_outdated_plan(&error);
+                if again || statements.len() > 1 {
+                    retire(client);
+                }
+                if !again || tried_again {
+                    return Err(db_error(error, &sql));
+                }
+                tried_again = true;
+            }
+        }
+    }
+}
+
+/// Closes a connection instead of giving it back.
+fn retire(client: Object) {
+    drop(Object::take(client));
+}
+
+type Failed = (Error, String);
+
+async fn read_on(client: &Object, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Failed> {
+    if let [statement] = statements {
+        return Ok(vec![rows(client, statement).await?]);
+    }
+    let control = |text: &'static str| async move {
+        client
+            .batch_execute(text)
+            .await
+            .map_err(|error| (error, text.to_owned()))
+    };
+    control(BEGIN).await?;
+    let results = future::try_join_all(statements.iter().map(|one| rows(client, one))).await?;
+    control("COMMIT").await?;
+    Ok(results)
+}
+
+async fn rows(client: &Object, statement: &Statement) -> Result<Vec<Row>, Failed> {
+    let fail = |error| (error, statement.text().to_owned());
+    let (columns, stream) = match &statement.sql {
+        Cow::Borrowed(text) => {
+            let prepared = client.prepare_cached(text).await.map_err(fail)?;
+            let columns = names(prepared.columns());
+            let stream = client.query_raw(&prepared, statement.params()).await;
+            (Some(columns), stream.map_err(fail)?)
+        }
+        // Texts that a list request makes are many; none is kept.
+        Cow::Owned(text) => {
+            let typed = statement.params().iter().map(|value| (value, type_of(value)));
+            let stream = client.query_typed_raw(text, typed).await;
+            (None, stream.map_err(fail)?)
+        }
+    };
+    let mut columns = columns;
+    let mut all = Vec::new();
+    futures_util::pin_mut!(stream);
+    while let Some(row) = stream.try_next().await.map_err(fail)? {
+        let columns = columns.get_or_insert_with(|| names(row.columns()));
+        all.push(self::row(&row, columns).map_err(fail)?);
+    }
+    Ok(all)
+}
+
+fn names(columns: &[Column]) -> Arc<[Box<str>]> {
+    columns.iter().map(|column| Box::from(column.name())).collect()
+}
+
+fn row(row: &tokio_postgres::Row, columns: &Arc<[Box<str>]>) -> Result<Row, Error> {
+    let values = (0..row.len())
+        .map(|position| row.try_get::<_, Value>(position))
+        .collect::<Result<_, _>>()?;
+    Ok(Row {
+        columns: Arc::clone(columns),
+        values,
+    })
+}
+
+/// Runs a statement and sends its rows in chunks until the consumer is gone.
+pub(super) async fn stream(
+    pool: &Pool,
+    statement: &Statement,
+    chunk_rows: usize,
+    chunks: &mpsc::Sender<Result<Vec<Row>, DbError>>,
+) -> Result<(), DbError> {
+    check_parameters(statement)?;
+    let fail = |error| db_error(error, statement.text());
+    let mut client = pool.get().await.map_err(pool_error)?;
+    let transaction = client
+        .build_transaction()
+        .read_only(true)
+        .start()
+        .await
+        .map_err(fail)?;
+    // A stream may go on for as long as somebody takes its rows.
+    let unlimited = "SET LOCAL statement_timeout = 0; \
+                     SET LOCAL idle_in_transaction_session_timeout = 0";
+    transaction.batch_execute(unlimited).await.map_err(fail)?;
+    let prepared: Prepared = transaction.prepare(statement.text()).await.map_err(fail)?;
+    let columns = names(prepared.columns());
+    let portal = transaction
+        .bind_raw(&prepared, statement.params())
+        .await
+        .map_err(fail)?;
+    let size = i32::try_from(chunk_rows.max(1)).unwrap_or(i32::MAX);
+    loop {
+        let rows = transaction.query_portal(&portal, size).await.map_err(fail)?;
+        let is_last = rows.len() < chunk_rows.max(1);
+        let chunk = rows
+            .iter()
+            .map(|one| row(one, &columns))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(fail)?;
+        if !chunk.is_empty() && chunks.send(Ok(chunk)).await.is_err() {
+            break;
+        }
+        if is_last {
+            break;
+        }
+    }
+    transaction.rollback().await.map_err(fail)
+}

@@ -1,0 +1,155 @@
+//! The connection that writes, with its prepared statements.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use futures_util::FutureExt as _;
+use postgres_types::ToSql;
+use tokio_postgres::{Client, Error, Statement as Prepared};
+
+use super::failure::db_error;
+use super::notification::Notification;
+use super::server::Server;
+use crate::error::DbError;
+use crate::statement::Statement;
+use crate::write_set::StepKind;
+
+/// Statements kept prepared; every service's constant texts fit.
+const PREPARED_STATEMENTS: usize = 1_024;
+
+/// Appends events, all of a batch at once; the rows go in in the order of the arrays.
+pub(super) const INSERT_EVENTS: &str =
+    "INSERT INTO event_log (event_type, subject, source, occurred_at, body) \
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) \
+     RETURNING seq";
+
+/// Stores audit records, all of a batch at once.
+pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
+     (occurred_at, principal, credential, operation, resource, result, reason, request_id) \
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
+     $6::text[], $7::text[], $8::text[])";
+
+/// Makes the transaction take its id now, before it takes places in the log.
+pub(super) const TAKE_ID: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
+
+/// Tells the other processes.
+pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+
+/// The line of history that the server is on; another one after a fail-over.
+const TIMELINE: &str = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
+
+/// A server that confirms commits before they are on disk is told not to; one that confirms later
+/// than that, for its replicas, is left alone.
+const CONFIRM_WHEN_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
+/// The statements that every batch uses.
+#[derive(Clone, Debug)]
+pub(super) struct Fixed {
+    pub(super) take_id: Prepared,
+    pub(super) events: Prepared,
+    pub(super) audit: Prepared,
+    pub(super) notify: Prepared,
+}
+
+/// A connection that writes.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) timeline: String,
+    fixed: Option<Fixed>,
+    prepared: HashMap<(StepKind, Cow<'static, str>), Prepared>,
+}
+
+impl Session {
+    pub(super) async fn open(server: &Server) -> Result<Self, Error> {
+        let client = server.client().await?;
+        client.batch_execute(CONFIRM_WHEN_DURABLE).await?;
+        let timeline = client.query_one(TIMELINE, &[]).await?.try_get(0)?;
+        Ok(Self {
+            client,
+            timeline,
+            fixed: None,
+            prepared: HashMap::new(),
+        })
+    }
+
+    /// The statements of every batch, prepared on first use: at the very first start their tables
+    /// do not exist yet.
+    pub(super) async fn fixed(&mut self) -> Result<Fixed, Error> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
+        }
+        let client = &self.client;
+        let (take_id, events, audit, notify) = tokio::try_join!(
+            client.prepare(TAKE_ID),
+            client.prepare(INSERT_EVENTS),
+            client.prepare(INSERT_AUDIT),
+            client.prepare(NOTIFY),
+        )?;
+        let fixed = Fixed {
+            take_id,
+            events,
+            audit,
+            notify,
+        };
+        self.fixed = Some(fixed.clone());
+        Ok(fixed)
+    }
+
+    /// Tells the other processes, without waiting for an answer: a lost notification is made up
+    /// for by those who wait.
+    pub(super) fn notify(&self, channel: &str, told: &Notification) {
+        if told.is_empty() {
+            return;
+        }
+        if let (Some(fixed), Ok(payload)) = (&self.fixed, serde_json::to_string(told)) {
+            let parameters: [&(dyn ToSql + Sync); 2] = [&channel, &payload];
+            // Polled once, it is on its way.
+            let sent = self.client.execute(&fixed.notify, &parameters);
+            let _not_waited_for = Box::pin(sent).now_or_never();
+        }
+    }
+
+    /// A step's statement, prepared on first use. Outside of transactions only: a statement that
+    /// the server refuses would end one.
+    pub(super) async fn prepare(
+        &mut self,
+        kind: StepKind,
+        statement: &Statement,
+    ) -> Result<Prepared, DbError> {
+        let key = (kind, statement.sql.clone());
+        if let Some(prepared) = self.prepared.get(&key) {
+            return Ok(prepared.clone());
+        }
+        let text = match kind {
+            StepKind::Write => Cow::Borrowed(statement.text()),
+            StepKind::Guard => Cow::Owned(format!("{} FOR SHARE", statement.text())),
+        };
+        check_parameters(statement)?;
+        let prepared = self.client.prepare(&text).await;
+        let prepared = prepared.map_err(|error| db_error(error, statement.text()))?;
+        if self.prepared.len() >= PREPARED_STATEMENTS {
+            self.prepared.clear();
+        }
+        self.prepared.insert(key, prepared.clone());
+        Ok(prepared)
+    }
+}
+
+/// Every parameter that the text names has a value.
+pub(super) fn check_parameters(statement: &Statement) -> Result<(), DbError> {
+    for part in statement.text().split('$').skip(1) {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let number = part.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
+        if let Some(number) = number
+            && number > statement.params().len()
+        {
+            return Err(DbError::MissingParameter {
+                sql: statement.text().to_owned(),
+                parameter: format!("${number}"),
+            });
+        }
+    }
+    Ok(())
+}

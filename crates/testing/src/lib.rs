@@ -1,0 +1,10 @@
+//! What tests of several crates share: a PostgreSQL server of their own, a database per test.
+//!
+//! Only for `dev-dependencies`. Nothing here is skipped when a server is missing: the test fails
+//! and says what to install.
+
+mod database;
+mod postgres;
+
+pub use database::TestDatabase;
+pub use postgres::PostgresServer;

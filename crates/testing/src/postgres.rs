@@ -1,0 +1,232 @@
+//! A PostgreSQL server that a test starts and that ends with the test's process.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, ensure};
+use lamassu_db::PostgresOptions;
+use uuid::Uuid;
+
+/// Where Debian puts the programs of the server.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// Ends the server and removes its directory once the test's process is gone: the pipe on its
+/// standard input closes then, however it ended.
+const WATCH: &str = "cat >/dev/null; kill -QUIT $(head -n 1 \"$0\"/data/postmaster.pid) 2>/dev/null; \
+     rm -rf \"$0\"";
+
+/// A running server.
+#[derive(Debug)]
+pub struct PostgresServer {
+    directory: PathBuf,
+    programs: PathBuf,
+    port: u16,
+    _watched: ChildStdin,
+}
+
+impl PostgresServer {
+    /// The server that all tests of this process share; without durability, for speed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[expect(clippy::panic, reason = "for tests, which end so")]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<PostgresServer> = OnceLock::new();
+        SHARED.get_or_init(|| match Self::start(&["fsync=off", "full_page_writes=off"]) {
+            Ok(server) => server,
+            Err(error) => panic!("no PostgreSQL server for the tests: {error:#}"),
+        })
+    }
+
+    /// A server of one's own with these settings (`name=value`).
+    ///
+    /// # Errors
+    ///
+    /// What does not work, for example because the server is not installed.
+    pub fn start(settings: &[&str]) -> Result<Self> {
+        let programs = programs()?;
+        let directory = std::env::temp_dir().join(format!("lamassu-pg-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&directory)?;
+        if is_root()? {
+            run(Command::new("chown").arg("postgres").arg(&directory))?;
+        }
+        let mut watch = Command::new("sh")
+            .args(["-c", WATCH])
+            .arg(&directory)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let watched = watch.stdin.take().context("a pipe")?;
+        let server = Self {
+            port: free_port()?,
+            directory,
+            programs,
+            _watched: watched,
+        };
+        // A language whose order is not that of bytes, so that nothing depends on it.
+        let data = server.data();
+        run(server
+            .command("initdb")?
+            .args(["--auth=trust", "--username=lamassu", "--encoding=UTF8", "--no-sync"])
+            .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"])
+            .arg("-D")
+            .arg(&data))?;
+        let mut text = std::fs::read_to_string(data.join("postgresql.conf"))?;
+        text.push_str(&format!(
+            "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
+             max_connections = 400\nshared_buffers = 128MB\nlogging_collector = off\n",
+            server.port,
+            server.directory.display()
+        ));
+        for setting in settings {
+            text.push_str(setting);
+            text.push('\n');
+        }
+        std::fs::write(data.join("postgresql.conf"), text)?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// Options for a schema of one's own on this server.
+    pub fn fresh_schema(&self) -> PostgresOptions {
+        PostgresOptions {
+            hosts: vec![("127.0.0.1".to_owned(), self.port)],
+            database: "postgres".to_owned(),
+            schema: format!("t{}", Uuid::new_v4().simple()),
+            max_connections: 6,
+            ..PostgresOptions::default()
+        }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the server's files, the log `server.log` among them.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Runs a statement as a superuser; gives what `psql` prints, unaligned.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn psql(&self, sql: &str) -> Result<String> {
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-h", "127.0.0.1", "-U", "lamassu", "-d", "postgres"])
+            .args(["-p", &self.port.to_string(), "-c", sql])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Stops the server as a crash does; [`PostgresServer::resume`] starts it again.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_ctl` says.
+    pub fn crash(&self) -> Result<()> {
+        self.stop("immediate")
+    }
+
+    /// Shuts the server down, breaking its connections.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_ctl` says.
+    pub fn shut_down(&self) -> Result<()> {
+        self.stop("fast")
+    }
+
+    fn stop(&self, mode: &str) -> Result<()> {
+        run(self
+            .command("pg_ctl")?
+            .arg("-D")
+            .arg(self.data())
+            .args(["-m", mode, "-w", "stop"]))
+    }
+
+    /// Starts a stopped server.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_ctl` says.
+    pub fn resume(&self) -> Result<()> {
+        let log = self.directory.join("server.log");
+        run(self
+            .command("pg_ctl")?
+            .arg("-D")
+            .arg(self.data())
+            .arg("-l")
+            .arg(&log)
+            .args(["-w", "-t", "60", "start"]))
+        .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// A program of the server. The server refuses to run as root; its own user runs it then.
+    fn command(&self, program: &str) -> Result<Command> {
+        let path = self.programs.join(program);
+        let mut command = if is_root()? {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.current_dir(&self.directory);
+        Ok(command)
+    }
+}
+
+fn is_root() -> Result<bool> {
+    let id = Command::new("id").arg("-u").output()?;
+    Ok(id.stdout.trim_ascii() == b"0")
+}
+
+fn programs() -> Result<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir(DEBIAN)
+        .with_context(|| format!("{DEBIAN}: install the package postgresql"))?
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists())
+        .collect();
+    versions.sort();
+    versions.pop().context("no initdb: install the package postgresql")
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    // The server inherits what it prints to, so nothing is waited for but the program's end.
+    let log = tempfile::tempfile()?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .status()
+        .with_context(|| format!("{command:?}"))?;
+    if !status.success() {
+        use std::io::{Read as _, Seek as _};
+        let (mut log, mut text) = (log, String::new());
+        log.rewind()?;
+        log.read_to_string(&mut text)?;
+        anyhow::bail!("{command:?}: {status}: {text}");
+    }
+    Ok(())
+}

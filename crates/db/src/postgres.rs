@@ -33,8 +33,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::head::HeadTracker;
+pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::server::Server;
 use self::writer::{Pending, Request, Writer};
 use crate::backend::{Backend, Dialect};

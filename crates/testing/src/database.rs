@@ -48,9 +48,7 @@ impl TestDatabase {
         let clock = Arc::clone(clock);
         let opened = match self {
             Self::Sqlite(directory) => match DataDir::open(directory.path()) {
-                Ok(directory) => {
-                    Db::open_sqlite(directory, SqliteOptions::default(), clock).await
-                }
+                Ok(directory) => Db::open_sqlite(directory, SqliteOptions::default(), clock).await,
                 Err(error) => Err(error),
             },
             Self::Postgres(options) => Db::open_postgres((**options).clone(), clock).await,

@@ -36,10 +36,12 @@ impl PostgresServer {
     #[expect(clippy::panic, reason = "for tests, which end so")]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PostgresServer> = OnceLock::new();
-        SHARED.get_or_init(|| match Self::start(&["fsync=off", "full_page_writes=off"]) {
-            Ok(server) => server,
-            Err(error) => panic!("no PostgreSQL server for the tests: {error:#}"),
-        })
+        SHARED.get_or_init(
+            || match Self::start(&["fsync=off", "full_page_writes=off"]) {
+                Ok(server) => server,
+                Err(error) => panic!("no PostgreSQL server for the tests: {error:#}"),
+            },
+        )
     }
 
     /// A server of one's own with these settings (`name=value`).
@@ -49,7 +51,8 @@ impl PostgresServer {
     /// What does not work, for example because the server is not installed.
     pub fn start(settings: &[&str]) -> Result<Self> {
         let programs = programs()?;
-        let directory = std::env::temp_dir().join(format!("lamassu-pg-{}", Uuid::new_v4().simple()));
+        let directory =
+            std::env::temp_dir().join(format!("lamassu-pg-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&directory)?;
         if is_root()? {
             run(Command::new("chown").arg("postgres").arg(&directory))?;
@@ -71,8 +74,17 @@ impl PostgresServer {
         let data = server.data();
         run(server
             .command("initdb")?
-            .args(["--auth=trust", "--username=lamassu", "--encoding=UTF8", "--no-sync"])
-            .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"])
+            .args([
+                "--auth=trust",
+                "--username=lamassu",
+                "--encoding=UTF8",
+                "--no-sync",
+            ])
+            .args([
+                "--locale=C.UTF-8",
+                "--locale-provider=icu",
+                "--icu-locale=en",
+            ])
             .arg("-D")
             .arg(&data))?;
         let mut text = std::fs::read_to_string(data.join("postgresql.conf"))?;
@@ -205,7 +217,9 @@ fn programs() -> Result<PathBuf> {
         .filter(|bin| bin.join("initdb").exists())
         .collect();
     versions.sort();
-    versions.pop().context("no initdb: install the package postgresql")
+    versions
+        .pop()
+        .context("no initdb: install the package postgresql")
 }
 
 fn free_port() -> Result<u16> {
@@ -213,20 +227,19 @@ fn free_port() -> Result<u16> {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    // The server inherits what it prints to, so nothing is waited for but the program's end.
-    let log = tempfile::tempfile()?;
+    // A file and no pipe: the server inherits what its starter prints to, and a pipe would stay
+    // open as long as the server runs.
+    let log = tempfile::NamedTempFile::new()?;
     let status = command
         .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
+        .stdout(log.reopen()?)
+        .stderr(log.reopen()?)
         .status()
         .with_context(|| format!("{command:?}"))?;
-    if !status.success() {
-        use std::io::{Read as _, Seek as _};
-        let (mut log, mut text) = (log, String::new());
-        log.rewind()?;
-        log.read_to_string(&mut text)?;
-        anyhow::bail!("{command:?}: {status}: {text}");
-    }
+    ensure!(
+        status.success(),
+        "{command:?}: {status}: {}",
+        std::fs::read_to_string(log.path())?
+    );
     Ok(())
 }

@@ -55,10 +55,7 @@ impl From<Error> for Broken {
 }
 
 /// Applies the sets in one transaction and commits it; one outcome per set.
-pub(super) async fn run(
-    session: &mut Session,
-    sets: &[&WriteSet],
-) -> Result<Vec<Outcome>, Broken> {
+pub(super) async fn run(session: &mut Session, sets: &[&WriteSet]) -> Result<Vec<Outcome>, Broken> {
     let fixed = session.fixed().await?;
     let mut outcomes: Vec<Option<Outcome>> = vec![None; sets.len()];
     let mut all = Vec::with_capacity(sets.len());
@@ -126,7 +123,11 @@ async fn prepare<'s>(
     };
     let audit: Vec<Statement> = set.audit.iter().map(crate::AuditRecord::insert).collect();
     // One such text would take the whole batch's events down with it.
-    if events.iter().chain(&audit).any(|row| row.params().iter().any(holds_nul)) {
+    if events
+        .iter()
+        .chain(&audit)
+        .any(|row| row.params().iter().any(holds_nul))
+    {
         return Ok(Err(CommitError::Db(DbError::corrupt(
             "event",
             "text holds the character U+0000",
@@ -148,13 +149,21 @@ fn holds_nul(value: &Value) -> bool {
 impl PreparedSet<'_> {
     /// What its first change is about.
     fn order(&self) -> Option<(&str, &[u8])> {
-        let mut writes = self.set.steps.iter().filter(|step| step.kind == StepKind::Write);
+        let mut writes = self
+            .set
+            .steps
+            .iter()
+            .filter(|step| step.kind == StepKind::Write);
         let first = writes.next()?;
-        let key = first.statement.params().iter().find_map(|value| match value {
-            Value::Text(text) => Some(text.as_bytes()),
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Null | Value::Bool(_) | Value::I64(_) | Value::Json(_) => None,
-        });
+        let key = first
+            .statement
+            .params()
+            .iter()
+            .find_map(|value| match value {
+                Value::Text(text) => Some(text.as_bytes()),
+                Value::Bytes(bytes) => Some(bytes),
+                Value::Null | Value::Bool(_) | Value::I64(_) | Value::Json(_) => None,
+            });
         Some((first.statement.text(), key.unwrap_or_default()))
     }
 }
@@ -312,7 +321,10 @@ impl Batch<'_> {
         let steps = sent_before..replies.len();
         if let Some(audit) = &audit {
             replies.push_back(Box::pin(async move {
-                client.execute_raw(&fixed.audit, audit).await.map(Reply::Count)
+                client
+                    .execute_raw(&fixed.audit, audit)
+                    .await
+                    .map(Reply::Count)
             }));
         }
         if let Some(events) = &events {
@@ -386,8 +398,9 @@ fn judge<'p, 's>(
             Failure::Of(error) if !failed_before || is_final(&error) => Applied::Refused(error),
             Failure::Of(error) => Applied::Suspect(error),
         };
-        if let Applied::Refused(CommitError::Db(error @ (DbError::Full(_) | DbError::Unreachable(_)))) =
-            applied
+        if let Applied::Refused(CommitError::Db(
+            error @ (DbError::Full(_) | DbError::Unreachable(_)),
+        )) = applied
         {
             return Err(Broken::Failed(CommitError::Db(error)));
         }
@@ -396,19 +409,16 @@ fn judge<'p, 's>(
     }
     match failure {
         // `BEGIN`, events or audit records: no set is to blame.
-        Some((place, error)) if !steps.contains(&place) => {
-            Err(Broken::Failed(CommitError::Db(db_error(error, INSERT_EVENTS))))
-        }
+        Some((place, error)) if !steps.contains(&place) => Err(Broken::Failed(CommitError::Db(
+            db_error(error, INSERT_EVENTS),
+        ))),
         _ => Ok(Applying { id, sets: judged }),
     }
 }
 
 /// Whatever the other sets did, waiting for this one again would only hold them up.
 const fn is_final(error: &CommitError) -> bool {
-    matches!(
-        error,
-        CommitError::Db(DbError::Busy(_) | DbError::TimedOut)
-    )
+    matches!(error, CommitError::Db(DbError::Busy(_) | DbError::TimedOut))
 }
 
 enum Failure {
@@ -472,12 +482,13 @@ impl<'s> Held<'s> {
     }
 
     fn sent(&mut self, step: &'s PlannedStep, place: usize) {
-        match step.kind {
-            StepKind::Guard if self.0.len() < HELD_GUARDS => self.0.push((&step.statement, place)),
-            StepKind::Guard => {}
+        if step.kind == StepKind::Guard {
+            if self.0.len() < HELD_GUARDS {
+                self.0.push((&step.statement, place));
+            }
+        } else if !only_inserts(step.statement.text()) {
             // It may change what a guard looked at.
-            StepKind::Write if !only_inserts(step.statement.text()) => self.0.clear(),
-            StepKind::Write => {}
+            self.0.clear();
         }
     }
 }

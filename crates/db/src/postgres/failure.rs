@@ -15,7 +15,9 @@ pub(super) fn is_gone(error: &Error) -> bool {
         return error.is_closed() || is_io(error);
     };
     let code = state.code();
-    code.starts_with("08") || code.starts_with("57P") || *state == SqlState::READ_ONLY_SQL_TRANSACTION
+    code.starts_with("08")
+        || code.starts_with("57P")
+        || *state == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 fn is_io(error: &Error) -> bool {

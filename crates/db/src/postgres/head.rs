@@ -55,7 +55,8 @@ impl HeadTracker {
 
     /// An event was committed, here or elsewhere.
     pub(super) fn announced(&self, seq: Seq) {
-        self.announced.send_modify(|newest| *newest = seq.max(*newest));
+        self.announced
+            .send_modify(|newest| *newest = seq.max(*newest));
     }
 
     /// The last event before which no event can still appear; `None` while transactions that were
@@ -63,14 +64,19 @@ impl HeadTracker {
     pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
         let mut heads = self.heads.lock().await;
         let client = self.pool.get().await.map_err(pool_error)?;
-        let last = client.prepare_cached(LAST).await.map_err(|error| db_error(error, LAST))?;
+        let last = client
+            .prepare_cached(LAST)
+            .await
+            .map_err(|error| db_error(error, LAST))?;
         let bounds = client
             .prepare_cached(BOUNDS)
             .await
             .map_err(|error| db_error(error, BOUNDS))?;
-        let (last, bounds) =
-            futures_util::future::join(client.query_one(&last, &[]), client.query_one(&bounds, &[]))
-                .await;
+        let (last, bounds) = futures_util::future::join(
+            client.query_one(&last, &[]),
+            client.query_one(&bounds, &[]),
+        )
+        .await;
         let fail = |error| db_error(error, BOUNDS);
         let (last, bounds) = (last.map_err(fail)?, bounds.map_err(fail)?);
         Ok(heads.observe(Observation {

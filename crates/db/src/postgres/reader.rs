@@ -20,10 +20,7 @@ use crate::value::Value;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Runs the statements in one snapshot; one result per statement.
-pub(super) async fn read(
-    pool: &Pool,
-    statements: &[Statement],
-) -> Result<Vec<Vec<Row>>, DbError> {
+pub(super) async fn read(pool: &Pool, statements: &[Statement]) -> Result<Vec<Vec<Row>>, DbError> {
     let mut tried_again = false;
     loop {
         let client = pool.get().await.map_err(pool_error)?;
@@ -79,7 +76,10 @@ async fn rows(client: &Object, statement: &Statement) -> Result<Vec<Row>, Failed
         }
         // Texts that a list request makes are many; none is kept.
         Cow::Owned(text) => {
-            let typed = statement.params().iter().map(|value| (value, type_of(value)));
+            let typed = statement
+                .params()
+                .iter()
+                .map(|value| (value, type_of(value)));
             let stream = client.query_typed_raw(text, typed).await;
             (None, stream.map_err(fail)?)
         }
@@ -95,7 +95,10 @@ async fn rows(client: &Object, statement: &Statement) -> Result<Vec<Row>, Failed
 }
 
 fn names(columns: &[Column]) -> Arc<[Box<str>]> {
-    columns.iter().map(|column| Box::from(column.name())).collect()
+    columns
+        .iter()
+        .map(|column| Box::from(column.name()))
+        .collect()
 }
 
 fn row(row: &tokio_postgres::Row, columns: &Arc<[Box<str>]>) -> Result<Row, Error> {
@@ -136,7 +139,10 @@ pub(super) async fn stream(
         .map_err(fail)?;
     let size = i32::try_from(chunk_rows.max(1)).unwrap_or(i32::MAX);
     loop {
-        let rows = transaction.query_portal(&portal, size).await.map_err(fail)?;
+        let rows = transaction
+            .query_portal(&portal, size)
+            .await
+            .map_err(fail)?;
         let is_last = rows.len() < chunk_rows.max(1);
         let chunk = rows
             .iter()

@@ -51,8 +51,8 @@ impl Server {
                 options.schema
             )));
         }
-        let tls = client_config(&options.tls)
-            .map_err(|error| OpenError::Database(Arc::new(error)))?;
+        let tls =
+            client_config(&options.tls).map_err(|error| OpenError::Database(Arc::new(error)))?;
         let mut config = Config::new();
         for (host, port) in &options.hosts {
             config.host(host).port(*port);

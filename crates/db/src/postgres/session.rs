@@ -18,8 +18,7 @@ use crate::write_set::StepKind;
 const PREPARED_STATEMENTS: usize = 1_024;
 
 /// Appends events, all of a batch at once; the rows go in in the order of the arrays.
-pub(super) const INSERT_EVENTS: &str =
-    "INSERT INTO event_log (event_type, subject, source, occurred_at, body) \
+pub(super) const INSERT_EVENTS: &str = "INSERT INTO event_log (event_type, subject, source, occurred_at, body) \
      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) \
      RETURNING seq";
 
@@ -141,7 +140,9 @@ impl Session {
 pub(super) fn check_parameters(statement: &Statement) -> Result<(), DbError> {
     for part in statement.text().split('$').skip(1) {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let number = part.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
+        let number = part
+            .get(..digits)
+            .and_then(|digits| digits.parse::<usize>().ok());
         if let Some(number) = number
             && number > statement.params().len()
         {

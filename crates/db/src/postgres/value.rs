@@ -35,7 +35,11 @@ pub(super) const fn type_of(value: &Value) -> Type {
 }
 
 impl ToSql for Value {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
             Self::Bool(value) if *ty == Type::BOOL => out.put_u8(u8::from(*value)),

@@ -166,7 +166,11 @@ impl Writer {
                     self.roll_back().await;
                     return Err(error);
                 }
-                Broken::InDoubt { id, outcomes, cause } => {
+                Broken::InDoubt {
+                    id,
+                    outcomes,
+                    cause,
+                } => {
                     let timeline = self.session.take().map(|session| session.timeline);
                     let timeline = timeline.unwrap_or_default();
                     match self.fate(id, &timeline).await {
@@ -181,7 +185,11 @@ impl Writer {
 
     /// The connection that writes; made anew if there is none, until `give_up`.
     async fn session(&mut self, give_up: Instant) -> Result<&mut Session, CommitError> {
-        if self.session.as_ref().is_some_and(|session| session.client.is_closed()) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.client.is_closed())
+        {
             self.session = None;
         }
         if self.session.is_none() {
@@ -204,7 +212,9 @@ impl Writer {
             self.last_failure = None;
             self.session = Some(session);
         }
-        self.session.as_mut().ok_or(CommitError::Db(DbError::Closed))
+        self.session
+            .as_mut()
+            .ok_or(CommitError::Db(DbError::Closed))
     }
 
     /// Ends a transaction that failed as a whole; a connection that cannot do that is dropped.

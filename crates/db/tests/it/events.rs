@@ -184,6 +184,8 @@ async fn a_batch_is_delivered_together<F: Fixture>() {
     for n in 0..20 {
         last = publish(db, "thing.create", n).await;
     }
+    // Where transactions of others are open, the log becomes readable bit by bit.
+    soon(async { while db.log_head().await.expect("head") < last {} }).await;
     let running = Running::start(subscription(db).batch(64), &handler);
     soon(db.caught_up("recorder", last)).await;
     running.stop().await;

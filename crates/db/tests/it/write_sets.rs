@@ -290,7 +290,7 @@ async fn values_read_back_as_they_were_stored<F: Fixture>() {
          metadata, created_at) VALUES ($8, $1, $2, $2, $2, $3, $4, $5, $6, $6, $7)",
         params![
             "ü",
-            "x'\"\0y",
+            "x'\"\u{1}y",
             i64::MIN,
             false,
             None::<String>,
@@ -303,7 +303,7 @@ async fn values_read_back_as_they_were_stored<F: Fixture>() {
     let query = sql("SELECT * FROM thing", Vec::new());
     let row = db.row_opt(query).await.expect("query").expect("row");
     assert_eq!(row.get::<String>("id").as_deref().expect("id"), "ü");
-    assert_eq!(row.get::<String>("name").expect("name"), "x'\"\0y");
+    assert_eq!(row.get::<String>("name").expect("name"), "x'\"\u{1}y");
     assert_eq!(row.get::<i64>("size").expect("size"), i64::MIN);
     assert!(!row.get::<bool>("active").expect("active"));
     assert_eq!(row.get::<Option<String>>("note").expect("note"), None);

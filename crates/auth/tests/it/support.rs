@@ -14,8 +14,9 @@ use lamassu_auth::{Auth, AuthConfig, LocalIssuer, ProviderConfig, routes};
 use lamassu_core::clock::{ManualClock, SharedClock};
 use lamassu_core::permission::{Permission, Role};
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
-use lamassu_db::{DataDir, Db, SqliteOptions};
+use lamassu_db::Db;
 use lamassu_http::{Access, AskedBy, Json200, Routes, Stack};
+use lamassu_testing::TestDatabase;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -117,7 +118,7 @@ pub(crate) struct Installation {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) router: Router,
     pub(crate) stack: Stack,
-    _dir: tempfile::TempDir,
+    _database: TestDatabase,
 }
 
 async fn who(AskedBy(caller): AskedBy) -> Json200<String> {
@@ -147,20 +148,16 @@ pub(crate) fn sample_routes() -> Routes {
         .build()
 }
 
-pub(crate) async fn open_db(clock: SharedClock) -> (Db, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let data_dir = DataDir::open(dir.path()).unwrap();
-    let db = Db::open_sqlite(data_dir, SqliteOptions::default(), clock)
-        .await
-        .unwrap();
-    (db, dir)
+pub(crate) async fn open_db(clock: SharedClock) -> (Db, TestDatabase) {
+    let database = TestDatabase::fresh();
+    (database.open(&clock).await, database)
 }
 
 impl Installation {
     pub(crate) async fn open(config: &AuthConfig) -> Self {
         let clock = Arc::new(ManualClock::at(NOW));
         let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
-        let (db, dir) = open_db(Arc::clone(&shared)).await;
+        let (db, database) = open_db(Arc::clone(&shared)).await;
         let auth = Auth::open(config, &db, shared).await.unwrap();
         let stack = || {
             let authenticator: Arc<dyn lamassu_http::Authenticator> = Arc::<Auth>::clone(&auth);
@@ -174,7 +171,7 @@ impl Installation {
             auth,
             db,
             clock,
-            _dir: dir,
+            _database: database,
         }
     }
 

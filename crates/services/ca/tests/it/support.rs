@@ -14,13 +14,13 @@ use lamassu_core::pem::CsrDer;
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{DataDir, Db, SqliteOptions, params, sql};
+use lamassu_db::{Db, params, sql};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
+use lamassu_testing::TestDatabase;
 use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio_util::task::TaskTracker;
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) kms: Arc<TestKms>,
     pub(crate) service: Arc<CaService>,
     router: Router,
-    _dir: TempDir,
+    _database: TestDatabase,
 }
 
 /// What was answered.
@@ -71,13 +71,9 @@ impl World {
     }
 
     pub(crate) async fn with_config(config: CaConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(START));
-        let data = DataDir::open(dir.path()).unwrap();
-        let shared = Arc::clone(&clock) as SharedClock;
-        let db = Db::open_sqlite(data, SqliteOptions::default(), shared)
-            .await
-            .unwrap();
+        let database = TestDatabase::fresh();
+        let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
         let kms = Arc::new(TestKms::default());
         let service = service(&db, &kms, OthersRunning::No, config).await;
         let router = router(&service);
@@ -87,7 +83,7 @@ impl World {
             kms,
             service,
             router,
-            _dir: dir,
+            _database: database,
         }
     }
 

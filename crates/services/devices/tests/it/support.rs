@@ -23,12 +23,12 @@ use lamassu_core::query::QueryLimits;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{CertificateExtensions, RevocationReason};
-use lamassu_db::{DataDir, Db, SqliteOptions, Statement, WriteSet, sql};
+use lamassu_db::{Db, Statement, WriteSet, sql};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_testing::TestDatabase;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio_util::task::TaskTracker;
@@ -45,12 +45,12 @@ pub(crate) struct Fixture {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) service: DevicesService,
     pub(crate) router: Router,
-    _dir: TempDir,
+    _database: TestDatabase,
 }
 
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
-    let (db, service, dir) = service(Arc::clone(&clock) as SharedClock).await;
+    let (db, service, database) = service(Arc::clone(&clock) as SharedClock).await;
     let routes = routes(Arc::new(service.clone()), QueryLimits::default());
     let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
@@ -60,21 +60,18 @@ pub(crate) async fn fixture() -> Fixture {
         clock,
         service,
         router: router.unwrap(),
-        _dir: dir,
+        _database: database,
     }
 }
 
-pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TempDir) {
-    let dir = TempDir::new().unwrap();
-    let data_dir = DataDir::open(dir.path()).unwrap();
-    let db = Db::open_sqlite(data_dir, SqliteOptions::default(), clock)
-        .await
-        .unwrap();
+pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestDatabase) {
+    let database = TestDatabase::fresh();
+    let db = database.open(&clock).await;
     let ports = DevicesPorts {
         db: db.clone(),
         config: DevicesConfig::default(),
     };
-    (db, DevicesService::new(ports).await.unwrap(), dir)
+    (db, DevicesService::new(ports).await.unwrap(), database)
 }
 
 impl Fixture {

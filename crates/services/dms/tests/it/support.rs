@@ -22,14 +22,14 @@ use lamassu_core::query::QueryLimits;
 use lamassu_core::subject::Subject;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{DataDir, Db, SqliteOptions, params, sql};
+use lamassu_db::{Db, params, sql};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts, EstConfig, est_routes, routes};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
+use lamassu_testing::TestDatabase;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ pub(crate) struct World {
     pub(crate) manager: Arc<DmsManager>,
     router: Router,
     profile: ProfileId,
-    _dir: TempDir,
+    _database: TestDatabase,
 }
 
 pub(crate) fn caller() -> Caller {
@@ -79,12 +79,8 @@ impl World {
 
     pub(crate) async fn with(config: EstConfig, wrap: WrapDevices) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let dir = TempDir::new().unwrap();
-        let data_dir = DataDir::open(dir.path()).unwrap();
-        let shared = Arc::clone(&clock) as SharedClock;
-        let db = Db::open_sqlite(data_dir, SqliteOptions::default(), shared)
-            .await
-            .unwrap();
+        let database = TestDatabase::fresh();
+        let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
         let ca = certificate_authorities(&db).await;
         let ports = DevicesPorts {
             db: db.clone(),
@@ -115,7 +111,7 @@ impl World {
             manager,
             router: router.unwrap(),
             profile,
-            _dir: dir,
+            _database: database,
         }
     }
 

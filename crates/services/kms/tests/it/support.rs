@@ -19,10 +19,11 @@ use lamassu_core::query::QueryLimits;
 use lamassu_crypto::PublicKey;
 use lamassu_crypto_filesystem::FilesystemEngine;
 use lamassu_crypto_software::{KeyGenerator, SoftwareEngine};
-use lamassu_db::{DataDir, Db, NextRun, SqliteOptions, Statement, WriteSet, sql};
+use lamassu_db::{Db, NextRun, Statement, WriteSet, sql};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts, StartError, routes};
+use lamassu_testing::TestDatabase;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::macros::datetime;
@@ -46,16 +47,14 @@ pub(crate) struct Fixture {
     pub(crate) faulty: Arc<Faulty>,
     router: Router,
     dir: TempDir,
+    _database: TestDatabase,
 }
 
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
     let dir = TempDir::new().unwrap();
-    let data_dir = DataDir::open(dir.path().join("data")).unwrap();
-    let shared = Arc::clone(&clock) as SharedClock;
-    let db = Db::open_sqlite(data_dir, SqliteOptions::default(), shared)
-        .await
-        .unwrap();
+    let database = TestDatabase::fresh();
+    let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
     let faulty = Faulty::over(software(FAULTY));
     let engines: Vec<Arc<dyn CryptoEngine>> = vec![
         filesystem(dir.path()),
@@ -70,6 +69,7 @@ pub(crate) async fn fixture() -> Fixture {
         kms,
         faulty,
         dir,
+        _database: database,
     }
 }
 

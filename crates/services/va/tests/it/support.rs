@@ -19,10 +19,11 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{DataDir, Db, Job, NextRun, Seq, SqliteOptions, params, sql, system_caller};
+use lamassu_db::{Db, Job, NextRun, Seq, params, sql, system_caller};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
+use lamassu_testing::TestDatabase;
 use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::ocsp::{CertId, issuer_keys};
@@ -45,6 +46,7 @@ pub(crate) struct World {
     ca_router: Router,
     shutdown: CancellationToken,
     dir: TempDir,
+    _database: TestDatabase,
 }
 
 impl Drop for World {
@@ -100,11 +102,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         // openssl has no other clock than the machine's.
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let data = DataDir::open(dir.path().join("data")).unwrap();
-        let shared = Arc::clone(&clock) as SharedClock;
-        let db = Db::open_sqlite(data, SqliteOptions::default(), shared)
-            .await
-            .unwrap();
+        let database = TestDatabase::fresh();
+        let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
         let kms = kms(&db).await;
         let ports = CaPorts {
             db: db.clone(),
@@ -129,6 +128,7 @@ impl World {
             ca_router,
             shutdown: CancellationToken::new(),
             dir,
+            _database: database,
         }
     }
 
@@ -188,11 +188,9 @@ impl World {
 
     /// The same service over a KMS that has no keys.
     pub(crate) async fn without_keys(&self) -> Router {
-        let data = DataDir::open(self.dir.path().join("other")).unwrap();
+        let elsewhere = TestDatabase::fresh();
         let clock = Arc::clone(&self.clock) as SharedClock;
-        let other = Db::open_sqlite(data, SqliteOptions::default(), clock)
-            .await
-            .unwrap();
+        let other = elsewhere.open(&clock).await;
         let kms = kms(&other).await;
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
         router(&va, &self.clock)

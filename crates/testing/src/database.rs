@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lamassu_core::clock::SharedClock;
-use lamassu_db::{DataDir, Db, PostgresOptions, SqliteOptions};
+use lamassu_db::{DataDir, Db, PostgresOptions, Seq, SqliteOptions, sql};
 use tempfile::TempDir;
 
 use crate::postgres::PostgresServer;
@@ -62,5 +62,24 @@ impl TestDatabase {
     /// Whether it is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_))
+    }
+}
+
+/// The newest event that is committed. A subscription may have to wait for transactions of others
+/// before it can read so far: [`Db::caught_up`].
+///
+/// # Panics
+///
+/// When the database does not answer.
+#[expect(clippy::panic, reason = "for tests")]
+pub async fn newest_event(db: &Db) -> Seq {
+    let query = sql(
+        "SELECT COALESCE(MAX(seq), 0) AS newest FROM event_log",
+        Vec::new(),
+    );
+    let row = db.row_opt(query).await;
+    match row.map(|row| row.map(|row| row.get("newest"))) {
+        Ok(Some(Ok(newest))) => Seq(newest),
+        other => panic!("no newest event: {other:?}"),
     }
 }

@@ -6,5 +6,5 @@
 mod database;
 mod postgres;
 
-pub use database::TestDatabase;
+pub use database::{TestDatabase, newest_event};
 pub use postgres::PostgresServer;

@@ -28,7 +28,7 @@ use lamassu_dms::{DmsManager, DmsPorts, EstConfig, est_routes, routes};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
-use lamassu_testing::TestDatabase;
+use lamassu_testing::{TestDatabase, newest_event};
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -252,7 +252,7 @@ impl World {
     /// Waits until the DMS manager has heard of every change so far.
     pub(crate) async fn heard_everything(&self) {
         let shutdown = CancellationToken::new();
-        let head = self.db.log_head().await.unwrap();
+        let head = newest_event(&self.db).await;
         tokio::select! {
             () = self.manager.run(&shutdown) => {}
             () = self.db.caught_up("dms-directory", head) => {}

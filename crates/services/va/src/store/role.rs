@@ -220,7 +220,7 @@ pub(crate) fn advance(
         sql(
             "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
              crl_file = $4, crl_digest = $5, next_due = CASE \
-             WHEN changes <> $6 AND regenerate_on_revoke THEN $7 ELSE $8 END \
+             WHEN changes <> $6 AND regenerate_on_revoke THEN CAST($7 AS BIGINT) ELSE $8 END \
              WHERE ca_ski = $9 AND crl_number = $10",
             params![
                 stored_number(next.number()),

@@ -19,11 +19,11 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{Db, Job, NextRun, Seq, params, sql, system_caller};
+use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
-use lamassu_testing::TestDatabase;
+use lamassu_testing::{TestDatabase, newest_event};
 use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::ocsp::{CertId, issuer_keys};
@@ -154,7 +154,7 @@ impl World {
 
     /// Waits until all events are handled.
     pub(crate) async fn catch_up(&self) {
-        let head: Seq = self.db.log_head().await.unwrap();
+        let head = newest_event(&self.db).await;
         let reached = self.db.caught_up(CA_SUBSCRIPTION, head);
         tokio::time::timeout(StdDuration::from_secs(20), reached)
             .await

@@ -191,6 +191,27 @@ pub enum OpenError {
     Start(#[from] CommitError),
 }
 
+impl OpenError {
+    /// Whether the same attempt may succeed later: the server is down, starting or not reachable.
+    pub fn is_temporary(&self) -> bool {
+        let error = match self {
+            Self::Migration(MigrationError::Db(error)) | Self::Start(CommitError::Db(error)) => {
+                error
+            }
+            Self::InUse { .. }
+            | Self::Directory { .. }
+            | Self::Settings(_)
+            | Self::Database(_)
+            | Self::Migration(_)
+            | Self::Start(_) => return false,
+        };
+        match error {
+            DbError::Unreachable(cause) => !crate::postgres::is_refusal(cause.as_ref()),
+            other => other.kind() == ErrorKind::Unavailable,
+        }
+    }
+}
+
 impl From<DbError> for OpenError {
     fn from(error: DbError) -> Self {
         Self::Start(error.into())

@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::failure::is_refusal;
 use self::head::HeadTracker;
 pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::server::Server;

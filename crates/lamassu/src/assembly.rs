@@ -16,7 +16,7 @@ use lamassu_core::dms::DmsService;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::{DataDir, Db, Job, LogLimits, SqliteOptions, TrimLog, run_job};
+use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
 use lamassu_devices::{DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::services::MOUNTED;
-use crate::{engines, health_routes, version};
+use crate::{engines, health_routes, storage, version};
 
 /// Every service of this process, over one database.
 #[derive(Debug)]
@@ -43,15 +43,6 @@ pub(crate) struct Platform {
     devices: Arc<DevicesService>,
     pub(crate) dms: Arc<DmsManager>,
     va: Arc<VaService>,
-}
-
-/// Opens the database of a configuration's data directory, which this process then owns.
-///
-/// # Errors
-/// One sentence: the directory is in use, of a newer version, or cannot be written.
-pub(crate) async fn open_storage(config: &Config, clock: &SharedClock) -> Result<Db> {
-    let directory = DataDir::open(config.data_dir.clone())?;
-    Ok(Db::open_sqlite(directory, SqliteOptions::default(), Arc::clone(clock)).await?)
 }
 
 impl Platform {
@@ -75,8 +66,12 @@ impl Platform {
             lamassu_ca::CaService::new(CaPorts {
                 db: db.clone(),
                 kms: Arc::clone(&kms_port),
-                // The data directory's lock is held.
-                others: OthersRunning::No,
+                others: if config.storage.is_shared() {
+                    OthersRunning::Maybe
+                } else {
+                    // The data directory's lock is held.
+                    OthersRunning::No
+                },
                 config: config.ca.clone(),
             })
             .await?,
@@ -206,7 +201,8 @@ pub(crate) fn build_info() -> BuildInfo {
 /// As a start.
 pub(crate) async fn migrate(config: &Config) -> Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let db = open_storage(config, &clock).await?;
+    let directory = DataDir::open(config.data_dir.clone())?;
+    let db = storage::open(config, directory, &clock).await?;
     let platform = Platform::open(config, db, clock, None).await?;
     platform.db.close().await;
     crate::print("the database is up to date")
@@ -223,7 +219,8 @@ pub(crate) async fn route_table() -> Result<Vec<MountedRoute>> {
         ..Config::default()
     };
     let clock: SharedClock = Arc::new(SystemClock);
-    let db = open_storage(&config, &clock).await?;
+    let data = DataDir::open(config.data_dir.clone())?;
+    let db = storage::open(&config, data, &clock).await?;
     let platform = Platform::open(&config, db, clock, None).await?;
     let table = platform
         .stack(&config, &Readiness::builder().build(), &TaskTracker::new())

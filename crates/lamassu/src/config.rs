@@ -30,6 +30,7 @@ use serde_json::json;
 
 use crate::cli::{Installation, Serve};
 use crate::logging::LogsConfig;
+use crate::storage::StorageConfig;
 use crate::{engines, services};
 
 /// Keys whose values are never printed.
@@ -56,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     /// Logs.
     pub(crate) logs: LogsConfig,
+    /// The database.
+    pub(crate) storage: StorageConfig,
     /// Listeners, TLS, limits, metrics.
     pub(crate) gateway: GatewayConfig,
     /// Who may call. Also read below `gateway`.
@@ -182,6 +185,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<()> {
+        self.storage.validate().context("storage")?;
         self.gateway.validate().context("gateway")?;
         self.authentication.validate().context("authentication")?;
         self.ca.validate().context("ca")?;

@@ -7,11 +7,11 @@ use lamassu_auth::LocalIssuer;
 use lamassu_core::clock::SystemClock;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::permission::Role;
-use lamassu_db::Db;
 use secrecy::ExposeSecret as _;
 
 use crate::cli::Token;
 use crate::config::Config;
+use crate::storage;
 
 /// Prints a token.
 pub(crate) async fn print(arguments: &Token) -> Result<()> {
@@ -29,16 +29,9 @@ pub(crate) async fn print(arguments: &Token) -> Result<()> {
         !ttl.is_negative() && !ttl.is_zero(),
         "--ttl must be above zero"
     );
-    ensure!(
-        matches!(
-            config.data_dir.join("lamassu.db").try_exists(),
-            Ok(true) | Err(_)
-        ),
-        "there is no installation in {}; `lamassu serve` makes one",
-        config.data_dir.display()
-    );
-    let db = Db::open_sqlite_beside(&config.data_dir, Arc::new(SystemClock))
-        .with_context(|| format!("no token: {} cannot be read", config.data_dir.display()))?;
+    let db = storage::open_beside(&config, Arc::new(SystemClock))
+        .await
+        .context("no token")?;
     let issuer = LocalIssuer::open_existing(&db, Arc::new(SystemClock)).await?;
     let minted = issuer.mint(&arguments.subject, &[role], ttl.into()).await?;
     crate::print(minted.token.expose_secret())

@@ -16,6 +16,8 @@ mod logging;
 mod openapi;
 mod serve;
 mod services;
+mod starting;
+mod storage;
 mod version;
 
 use std::io::Write as _;

@@ -1,7 +1,8 @@
 //! `lamassu serve`: from configuration to a running platform and back.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use lamassu_core::clock::{SharedClock, SystemClock};
 use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::dms::{DmsService as _, SweepScope};
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::{Db, system_caller};
+use lamassu_db::{DataDir, Db, system_caller};
 use lamassu_gateway::{BoundGateway, Gateway, GatewayParts, MetricsExporter, Readiness};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -23,6 +24,8 @@ use crate::assembly::{self, Platform};
 use crate::config::Config;
 use crate::openapi;
 use crate::services::MOUNTED;
+use crate::starting::Door;
+use crate::storage;
 
 /// How long what still runs may take to end, each kind.
 const GRACE: Duration = Duration::from_secs(30);
@@ -36,9 +39,9 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let metrics = MetricsExporter::install()?;
     describe_metrics();
     let clock: SharedClock = Arc::new(SystemClock);
-    let db = assembly::open_storage(&config, &clock).await?;
+    let directory = DataDir::open(config.data_dir.clone())?;
     let parts = Arc::new(OnceLock::new());
-    let readiness = readiness(&db, &parts);
+    let readiness = readiness(&parts);
     let gateway = Gateway::bind(
         config.gateway.clone(),
         GatewayParts {
@@ -51,29 +54,42 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         },
     )
     .await?;
+    let announcement = Announcement::of(&gateway);
     let system_ca = system_ca(&config, &gateway)?;
+    let stop = Stop::on_signals()?;
+
+    // The ports answer from here on, if only that the platform is not open yet.
+    let door = Door::default();
+    let mut serving = tokio::spawn(gateway.serve(door.router(), stop.asked.clone()));
+    let opening = storage::open_patiently(&config, directory.clone(), &clock, &stop.asked);
+    let Some(db) = opening.await? else {
+        return Ok(());
+    };
     let platform = Platform::open(&config, db, clock, system_ca).await?;
     // Nobody else can have set it.
     drop(parts.set(Parts {
+        db: platform.db.clone(),
         auth: Arc::clone(&platform.auth),
         engines: platform.engines.clone(),
     }));
-    sweep(&platform).await;
+    sweep(&platform, &config).await;
 
     let (requests, background) = (TaskTracker::new(), TaskTracker::new());
-    let stop = Stop::on_signals()?;
     let stack = platform.stack(&config, &readiness, &requests);
     let site = openapi::site(&stack.route_table())?;
-    let router = stack.site(site).build()?;
+    door.open(stack.site(site).build()?);
     platform.start_background(&background, &stop.asked);
-    announce(&config, &gateway, begun)?;
+    announcement.print(&config, begun)?;
 
-    let asked = stop.asked.clone();
     let ended = async {
-        gateway.serve(router, asked).await;
+        if (&mut serving).await.is_err() {
+            warn!("the listeners ended by a defect");
+            stop.asked.cancel();
+        }
         settle(&requests, "requests").await;
         settle(&background, "background work").await;
         platform.db.close().await;
+        drop(directory);
     };
     tokio::select! {
         () = ended => info!("stopped"),
@@ -90,14 +106,15 @@ async fn settle(tasks: &TaskTracker, what: &str) {
     }
 }
 
-/// What crashed between the two commits of an enrollment; nobody else runs, so all of it.
-async fn sweep(platform: &Platform) {
+/// What crashed between the two commits of an enrollment: all of it where nobody else runs.
+async fn sweep(platform: &Platform, config: &Config) {
     let caller = system_caller("start");
-    match platform
-        .dms
-        .sweep_enrollments(&caller, SweepScope::All)
-        .await
-    {
+    let scope = if config.storage.is_shared() {
+        SweepScope::Stale
+    } else {
+        SweepScope::All
+    };
+    match platform.dms.sweep_enrollments(&caller, scope).await {
         Ok(0) => {}
         Ok(handled) => info!(handled, "enrollments of the last run settled"),
         // The job of the DMS manager tries again in a minute.
@@ -108,19 +125,23 @@ async fn sweep(platform: &Platform) {
     }
 }
 
-/// The parts of the process that readiness speaks of beside storage; there once they are open.
+/// The parts of the process that readiness speaks of; there once they are open.
 struct Parts {
+    db: Db,
     auth: Arc<Auth>,
     engines: Vec<Arc<dyn CryptoEngine>>,
 }
 
-fn readiness(db: &Db, parts: &Arc<OnceLock<Parts>>) -> Arc<Readiness> {
-    let db = db.clone();
-    let (for_engines, for_issuer) = (Arc::clone(parts), Arc::clone(parts));
+fn readiness(parts: &Arc<OnceLock<Parts>>) -> Arc<Readiness> {
+    let (for_storage, for_engines) = (Arc::clone(parts), Arc::clone(parts));
+    let for_issuer = Arc::clone(parts);
     Readiness::builder()
         .check("storage", move || {
-            let db = db.clone();
-            async move { db.ping().await.map_err(|error| error.to_string()) }
+            let parts = Arc::clone(&for_storage);
+            async move {
+                let ping = parts.get().ok_or("starting")?.db.ping().await;
+                ping.map_err(|error| error.to_string())
+            }
         })
         .check("crypto_engines", move || {
             let parts = Arc::clone(&for_engines);
@@ -172,45 +193,64 @@ fn system_ca(config: &Config, gateway: &BoundGateway) -> Result<Option<Certifica
     }
 }
 
-/// Tells where to reach the platform and how to log in, on standard output.
-fn announce(config: &Config, gateway: &BoundGateway, begun: Instant) -> Result<()> {
-    let mut text = format!(
-        "lamassu {} is ready ({:.2} s)\n",
-        crate::version::VERSION,
-        begun.elapsed().as_secs_f64()
-    );
-    if let Some(address) = gateway.https_addr() {
+/// Where the platform is reached.
+struct Announcement {
+    https: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    trust_anchor: Option<PathBuf>,
+}
+
+impl Announcement {
+    fn of(gateway: &BoundGateway) -> Self {
+        Self {
+            https: gateway.https_addr(),
+            http: gateway.http_addr(),
+            metrics: gateway.metrics_addr(),
+            trust_anchor: gateway.trust_anchor_file(),
+        }
+    }
+
+    /// Tells where to reach the platform and how to log in, on standard output.
+    fn print(&self, config: &Config, begun: Instant) -> Result<()> {
+        let mut text = format!(
+            "lamassu {} is ready ({:.2} s)\n",
+            crate::version::VERSION,
+            begun.elapsed().as_secs_f64()
+        );
+        if let Some(address) = self.https {
+            text.push_str(&format!(
+                "  HTTPS    https://localhost:{}    management API and EST\n",
+                address.port()
+            ));
+        }
+        if let Some(address) = self.http {
+            text.push_str(&format!(
+                "  HTTP     http://localhost:{}    OCSP, CRLs, CA certificates, health\n",
+                address.port()
+            ));
+        }
+        if let Some(address) = self.metrics {
+            text.push_str(&format!("  metrics  http://{address}/metrics\n"));
+        }
+        if let Some(path) = &self.trust_anchor {
+            text.push_str(&format!(
+                "  trust    {}    give it to curl as --cacert\n",
+                path.display()
+            ));
+        }
+        let program = std::env::current_exe().unwrap_or_else(|_| "lamassu".into());
         text.push_str(&format!(
-            "  HTTPS    https://localhost:{}    management API and EST\n",
-            address.port()
+            "  log in   {} token --data-dir {}    prints a bearer token\n",
+            program.display(),
+            config.data_dir.display()
         ));
+        let mut output = std::io::stdout().lock();
+        output
+            .write_all(text.as_bytes())
+            .and_then(|()| output.flush())
+            .context("standard output cannot be written")
     }
-    if let Some(address) = gateway.http_addr() {
-        text.push_str(&format!(
-            "  HTTP     http://localhost:{}    OCSP, CRLs, CA certificates, health\n",
-            address.port()
-        ));
-    }
-    if let Some(address) = gateway.metrics_addr() {
-        text.push_str(&format!("  metrics  http://{address}/metrics\n"));
-    }
-    if let Some(path) = gateway.trust_anchor_file() {
-        text.push_str(&format!(
-            "  trust    {}    give it to curl as --cacert\n",
-            path.display()
-        ));
-    }
-    let program = std::env::current_exe().unwrap_or_else(|_| "lamassu".into());
-    text.push_str(&format!(
-        "  log in   {} token --data-dir {}    prints a bearer token\n",
-        program.display(),
-        config.data_dir.display()
-    ));
-    let mut output = std::io::stdout().lock();
-    output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .context("standard output cannot be written")
 }
 
 /// How the process is asked to stop: politely by the first signal, insistently by the second.

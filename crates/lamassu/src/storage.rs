@@ -1,0 +1,286 @@
+//! Where rows are: configuration of the database, and opening it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_core::clock::SharedClock;
+use lamassu_core::duration::WireDuration;
+use lamassu_db::{
+    DataDir, Db, MigrateOnStart, OpenError, PostgresOptions, SqliteOptions, TlsMode, TlsOptions,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::config::Config;
+
+/// Pause between attempts to reach a database that is down at start.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Which database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Provider {
+    /// A file in the data directory; for one process.
+    #[default]
+    Sqlite,
+    /// A server; for any number of processes.
+    Postgres,
+}
+
+/// What a start does to tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Migrate {
+    /// Brings them up to date.
+    #[default]
+    Auto,
+    /// Refuses a database that is not; `lamassu migrate` is run beforehand.
+    Never,
+}
+
+/// How the connection to the server is protected, by libpq's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SslMode {
+    #[default]
+    Disable,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// The block `storage`. Everything but `provider` and `migrate_on_start` is for PostgreSQL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StorageConfig {
+    /// `sqlite` by default.
+    pub(crate) provider: Provider,
+    /// Log level of the database layer, as the reference has it; `logs` decides here.
+    #[serde(skip_serializing)]
+    log_level: Option<String>,
+    /// Host, or several separated by commas, of which the one that takes writes is used. A name
+    /// that begins with `/` is the directory of a Unix socket.
+    hostname: String,
+    port: u16,
+    username: String,
+    #[serde(skip_serializing)]
+    password: Option<SecretString>,
+    /// File that holds the password; a line end behind it is not part of it.
+    password_file: Option<PathBuf>,
+    /// It must exist.
+    database: String,
+    /// Schema of all tables; made on first use.
+    schema: String,
+    sslmode: SslMode,
+    /// PEM file of the CAs of the server's certificate.
+    ca_cert_file: Option<PathBuf>,
+    /// PEM files of a certificate and its key to log in with.
+    client_cert_file: Option<PathBuf>,
+    client_key_file: Option<PathBuf>,
+    /// Most connections for reading.
+    max_connections: u16,
+    /// How long a read waits for a free connection.
+    acquire_timeout: WireDuration,
+    /// How long making a connection may take.
+    connect_timeout: WireDuration,
+    /// How long one statement may take.
+    statement_timeout: WireDuration,
+    /// How long a change waits for a row that another process is changing.
+    lock_timeout: WireDuration,
+    migrate_on_start: Migrate,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Sqlite,
+            log_level: None,
+            hostname: "localhost".to_owned(),
+            port: 5432,
+            username: "lamassu".to_owned(),
+            password: None,
+            password_file: None,
+            database: "lamassu".to_owned(),
+            schema: "lamassu".to_owned(),
+            sslmode: SslMode::Disable,
+            ca_cert_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            max_connections: 20,
+            acquire_timeout: WireDuration::from_secs(10),
+            connect_timeout: WireDuration::from_secs(5),
+            statement_timeout: WireDuration::from_secs(30),
+            lock_timeout: WireDuration::from_secs(5),
+            migrate_on_start: Migrate::Auto,
+        }
+    }
+}
+
+impl StorageConfig {
+    /// Whether other processes may work on the same rows.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.provider == Provider::Postgres
+    }
+
+    /// Checks what can be checked without reading or reaching anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        ensure!(!self.hostname.trim().is_empty(), "hostname is empty");
+        ensure!(!self.username.is_empty(), "username is empty");
+        ensure!(!self.database.is_empty(), "database is empty");
+        ensure!(self.max_connections > 0, "max_connections must be above zero");
+        ensure!(
+            self.password.is_none() || self.password_file.is_none(),
+            "password and password_file are given; one of them is enough"
+        );
+        ensure!(
+            self.client_cert_file.is_some() == self.client_key_file.is_some(),
+            "client_cert_file and client_key_file are given together or not at all"
+        );
+        let verifies = matches!(self.sslmode, SslMode::VerifyCa | SslMode::VerifyFull);
+        ensure!(
+            !verifies || self.ca_cert_file.is_some(),
+            "sslmode verify-ca and verify-full need ca_cert_file"
+        );
+        for (name, timeout) in [
+            ("acquire_timeout", self.acquire_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+        ] {
+            ensure!(
+                !timeout.is_negative() && !timeout.is_zero(),
+                "{name} must be above zero"
+            );
+        }
+        Ok(())
+    }
+
+    fn postgres(&self) -> Result<PostgresOptions> {
+        let password = match &self.password_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("password_file {} cannot be read", path.display()))?;
+                Some(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+            }
+            None => self.password.clone(),
+        };
+        // The reference's chart writes an empty password where there is none.
+        let password = password.filter(|password| !password.expose_secret().is_empty());
+        let hosts = self.hostname.split(',').map(str::trim);
+        Ok(PostgresOptions {
+            hosts: hosts.map(|host| (host.to_owned(), self.port)).collect(),
+            user: self.username.clone(),
+            password,
+            database: self.database.clone(),
+            schema: self.schema.clone(),
+            tls: TlsOptions {
+                mode: match self.sslmode {
+                    SslMode::Disable => TlsMode::Disable,
+                    SslMode::Require => TlsMode::Require,
+                    SslMode::VerifyCa => TlsMode::VerifyCa,
+                    SslMode::VerifyFull => TlsMode::VerifyFull,
+                },
+                ca_cert_file: self.ca_cert_file.clone(),
+                client: self
+                    .client_cert_file
+                    .clone()
+                    .zip(self.client_key_file.clone()),
+            },
+            migrate_on_start: match self.migrate_on_start {
+                Migrate::Auto => MigrateOnStart::Auto,
+                Migrate::Never => MigrateOnStart::Never,
+            },
+            max_connections: usize::from(self.max_connections),
+            acquire_timeout: duration(self.acquire_timeout),
+            connect_timeout: duration(self.connect_timeout),
+            statement_timeout: duration(self.statement_timeout),
+            lock_timeout: duration(self.lock_timeout),
+            ..PostgresOptions::default()
+        })
+    }
+}
+
+fn duration(text: WireDuration) -> Duration {
+    Duration::from_nanos(u64::try_from(text.as_nanos()).unwrap_or_default())
+}
+
+/// The database of a configuration, whose data directory this process owns.
+///
+/// # Errors
+/// One sentence: what cannot be reached or used, and why.
+pub(crate) async fn open(config: &Config, directory: DataDir, clock: &SharedClock) -> Result<Db> {
+    let clock = Arc::clone(clock);
+    Ok(match config.storage.provider {
+        Provider::Sqlite => Db::open_sqlite(directory, SqliteOptions::default(), clock).await?,
+        Provider::Postgres => open_postgres(config, clock).await?,
+    })
+}
+
+/// The same, waiting for a server that is down until `stop`.
+///
+/// # Errors
+/// As [`open`], unless time alone may mend it.
+pub(crate) async fn open_patiently(
+    config: &Config,
+    directory: DataDir,
+    clock: &SharedClock,
+    stop: &CancellationToken,
+) -> Result<Option<Db>> {
+    loop {
+        let error = match open(config, directory.clone(), clock).await {
+            Ok(db) => return Ok(Some(db)),
+            Err(error) => error,
+        };
+        let is_temporary = error
+            .downcast_ref::<OpenError>()
+            .is_some_and(OpenError::is_temporary);
+        if !is_temporary {
+            return Err(error);
+        }
+        warn!(error = format!("{error:#}"), "waiting for the database");
+        if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
+            return Ok(None);
+        }
+    }
+}
+
+/// The database of an installation that another process may be running on, for commands that look
+/// at it; nothing is made or migrated.
+///
+/// # Errors
+/// One sentence: there is no installation, or it cannot be reached.
+pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<Db> {
+    match config.storage.provider {
+        Provider::Sqlite => {
+            let file = config.data_dir.join("lamassu.db");
+            if matches!(file.try_exists(), Ok(false)) {
+                bail!(
+                    "there is no installation in {}; `lamassu serve` makes one",
+                    config.data_dir.display()
+                );
+            }
+            Db::open_sqlite_beside(&config.data_dir, clock)
+                .with_context(|| format!("{} cannot be read", config.data_dir.display()))
+        }
+        Provider::Postgres => {
+            let mut config = config.clone();
+            config.storage.migrate_on_start = Migrate::Never;
+            open_postgres(&config, clock).await
+        }
+    }
+}
+
+async fn open_postgres(config: &Config, clock: SharedClock) -> Result<Db> {
+    let options = config.storage.postgres().context("storage")?;
+    Ok(Db::open_postgres(options, clock).await?)
+}

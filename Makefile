@@ -14,7 +14,7 @@ BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 
 help:
 	@echo "make run     build and start everything; prints the addresses and how to log in"
-	@echo "make test    all tests, with real clients and servers"
+	@echo "make test    all tests, with real clients and servers; those of services also over HTTP"
 	@echo "make build   the program, as $(TARGET)/release/lamassu"
 	@echo "make lint    formatting and lints"
 	@echo "make deny    licences, sources and forbidden crates of the dependencies"
@@ -30,6 +30,8 @@ build: tools-build
 test: tools-build tools-test
 	$(CARGO) build --locked -p lamassu
 	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" $(CARGO) test --workspace --locked --no-fail-fast
+	LAMASSU_TEST_CLIENT=http $(CARGO) test --locked --no-fail-fast -p lamassu-kms -p lamassu-ca \
+		-p lamassu-devices -p lamassu-dms -p lamassu-va --test it
 
 lint: tools-build
 	$(CARGO) fmt --all --check

@@ -13,6 +13,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use lamassu_x509::VerifiedCsr;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -95,7 +96,7 @@ pub struct SignCsr {
 }
 
 /// What OCSP and chain checks need to know of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusInfo {
     /// As stored.
     pub status: CertificateStatus,
@@ -108,7 +109,7 @@ pub struct StatusInfo {
 }
 
 /// One entry of a CA's CRL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedEntry {
     /// The certificate.
     pub serial_number: SerialNumber,
@@ -121,7 +122,7 @@ pub struct RevokedEntry {
 }
 
 /// When a bound certificate is about to expire, as its DMS says; written to its metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenewalWindows {
     /// Before `notAfter`: renew soon.
     pub preventive: WireDuration,

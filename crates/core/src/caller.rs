@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Who is behind a request, established by a verified credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,62 @@ impl Principal {
             Self::Token { subject, .. } => Some(subject),
             Self::Certificate { common_name } => Some(common_name),
             Self::Service { name } => Some(name),
+        }
+    }
+}
+
+/// [`Principal`] as one service tells it to another: `x-lms-principal`, base64url of this JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WirePrincipal {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    subject: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    provider: String,
+}
+
+/// What the anonymous are called in `x-lms-principal`.
+const ANONYMOUS: &str = "anonymous";
+
+impl Principal {
+    /// The value of `x-lms-principal`; `None` only if it cannot be written as JSON.
+    pub fn to_header(&self) -> Option<String> {
+        let provider = match self {
+            Self::Token { provider, .. } => provider.to_string(),
+            Self::Anonymous | Self::Certificate { .. } | Self::Service { .. } | Self::System => {
+                String::new()
+            }
+        };
+        let wire = WirePrincipal {
+            kind: self.auth_type().unwrap_or(ANONYMOUS).to_owned(),
+            subject: self.auth_id().unwrap_or_default().to_owned(),
+            provider,
+        };
+        let json = serde_json::to_vec(&wire).ok()?;
+        Some(URL_SAFE_NO_PAD.encode(json))
+    }
+
+    /// Reads the value of `x-lms-principal`. Whether its sender may be believed is not decided
+    /// here.
+    pub fn from_header(value: &str) -> Option<Self> {
+        let json = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let wire: WirePrincipal = serde_json::from_slice(&json).ok()?;
+        match wire.kind.as_str() {
+            ANONYMOUS => Some(Self::Anonymous),
+            "jwt" => Some(Self::Token {
+                subject: wire.subject,
+                provider: wire.provider.into(),
+            }),
+            "crt" => Some(Self::Certificate {
+                common_name: wire.subject,
+            }),
+            "internal" => Some(Self::Service {
+                name: wire.subject.into(),
+            }),
+            "system" => Some(Self::System),
+            _ => None,
         }
     }
 }
@@ -126,6 +185,11 @@ impl TraceContext {
         format!("{:016x}", self.span_id)
     }
 
+    /// The `traceparent` header (version 00) for calls made in this span.
+    pub fn to_traceparent(self) -> String {
+        format!("00-{}-{}-01", self.trace_id_hex(), self.span_id_hex())
+    }
+
     /// Reads a `traceparent` header (version 00); `None` when it is not one.
     pub fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
@@ -137,5 +201,42 @@ impl TraceContext {
         let trace_id = u128::from_str_radix(trace, 16).ok()?;
         let span_id = u64::from_str_radix(span, 16).ok()?;
         (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Principal, TraceContext};
+
+    #[test]
+    fn every_principal_survives_the_header() {
+        let principals = [
+            Principal::Anonymous,
+            Principal::Token {
+                subject: "jane \u{e4}".to_owned(),
+                provider: "local".into(),
+            },
+            Principal::Certificate {
+                common_name: "operator".to_owned(),
+            },
+            Principal::Service { name: "ca".into() },
+            Principal::System,
+        ];
+        for principal in principals {
+            let header = principal.to_header().unwrap();
+            assert_eq!(Principal::from_header(&header), Some(principal));
+        }
+        for broken in ["", "****", "e30", "eyJ0eXBlIjoicm9vdCJ9"] {
+            assert_eq!(Principal::from_header(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_trace_survives_the_header() {
+        let trace = TraceContext {
+            trace_id: 7,
+            span_id: 9,
+        };
+        assert_eq!(TraceContext::parse(&trace.to_traceparent()), Some(trace));
     }
 }

@@ -17,6 +17,7 @@ use crate::caller::Caller;
 use crate::dms::Dms;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::ids::{DeviceId, DmsId, SerialNumber};
+use crate::internal::device::WireSlotState;
 use crate::page::Page;
 use crate::query::{ListRequest, QueryError};
 use crate::timestamp::Timestamp;
@@ -168,7 +169,7 @@ pub struct Device {
 }
 
 /// A device to register.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CreateDevice {
     /// Required; at most 512 octets, no control characters.
@@ -220,7 +221,8 @@ pub struct DeviceStats {
 }
 
 /// What an identity slot holds, as compare-and-set compares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WireSlotState", try_from = "WireSlotState")]
 pub enum SlotState {
     /// The device does not exist.
     NoDevice,
@@ -255,7 +257,8 @@ impl SlotState {
 }
 
 /// The EST operation that a binding completes, announced after `dms.bind-device-id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EnrollmentEvent {
     /// `dms.enroll`
     Enroll,
@@ -264,7 +267,7 @@ pub enum EnrollmentEvent {
 }
 
 /// A certificate to bind to a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BindIdentity {
     /// The device.
     pub device_id: DeviceId,

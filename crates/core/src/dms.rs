@@ -47,7 +47,7 @@ pub struct DmsStats {
 }
 
 /// A certificate to bind to a device by hand.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BindDevice {
     /// The device.
@@ -133,7 +133,8 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 }
 
 /// Which open intents a sweep may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SweepScope {
     /// Every one: nobody else runs (start-up, with the data directory locked).
     All,

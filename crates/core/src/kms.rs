@@ -4,6 +4,8 @@
 //! engine. Everything here is on the wire under `/api/kms/v1`, but for what only other services
 //! need ([`KmsService::signer`], [`KmsService::bind_certificate`], [`KmsService::discard`]).
 
+pub mod algorithm;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -98,7 +100,8 @@ pub struct KeyStats {
 }
 
 /// What a new key shall be.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CreateKey {
     /// Key type text, as sent.
     pub algorithm: String,
@@ -114,6 +117,7 @@ pub struct CreateKey {
     pub metadata: Map<String, Value>,
     /// The unfinished change that needs the key; [`KmsService::discard`] undoes it. `None` for a
     /// key that a client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
 }
 

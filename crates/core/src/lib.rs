@@ -19,6 +19,7 @@ pub mod duration;
 pub mod error;
 pub mod host;
 pub mod ids;
+pub mod internal;
 pub mod json;
 pub mod kms;
 pub mod monitoring_job;

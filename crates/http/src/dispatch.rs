@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use lamassu_core::caller::Caller;
+use lamassu_core::caller::{Caller, Principal};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -24,6 +24,9 @@ use crate::routes::{Access, Endpoint, PathForm, RouteInfo};
 
 /// Longest event source that a peer may ask for, in bytes.
 const MAX_SOURCE_BYTES: usize = 128;
+
+/// Longest principal that a peer may name, in bytes.
+const MAX_PRINCIPAL_BYTES: usize = 4096;
 
 /// What all routes of a process share.
 pub(crate) struct Dispatcher {
@@ -181,11 +184,23 @@ fn caller(parts: &Parts, identity: &Identity) -> Caller {
         .filter(|source| !source.is_empty() && source.len() <= MAX_SOURCE_BYTES)
         .map(Arc::from);
     Caller {
-        principal: identity.principal.clone(),
+        principal: on_behalf_of(parts, identity).unwrap_or_else(|| identity.principal.clone()),
         source,
         request_id: context.request_id,
         trace: context.trace,
     }
+}
+
+/// Whom a peer service asks for. It changes who is named in events, audit and logs, never what is
+/// allowed, and is believed from the role `service` alone.
+fn on_behalf_of(parts: &Parts, identity: &Identity) -> Option<Principal> {
+    if !identity.is_service() {
+        return None;
+    }
+    let value = parts.headers.get("x-lms-principal")?.to_str().ok()?;
+    (value.len() <= MAX_PRINCIPAL_BYTES)
+        .then(|| Principal::from_header(value))
+        .flatten()
 }
 
 /// Puts who asks into the request's span.

@@ -122,8 +122,13 @@ impl Identity {
     /// Whether a header such as `x-lms-source` is believed: only from a peer service, or where
     /// nobody is authenticated at all and peers cannot be told apart.
     pub fn is_trusted_peer(&self) -> bool {
+        matches!(self.authority, Authority::Everything) || self.is_service()
+    }
+
+    /// Whether this is another service of the installation, by its credential.
+    pub fn is_service(&self) -> bool {
         match &self.authority {
-            Authority::Everything => true,
+            Authority::Everything => false,
             Authority::Granted { roles, .. } => roles.contains(&Role::Service),
         }
     }

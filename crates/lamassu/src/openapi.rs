@@ -1,6 +1,7 @@
 //! `lamassu openapi` and `/openapi.json`: the HTTP API as a document, made from the table in which routes are declared.
 //!
 //! It tells paths, methods, parameters, the permission of each operation and the shape of errors.
+//! Routes for other services of the installation are left out.
 //! Bodies are described in the API reference; their schemas are not in the document yet.
 
 use anyhow::Result;
@@ -31,7 +32,7 @@ pub(crate) fn site(table: &[MountedRoute]) -> Result<Router> {
 
 fn document(table: &[MountedRoute]) -> Value {
     let mut paths = Map::new();
-    for route in table {
+    for route in table.iter().filter(|route| !is_internal(route)) {
         let path = paths
             .entry(open_api_path(&route.path))
             .or_insert_with(|| json!({}));
@@ -58,6 +59,11 @@ fn document(table: &[MountedRoute]) -> Value {
             }},
         },
     })
+}
+
+/// Whether a route is for services of the installation only.
+fn is_internal(route: &MountedRoute) -> bool {
+    matches!(route.info.access, Access::Permission(needed) if needed.area == "internal")
 }
 
 /// A path as OpenAPI writes it: a wildcard is an ordinary parameter.

@@ -137,7 +137,10 @@ impl StorageConfig {
         ensure!(!self.hostname.trim().is_empty(), "hostname is empty");
         ensure!(!self.username.is_empty(), "username is empty");
         ensure!(!self.database.is_empty(), "database is empty");
-        ensure!(self.max_connections > 0, "max_connections must be above zero");
+        ensure!(
+            self.max_connections > 0,
+            "max_connections must be above zero"
+        );
         ensure!(
             self.password.is_none() || self.password_file.is_none(),
             "password and password_file are given; one of them is enough"

@@ -10,13 +10,15 @@
 //! asks the device manager and [abandons](super::CaService::abandon_enrollment) what is not bound.
 //! A crash between 2 and 3 is healed by the same sweep, which completes what is bound.
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::RenewalWindows;
 use crate::ids::{DeviceId, DmsId, SerialNumber};
 
 /// Which EST operation asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EnrollmentMode {
     /// `simpleenroll` (RFC 7030 4.2.1).
     Enroll,
@@ -42,7 +44,7 @@ impl EnrollmentMode {
 }
 
 /// The certificate that a new one takes the place of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Superseded {
     /// Which.
     pub serial_number: SerialNumber,
@@ -54,7 +56,8 @@ pub struct Superseded {
 }
 
 /// Whether a superseded certificate's metadata lose the attachment to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Detach {
     /// They do.
     Yes,
@@ -63,7 +66,8 @@ pub enum Detach {
 }
 
 /// Whether a superseded certificate is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Revoke {
     /// It is.
     Yes,
@@ -72,13 +76,14 @@ pub enum Revoke {
 }
 
 /// The intent under which a certificate is issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrollment {
     /// Which operation.
     pub mode: EnrollmentMode,
     /// Who it is for, and through which DMS; also written to the certificate's metadata.
     pub attachment: Attachment,
     /// SHA-256 of the request's DER.
+    #[serde(with = "crate::internal::octets32")]
     pub csr_digest: [u8; 32],
     /// What the device's slot held when the request was checked.
     pub superseded: Option<Superseded>,
@@ -87,7 +92,7 @@ pub struct Enrollment {
 }
 
 /// Which device a certificate belongs to, and which DMS says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// The device.
     pub device_id: DeviceId,
@@ -96,12 +101,13 @@ pub struct Attachment {
 }
 
 /// An intent that is neither completed nor abandoned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenEnrollment {
     /// The certificate.
     pub serial_number: SerialNumber,
     /// Who it is for.
     pub device_id: DeviceId,
     /// When it was issued.
+    #[serde(with = "crate::internal::instant")]
     pub opened_at: OffsetDateTime,
 }

@@ -52,7 +52,7 @@ pub enum CaError {
     /// The KMS did not sign, or what it signed does not verify.
     #[error("KMS sign operation failed: {0}")]
     SignFailed(
-        &'static str,
+        std::borrow::Cow<'static, str>,
         #[source] Option<Box<dyn std::error::Error + Send + Sync>>,
     ),
     /// Storage.

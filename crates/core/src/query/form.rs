@@ -27,25 +27,7 @@ pub(super) fn append(query: &mut String, name: &str, value: &str) {
     if !query.is_empty() {
         query.push('&');
     }
-    encode(query, name);
+    query.push_str(&percent::encode(name));
     query.push('=');
-    encode(query, value);
-}
-
-fn encode(out: &mut String, text: &str) {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => {
-                out.push('%');
-                out.extend(HEX.get(usize::from(byte >> 4)));
-                out.extend(HEX.get(usize::from(byte & 0x0f)));
-            }
-        }
-    }
+    query.push_str(&percent::encode(value));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use lamassu_core::caller::Principal;
 use lamassu_core::permission::{Permission, Role};
 use lamassu_http::testing::{AllowAll, TokenNamesRole};
 use lamassu_http::{
@@ -126,6 +127,36 @@ async fn only_a_peer_service_names_the_event_source() {
             .unwrap();
         assert_eq!(send(&router, request).await.text(), expected);
     }
+}
+
+#[tokio::test]
+async fn only_a_peer_service_asks_on_behalf_of_somebody_and_may_do_no_more_by_it() {
+    let router = router(&sample());
+    let jane = Principal::Token {
+        subject: "jane".to_owned(),
+        provider: "local".into(),
+    };
+    let jane = jane.to_header().unwrap();
+    let too_long = format!("{jane}{}", "A".repeat(4096));
+    for (role, principal, expected) in [
+        ("admin", &jane, "\"admin via own\""),
+        ("service", &jane, "\"jane via own\""),
+        ("service", &"e30".to_owned(), "\"service via own\""),
+        ("service", &too_long, "\"service via own\""),
+    ] {
+        let request = Request::get("/api/sample/v1/me")
+            .header("authorization", format!("Bearer {role}"))
+            .header("X-Lms-Principal", principal)
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(send(&router, request).await.text(), expected, "{role}");
+    }
+    let request = Request::get("/api/sample/internal/v1/intents")
+        .header("authorization", "Bearer admin")
+        .header("x-lms-principal", Principal::System.to_header().unwrap())
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(send(&router, request).await.status, StatusCode::FORBIDDEN);
 }
 
 fn stack(authenticator: Arc<dyn Authenticator>) -> Stack {

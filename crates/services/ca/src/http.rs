@@ -3,6 +3,7 @@
 mod authority;
 mod body;
 mod certificate;
+mod internal;
 mod profile;
 
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("ca", Ca { service, limits });
     let builder = authority_routes(builder);
     let builder = certificate_routes(builder);
-    profile_routes(builder).build()
+    let builder = profile_routes(builder);
+    internal::routes(builder).build()
 }
 
 fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {

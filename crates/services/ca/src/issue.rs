@@ -29,7 +29,7 @@ use crate::cache::{IssuingCa, ReadyProfile};
 use crate::describe;
 use crate::enrollment::attached;
 use crate::events::Teller;
-use crate::issue_failure::not_issued;
+use crate::issue_failure::{not_issued, not_signed};
 use crate::metrics;
 use crate::record::{draw_serial, new_certificate, read_back};
 use crate::rules::rules;
@@ -261,11 +261,14 @@ pub(crate) async fn sign_prepared(
     let signature = signer
         .sign(to_be_signed.scheme(), Message::Raw(to_be_signed.as_bytes()))
         .await
-        .map_err(|error| CaError::SignFailed("the key did not sign", Some(Box::new(error))))?;
+        .map_err(not_signed)?;
     to_be_signed
         .assemble_verified(&signature, issuer_key)
         .map_err(|error| {
-            CaError::SignFailed("the signature does not verify", Some(Box::new(error)))
+            CaError::SignFailed(
+                "the signature does not verify".into(),
+                Some(Box::new(error)),
+            )
         })
 }
 

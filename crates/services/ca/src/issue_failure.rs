@@ -1,6 +1,7 @@
 //! Why a certificate is not made, in the client's terms.
 
 use lamassu_core::ca::CaError;
+use lamassu_core::crypto_engine::EngineError;
 use lamassu_core::error::{ErrorKind, ServiceError as _};
 use lamassu_core::kms::KmsError;
 use lamassu_x509::issue::IssueError;
@@ -14,9 +15,19 @@ pub(crate) fn not_issued(error: IssueError) -> CaError {
         | IssueError::SubjectAltName(_)
         | IssueError::ValidityOutOfRange
         | IssueError::Lint(_) => CaError::Policy(error.to_string()),
-        IssueError::Algorithm(_) | IssueError::Encoding(_) => {
-            CaError::SignFailed("the certificate cannot be encoded", Some(Box::new(error)))
-        }
+        IssueError::Algorithm(_) | IssueError::Encoding(_) => CaError::SignFailed(
+            "the certificate cannot be encoded".into(),
+            Some(Box::new(error)),
+        ),
+    }
+}
+
+/// Why a key did not sign. As with [`no_signer`], a client may come back when the holder of the
+/// key is overloaded or down.
+pub(crate) fn not_signed(error: EngineError) -> CaError {
+    match error.kind() {
+        ErrorKind::Unavailable => CaError::KmsRefused(KmsError::EngineUnavailable(Box::new(error))),
+        _ => CaError::SignFailed("the key did not sign".into(), Some(Box::new(error))),
     }
 }
 
@@ -25,6 +36,6 @@ pub(crate) fn not_issued(error: IssueError) -> CaError {
 pub(crate) fn no_signer(error: KmsError) -> CaError {
     match error.kind() {
         ErrorKind::Unavailable => CaError::KmsRefused(error),
-        _ => CaError::SignFailed("the key cannot be used", Some(Box::new(error))),
+        _ => CaError::SignFailed("the key cannot be used".into(), Some(Box::new(error))),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn draw_serial() -> Result<x509::SerialNumber, CaError> {
     loop {
         let mut random = [0_u8; x509::SerialNumber::RANDOM_LEN];
         getrandom::fill(&mut random)
-            .map_err(|error| CaError::SignFailed("no randomness", Some(Box::new(error))))?;
+            .map_err(|error| CaError::SignFailed("no randomness".into(), Some(Box::new(error))))?;
         if let Ok(serial) = x509::SerialNumber::from_random(random) {
             return Ok(serial);
         }
@@ -28,7 +28,10 @@ pub(crate) fn draw_serial() -> Result<x509::SerialNumber, CaError> {
 /// What was just made, as a relying party reads it.
 pub(crate) fn read_back(der: &Bytes) -> Result<x509::Certificate, CaError> {
     x509::Certificate::from_der(der.clone()).map_err(|error| {
-        CaError::SignFailed("the certificate cannot be read back", Some(Box::new(error)))
+        CaError::SignFailed(
+            "the certificate cannot be read back".into(),
+            Some(Box::new(error)),
+        )
     })
 }
 

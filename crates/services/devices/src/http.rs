@@ -1,6 +1,7 @@
-//! HTTP: the v1 routes.
+//! HTTP: the routes under `/v1` and `/internal/v1`.
 
 mod devices;
+mod internal;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ struct Devices {
 
 /// The routes of the device manager over any implementation of its trait.
 pub fn routes(service: Arc<dyn DeviceService>, limits: QueryLimits) -> Routes {
-    Routes::builder("devmanager", Devices { service, limits })
+    let builder = Routes::builder("devmanager", Devices { service, limits })
         .get("/v1/stats", READ, "Count devices", devices::stats)
         .get("/v1/devices", READ, "List devices", devices::list)
         .post("/v1/devices", WRITE, "Register a device", devices::create)
@@ -31,6 +32,6 @@ pub fn routes(service: Arc<dyn DeviceService>, limits: QueryLimits) -> Routes {
             READ,
             "List the devices of a DMS",
             devices::list_by_dms,
-        )
-        .build()
+        );
+    internal::routes(builder).build()
 }

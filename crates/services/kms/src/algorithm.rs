@@ -1,7 +1,8 @@
-//! The wire's names of key types and signature algorithms.
+//! The wire's names of key types, and which signature algorithms fit them.
 
+use lamassu_core::kms::algorithm::scheme_of;
 use lamassu_core::kms::{KmsError, SignMessage};
-use lamassu_crypto::{Curve, HashAlgorithm, KeySpec, Message, PublicKey, SignatureScheme};
+use lamassu_crypto::{Curve, KeySpec, Message, PublicKey, SignatureScheme};
 
 /// A kind of key, whatever its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,57 +56,10 @@ impl KeyType {
     }
 }
 
-/// The names of the wire. A key type is none of them, and there is no default.
-const ALGORITHMS: [(&str, SignatureScheme); 13] = [
-    (
-        "RSASSA_PKCS1_V1_5_SHA_256",
-        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha256),
-    ),
-    (
-        "RSASSA_PKCS1_V1_5_SHA_384",
-        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha384),
-    ),
-    (
-        "RSASSA_PKCS1_V1_5_SHA_512",
-        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha512),
-    ),
-    (
-        "RSASSA_PSS_SHA_256",
-        SignatureScheme::RsaPss(HashAlgorithm::Sha256),
-    ),
-    (
-        "RSASSA_PSS_SHA_384",
-        SignatureScheme::RsaPss(HashAlgorithm::Sha384),
-    ),
-    (
-        "RSASSA_PSS_SHA_512",
-        SignatureScheme::RsaPss(HashAlgorithm::Sha512),
-    ),
-    (
-        "ECDSA_SHA_256",
-        SignatureScheme::Ecdsa(HashAlgorithm::Sha256),
-    ),
-    (
-        "ECDSA_SHA_384",
-        SignatureScheme::Ecdsa(HashAlgorithm::Sha384),
-    ),
-    (
-        "ECDSA_SHA_512",
-        SignatureScheme::Ecdsa(HashAlgorithm::Sha512),
-    ),
-    ("ED25519", SignatureScheme::Ed25519),
-    ("ML_DSA_44", SignatureScheme::MlDsa44),
-    ("ML_DSA_65", SignatureScheme::MlDsa65),
-    ("ML_DSA_87", SignatureScheme::MlDsa87),
-];
-
 /// The scheme of this name, provided that a key of this kind can use it: a signature of another
 /// family than the one asked for would be taken for what it is not.
 pub(crate) fn scheme_for(name: &str, spec: KeySpec) -> Result<SignatureScheme, KmsError> {
-    let (_, scheme) = ALGORITHMS
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .ok_or(KmsError::UnsupportedAlgorithm)?;
+    let scheme = scheme_of(name).ok_or(KmsError::UnsupportedAlgorithm)?;
     let fits = match scheme {
         SignatureScheme::RsaPkcs1(_)
         | SignatureScheme::RsaPss(_)

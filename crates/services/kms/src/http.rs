@@ -1,6 +1,7 @@
-//! Routes under `/v1`.
+//! Routes under `/v1` and `/internal/v1`.
 
 mod body;
+mod internal;
 mod keys;
 mod signatures;
 
@@ -25,7 +26,7 @@ struct Kms {
 
 /// The routes of the key management service over any implementation of its trait.
 pub fn routes(service: Arc<dyn KmsService>, limits: QueryLimits) -> Routes {
-    Routes::builder("kms", Kms { service, limits })
+    let builder = Routes::builder("kms", Kms { service, limits })
         .get("/v1/stats", READ, "Count keys", keys::stats)
         .get("/v1/engines", READ, "List crypto engines", keys::engines)
         .get("/v1/keys", READ, "List keys", keys::list)
@@ -43,6 +44,6 @@ pub fn routes(service: Arc<dyn KmsService>, limits: QueryLimits) -> Routes {
             READ,
             "Verify a signature",
             signatures::verify,
-        )
-        .build()
+        );
+    internal::routes(builder).build()
 }

@@ -70,7 +70,7 @@ impl CaService {
 /// asks for no key usage: that is the profile's to give.
 async fn request_of(plan: &Plan, own: &OwnKey, signer: &dyn Signer) -> Result<Subject, CaError> {
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        CaError::SignFailed("the CA's own request failed", Some(cause))
+        CaError::SignFailed("the CA's own request failed".into(), Some(cause))
     };
     let scheme = own.public_key.default_scheme();
     let to_be_signed = RequestTemplate::new(plan.subject.clone(), &own.public_key)

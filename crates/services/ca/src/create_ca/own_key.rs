@@ -211,6 +211,7 @@ fn kms_refused(error: KmsError) -> CaError {
 }
 
 fn read_key(key: &Key) -> Result<PublicKey, CaError> {
-    PublicKey::from_spki_der(key.public_key.der())
-        .map_err(|error| CaError::SignFailed("the key cannot be used", Some(Box::new(error))))
+    PublicKey::from_spki_der(key.public_key.der()).map_err(|error| {
+        CaError::SignFailed("the key cannot be used".into(), Some(Box::new(error)))
+    })
 }

@@ -13,7 +13,7 @@ use super::body::{SignBody, StatusBody};
 use crate::fields::CERTIFICATE_FIELDS;
 
 /// What is no hexadecimal number names no certificate.
-fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
+pub(super) fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
     SerialNumber::parse(text).ok_or(CaError::CertificateNotFound)
 }
 

@@ -1,5 +1,5 @@
 use http::StatusCode;
-use lamassu_core::ca::{CaService as _, CertificateStatus};
+use lamassu_core::ca::CertificateStatus;
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{WriteSet, params, sql};
@@ -211,7 +211,7 @@ async fn a_serial_number_of_two_issuers_is_ambiguous_but_below_one_of_them() {
 async fn the_validation_authority_reads_what_is_revoked() {
     let world = World::new().await;
     fleet(&world).await;
-    let service = &world.service;
+    let service = &world.reached;
     let ca = "root-a".into();
     let revoked = service
         .revoked_certificates(&caller(), &ca, None, 10)
@@ -254,11 +254,11 @@ async fn authorities_are_read_in_pages_by_id() {
     for id in ["root-c", "root-a", "root-b"] {
         world.root(id).await;
     }
-    let first = world.service.authorities(&caller(), None, 2).await.unwrap();
+    let first = world.reached.authorities(&caller(), None, 2).await.unwrap();
     let ids: Vec<&str> = first.iter().map(|ca| ca.id.as_str()).collect();
     assert_eq!(ids, ["root-a", "root-b"]);
     let rest = world
-        .service
+        .reached
         .authorities(&caller(), first.last().map(|ca| &ca.id), 2)
         .await;
     assert_eq!(

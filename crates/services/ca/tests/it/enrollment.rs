@@ -1,7 +1,7 @@
 use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
 use lamassu_core::ca::{
-    CaError, CaService as _, Certificate, CertificateStatus, Enrollment, EnrollmentMode,
-    ProfileChoice, RenewalWindows, Superseded,
+    CaError, Certificate, CertificateStatus, Enrollment, EnrollmentMode, ProfileChoice,
+    RenewalWindows, Superseded,
 };
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::SerialNumber;
@@ -57,20 +57,20 @@ impl World {
             .verify()
             .unwrap();
         let (ca, profile) = ("root-a".into(), ProfileChoice::Default);
-        self.service
+        self.reached
             .sign_for_enrollment(&caller(), &ca, csr, profile, enrollment)
             .await
             .unwrap()
     }
 
     async fn stored(&self, serial: &SerialNumber) -> Certificate {
-        self.service.certificate(&caller(), serial).await.unwrap()
+        self.reached.certificate(&caller(), serial).await.unwrap()
     }
 
     pub(crate) async fn open_intents(&self) -> Vec<SerialNumber> {
         let before = START + time::Duration::days(1);
         let open = self
-            .service
+            .reached
             .open_enrollments(&caller(), before, 10)
             .await
             .unwrap();
@@ -103,7 +103,7 @@ async fn an_enrollment_is_open_and_says_whose_it_is() {
     });
     assert_eq!(issued.metadata, expected.as_object().cloned());
     assert_eq!(world.stored(&issued.serial_number).await, issued);
-    let service = &world.service;
+    let service = &world.reached;
     let open = service
         .open_enrollments(&caller(), START, 10)
         .await
@@ -126,7 +126,7 @@ async fn completing_retires_the_superseded_certificate_once() {
     world.root("root-a").await;
     let old = world.enroll(None).await;
     world
-        .service
+        .reached
         .complete_enrollment(&caller(), &old.serial_number)
         .await
         .unwrap();
@@ -134,7 +134,7 @@ async fn completing_retires_the_superseded_certificate_once() {
     let told = world.events().await.len();
     for _ in 0..2 {
         world
-            .service
+            .reached
             .complete_enrollment(&caller(), &new.serial_number)
             .await
             .unwrap();
@@ -171,7 +171,7 @@ async fn a_superseded_certificate_lives_on_where_the_intent_says_so() {
     };
     let new = world.enroll(Some(superseded)).await;
     world
-        .service
+        .reached
         .complete_enrollment(&caller(), &new.serial_number)
         .await
         .unwrap();
@@ -185,7 +185,7 @@ async fn a_lost_answer_is_found_again_for_a_while() {
     let old = world.enroll(None).await;
     let new = world.enroll(Some(supersede(&old))).await;
     let repeated = async |digest: &[u8; 32], since| {
-        let service = &world.service;
+        let service = &world.reached;
         service
             .repeated_reenrollment(&caller(), &old.serial_number, digest, since)
             .await
@@ -193,7 +193,7 @@ async fn a_lost_answer_is_found_again_for_a_while() {
     };
     assert_eq!(repeated(&DIGEST, START).await, None, "while it is open");
     world
-        .service
+        .reached
         .complete_enrollment(&caller(), &new.serial_number)
         .await
         .unwrap();
@@ -213,7 +213,7 @@ async fn what_no_device_received_is_revoked_once() {
     let told = world.events().await.len();
     for _ in 0..2 {
         world
-            .service
+            .reached
             .abandon_enrollment(&caller(), &issued.serial_number)
             .await
             .unwrap();
@@ -251,7 +251,7 @@ async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
             revoke: Revoke::Yes,
         };
         let new = world.enroll(Some(replacement)).await;
-        let (service, caller) = (&world.service, caller());
+        let (service, caller) = (&world.reached, caller());
         let hold = RevocationReason::CertificateHold;
         service
             .set_certificate_status(&caller, &held, CertificateStatus::Revoked, hold)
@@ -288,7 +288,7 @@ async fn what_is_revoked_for_good_keeps_its_reason() {
     let old = world.enroll(None).await;
     let new = world.enroll(Some(supersede(&old))).await;
     let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
-    let service = &world.service;
+    let service = &world.reached;
     service
         .set_certificate_status(&caller(), &old.serial_number, status, reason)
         .await
@@ -312,7 +312,7 @@ async fn of_two_certificates_with_one_serial_number_the_undelivered_one_is_revok
     world.root("root-a").await;
     let serial = world.enroll(None).await.serial_number;
     duplicate(&world, serial.as_str()).await;
-    let service = &world.service;
+    let service = &world.reached;
     service
         .abandon_enrollment(&caller(), &serial)
         .await
@@ -337,12 +337,12 @@ async fn what_is_completed_is_not_abandoned_any_more() {
     world.root("root-a").await;
     let issued = world.enroll(None).await;
     world
-        .service
+        .reached
         .complete_enrollment(&caller(), &issued.serial_number)
         .await
         .unwrap();
     world
-        .service
+        .reached
         .abandon_enrollment(&caller(), &issued.serial_number)
         .await
         .unwrap();
@@ -356,7 +356,7 @@ async fn attaching_keeps_what_else_the_metadata_say() {
     let issued = world.issue("root-a", "device-1").await;
     let serial = SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
     let attached = world
-        .service
+        .reached
         .attach_certificate(&caller(), &serial, attachment(), windows())
         .await
         .unwrap();

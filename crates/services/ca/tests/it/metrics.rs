@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
-use lamassu_core::ca::CaService as _;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use serde_json::json;
 use time::Duration;
@@ -108,7 +107,7 @@ async fn a_revocation_counts_whatever_its_cause() {
     let revoked = || recorded.counted()["lamassu_ca_certificates_revoked_total"];
     let world = World::new().await;
     world.root("root-a").await;
-    let service = &world.service;
+    let service = &world.reached;
 
     let asked_for = world.issue("root-a", "device-1").await;
     let serial = asked_for["serial_number"].as_str().unwrap();

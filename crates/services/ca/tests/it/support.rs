@@ -7,9 +7,11 @@ use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning, routes};
+use lamassu_client::{CaClient, KmsClient, testing};
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
 use lamassu_core::ids::EngineId;
+use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
@@ -36,7 +38,10 @@ pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) kms: Arc<TestKms>,
+    /// The service itself, for its jobs.
     pub(crate) service: Arc<CaService>,
+    /// The service as others reach it.
+    pub(crate) reached: Arc<dyn lamassu_core::ca::CaService>,
     router: Router,
     _database: TestDatabase,
 }
@@ -76,12 +81,14 @@ impl World {
         let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
         let kms = Arc::new(TestKms::default());
         let service = service(&db, &kms, OthersRunning::No, config).await;
-        let router = router(&service);
+        let reached = reached(&service).await;
+        let router = router(Arc::clone(&reached));
         Self {
             db,
             clock,
             kms,
             service,
+            reached,
             router,
             _database: database,
         }
@@ -89,7 +96,7 @@ impl World {
 
     /// A second process on the same database, with caches of its own.
     pub(crate) async fn replica(&self) -> Router {
-        router(&self.started(OthersRunning::Maybe).await)
+        router(reached(&self.started(OthersRunning::Maybe).await).await)
     }
 
     /// A service that starts now on the same database.
@@ -209,11 +216,12 @@ pub(crate) async fn over_real_kms(db: &Db) -> (Router, Arc<Kms>) {
     let kms = Arc::new(Kms::new(ports).await.unwrap());
     let ports = CaPorts {
         db: db.clone(),
-        kms: Arc::clone(&kms) as _,
+        kms: kms_client(Arc::clone(&kms) as _).await,
         others: OthersRunning::No,
         config: CaConfig::default(),
     };
-    (router(&Arc::new(CaService::new(ports).await.unwrap())), kms)
+    let service = Arc::new(CaService::new(ports).await.unwrap());
+    (router(reached(&service).await), kms)
 }
 
 async fn service(
@@ -222,7 +230,7 @@ async fn service(
     others: OthersRunning,
     config: CaConfig,
 ) -> Arc<CaService> {
-    let kms = Arc::clone(kms);
+    let kms = kms_client(Arc::clone(kms) as _).await;
     Arc::new(
         CaService::new(CaPorts {
             db: db.clone(),
@@ -235,11 +243,29 @@ async fn service(
     )
 }
 
-fn router(service: &Arc<CaService>) -> Router {
-    let routes = routes(
-        Arc::clone(service) as Arc<dyn lamassu_core::ca::CaService>,
-        QueryLimits::default(),
-    );
+/// The key management service, or its client in front of it.
+async fn kms_client(kms: Arc<dyn KmsService>) -> Arc<dyn KmsService> {
+    if !testing::is_remote() {
+        return kms;
+    }
+    let routes = lamassu_kms::routes(kms, QueryLimits::default());
+    let peer = testing::serve("/api/kms", &routes).await.unwrap();
+    Arc::new(KmsClient::new(&peer))
+}
+
+/// The service, or its client in front of it.
+async fn reached(service: &Arc<CaService>) -> Arc<dyn lamassu_core::ca::CaService> {
+    let service = Arc::clone(service) as Arc<dyn lamassu_core::ca::CaService>;
+    if !testing::is_remote() {
+        return service;
+    }
+    let routes = routes(service, QueryLimits::default());
+    let peer = testing::serve("/api/ca", &routes).await.unwrap();
+    Arc::new(CaClient::new(&peer))
+}
+
+fn router(service: Arc<dyn lamassu_core::ca::CaService>) -> Router {
+    let routes = routes(service, QueryLimits::default());
     Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
         .build()

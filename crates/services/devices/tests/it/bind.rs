@@ -1,7 +1,7 @@
 //! Binding certificates to devices.
 
 use http::StatusCode;
-use lamassu_core::device::{BindIdentity, DeviceError, DeviceService, SlotState};
+use lamassu_core::device::{BindIdentity, DeviceError, SlotState};
 use lamassu_core::error::ServiceError;
 use lamassu_core::ids::DeviceId;
 use lamassu_db::{sql, system_caller};
@@ -155,7 +155,7 @@ async fn a_renewal_out_of_a_window_makes_slot_and_device_active() {
     fixture.bound("dev-1", "0a").await;
     fixture.clock.advance(Duration::days(75));
     fixture
-        .service
+        .local
         .windows_job()
         .run(&system_caller("test"), fixture.db.now())
         .await
@@ -278,7 +278,7 @@ async fn of_parallel_enrollments_one_is_bound() {
     let fixture = fixture().await;
     let tasks: Vec<_> = (1..=20)
         .map(|number| {
-            let service = fixture.service.clone();
+            let service = std::sync::Arc::clone(&fixture.service);
             let request = just_in_time("dev-1", &format!("{number:02x}"));
             tokio::spawn(async move { service.bind_identity(&caller(), request).await })
         })

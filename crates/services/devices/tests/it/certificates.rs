@@ -3,7 +3,6 @@
 use std::time::Duration as StdDuration;
 
 use lamassu_core::ca::{Certificate, CertificateStatus};
-use lamassu_core::device::DeviceService;
 use lamassu_db::{Event, HandlerError, LoggedEvent, Seq, WriteSet, system_caller};
 use lamassu_devices::CERTIFICATE_SUBSCRIPTION;
 use serde_json::{Value, json};
@@ -49,7 +48,7 @@ impl Fixture {
         }
         let before = self.events().await.len() + changes.len();
         let last = self.db.commit(set).await.unwrap().last_event().unwrap();
-        let (subscription, handler) = self.service.certificate_subscription();
+        let (subscription, handler) = self.local.certificate_subscription();
         let shutdown = CancellationToken::new();
         let caught_up = async {
             let limit = StdDuration::from_secs(5);
@@ -152,7 +151,7 @@ async fn a_released_hold_gives_the_status_that_time_has_made() {
     fixture.told_of(&[(STATUS_UPDATE, &held)]).await;
     fixture.clock.advance(Duration::days(75));
     fixture
-        .service
+        .local
         .windows_job()
         .run(&system_caller("test"), fixture.db.now())
         .await
@@ -167,7 +166,7 @@ async fn a_released_hold_gives_the_status_that_time_has_made() {
     // What was released is due again.
     fixture.clock.advance(Duration::days(20));
     fixture
-        .service
+        .local
         .windows_job()
         .run(&system_caller("test"), fixture.db.now())
         .await
@@ -229,7 +228,7 @@ async fn of_two_windows_triggered_together_the_critical_one_counts() {
 #[tokio::test]
 async fn an_event_that_cannot_be_read_fails() {
     let fixture = fixture().await;
-    let (_, handler) = fixture.service.certificate_subscription();
+    let (_, handler) = fixture.local.certificate_subscription();
     let event = LoggedEvent {
         seq: Seq(1),
         event_type: STATUS_UPDATE.to_owned(),

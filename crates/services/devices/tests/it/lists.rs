@@ -1,7 +1,6 @@
 //! Lists and statistics.
 
 use http::StatusCode;
-use lamassu_core::device::DeviceService;
 use serde_json::{Value, json};
 use time::Duration;
 

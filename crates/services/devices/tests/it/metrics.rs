@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use lamassu_core::device::DeviceService;
 use lamassu_db::system_caller;
 use lamassu_devices::metrics::{BOUND, CREATED, SLOT_STATUS};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -53,7 +52,7 @@ async fn changes_are_counted() {
         .unwrap();
     fixture.clock.advance(Duration::days(80));
     fixture
-        .service
+        .local
         .windows_job()
         .run(&system_caller("test"), fixture.db.now())
         .await

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use lamassu_client::{DeviceClient, testing};
 use lamassu_core::ca::{
     Certificate, CertificateStatus, CertificateType, IssuerMetadata, KeyMetadata, KeyStrength,
     RenewalWindows,
@@ -43,7 +44,10 @@ pub(crate) const ISSUER: &str = "aa01";
 pub(crate) struct Fixture {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) service: DevicesService,
+    /// The service itself, for its jobs.
+    pub(crate) local: DevicesService,
+    /// The service as others reach it.
+    pub(crate) service: Arc<dyn DeviceService>,
     pub(crate) router: Router,
     _database: TestDatabase,
 }
@@ -51,14 +55,16 @@ pub(crate) struct Fixture {
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
     let (db, service, database) = service(Arc::clone(&clock) as SharedClock).await;
-    let routes = routes(Arc::new(service.clone()), QueryLimits::default());
+    let reached = reached(&service).await;
+    let routes = routes(Arc::clone(&reached), QueryLimits::default());
     let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
         .build();
     Fixture {
         db,
         clock,
-        service,
+        local: service,
+        service: reached,
         router: router.unwrap(),
         _database: database,
     }
@@ -72,6 +78,17 @@ pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestD
         config: DevicesConfig::default(),
     };
     (db, DevicesService::new(ports).await.unwrap(), database)
+}
+
+/// The service, or its client in front of it.
+async fn reached(service: &DevicesService) -> Arc<dyn DeviceService> {
+    let service = Arc::new(service.clone());
+    if !testing::is_remote() {
+        return service;
+    }
+    let routes = routes(service, QueryLimits::default());
+    let peer = testing::serve("/api/devmanager", &routes).await.unwrap();
+    Arc::new(DeviceClient::new(&peer))
 }
 
 impl Fixture {

@@ -19,7 +19,7 @@ use crate::support::{START, caller, fixture, just_in_time, service};
 async fn a_device_goes_through_its_windows_once() {
     let fixture = fixture().await;
     fixture.bound("dev-1", "0a").await;
-    let job = fixture.service.windows_job();
+    let job = fixture.local.windows_job();
     // The certificate ends on day 100, the windows open 30 and 7 days before.
     let cases = [
         (Duration::days(70) - Duration::MICROSECOND, "ACTIVE", 0),
@@ -69,7 +69,7 @@ async fn a_job_that_was_away_goes_straight_to_the_present() {
     }
     fixture.clock.advance(Duration::days(101));
     fixture
-        .service
+        .local
         .windows_job()
         .run(&system_caller("test"), fixture.db.now())
         .await
@@ -86,7 +86,7 @@ async fn a_job_that_was_away_goes_straight_to_the_present() {
 #[tokio::test]
 async fn the_job_sleeps_until_something_is_due() {
     let fixture = fixture().await;
-    let job = fixture.service.windows_job();
+    let job = fixture.local.windows_job();
     let horizon = NextRun::At(START + Duration::minutes(10));
     assert_eq!(
         job.run(&system_caller("test"), fixture.db.now())

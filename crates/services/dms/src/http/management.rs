@@ -21,14 +21,14 @@ const BIND: Permission = Permission::new("dms", "bind");
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
-struct Management {
-    service: Arc<dyn DmsService>,
+pub(super) struct Management {
+    pub(super) service: Arc<dyn DmsService>,
     limits: QueryLimits,
 }
 
-/// The management routes.
+/// The management routes, and those for other services.
 pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
-    Routes::builder("dms", Management { service, limits })
+    let builder = Routes::builder("dms", Management { service, limits })
         .get("/v1/stats", READ, "Count DMSs", stats)
         .get("/v1/dms", READ, "List DMSs", list)
         .post("/v1/dms", WRITE, "Create a DMS", create)
@@ -39,8 +39,8 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
             bind,
         )
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
-        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
-        .build()
+        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
+    super::internal::routes(builder).build()
 }
 
 /// A DMS as clients send it; `creation_ts` is the server's.

@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use lamassu_ca::{CaConfig, CaPorts, OthersRunning};
+use lamassu_client::{CaClient, DeviceClient, DmsClient, KmsClient, testing};
 use lamassu_core::ca::{
     CaService, Certificate, CertificateStatus, CreateCa, IssuanceProfile, KeySource, ProfileChoice,
     SignCsr, Validity,
@@ -14,6 +15,7 @@ use lamassu_core::ca::{
 use lamassu_core::caller::{Caller, ClientCertificateChain, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
 use lamassu_core::device::{Device as Registered, DeviceService};
+use lamassu_core::dms::DmsService;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::{CaId, DeviceId, EngineId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
@@ -86,7 +88,7 @@ impl World {
             db: db.clone(),
             config: DevicesConfig::default(),
         };
-        let devices: Arc<dyn DeviceService> = Arc::new(DevicesService::new(ports).await.unwrap());
+        let devices = device_registry(DevicesService::new(ports).await.unwrap()).await;
         let ports = DmsPorts {
             db: db.clone(),
             ca: Arc::clone(&ca),
@@ -95,12 +97,10 @@ impl World {
             config: config.clone(),
         };
         let manager = Arc::new(DmsManager::new(ports).await.unwrap());
+        let reached = reached(&manager).await;
         let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
-            .mount(
-                "",
-                &routes(Arc::<DmsManager>::clone(&manager), QueryLimits::default()),
-            )
-            .mount("", &est_routes(Arc::<DmsManager>::clone(&manager), config))
+            .mount("", &routes(Arc::clone(&reached), QueryLimits::default()))
+            .mount("", &est_routes(reached, config))
             .build();
         let profile = ca.create_profile(&caller(), profile()).await.unwrap().id;
         Self {
@@ -318,7 +318,34 @@ async fn keys(db: &Db) -> Arc<dyn KmsService> {
         default_engine: EngineId::from("memory"),
         unavailable: Vec::new(),
     };
-    Arc::new(Kms::new(ports).await.unwrap())
+    let kms = Arc::new(Kms::new(ports).await.unwrap());
+    if !testing::is_remote() {
+        return kms;
+    }
+    let routes = lamassu_kms::routes(kms, QueryLimits::default());
+    let peer = testing::serve("/api/kms", &routes).await.unwrap();
+    Arc::new(KmsClient::new(&peer))
+}
+
+/// The DMS manager, or its client in front of it.
+async fn reached(manager: &Arc<DmsManager>) -> Arc<dyn DmsService> {
+    let manager = Arc::<DmsManager>::clone(manager);
+    if !testing::is_remote() {
+        return manager;
+    }
+    let routes = routes(manager, QueryLimits::default());
+    let peer = testing::serve("/api/dmsmanager", &routes).await.unwrap();
+    Arc::new(DmsClient::new(&peer))
+}
+
+async fn device_registry(devices: DevicesService) -> Arc<dyn DeviceService> {
+    let devices = Arc::new(devices);
+    if !testing::is_remote() {
+        return devices;
+    }
+    let routes = lamassu_devices::routes(devices, QueryLimits::default());
+    let peer = testing::serve("/api/devmanager", &routes).await.unwrap();
+    Arc::new(DeviceClient::new(&peer))
 }
 
 async fn certificate_authorities(db: &Db) -> Arc<dyn CaService> {
@@ -328,7 +355,13 @@ async fn certificate_authorities(db: &Db) -> Arc<dyn CaService> {
         others: OthersRunning::No,
         config: CaConfig::default(),
     };
-    Arc::new(lamassu_ca::CaService::new(ports).await.unwrap())
+    let ca = Arc::new(lamassu_ca::CaService::new(ports).await.unwrap());
+    if !testing::is_remote() {
+        return ca;
+    }
+    let routes = lamassu_ca::routes(ca, QueryLimits::default());
+    let peer = testing::serve("/api/ca", &routes).await.unwrap();
+    Arc::new(CaClient::new(&peer))
 }
 
 /// A DMS for CAs `boot` (whose certificates may enroll) and `fleet` (which issues). Members of

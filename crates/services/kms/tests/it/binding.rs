@@ -1,7 +1,7 @@
 //! Which certificates use a key.
 
 use lamassu_core::ids::SerialNumber;
-use lamassu_core::kms::{BOUND_RESOURCES, KmsService as _};
+use lamassu_core::kms::BOUND_RESOURCES;
 use lamassu_db::{params, sql};
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::{FILESYSTEM, Fixture, caller, fixture, key_ref};
 async fn bind(kms: &Fixture, named: &str, serial: &str) -> Result<(), String> {
     let serial = SerialNumber::parse(serial).unwrap();
     let bound = kms
-        .kms
+        .service
         .bind_certificate(&caller(), &key_ref(named), &serial)
         .await;
     bound.map_err(|error| error.to_string())

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use http::{Request, StatusCode};
 use lamassu_core::ids::OperationId;
-use lamassu_core::kms::KmsService as _;
 use serde_json::{Value, json};
 
 use crate::faulty::Fault;
@@ -248,6 +247,10 @@ async fn an_operation_that_cannot_name_a_key_is_refused() {
     let operation = OperationId::from("../outside");
     let refused = kms.create_for(&operation).await.unwrap_err();
     assert_eq!(refused.to_string(), "struct validation error");
-    let refused = kms.kms.discard(&caller(), &operation).await.unwrap_err();
+    let refused = kms
+        .service
+        .discard(&caller(), &operation)
+        .await
+        .unwrap_err();
     assert_eq!(refused.to_string(), "struct validation error");
 }

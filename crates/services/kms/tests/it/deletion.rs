@@ -2,7 +2,6 @@
 
 use http::StatusCode;
 use lamassu_core::ids::{OperationId, SerialNumber};
-use lamassu_core::kms::KmsService as _;
 use serde_json::json;
 use time::Duration;
 
@@ -53,7 +52,7 @@ async fn a_key_that_certificates_use_stays() {
     let kms = fixture().await;
     let id = kms.made_id(FILESYSTEM).await;
     let serial = SerialNumber::parse("5c3f").unwrap();
-    kms.kms
+    kms.service
         .bind_certificate(&caller(), &key_ref(&id), &serial)
         .await
         .unwrap();
@@ -112,7 +111,7 @@ async fn discarding_an_operation_destroys_what_it_made() {
     let kms = fixture().await;
     let operation = OperationId::fresh();
     let key = kms.create_for(&operation).await.unwrap();
-    kms.kms.discard(&caller(), &operation).await.unwrap();
+    kms.service.discard(&caller(), &operation).await.unwrap();
     assert_eq!((kms.faulty.n_keys().await, kms.n_rows().await), (0, 0));
     let told = kms.told().await.pop().unwrap();
     assert_eq!(
@@ -120,8 +119,8 @@ async fn discarding_an_operation_destroys_what_it_made() {
         ("kms.delete".to_owned(), format!("kms/{}", key.key_id))
     );
     // Again, and for what never was.
-    kms.kms.discard(&caller(), &operation).await.unwrap();
-    kms.kms
+    kms.service.discard(&caller(), &operation).await.unwrap();
+    kms.service
         .discard(&caller(), &OperationId::fresh())
         .await
         .unwrap();
@@ -136,7 +135,7 @@ async fn discarding_a_key_in_the_making_leaves_nothing_of_it() {
     let making = kms.create_for(&operation);
     let discarding = async {
         kms.faulty.generation_begun().await;
-        kms.kms.discard(&caller(), &operation).await.unwrap();
+        kms.service.discard(&caller(), &operation).await.unwrap();
         kms.faulty.open_gate();
     };
     let (made, ()) = tokio::join!(making, discarding);
@@ -152,11 +151,15 @@ async fn discarding_spares_a_key_that_certificates_use() {
     let key = kms.create_for(&operation).await.unwrap();
     let serial = SerialNumber::parse("01").unwrap();
     let named = key_ref(key.key_id.as_str());
-    kms.kms
+    kms.service
         .bind_certificate(&caller(), &named, &serial)
         .await
         .unwrap();
-    let refused = kms.kms.discard(&caller(), &operation).await.unwrap_err();
+    let refused = kms
+        .service
+        .discard(&caller(), &operation)
+        .await
+        .unwrap_err();
     let text = "key is in use by certificates and cannot be deleted";
     assert_eq!(refused.to_string(), text);
 }

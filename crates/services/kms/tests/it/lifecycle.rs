@@ -81,7 +81,7 @@ async fn keys_in_memory_end_with_the_process_unless_certificates_use_them() {
     let used = kms.made(SOFTWARE, "ECDSA", 256).await;
     let used_id = used["key_id"].as_str().unwrap();
     let serial = SerialNumber::parse("5c3f").unwrap();
-    kms.kms
+    kms.service
         .bind_certificate(&caller(), &key_ref(used_id), &serial)
         .await
         .unwrap();

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use lamassu_core::kms::KmsService as _;
 use lamassu_crypto::Message;
 use lamassu_kms::metrics::{CREATED, DELETED, GENERATION, REAPED, SIGNATURES};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -58,7 +57,7 @@ async fn the_life_of_keys_is_counted() {
     let id = kms.made_id(FILESYSTEM).await;
     let body = json!({"algorithm": "ECDSA_SHA_256", "message": "", "message_type": "raw"});
     kms.post(&format!("/v1/keys/{id}/sign"), body).await;
-    let signer = kms.kms.signer(&caller(), &key_ref(&id)).await.unwrap();
+    let signer = kms.service.signer(&caller(), &key_ref(&id)).await.unwrap();
     let scheme = signer.public_key().default_scheme();
     signer.sign(scheme, Message::Raw(b"")).await.unwrap();
     kms.delete(&format!("/v1/keys/{id}")).await;

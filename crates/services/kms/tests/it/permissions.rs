@@ -34,6 +34,19 @@ async fn each_route_needs_its_permission() {
         (Method::DELETE, "/v1/keys/{id}", "kms:delete"),
         (Method::POST, "/v1/keys/{id}/sign", "kms:use"),
         (Method::POST, "/v1/keys/{id}/verify", "kms:read"),
+        (Method::POST, "/internal/v1/keys", "internal:kms"),
+        (Method::GET, "/internal/v1/keys/{id}/signer", "internal:kms"),
+        (Method::POST, "/internal/v1/keys/{id}/sign", "internal:kms"),
+        (
+            Method::POST,
+            "/internal/v1/keys/{id}/certificates",
+            "internal:kms",
+        ),
+        (
+            Method::DELETE,
+            "/internal/v1/operations/{id}",
+            "internal:kms",
+        ),
     ]
     .map(|(method, path, needed)| (method, path, needed.to_owned()));
     assert_eq!(declared, expected);

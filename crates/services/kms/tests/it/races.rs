@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use lamassu_core::ids::{OperationId, SerialNumber};
-use lamassu_core::kms::{BOUND_RESOURCES, KmsService as _};
+use lamassu_core::kms::BOUND_RESOURCES;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -85,7 +85,7 @@ async fn twenty_certificates_are_bound_and_none_is_lost() {
         let key = key.clone();
         async move {
             let serial = SerialNumber::from_bytes(&[u8::try_from(n).unwrap() + 1]);
-            kms.kms
+            kms.service
                 .bind_certificate(&caller(), &key, &serial)
                 .await
                 .unwrap();
@@ -111,7 +111,7 @@ async fn one_certificate_bound_twenty_times_is_bound_once() {
         let key = key.clone();
         async move {
             let serial = SerialNumber::from_bytes(&[7]);
-            kms.kms
+            kms.service
                 .bind_certificate(&caller(), &key, &serial)
                 .await
                 .unwrap();
@@ -134,7 +134,7 @@ async fn one_operation_begun_twenty_times_makes_one_key() {
     let made = twenty(&kms, move |kms, _| {
         let asked = p256_for(&again);
         async move {
-            let made = kms.kms.create_key(&caller(), asked).await;
+            let made = kms.service.create_key(&caller(), asked).await;
             made.map(|key| key.key_id)
                 .map_err(|error| error.to_string())
         }

@@ -1,7 +1,6 @@
 //! Signing and verifying.
 
 use http::StatusCode;
-use lamassu_core::kms::KmsService as _;
 use lamassu_crypto::{HashAlgorithm, Message};
 use lamassu_db::{params, sql};
 use serde_json::{Value, json};
@@ -319,7 +318,7 @@ async fn the_platforms_signer_signs_without_a_word() {
     let kms = fixture().await;
     let key = kms.made(FILESYSTEM, "ECDSA", 384).await;
     let named = key_ref(key["pkcs11_uri"].as_str().unwrap());
-    let signer = kms.kms.signer(&caller(), &named).await.unwrap();
+    let signer = kms.service.signer(&caller(), &named).await.unwrap();
     let public = signer.public_key().clone();
     let scheme = public.default_scheme();
     let signature = signer.sign(scheme, Message::Raw(MESSAGE)).await.unwrap();
@@ -327,7 +326,7 @@ async fn the_platforms_signer_signs_without_a_word() {
         .verify(scheme, Message::Raw(MESSAGE), &signature)
         .unwrap();
     assert_eq!(kms.told().await.len(), 1);
-    let unknown = kms.kms.signer(&caller(), &key_ref("unknown")).await;
+    let unknown = kms.service.signer(&caller(), &key_ref("unknown")).await;
     assert_eq!(unknown.unwrap_err().to_string(), "key not found");
 }
 
@@ -339,7 +338,7 @@ async fn a_signer_costs_no_query_and_ends_with_its_key() {
     let uri = key["pkcs11_uri"].as_str().unwrap();
     kms.alias(id, "line-4").await;
     for reference in [id, uri, "line-4"] {
-        kms.kms
+        kms.service
             .signer(&caller(), &key_ref(reference))
             .await
             .unwrap();
@@ -348,7 +347,7 @@ async fn a_signer_costs_no_query_and_ends_with_its_key() {
     let break_row = "UPDATE kms_key SET public_key = 'broken' WHERE key_id = $1";
     kms.execute(sql(break_row, params![id])).await;
     for reference in [id, uri, "line-4"] {
-        kms.kms
+        kms.service
             .signer(&caller(), &key_ref(reference))
             .await
             .unwrap();
@@ -364,7 +363,7 @@ async fn a_signer_costs_no_query_and_ends_with_its_key() {
         StatusCode::OK
     );
     for reference in [id, uri, "line-4"] {
-        let refused = kms.kms.signer(&caller(), &key_ref(reference)).await;
+        let refused = kms.service.signer(&caller(), &key_ref(reference)).await;
         assert_eq!(
             refused.unwrap_err().to_string(),
             "key not found",

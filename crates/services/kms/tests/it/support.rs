@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use lamassu_client::{KmsClient, testing};
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
 use lamassu_core::crypto_engine::CryptoEngine;
@@ -43,7 +44,10 @@ pub(crate) const FAULTY: &str = "faulty-1";
 pub(crate) struct Fixture {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
+    /// The service itself, for its jobs and for what happens inside one process.
     pub(crate) kms: Arc<Kms>,
+    /// The service as others reach it.
+    pub(crate) service: Arc<dyn KmsService>,
     pub(crate) faulty: Arc<Faulty>,
     router: Router,
     dir: TempDir,
@@ -62,8 +66,10 @@ pub(crate) async fn fixture() -> Fixture {
         Arc::<Faulty>::clone(&faulty),
     ];
     let kms = Arc::new(start(&db, engines).await.unwrap());
+    let service = reached(&kms).await;
     Fixture {
-        router: router(&kms),
+        router: router(Arc::clone(&service)),
+        service,
         db,
         clock,
         kms,
@@ -99,8 +105,18 @@ fn filesystem(dir: &Path) -> Arc<dyn CryptoEngine> {
     Arc::new(FilesystemEngine::open(config, KeyGenerator::new(2)).unwrap())
 }
 
-fn router(kms: &Arc<Kms>) -> Router {
+/// The service, or its client in front of it.
+async fn reached(kms: &Arc<Kms>) -> Arc<dyn KmsService> {
     let service: Arc<dyn KmsService> = Arc::<Kms>::clone(kms);
+    if !testing::is_remote() {
+        return service;
+    }
+    let routes = routes(service, QueryLimits::default());
+    let peer = testing::serve("/api/kms", &routes).await.unwrap();
+    Arc::new(KmsClient::new(&peer))
+}
+
+fn router(service: Arc<dyn KmsService>) -> Router {
     let stack = Stack::new(Arc::new(AllowAll), TaskTracker::new());
     stack
         .mount("", &routes(service, QueryLimits::default()))
@@ -122,8 +138,10 @@ impl Fixture {
     /// The same with only these engines.
     pub(crate) async fn restarted_with(self, engines: Vec<Arc<dyn CryptoEngine>>) -> Self {
         let kms = Arc::new(start(&self.db, engines).await.unwrap());
+        let service = reached(&kms).await;
         Self {
-            router: router(&kms),
+            router: router(Arc::clone(&service)),
+            service,
             kms,
             ..self
         }
@@ -188,7 +206,9 @@ impl Fixture {
 
     /// Makes a P-256 key for an operation.
     pub(crate) async fn create_for(&self, operation: &OperationId) -> Result<Key, KmsError> {
-        self.kms.create_key(&caller(), p256_for(operation)).await
+        self.service
+            .create_key(&caller(), p256_for(operation))
+            .await
     }
 
     /// Gives a key an alias, as its own use case does.

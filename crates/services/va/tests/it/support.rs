@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning};
+use lamassu_client::{CaClient, KmsClient, VaClient, testing};
 use lamassu_core::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
@@ -119,7 +120,7 @@ impl World {
             .build()
             .unwrap();
         Self {
-            router: router(&va, &clock),
+            router: router(&va, &clock).await,
             db,
             clock,
             va,
@@ -182,7 +183,7 @@ impl World {
     pub(crate) async fn replica(&self) -> (VaService, Router) {
         let kms = Arc::clone(&self.kms);
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
-        let router = router(&va, &self.clock);
+        let router = router(&va, &self.clock).await;
         (va, router)
     }
 
@@ -193,7 +194,7 @@ impl World {
         let other = elsewhere.open(&clock).await;
         let kms = kms(&other).await;
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
-        router(&va, &self.clock)
+        router(&va, &self.clock).await
     }
 
     /// The folder of a CA's CRL files.
@@ -361,7 +362,35 @@ async fn kms(db: &Db) -> Arc<dyn KmsService> {
         default_engine: EngineId::from("memory-1"),
         unavailable: Vec::new(),
     };
-    Arc::new(Kms::new(ports).await.unwrap())
+    let kms = Arc::new(Kms::new(ports).await.unwrap());
+    if !testing::is_remote() {
+        return kms;
+    }
+    let routes = lamassu_kms::routes(kms, QueryLimits::default());
+    let peer = testing::serve("/api/kms", &routes).await.unwrap();
+    Arc::new(KmsClient::new(&peer))
+}
+
+/// The CA service, or its client in front of it.
+async fn ca_client(ca: &Arc<CaService>) -> Arc<dyn lamassu_core::ca::CaService> {
+    let ca = Arc::<CaService>::clone(ca);
+    if !testing::is_remote() {
+        return ca;
+    }
+    let routes = lamassu_ca::routes(ca, QueryLimits::default());
+    let peer = testing::serve("/api/ca", &routes).await.unwrap();
+    Arc::new(CaClient::new(&peer))
+}
+
+/// The service, or its client in front of it.
+async fn reached(va: &VaService, clock: &Arc<ManualClock>) -> Arc<dyn lamassu_core::va::VaService> {
+    let va = Arc::new(va.clone());
+    if !testing::is_remote() {
+        return va;
+    }
+    let routes = routes(va, Arc::clone(clock) as SharedClock, QueryLimits::default());
+    let peer = testing::serve("/api/va", &routes).await.unwrap();
+    Arc::new(VaClient::new(&peer))
 }
 
 async fn va(
@@ -373,7 +402,7 @@ async fn va(
 ) -> VaService {
     let ports = VaPorts {
         db: db.clone(),
-        ca: Arc::clone(ca) as _,
+        ca: ca_client(ca).await,
         kms,
         blobs: local_blobs(&dir.path().join("blobs")).unwrap(),
         config,
@@ -381,9 +410,10 @@ async fn va(
     VaService::new(ports).await.unwrap()
 }
 
-fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+async fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+    let service = reached(va, clock).await;
     let clock = Arc::clone(clock) as SharedClock;
-    let routes = routes(Arc::new(va.clone()), clock, QueryLimits::default());
+    let routes = routes(service, clock, QueryLimits::default());
     Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
         .mount("/api/va", &routes)

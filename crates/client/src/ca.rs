@@ -1,0 +1,484 @@
+//! The CA service of another process.
+
+use async_trait::async_trait;
+use http::Method;
+use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ca::{
+    CaError, CaService, Certificate, CertificateAuthority, CertificateStatus, CreateCa, Enrollment,
+    IssuanceProfile, KeySource, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
+    SignCsr, StatusInfo, Validity,
+};
+use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use lamassu_core::internal::Base64;
+use lamassu_core::internal::ca::{
+    AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
+};
+use lamassu_core::page::Page;
+use lamassu_core::pem::CsrDer;
+use lamassu_core::percent::encode;
+use lamassu_core::query::ListRequest;
+use lamassu_core::subject::Subject;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
+use lamassu_x509::VerifiedCsr;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::peer::{Call, Peer, Service, empty_page, internal};
+use crate::profile_body::explicit;
+use crate::retry::Repeat;
+
+/// The CA service of another process.
+///
+/// Repeated after a doubt: reads, [`update_profile`](CaService::update_profile), which replaces,
+/// and what closes intents or attaches, which a second time changes nothing. Never repeated: what
+/// creates, issues, deletes, and [`set_certificate_status`](CaService::set_certificate_status),
+/// whose repeat is refused as a status that may not follow itself.
+#[derive(Clone, Debug)]
+pub struct CaClient(Service);
+
+impl CaClient {
+    /// The service at this peer.
+    pub fn new(peer: &Peer) -> Self {
+        Self(peer.service("ca"))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, caller: &Caller, path: String) -> Result<T, CaError> {
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn send<T: DeserializeOwned, B: Serialize + Sync>(
+        &self,
+        caller: &Caller,
+        (method, path): (Method, String),
+        body: &B,
+        repeat: Repeat,
+    ) -> Result<T, CaError> {
+        let call = Call::json(method, path, body, repeat)?;
+        self.0.read(caller, call).await
+    }
+}
+
+#[derive(Serialize)]
+struct CreateCaBody<'a> {
+    id: &'a CaId,
+    parent_id: Option<&'a CaId>,
+    subject: &'a Subject,
+    key_metadata: KeyBody<'a>,
+    ca_expiration: &'a Validity,
+    profile_id: &'a ProfileId,
+    engine_id: Option<&'a EngineId>,
+    metadata: &'a Map<String, Value>,
+    ca_issuance_profile_id: Option<&'a ProfileId>,
+    ca_issuance_profile: Option<Value>,
+}
+
+#[derive(Default, Serialize)]
+struct KeyBody<'a> {
+    key_id: Option<&'a KeyRef>,
+    #[serde(rename = "type")]
+    key_type: &'a str,
+    bits: u32,
+}
+
+impl<'a> CreateCaBody<'a> {
+    fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
+        let (key_metadata, engine_id) = match &request.key {
+            KeySource::Existing(key) => {
+                let key_id = Some(key);
+                let key = KeyBody {
+                    key_id,
+                    ..KeyBody::default()
+                };
+                (key, None)
+            }
+            KeySource::New {
+                key_type,
+                bits,
+                engine_id,
+            } => {
+                let key = KeyBody {
+                    key_id: None,
+                    key_type,
+                    bits: *bits,
+                };
+                (key, Some(engine_id))
+            }
+        };
+        let (ca_issuance_profile, ca_issuance_profile_id) = profile(&request.ca_profile)?;
+        Ok(Self {
+            id: &request.id,
+            parent_id: request.parent.as_ref(),
+            subject: &request.subject,
+            key_metadata,
+            ca_expiration: &request.expiration,
+            profile_id: &request.profile_id,
+            engine_id,
+            metadata: &request.metadata,
+            ca_issuance_profile_id,
+            ca_issuance_profile,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct SignBody<'a> {
+    csr: Option<&'a CsrDer>,
+    profile: Option<Value>,
+    profile_id: Option<&'a ProfileId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify_csr_signature: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    status: CertificateStatus,
+    revocation_reason: RevocationReason,
+}
+
+/// The members of bodies that choose a profile.
+fn profile(choice: &ProfileChoice) -> Result<(Option<Value>, Option<&ProfileId>), StorageFailure> {
+    Ok(match choice {
+        ProfileChoice::Inline(profile) => (Some(explicit(profile).map_err(internal)?), None),
+        ProfileChoice::Stored(id) => (None, Some(id)),
+        ProfileChoice::Default => (None, None),
+    })
+}
+
+/// `/v1/cas/{id}` and what is below it. No route can name the empty id.
+fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, CaError> {
+    if id.is_empty() {
+        return Err(CaError::CaNotFound);
+    }
+    Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
+}
+
+fn profile_path(id: &ProfileId) -> Result<String, CaError> {
+    if id.is_empty() {
+        return Err(CaError::ProfileNotFound);
+    }
+    Ok(format!("/v1/profiles/{}", encode(id.as_str())))
+}
+
+/// The query of what is paged by its last item.
+fn after(after: Option<&str>, limit: u32) -> String {
+    match after {
+        Some(after) => format!("limit={limit}&after={}", encode(after)),
+        None => format!("limit={limit}"),
+    }
+}
+
+fn time(time: impl Into<Timestamp>) -> String {
+    encode(&time.into().to_string())
+}
+
+#[async_trait]
+impl CaService for CaClient {
+    async fn create_ca(
+        &self,
+        caller: &Caller,
+        request: CreateCa,
+    ) -> Result<CertificateAuthority, CaError> {
+        let route = (Method::POST, "/v1/cas".to_owned());
+        let body = CreateCaBody::new(&request)?;
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn ca(&self, caller: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {
+        self.get(caller, ca_path("/v1", id, "")?).await
+    }
+
+    async fn cas(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CertificateAuthority>, CaError> {
+        self.get(caller, format!("/v1/cas?{}", request.to_query()))
+            .await
+    }
+
+    async fn cas_by_common_name(
+        &self,
+        caller: &Caller,
+        common_name: &str,
+        request: &ListRequest,
+    ) -> Result<Page<CertificateAuthority>, CaError> {
+        // No route can name it.
+        if common_name.is_empty() {
+            return Ok(empty_page());
+        }
+        let (name, query) = (encode(common_name), request.to_query());
+        self.get(caller, format!("/v1/cas/cn/{name}?{query}")).await
+    }
+
+    async fn sign_csr(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        request: SignCsr,
+    ) -> Result<Certificate, CaError> {
+        let route = (Method::POST, ca_path("/v1", ca, "/certificates/sign")?);
+        let (inline, profile_id) = profile(&request.profile)?;
+        let body = SignBody {
+            csr: request.csr.as_ref(),
+            profile: inline,
+            profile_id,
+            verify_csr_signature: request.verify_csr_signature,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Certificate, CaError> {
+        self.get(caller, format!("/v1/certificates/{serial}")).await
+    }
+
+    async fn certificate_of_ca(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        serial: &SerialNumber,
+    ) -> Result<Certificate, CaError> {
+        let below = format!("/certificates/{serial}");
+        self.get(caller, ca_path("/v1", ca, &below)?).await
+    }
+
+    async fn certificates(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        self.get(caller, format!("/v1/certificates?{}", request.to_query()))
+            .await
+    }
+
+    async fn certificates_by_ca(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        let below = format!("/certificates?{}", request.to_query());
+        self.get(caller, ca_path("/v1", ca, &below)?).await
+    }
+
+    async fn certificates_by_status(
+        &self,
+        caller: &Caller,
+        ca: Option<&CaId>,
+        status: &str,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        // Unknown CAs and statuses give no rows, and these no route can name.
+        if status.is_empty() || ca.is_some_and(CaId::is_empty) {
+            return Ok(empty_page());
+        }
+        let below = format!(
+            "/certificates/status/{}?{}",
+            encode(status),
+            request.to_query()
+        );
+        let path = match ca {
+            Some(ca) => ca_path("/v1", ca, &below)?,
+            None => format!("/v1{below}"),
+        };
+        self.get(caller, path).await
+    }
+
+    async fn certificates_by_expiration(
+        &self,
+        caller: &Caller,
+        after: Timestamp,
+        before: Timestamp,
+        request: &ListRequest,
+    ) -> Result<Page<Certificate>, CaError> {
+        let path = format!(
+            "/v1/certificates/expiration?expires_after={}&expires_before={}&{}",
+            time(after),
+            time(before),
+            request.to_query()
+        );
+        self.get(caller, path).await
+    }
+
+    async fn set_certificate_status(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<Certificate, CaError> {
+        let route = (Method::PUT, format!("/v1/certificates/{serial}/status"));
+        let body = StatusBody {
+            status,
+            revocation_reason: reason,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn create_profile(
+        &self,
+        caller: &Caller,
+        profile: IssuanceProfile,
+    ) -> Result<IssuanceProfile, CaError> {
+        let route = (Method::POST, "/v1/profiles".to_owned());
+        let body = explicit(&profile).map_err(internal)?;
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn profile(&self, caller: &Caller, id: &ProfileId) -> Result<IssuanceProfile, CaError> {
+        self.get(caller, profile_path(id)?).await
+    }
+
+    async fn profiles(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<IssuanceProfile>, CaError> {
+        self.get(caller, format!("/v1/profiles?{}", request.to_query()))
+            .await
+    }
+
+    async fn update_profile(
+        &self,
+        caller: &Caller,
+        profile: IssuanceProfile,
+    ) -> Result<IssuanceProfile, CaError> {
+        let route = (Method::PUT, profile_path(&profile.id)?);
+        let body = explicit(&profile).map_err(internal)?;
+        self.send(caller, route, &body, Repeat::Safe).await
+    }
+
+    async fn delete_profile(&self, caller: &Caller, id: &ProfileId) -> Result<(), CaError> {
+        let call = Call::bare(Method::DELETE, profile_path(id)?, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn authorities(
+        &self,
+        caller: &Caller,
+        last: Option<&CaId>,
+        limit: u32,
+    ) -> Result<Vec<CertificateAuthority>, CaError> {
+        let query = after(last.map(CaId::as_str), limit);
+        self.get(caller, format!("/internal/v1/cas?{query}")).await
+    }
+
+    async fn certificate_status(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        serial: &SerialNumber,
+    ) -> Result<Option<StatusInfo>, CaError> {
+        let below = format!("/certificates/{serial}/status");
+        let path = ca_path("/internal/v1", ca, &below)?;
+        let FoundStatus { found } = self.get(caller, path).await?;
+        Ok(found)
+    }
+
+    async fn revoked_certificates(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        last: Option<&SerialNumber>,
+        limit: u32,
+    ) -> Result<Vec<RevokedEntry>, CaError> {
+        let query = after(last.map(SerialNumber::as_str), limit);
+        let path = ca_path("/internal/v1", ca, &format!("/revoked?{query}"))?;
+        self.get(caller, path).await
+    }
+
+    async fn sign_for_enrollment(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: VerifiedCsr,
+        profile: ProfileChoice,
+        enrollment: Enrollment,
+    ) -> Result<Certificate, CaError> {
+        let route = (Method::POST, ca_path("/internal/v1", ca, "/enrollments")?);
+        let (profile, profile_id) = match profile {
+            ProfileChoice::Inline(profile) => (Some(profile), None),
+            ProfileChoice::Stored(id) => (None, Some(id)),
+            ProfileChoice::Default => (None, None),
+        };
+        let body = SignForEnrollment {
+            csr: Base64(csr.csr().as_der().clone()),
+            possession: csr.possession().into(),
+            profile,
+            profile_id,
+            enrollment,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn complete_enrollment(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        let path = format!("/internal/v1/enrollments/{serial}/complete");
+        let call = Call::bare(Method::POST, path, Repeat::Safe);
+        self.0.done(caller, call).await
+    }
+
+    async fn abandon_enrollment(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        let path = format!("/internal/v1/enrollments/{serial}/abandon");
+        let call = Call::bare(Method::POST, path, Repeat::Safe);
+        self.0.done(caller, call).await
+    }
+
+    async fn open_enrollments(
+        &self,
+        caller: &Caller,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<OpenEnrollment>, CaError> {
+        let before = time(before);
+        let path = format!("/internal/v1/enrollments?limit={limit}&before={before}");
+        self.get(caller, path).await
+    }
+
+    async fn repeated_reenrollment(
+        &self,
+        caller: &Caller,
+        superseded: &SerialNumber,
+        csr_digest: &[u8; 32],
+        since: OffsetDateTime,
+    ) -> Result<Option<Certificate>, CaError> {
+        let path = format!(
+            "/internal/v1/reenrollments/{superseded}?csr_digest={}&since={}",
+            hex::encode(csr_digest),
+            time(since)
+        );
+        let FoundCertificate { found } = self.get(caller, path).await?;
+        Ok(found.map(|found| *found))
+    }
+
+    async fn attach_certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        attachment: Attachment,
+        windows: RenewalWindows,
+    ) -> Result<Certificate, CaError> {
+        let path = format!("/internal/v1/certificates/{serial}/attachment");
+        let body = AttachCertificate {
+            attachment,
+            windows,
+        };
+        self.send(caller, (Method::PUT, path), &body, Repeat::Safe)
+            .await
+    }
+}

@@ -1,0 +1,205 @@
+//! Tokens of an OpenID provider by client credentials (RFC 6749 section 4.4).
+//!
+//! One token at a time is asked for, however many calls wait for it; it is kept until
+//! `refresh_margin` before it expires. The token endpoint is asked with HTTP Basic first, and with
+//! the secret in the body when that is refused (RFC 6749 section 2.3.1).
+
+use std::sync::{Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::Full;
+use lamassu_core::percent;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{Authorization, Credentials, CredentialsError};
+use crate::config::{ClientConfig, JwtOptions, Protocol, std_duration};
+use crate::metrics;
+use crate::peer::PeerError;
+use crate::tls;
+use crate::transport::{Answer, Transport};
+
+/// How long a token lasts whose provider does not say.
+const UNSAID_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Tokens of an OpenID provider.
+#[derive(Debug)]
+pub struct ClientCredentials {
+    transport: Transport,
+    options: JwtOptions,
+    timeout: Duration,
+    cached: StdMutex<Option<Cached>>,
+    /// Held while a token is asked for.
+    asking: Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Cached {
+    authorization: Authorization,
+    renew_at: Instant,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    token_endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct TokenReply {
+    access_token: SecretString,
+    expires_in: Option<u64>,
+}
+
+/// Why the provider gave no token.
+#[derive(Debug, thiserror::Error)]
+enum OidcError {
+    #[error("the identity provider answered {0}")]
+    Status(StatusCode),
+    #[error("the identity provider did not answer in time")]
+    TimedOut,
+}
+
+impl ClientCredentials {
+    /// Asks nobody yet. The provider is reached with the block's own TLS settings.
+    ///
+    /// # Errors
+    /// The TLS settings cannot be read.
+    pub fn new(config: &ClientConfig) -> Result<Self, PeerError> {
+        // The provider has TLS of its own, whatever the peer has.
+        let provider = ClientConfig {
+            protocol: Protocol::Https,
+            ..config.clone()
+        };
+        Ok(Self {
+            transport: Transport::new(tls::client_config(&provider)?, &provider),
+            options: config.jwt_options.clone(),
+            timeout: std_duration(config.timeout),
+            cached: StdMutex::new(None),
+            asking: Mutex::new(()),
+        })
+    }
+
+    fn cached(&self) -> Option<Authorization> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached
+            .as_ref()
+            .filter(|cached| Instant::now() < cached.renew_at)
+            .map(|cached| cached.authorization.clone())
+    }
+
+    async fn fetch(&self) -> Result<Cached, CredentialsError> {
+        let endpoint = self.token_endpoint().await?;
+        let mut answer = self.ask(&endpoint, SecretPlace::Header).await?;
+        if matches!(
+            answer.status,
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST
+        ) {
+            answer = self.ask(&endpoint, SecretPlace::Body).await?;
+        }
+        let reply: TokenReply = read(&answer)?;
+        let lifetime = reply
+            .expires_in
+            .map_or(UNSAID_LIFETIME, Duration::from_secs);
+        let margin = std_duration(self.options.refresh_margin);
+        Ok(Cached {
+            authorization: Authorization::bearer(&reply.access_token)?,
+            // A lifetime below the margin is used for half of it.
+            renew_at: Instant::now() + lifetime.checked_sub(margin).unwrap_or(lifetime / 2),
+        })
+    }
+
+    async fn token_endpoint(&self) -> Result<String, CredentialsError> {
+        if !self.options.token_url.is_empty() {
+            return Ok(self.options.token_url.clone());
+        }
+        let request = Request::get(&self.options.oidc_well_known).body(Full::default())?;
+        let discovery: Discovery = read(&self.transport.send(request).await?)?;
+        Ok(discovery.token_endpoint)
+    }
+
+    async fn ask(&self, endpoint: &str, place: SecretPlace) -> Result<Answer, CredentialsError> {
+        let id = percent::encode(&self.options.oidc_client_id);
+        let secret = self.options.oidc_client_secret.as_ref();
+        let secret = percent::encode(secret.map_or("", |secret| secret.expose_secret()));
+        let mut form = "grant_type=client_credentials".to_owned();
+        let mut member = |name: &str, value: &str| {
+            if !value.is_empty() {
+                form.push_str(&format!("&{name}={}", percent::encode(value)));
+            }
+        };
+        member("scope", &self.options.scopes.join(" "));
+        member("audience", &self.options.audience);
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(endpoint)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        match place {
+            SecretPlace::Header => {
+                let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+                let mut basic = HeaderValue::from_str(&basic)?;
+                basic.set_sensitive(true);
+                request = request.header(AUTHORIZATION, basic);
+            }
+            SecretPlace::Body => {
+                form.push_str(&format!("&client_id={id}&client_secret={secret}"));
+            }
+        }
+        let request = request.body(Full::new(Bytes::from(form)))?;
+        Ok(self.transport.send(request).await?)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum SecretPlace {
+    Header,
+    Body,
+}
+
+fn read<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, CredentialsError> {
+    if !answer.status.is_success() {
+        return Err(OidcError::Status(answer.status).into());
+    }
+    Ok(serde_json::from_slice(&answer.body)?)
+}
+
+#[async_trait]
+impl Credentials for ClientCredentials {
+    async fn authorization(&self) -> Result<Option<Authorization>, CredentialsError> {
+        if let Some(authorization) = self.cached() {
+            return Ok(Some(authorization));
+        }
+        let _asking = self.asking.lock().await;
+        // Whoever held the lock before may have brought one.
+        if let Some(authorization) = self.cached() {
+            return Ok(Some(authorization));
+        }
+        let fetched = match tokio::time::timeout(self.timeout, self.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_elapsed) => Err(OidcError::TimedOut.into()),
+        };
+        metrics::token_refresh(if fetched.is_ok() { "ok" } else { "error" });
+        let fetched = fetched?;
+        let authorization = fetched.authorization.clone();
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+        Ok(Some(authorization))
+    }
+
+    /// Only the refused one is dropped: another call may have renewed it meanwhile.
+    fn refused(&self, refused: &Authorization) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached
+            .as_ref()
+            .is_some_and(|cached| cached.authorization == *refused)
+        {
+            *cached = None;
+        }
+    }
+}

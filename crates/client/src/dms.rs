@@ -1,0 +1,160 @@
+//! The DMS manager of another process.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use lamassu_core::caller::Caller;
+use lamassu_core::dms::{
+    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::DmsId;
+use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
+use lamassu_core::page::Page;
+use lamassu_core::pem::CertificateDer;
+use lamassu_core::percent::encode;
+use lamassu_core::query::ListRequest;
+use serde_json::Value;
+
+use crate::peer::{Call, Peer, Service, internal};
+use crate::profile_body::explicit;
+use crate::retry::Repeat;
+
+/// The DMS manager of another process. EST goes through `/internal/v1`, because only this side's
+/// TLS layer knows which certificates the client presented.
+///
+/// Repeated after a doubt: reads, and [`update_dms`](DmsService::update_dms), which replaces.
+/// Never repeated: creating, binding by hand, enrolling, renewing, sweeping.
+#[derive(Clone, Debug)]
+pub struct DmsClient(Service);
+
+impl DmsClient {
+    /// The service at this peer.
+    pub fn new(peer: &Peer) -> Self {
+        Self(peer.service("dmsmanager"))
+    }
+
+    async fn est(
+        &self,
+        caller: &Caller,
+        operation: &str,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        let body = WireEstRequest::from(request);
+        let path = format!("/internal/v1/est/{operation}");
+        let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
+        let Enrolled { certificate } = self.0.read::<_, DmsError>(caller, call).await?;
+        Ok(certificate)
+    }
+}
+
+/// A DMS as a body, its inline profile with every no written out.
+fn body(dms: &Dms) -> Result<Value, StorageFailure> {
+    let mut body = serde_json::to_value(dms).map_err(internal)?;
+    if let Some(profile) = &dms.settings.issuance_profile
+        && let Some(settings) = body.get_mut("settings").and_then(Value::as_object_mut)
+    {
+        let profile = explicit(profile).map_err(internal)?;
+        settings.insert("issuance_profile".to_owned(), profile);
+    }
+    Ok(body)
+}
+
+/// The path of what EST reads, for this label or without one.
+fn est_path(operation: &str, label: Option<&DmsId>) -> String {
+    match label {
+        Some(label) => format!(
+            "/internal/v1/est/{operation}?label={}",
+            encode(label.as_str())
+        ),
+        None => format!("/internal/v1/est/{operation}"),
+    }
+}
+
+#[async_trait]
+impl DmsService for DmsClient {
+    async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
+        let path = "/v1/dms".to_owned();
+        let call = Call::json(Method::POST, path, &body(&dms)?, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn dms(&self, caller: &Caller, id: &DmsId) -> Result<Dms, DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}", encode(id.as_str()));
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn dms_list(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Dms>, DmsError> {
+        let path = format!("/v1/dms?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn dms_stats(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<DmsStats, DmsError> {
+        let path = format!("/v1/stats?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
+        if dms.id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}", encode(dms.id.as_str()));
+        let call = Call::json(Method::PUT, path, &body(&dms)?, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
+        let path = "/v1/dms/bind-identity".to_owned();
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn ca_certs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+    ) -> Result<Vec<CertificateDer>, DmsError> {
+        let call = Call::get(est_path("cacerts", label));
+        self.0.read(caller, call).await
+    }
+
+    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError> {
+        let call = Call::get(est_path("csrattrs", label));
+        let CsrAttributes { der } = self.0.read::<_, DmsError>(caller, call).await?;
+        Ok(der.0)
+    }
+
+    async fn enroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        self.est(caller, "simpleenroll", request).await
+    }
+
+    async fn reenroll(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<CertificateDer, DmsError> {
+        self.est(caller, "simplereenroll", request).await
+    }
+
+    async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {
+        let path = "/internal/v1/sweeps".to_owned();
+        let call = Call::json(Method::POST, path, &Sweep { scope }, Repeat::Once)?;
+        let Swept { handled } = self.0.read::<_, DmsError>(caller, call).await?;
+        Ok(handled)
+    }
+}

@@ -1,0 +1,10 @@
+//! One table per error enum: what a refusal was before the wire.
+
+mod ca;
+mod device;
+mod dms;
+mod kms;
+mod query;
+#[cfg(test)]
+mod tests;
+mod va;

@@ -1,0 +1,58 @@
+use http::StatusCode;
+use lamassu_core::ca::CaError;
+use lamassu_core::kms::KmsError;
+
+use super::query;
+use crate::refusal::{Refusal, Reported, WireError};
+
+impl WireError for CaError {
+    /// What has no text of its own comes last: refusals of the KMS that the CA passes on, then the
+    /// rules of profiles, whose texts are free.
+    fn read(refusal: &Refusal) -> Option<Self> {
+        let invalid = StatusCode::BAD_REQUEST;
+        refusal
+            .one_of([
+                Self::Validation,
+                Self::CaNotFound,
+                Self::CaExists,
+                Self::CaStatus,
+                Self::StatusTransition,
+                Self::ProfileNotFound,
+                Self::CertificateNotFound,
+                Self::CsrSignature,
+                Self::KeyNotFound,
+            ])
+            .or_else(|| with_payload(refusal))
+            .or_else(|| query::read(refusal).map(Self::Query))
+            .or_else(|| KmsError::read(refusal).map(Self::KmsRefused))
+            .or_else(|| {
+                (refusal.status == invalid && refusal.code.is_none())
+                    .then(|| Self::Policy(refusal.text.clone()))
+            })
+    }
+}
+
+fn with_payload(refusal: &Refusal) -> Option<CaError> {
+    let issuers = refusal.after(
+        StatusCode::CONFLICT,
+        "several certificates have this serial number, issued by: ",
+    );
+    if let Some(issuers) = issuers {
+        return Some(CaError::AmbiguousSerial(issuers.to_owned()));
+    }
+    let malformed = refusal.after(
+        StatusCode::BAD_REQUEST,
+        "could not parse the certificate request: ",
+    );
+    if let Some(reason) = malformed {
+        return Some(CaError::MalformedCsr(reason.to_owned()));
+    }
+    let refused = refusal.after(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "KMS sign operation failed: ",
+    )?;
+    Some(CaError::SignFailed(
+        refused.to_owned().into(),
+        Some(Box::new(Reported)),
+    ))
+}

@@ -1,0 +1,354 @@
+//! Every variant, rendered by the HTTP layer, is read back as the same one.
+//!
+//! The lists are made by exhaustive matches: a new variant must be entered before this compiles.
+
+use std::time::Duration;
+
+use axum::response::IntoResponse as _;
+use http_body_util::BodyExt as _;
+use lamassu_core::ca::CaError;
+use lamassu_core::device::DeviceError;
+use lamassu_core::dms::{CertificateRefusal, DmsError};
+use lamassu_core::error::{ServiceError, StorageFailure};
+use lamassu_core::kms::KmsError;
+use lamassu_core::query::{QueryError, QueryLimit};
+use lamassu_core::va::VaError;
+use lamassu_http::Failure;
+
+use crate::refusal::{Reported, WireError, refused};
+use crate::retry::Repeat;
+use crate::transport::Answer;
+
+/// What the HTTP layer makes of an error, as a client receives it.
+async fn rendered<E: ServiceError>(error: E) -> Answer {
+    let (parts, body) = Failure::from(error).into_response().into_parts();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+/// The variant's name and payload. Causes stay behind, so what stands in their place is left out.
+fn identity(error: &impl std::fmt::Debug) -> String {
+    let text = format!("{error:?}");
+    text.replace("\"cause\"", "_").replace("Reported", "_")
+}
+
+async fn reads_back<E: WireError>(error: E) {
+    let (sent, text, kind) = (identity(&error), error.to_string(), error.kind());
+    let read: E = refused(&rendered(error).await, Repeat::Once);
+    assert_eq!(identity(&read), sent);
+    assert_eq!((read.to_string(), read.kind()), (text, kind));
+}
+
+fn cause() -> Box<dyn std::error::Error + Send + Sync> {
+    Box::new(Reported)
+}
+
+fn storage<E: From<StorageFailure>>() -> [E; 3] {
+    [
+        StorageFailure::Unavailable(cause()),
+        StorageFailure::OutcomeUnknown(cause()),
+        StorageFailure::Internal(cause()),
+    ]
+    .map(E::from)
+}
+
+fn queries() -> Vec<QueryError> {
+    let text = || "it's ' of type 3".to_owned();
+    let all = vec![
+        QueryError::InvalidOperand {
+            operand: "x' for field 'y".to_owned(),
+            field: "name".to_owned(),
+            type_code: 4,
+        },
+        QueryError::InvalidValue {
+            field: "valid_to".to_owned(),
+            reason: text(),
+        },
+        QueryError::InvalidJsonPath(text()),
+        QueryError::InvalidBookmark,
+        QueryError::UnknownField(text()),
+        QueryError::MalformedFilter(text()),
+        QueryError::InvalidSort(text()),
+        QueryError::LimitExceeded(QueryLimit::Filters),
+        QueryError::LimitExceeded(QueryLimit::FilterBytes),
+        QueryError::LimitExceeded(QueryLimit::ListElements),
+    ];
+    for error in &all {
+        match error {
+            QueryError::InvalidOperand { .. }
+            | QueryError::InvalidValue { .. }
+            | QueryError::InvalidJsonPath(_)
+            | QueryError::InvalidBookmark
+            | QueryError::UnknownField(_)
+            | QueryError::MalformedFilter(_)
+            | QueryError::InvalidSort(_)
+            | QueryError::LimitExceeded(_) => {}
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn refusals_of_the_kms_read_back() {
+    let mut all = vec![
+        KmsError::Validation,
+        KmsError::KeyNotFound,
+        KmsError::InvalidUri,
+        KmsError::EngineNotFound,
+        KmsError::KeyEngineMissing,
+        KmsError::KeyTypeUnsupported {
+            key_type: "a is not supported in engine b".to_owned(),
+            provider: "Software".to_owned(),
+        },
+        KmsError::KeySizeUnsupported {
+            size: 1024,
+            key_type: "RSA".to_owned(),
+            provider: "Golang FS".to_owned(),
+        },
+        KmsError::UnsupportedAlgorithm,
+        KmsError::NotRsaKey,
+        KmsError::NotEcdsaKey,
+        KmsError::MessageType("x: y".to_owned()),
+        KmsError::DigestSize,
+        KmsError::KeyInUse,
+        KmsError::Busy,
+        KmsError::EngineUnsupported("hsm-1".to_owned()),
+        KmsError::SigningKey(cause()),
+        KmsError::EngineUnavailable(cause()),
+        KmsError::Engine(cause()),
+    ];
+    all.extend(queries().into_iter().map(KmsError::Query));
+    all.extend(storage());
+    for error in all {
+        // A new variant must be entered above.
+        match error {
+            KmsError::Validation
+            | KmsError::KeyNotFound
+            | KmsError::InvalidUri
+            | KmsError::EngineNotFound
+            | KmsError::KeyEngineMissing
+            | KmsError::KeyTypeUnsupported { .. }
+            | KmsError::KeySizeUnsupported { .. }
+            | KmsError::UnsupportedAlgorithm
+            | KmsError::NotRsaKey
+            | KmsError::NotEcdsaKey
+            | KmsError::MessageType(_)
+            | KmsError::DigestSize
+            | KmsError::KeyInUse
+            | KmsError::Query(_)
+            | KmsError::Busy
+            | KmsError::EngineUnsupported(_)
+            | KmsError::SigningKey(_)
+            | KmsError::EngineUnavailable(_)
+            | KmsError::Engine(_)
+            | KmsError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_ca_read_back() {
+    let mut all = vec![
+        CaError::Validation,
+        CaError::CaNotFound,
+        CaError::CaExists,
+        CaError::CaStatus,
+        CaError::StatusTransition,
+        CaError::ProfileNotFound,
+        CaError::CertificateNotFound,
+        CaError::AmbiguousSerial("CN=a, CN=b".to_owned()),
+        CaError::MalformedCsr("x: y".to_owned()),
+        CaError::CsrSignature,
+        CaError::Policy("the key is too small".to_owned()),
+        CaError::KeyNotFound,
+        CaError::KmsRefused(KmsError::Busy),
+        CaError::KmsRefused(KmsError::EngineUnavailable(cause())),
+        CaError::KmsRefused(KmsError::EngineNotFound),
+        CaError::SignFailed("the key did not sign".into(), Some(cause())),
+    ];
+    all.extend(queries().into_iter().map(CaError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            CaError::Validation
+            | CaError::CaNotFound
+            | CaError::CaExists
+            | CaError::CaStatus
+            | CaError::StatusTransition
+            | CaError::ProfileNotFound
+            | CaError::CertificateNotFound
+            | CaError::AmbiguousSerial(_)
+            | CaError::MalformedCsr(_)
+            | CaError::CsrSignature
+            | CaError::Policy(_)
+            | CaError::KeyNotFound
+            | CaError::Query(_)
+            | CaError::KmsRefused(_)
+            | CaError::SignFailed(..)
+            | CaError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_device_manager_read_back() {
+    let mut all = vec![
+        DeviceError::Validation,
+        DeviceError::NotFound,
+        DeviceError::Exists,
+        DeviceError::Decommissioned,
+        DeviceError::SlotChanged,
+    ];
+    all.extend(queries().into_iter().map(DeviceError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            DeviceError::Validation
+            | DeviceError::NotFound
+            | DeviceError::Exists
+            | DeviceError::Decommissioned
+            | DeviceError::SlotChanged
+            | DeviceError::Query(_)
+            | DeviceError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_va_read_back() {
+    let mut all = vec![
+        VaError::RoleNotFound,
+        VaError::CaNotFound,
+        VaError::CrlNotFound,
+        VaError::CrlFailed(cause()),
+        VaError::Unavailable(cause()),
+    ];
+    all.extend(queries().into_iter().map(VaError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            VaError::RoleNotFound
+            | VaError::CaNotFound
+            | VaError::CrlNotFound
+            | VaError::Query(_)
+            | VaError::CrlFailed(_)
+            | VaError::Unavailable(_)
+            | VaError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_dms_manager_read_back() {
+    let mut all = vec![
+        DmsError::Validation,
+        DmsError::IdMismatch,
+        DmsError::DmsNotFound,
+        DmsError::DmsExists,
+        DmsError::LabelMissing,
+        DmsError::Protocol,
+        DmsError::ClientCertificateMissing,
+        DmsError::AuthModeUnsupported,
+        DmsError::NoAuthForbidden,
+        DmsError::InvalidCertificate(CertificateRefusal::Untrusted),
+        DmsError::InvalidCertificate(CertificateRefusal::NotYetValid),
+        DmsError::InvalidCertificate(CertificateRefusal::Expired),
+        DmsError::InvalidCertificate(CertificateRefusal::NameMismatch),
+        DmsError::InvalidCertificate(CertificateRefusal::Usage),
+        DmsError::InvalidCertificate(CertificateRefusal::NotOfDevice),
+        DmsError::ExpiredCertificate,
+        DmsError::PresentedRevoked,
+        DmsError::ActiveRevoked,
+        DmsError::MediaType,
+        DmsError::BodyEncoding,
+        DmsError::MalformedCsr("x: y".to_owned()),
+        DmsError::CsrSignature,
+        DmsError::NoCommonName,
+        DmsError::OtherDms,
+        DmsError::ForbiddenNewEnrollment,
+        DmsError::NotPreregistered,
+        DmsError::DeviceNotFound,
+        DmsError::Decommissioned,
+        DmsError::NoDeviceCertificate,
+        DmsError::SubjectChanged,
+        DmsError::WindowClosed(Duration::from_secs(86_400)),
+        DmsError::CommonNameMismatch,
+        DmsError::ProfileSignsCa,
+        DmsError::CaProfile,
+        DmsError::SlotChanged,
+        DmsError::Misconfigured(CaError::CaNotFound),
+        DmsError::Misconfigured(CaError::ProfileNotFound),
+        DmsError::Misconfigured(CaError::CaStatus),
+        DmsError::Ca(CaError::CertificateNotFound),
+        DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
+        DmsError::Device(DeviceError::Exists),
+    ];
+    all.extend(queries().into_iter().map(DmsError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            DmsError::Validation
+            | DmsError::IdMismatch
+            | DmsError::DmsNotFound
+            | DmsError::DmsExists
+            | DmsError::LabelMissing
+            | DmsError::Protocol
+            | DmsError::ClientCertificateMissing
+            | DmsError::AuthModeUnsupported
+            | DmsError::NoAuthForbidden
+            | DmsError::InvalidCertificate(_)
+            | DmsError::ExpiredCertificate
+            | DmsError::PresentedRevoked
+            | DmsError::ActiveRevoked
+            | DmsError::MediaType
+            | DmsError::BodyEncoding
+            | DmsError::MalformedCsr(_)
+            | DmsError::CsrSignature
+            | DmsError::NoCommonName
+            | DmsError::OtherDms
+            | DmsError::ForbiddenNewEnrollment
+            | DmsError::NotPreregistered
+            | DmsError::DeviceNotFound
+            | DmsError::Decommissioned
+            | DmsError::NoDeviceCertificate
+            | DmsError::SubjectChanged
+            | DmsError::WindowClosed(_)
+            | DmsError::CommonNameMismatch
+            | DmsError::ProfileSignsCa
+            | DmsError::CaProfile
+            | DmsError::SlotChanged
+            | DmsError::Query(_)
+            | DmsError::Misconfigured(_)
+            | DmsError::Ca(_)
+            | DmsError::Device(_)
+            | DmsError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_no_service_says_is_a_failure_of_its_kind() {
+    let answer = |status: u16| Answer {
+        status: http::StatusCode::from_u16(status).unwrap(),
+        headers: http::HeaderMap::new(),
+        body: "<html>".into(),
+    };
+    let cases = [
+        (503, Repeat::Once, "storage unavailable"),
+        (502, Repeat::Safe, "storage unavailable"),
+        (
+            504,
+            Repeat::Once,
+            "storage did not confirm the change; look before repeating it",
+        ),
+        (403, Repeat::Safe, "storage failure"),
+        (307, Repeat::Safe, "storage failure"),
+    ];
+    for (status, repeat, text) in cases {
+        let read: KmsError = refused(&answer(status), repeat);
+        assert_eq!(read.to_string(), text, "{status}");
+    }
+}

@@ -1,0 +1,48 @@
+//! The services of other processes, behind the traits of `lamassu-core`: [`KmsClient`],
+//! [`CaClient`], [`DeviceClient`], [`DmsClient`], [`VaClient`]. Whoever holds an
+//! `Arc<dyn CaService>` does not know whether it is the service itself or its client.
+//!
+//! Each method is one request to the route that the service crates declare, under `/v1` where the
+//! public API has it and under `/internal/v1` where only services ask. Refusals come back as the
+//! variant that the service returned (`errors`); that nobody answered is a
+//! [`StorageFailure`](lamassu_core::error::StorageFailure), which callers answer with 503.
+//!
+//! A [`Peer`] is one other process: connections, credentials, time-outs, and which requests are
+//! repeated. Nothing that may have been executed is repeated unless the repeat has the same
+//! answer; each method says which it is.
+//!
+//! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
+
+mod ca;
+mod config;
+mod credentials;
+mod device;
+mod dms;
+mod errors;
+mod kms;
+mod metrics;
+mod peer;
+mod profile_body;
+mod refusal;
+mod retry;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tls;
+mod transport;
+mod va;
+
+pub use ca::CaClient;
+pub use config::{
+    ApiKeyOptions, AuthMode, ClientConfig, ConfigError, JwtOptions, MtlsOptions, Protocol,
+};
+pub use credentials::{
+    ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, MintToken, NoAuth,
+    ServiceToken, from_config,
+};
+pub use device::DeviceClient;
+pub use dms::DmsClient;
+pub use kms::KmsClient;
+pub use metrics::describe_metrics;
+pub use peer::{Peer, PeerError};
+pub use tls::TlsError;
+pub use va::VaClient;

@@ -1,0 +1,128 @@
+//! Reading a refusal back: status, text and code become the variant that the service returned.
+//!
+//! Variants without payload are compared with what they render to, so no text is written down
+//! twice; those with a payload are taken apart in the tables of `errors`. What has the same
+//! status, text and code is one thing on the wire, and the table's first variant.
+
+use http::StatusCode;
+use lamassu_core::error::{ServiceError, StorageFailure};
+use serde::Deserialize;
+
+use crate::retry::{Repeat, retry_after};
+use crate::transport::Answer;
+
+/// An error that can be read back.
+pub(crate) trait WireError: ServiceError + Sized + From<StorageFailure> {
+    /// The variant that renders so, if there is one.
+    fn read(refusal: &Refusal) -> Option<Self>;
+}
+
+/// A refusal as it came.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    pub(crate) code: Option<String>,
+    /// In whole seconds.
+    pub(crate) retry_after: Option<std::time::Duration>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    err: String,
+    code: Option<String>,
+}
+
+/// The cause of what another process reported; its own causes are in the log over there.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("reported by another service")]
+pub(crate) struct Reported;
+
+/// An answer that is none of the service's errors.
+#[derive(Debug, thiserror::Error)]
+#[error("unexpected answer {status}: {text}")]
+struct Unexpected {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refusal {
+    /// Whether this is what `error` renders to.
+    pub(crate) fn is(&self, error: &dyn ServiceError) -> bool {
+        error.kind().status() == self.status
+            && error.to_string() == self.text
+            && error.code() == self.code.as_deref()
+    }
+
+    /// The one of these errors that renders so.
+    pub(crate) fn one_of<E: ServiceError>(&self, errors: impl IntoIterator<Item = E>) -> Option<E> {
+        errors.into_iter().find(|error| self.is(error))
+    }
+
+    /// What follows `prefix` under this status.
+    pub(crate) fn after(&self, status: StatusCode, prefix: &str) -> Option<&str> {
+        (self.status == status)
+            .then(|| self.text.strip_prefix(prefix))
+            .flatten()
+    }
+
+    fn of(answer: &Answer) -> Option<Self> {
+        let body: Body = serde_json::from_slice(&answer.body).ok()?;
+        Some(Self {
+            status: answer.status,
+            text: body.err,
+            code: body.code,
+            retry_after: retry_after(&answer.headers),
+        })
+    }
+}
+
+/// The error behind an answer without success.
+pub(crate) fn refused<E: WireError>(answer: &Answer, repeat: Repeat) -> E {
+    let refusal = Refusal::of(answer);
+    let known = refusal.as_ref().and_then(|refusal| {
+        storage_failure(refusal)
+            .map(E::from)
+            .or_else(|| E::read(refusal))
+    });
+    known.unwrap_or_else(|| E::from(unexpected(answer, refusal, repeat)))
+}
+
+/// Every service has these.
+fn storage_failure(refusal: &Refusal) -> Option<StorageFailure> {
+    refusal
+        .one_of([
+            StorageErrors(StorageFailure::Unavailable(Box::new(Reported))),
+            StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
+            StorageErrors(StorageFailure::Internal(Box::new(Reported))),
+        ])
+        .map(|StorageErrors(failure)| failure)
+}
+
+/// A failure of storage, rendered as every service renders it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct StorageErrors(StorageFailure);
+
+impl ServiceError for StorageErrors {
+    fn kind(&self) -> lamassu_core::error::ErrorKind {
+        self.0.kind()
+    }
+}
+
+/// A proxy, a guard, or a service of another version.
+fn unexpected(answer: &Answer, refusal: Option<Refusal>, repeat: Repeat) -> StorageFailure {
+    let status = answer.status;
+    let text = refusal.map_or_else(String::new, |refusal| refusal.text);
+    let cause = Box::new(Unexpected { status, text });
+    match (status, repeat) {
+        (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)
+        | (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, Repeat::Safe) => {
+            StorageFailure::Unavailable(cause)
+        }
+        (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, Repeat::Once) => {
+            StorageFailure::OutcomeUnknown(cause)
+        }
+        _ => StorageFailure::Internal(cause),
+    }
+}

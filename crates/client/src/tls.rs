@@ -1,0 +1,143 @@
+//! The TLS side of a client: whom it believes, and what it presents.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use secrecy::ExposeSecret as _;
+
+use crate::config::{self, AuthMode, MtlsOptions, Protocol};
+
+/// Why the TLS side cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file with certificates or a key cannot be read.
+    #[error("{0} cannot be read")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// A file or text holds no PEM of the right kind.
+    #[error("{what} holds no certificate or key in PEM")]
+    NoPem {
+        /// The setting.
+        what: &'static str,
+        /// What the reader says.
+        #[source]
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// Certificates and key do not fit, or are not accepted.
+    #[error("the TLS client cannot be configured")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The TLS configuration of a block; none under `protocol: http`.
+pub(crate) fn client_config(
+    config: &config::ClientConfig,
+) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    if config.protocol == Protocol::Http {
+        return Ok(None);
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = if config.insecure_skip_verify {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    } else {
+        builder.with_root_certificates(anchors(config.ca_cert_file.as_deref())?)
+    };
+    let config = match config.auth_mode {
+        AuthMode::Mtls => {
+            let (chain, key) = own_certificate(&config.mtls_options)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+        AuthMode::Internal | AuthMode::Noauth | AuthMode::Jwt | AuthMode::Apikey => {
+            builder.with_no_client_auth()
+        }
+    };
+    Ok(Some(Arc::new(config)))
+}
+
+/// The system's trust anchors and those of a file. What the system has and cannot be read is left
+/// out, as other programs do.
+fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = file {
+        let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+        for certificate in certificates("ca_cert_file", &text)? {
+            store.add(certificate)?;
+        }
+    }
+    Ok(store)
+}
+
+fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|cause| TlsError::NoPem { what, cause })
+}
+
+fn own_certificate(
+    options: &MtlsOptions,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = file_or_text(&options.cert_file)?;
+    let key = file_or_text(options.key_file.expose_secret())?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|cause| TlsError::NoPem {
+        what: "key_file",
+        cause,
+    })?;
+    Ok((certificates("cert_file", &chain)?, key))
+}
+
+/// The PEM text itself, or the contents of the file of this name.
+fn file_or_text(value: &str) -> Result<Vec<u8>, TlsError> {
+    if value.contains("-----BEGIN ") {
+        return Ok(value.as_bytes().to_vec());
+    }
+    std::fs::read(value).map_err(|cause| TlsError::Unreadable(value.into(), cause))
+}
+
+/// `insecure_skip_verify`: any certificate, but the handshake must be signed by its key.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

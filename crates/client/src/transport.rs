@@ -1,0 +1,194 @@
+//! One request over a pooled connection: connect, send, read an answer of bounded length.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::std_duration;
+
+/// Idle connections live shorter than any server of ours keeps them.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// There was no connection, so nothing was executed.
+    #[error("no connection")]
+    Connect(#[source] hyper_util::client::legacy::Error),
+    /// The connection broke; the request may have been executed.
+    #[error("the connection broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is longer than allowed.
+    #[error("the answer is too long")]
+    TooLong,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A pool of connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    client: Client<Connector, Full<Bytes>>,
+    max_response_bytes: usize,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        tls: Option<Arc<rustls::ClientConfig>>,
+        config: &crate::ClientConfig,
+    ) -> Self {
+        let connector = Connector {
+            tls: tls.map(TlsConnector::from),
+            timeout: std_duration(config.connect_timeout),
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(config.pool_max_idle)
+            .build(connector);
+        Self {
+            client,
+            max_response_bytes: config.max_response_bytes,
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, TransportError> {
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                TransportError::Connect(error)
+            } else {
+                TransportError::Broken(error.into())
+            }
+        })?;
+        let (parts, body) = response.into_parts();
+        let body = match Limited::new(body, self.max_response_bytes).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(TransportError::TooLong),
+            Err(error) => return Err(TransportError::Broken(error)),
+        };
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
+    }
+}
+
+/// Opens connections: TCP, and TLS for `https`.
+#[derive(Clone)]
+struct Connector {
+    tls: Option<TlsConnector>,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
+        let opening = async {
+            let host = uri.host().unwrap_or_default();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let is_tls = uri.scheme_str() == Some("https");
+            let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+            let tcp = TcpStream::connect((host, port)).await?;
+            tcp.set_nodelay(true)?;
+            let stream: Box<dyn Duplex> = match &self.tls {
+                Some(tls) if is_tls => {
+                    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                    Box::new(tls.connect(name, tcp).await?)
+                }
+                _ if is_tls => return Err(io::Error::other("TLS is not configured")),
+                _ => Box::new(tcp),
+            };
+            Ok(TokioIo::new(Stream(stream)))
+        };
+        match tokio::time::timeout(self.timeout, opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
+        }
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection, with or without TLS.
+struct Stream(Box<dyn Duplex>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

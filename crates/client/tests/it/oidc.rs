@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use lamassu_client::{ClientCredentials, Credentials, JwtOptions};
+use lamassu_core::duration::WireDuration;
+
+use crate::server::{Act, Server, answer};
+
+async fn provider(mut tokens: Vec<Act>) -> (Server, Arc<ClientCredentials>) {
+    // The address of the token endpoint is known only once the server runs, so it is configured.
+    let server = Server::start(std::mem::take(&mut tokens)).await;
+    let mut config = server.config();
+    config.jwt_options = JwtOptions {
+        oidc_client_id: "ca service".to_owned(),
+        oidc_client_secret: Some("s3:cret".to_owned().into()),
+        token_url: format!("http://127.0.0.1:{}/token", server.port),
+        scopes: vec!["a".to_owned(), "b".to_owned()],
+        refresh_margin: WireDuration::from_secs(30),
+        ..JwtOptions::default()
+    };
+    (server, Arc::new(ClientCredentials::new(&config).unwrap()))
+}
+
+fn token(name: &str, seconds: u32) -> Act {
+    let body =
+        format!(r#"{{"access_token":"{name}","expires_in":{seconds},"token_type":"Bearer"}}"#);
+    answer(200, "", &body)
+}
+
+async fn bearer(credentials: &ClientCredentials) -> String {
+    let authorization = credentials.authorization().await.unwrap().unwrap();
+    authorization.value.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_for_everybody_who_waits() {
+    let (server, credentials) = provider(vec![token("one", 300), token("two", 300)]).await;
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let credentials = Arc::clone(&credentials);
+            tokio::spawn(async move { bearer(&credentials).await })
+        })
+        .collect();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), "Bearer one");
+    }
+    assert_eq!(server.n_asked(), 1);
+    let asked = server.asked().remove(0);
+    // base64 of `ca%20service:s3%3Acret` (RFC 6749 section 2.3.1)
+    assert!(
+        asked.contains("authorization: Basic Y2ElMjBzZXJ2aWNlOnMzJTNBY3JldA=="),
+        "{asked}"
+    );
+    assert!(asked.ends_with("grant_type=client_credentials&scope=a%20b"));
+}
+
+#[tokio::test]
+async fn a_refused_token_is_dropped_but_not_its_successor() {
+    let (server, credentials) = provider(vec![token("one", 300), token("two", 300)]).await;
+    let one = credentials.authorization().await.unwrap().unwrap();
+    credentials.refused(&one);
+    assert_eq!(bearer(&credentials).await, "Bearer two");
+    credentials.refused(&one);
+    assert_eq!(bearer(&credentials).await, "Bearer two");
+    assert_eq!(server.n_asked(), 2);
+}
+
+#[tokio::test]
+async fn a_provider_that_wants_the_secret_in_the_body_gets_it_there() {
+    let refused = answer(401, "", r#"{"error":"invalid_client"}"#);
+    let (server, credentials) = provider(vec![refused, token("one", 300)]).await;
+    assert_eq!(bearer(&credentials).await, "Bearer one");
+    let asked = server.asked().remove(1);
+    assert!(asked.ends_with("&client_id=ca%20service&client_secret=s3%3Acret"));
+    assert!(!asked.contains("authorization:"));
+}
+
+#[tokio::test]
+async fn a_provider_that_gives_none_is_an_error_that_names_no_secret() {
+    let (_server, credentials) = provider(vec![answer(500, "", "s3:cret")]).await;
+    let error = credentials.authorization().await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the identity provider answered 500 Internal Server Error"
+    );
+    assert!(!format!("{credentials:?}").contains("s3:cret"));
+}
+
+#[tokio::test]
+async fn the_token_endpoint_is_discovered() {
+    let (tokens, _) = provider(vec![token("one", 300)]).await;
+    let document = format!(
+        r#"{{"token_endpoint":"http://127.0.0.1:{}/t"}}"#,
+        tokens.port
+    );
+    let well_known = Server::start(vec![answer(200, "", &document)]).await;
+    let mut config = tokens.config();
+    config.jwt_options = JwtOptions {
+        oidc_client_id: "ca".to_owned(),
+        oidc_well_known: format!("http://127.0.0.1:{}/.well-known", well_known.port),
+        ..JwtOptions::default()
+    };
+    let credentials = ClientCredentials::new(&config).unwrap();
+    assert_eq!(bearer(&credentials).await, "Bearer one");
+    assert!(well_known.asked()[0].starts_with("GET /.well-known "));
+    assert!(tokens.asked()[0].starts_with("POST /t "));
+}

@@ -1,0 +1,73 @@
+//! The wire's names of signature schemes.
+
+use lamassu_crypto::{HashAlgorithm, SignatureScheme};
+
+/// Every name. A key type is none of them, and there is no default.
+const ALGORITHMS: [(&str, SignatureScheme); 13] = [
+    (
+        "RSASSA_PKCS1_V1_5_SHA_256",
+        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha256),
+    ),
+    (
+        "RSASSA_PKCS1_V1_5_SHA_384",
+        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha384),
+    ),
+    (
+        "RSASSA_PKCS1_V1_5_SHA_512",
+        SignatureScheme::RsaPkcs1(HashAlgorithm::Sha512),
+    ),
+    (
+        "RSASSA_PSS_SHA_256",
+        SignatureScheme::RsaPss(HashAlgorithm::Sha256),
+    ),
+    (
+        "RSASSA_PSS_SHA_384",
+        SignatureScheme::RsaPss(HashAlgorithm::Sha384),
+    ),
+    (
+        "RSASSA_PSS_SHA_512",
+        SignatureScheme::RsaPss(HashAlgorithm::Sha512),
+    ),
+    (
+        "ECDSA_SHA_256",
+        SignatureScheme::Ecdsa(HashAlgorithm::Sha256),
+    ),
+    (
+        "ECDSA_SHA_384",
+        SignatureScheme::Ecdsa(HashAlgorithm::Sha384),
+    ),
+    (
+        "ECDSA_SHA_512",
+        SignatureScheme::Ecdsa(HashAlgorithm::Sha512),
+    ),
+    ("ED25519", SignatureScheme::Ed25519),
+    ("ML_DSA_44", SignatureScheme::MlDsa44),
+    ("ML_DSA_65", SignatureScheme::MlDsa65),
+    ("ML_DSA_87", SignatureScheme::MlDsa87),
+];
+
+/// The scheme of this name.
+pub fn scheme_of(name: &str) -> Option<SignatureScheme> {
+    let found = ALGORITHMS.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, scheme)| scheme)
+}
+
+/// The name of a scheme; `None` for those that are never signed with.
+pub fn name_of(scheme: SignatureScheme) -> Option<&'static str> {
+    let found = ALGORITHMS.into_iter().find(|(_, known)| *known == scheme);
+    found.map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALGORITHMS, name_of, scheme_of};
+
+    #[test]
+    fn names_and_schemes_are_one_to_one() {
+        for (name, scheme) in ALGORITHMS {
+            assert_eq!(scheme_of(name), Some(scheme));
+            assert_eq!(name_of(scheme), Some(name));
+        }
+        assert_eq!(scheme_of("RSA"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! `/internal/v1`: EST as a gateway in another process hands it on, and the sweep.
+
+use axum::extract::State;
+use lamassu_core::ids::DmsId;
+use lamassu_core::internal::Base64;
+use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
+use lamassu_core::pem::CertificateDer;
+use lamassu_core::permission::Permission;
+use lamassu_http::{AskedBy, GoJson, Json200, QueryPairs, Reply, RoutesBuilder};
+
+use super::management::Management;
+
+const INTERNAL: Permission = Permission::new("internal", "dms");
+
+pub(super) fn routes(builder: RoutesBuilder<Management>) -> RoutesBuilder<Management> {
+    builder
+        .get(
+            "/internal/v1/est/cacerts",
+            INTERNAL,
+            "CA certificates of a DMS",
+            ca_certs,
+        )
+        .get(
+            "/internal/v1/est/csrattrs",
+            INTERNAL,
+            "CSR attributes of a DMS",
+            csr_attrs,
+        )
+        .post("/internal/v1/est/simpleenroll", INTERNAL, "Enroll", enroll)
+        .post(
+            "/internal/v1/est/simplereenroll",
+            INTERNAL,
+            "Renew",
+            reenroll,
+        )
+        .post(
+            "/internal/v1/sweeps",
+            INTERNAL,
+            "Settle what crashes left of enrollments",
+            sweep,
+        )
+}
+
+fn label(query: &QueryPairs) -> Option<DmsId> {
+    query.first("label").map(DmsId::from)
+}
+
+async fn ca_certs(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<Vec<CertificateDer>>> {
+    let service = &management.service;
+    let certificates = service.ca_certs(&caller, label(&query).as_ref()).await?;
+    Ok(Json200(certificates))
+}
+
+async fn csr_attrs(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    query: QueryPairs,
+) -> Reply<Json200<CsrAttributes>> {
+    let service = &management.service;
+    let der = service.csr_attrs(&caller, label(&query).as_ref()).await?;
+    Ok(Json200(CsrAttributes { der: Base64(der) }))
+}
+
+async fn enroll(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(request): GoJson<WireEstRequest>,
+) -> Reply<Json200<Enrolled>> {
+    let certificate = management.service.enroll(&caller, request.into()).await?;
+    Ok(Json200(Enrolled { certificate }))
+}
+
+async fn reenroll(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(request): GoJson<WireEstRequest>,
+) -> Reply<Json200<Enrolled>> {
+    let certificate = management.service.reenroll(&caller, request.into()).await?;
+    Ok(Json200(Enrolled { certificate }))
+}
+
+async fn sweep(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(Sweep { scope }): GoJson<Sweep>,
+) -> Reply<Json200<Swept>> {
+    let handled = management.service.sweep_enrollments(&caller, scope).await?;
+    Ok(Json200(Swept { handled }))
+}

@@ -11,11 +11,13 @@
 
 mod support;
 
+mod apart;
 mod command_line;
 mod crash;
 mod est_clients;
 mod first_device;
 mod refusals;
+mod replicas;
 mod routes;
 mod tidy;
 mod validation;

@@ -72,7 +72,7 @@ pub enum Role {
     KmsManager,
     /// Reads events, manages its own subscriptions.
     AlertsUser,
-    /// Another service of this installation.
+    /// Another service of this installation; a gateway passes on what its callers may do.
     Service,
 }
 
@@ -171,11 +171,11 @@ impl Role {
                     &[
                         grant("ca", "*"),
                         grant("certificate", "*"),
-                        grant("profile", "read"),
+                        grant("profile", "*"),
                         grant("kms", "*"),
                         grant("device", "*"),
                         grant("dms", "*"),
-                        grant("va", "read"),
+                        grant("va", "*"),
                         grant("internal", "*"),
                     ]
                 }

@@ -20,17 +20,18 @@ use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
 use lamassu_devices::{DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
-use lamassu_http::{MountedRoute, Stack};
+use lamassu_http::{MountedRoute, Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_va::{VaPorts, VaService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::services::MOUNTED;
+use crate::peers::Peers;
+use crate::services::GATEWAY;
 use crate::{engines, health_routes, storage, version};
 
-/// Every service of this process, over one database.
+/// The services that run in this process, and the way to those that run elsewhere.
 #[derive(Debug)]
 pub(crate) struct Platform {
     pub(crate) db: Db,
@@ -38,15 +39,33 @@ pub(crate) struct Platform {
     pub(crate) auth: Arc<Auth>,
     /// The crypto engines that opened, for the readiness check.
     pub(crate) engines: Vec<Arc<dyn CryptoEngine>>,
-    kms: Arc<Kms>,
-    ca: Arc<lamassu_ca::CaService>,
-    devices: Arc<DevicesService>,
-    pub(crate) dms: Arc<DmsManager>,
-    va: Arc<VaService>,
+    here: Here,
+    reach: Reach,
+}
+
+/// What runs in this process.
+#[derive(Debug, Default)]
+struct Here {
+    kms: Option<Arc<Kms>>,
+    ca: Option<Arc<lamassu_ca::CaService>>,
+    devices: Option<Arc<DevicesService>>,
+    dms: Option<Arc<DmsManager>>,
+    va: Option<Arc<VaService>>,
+}
+
+/// What this process answers for: its own services and, behind a gateway, all others.
+#[derive(Debug, Default)]
+struct Reach {
+    kms: Option<Arc<dyn KmsService>>,
+    ca: Option<Arc<dyn CaService>>,
+    devices: Option<Arc<dyn DeviceService>>,
+    dms: Option<Arc<dyn DmsService>>,
+    va: Option<Arc<dyn lamassu_core::va::VaService>>,
 }
 
 impl Platform {
-    /// Opens every service over the database.
+    /// Opens the services of this process over the database, and clients for what they need of
+    /// others.
     ///
     /// # Errors
     /// One sentence: what does not open, and why.
@@ -57,15 +76,24 @@ impl Platform {
         system_ca: Option<CertificateDer>,
     ) -> Result<Self> {
         let auth = Auth::open(&config.authentication, &db, Arc::clone(&clock)).await?;
-        let engines = config.engines();
-        let opened = tokio::task::block_in_place(|| engines::open(&engines))?;
-        let held = opened.engines.clone();
-        let kms = open_kms(&db, opened, engines.default_id).await?;
-        let kms_port: Arc<dyn KmsService> = Arc::clone(&kms) as _;
-        let ca = Arc::new(
-            lamassu_ca::CaService::new(CaPorts {
+        let peers = Peers::new(config, auth.issuer(), &clock);
+        let services = &config.services;
+        let mut here = Here::default();
+        let mut held = Vec::new();
+        if services.has("kms") {
+            let engines = config.engines();
+            let opened = tokio::task::block_in_place(|| engines::open(&engines))?;
+            held.clone_from(&opened.engines);
+            here.kms = Some(open_kms(&db, opened, engines.default_id).await?);
+        }
+        let kms = |source: &str| match &here.kms {
+            Some(kms) => Ok(Arc::clone(kms) as Arc<dyn KmsService>),
+            None => peers.kms(source),
+        };
+        if services.has("ca") {
+            let ports = CaPorts {
                 db: db.clone(),
-                kms: Arc::clone(&kms_port),
+                kms: kms("service/ca")?,
                 others: if config.storage.is_shared() {
                     OthersRunning::Maybe
                 } else {
@@ -73,46 +101,58 @@ impl Platform {
                     OthersRunning::No
                 },
                 config: config.ca.clone(),
-            })
-            .await?,
-        );
-        let ca_port: Arc<dyn CaService> = Arc::clone(&ca) as _;
-        let devices = DevicesService::new(DevicesPorts {
-            db: db.clone(),
-            config: config.devmanager.clone(),
-        })
-        .await?;
-        let devices = Arc::new(devices);
-        let devices_port: Arc<dyn DeviceService> = Arc::clone(&devices) as _;
-        let dms = Arc::new(
-            DmsManager::new(DmsPorts {
+            };
+            here.ca = Some(Arc::new(lamassu_ca::CaService::new(ports).await?));
+        }
+        let ca = |source: &str| match &here.ca {
+            Some(ca) => Ok(Arc::clone(ca) as Arc<dyn CaService>),
+            None => peers.ca(source),
+        };
+        if services.has("devmanager") {
+            let ports = DevicesPorts {
                 db: db.clone(),
-                ca: Arc::clone(&ca_port),
-                devices: devices_port,
+                config: config.devmanager.clone(),
+            };
+            here.devices = Some(Arc::new(DevicesService::new(ports).await?));
+        }
+        let devices = |source: &str| match &here.devices {
+            Some(devices) => Ok(Arc::clone(devices) as Arc<dyn DeviceService>),
+            None => peers.devices(source),
+        };
+        if services.has("dmsmanager") {
+            let ports = DmsPorts {
+                db: db.clone(),
+                ca: ca("service/ra")?,
+                devices: devices("service/ra")?,
                 system_ca: Arc::new(system_ca),
                 config: config.est.clone(),
-            })
-            .await?,
-        );
-        let va = VaService::new(VaPorts {
-            db: db.clone(),
-            ca: ca_port,
-            kms: kms_port,
-            blobs: lamassu_va::local_blobs(&config.crl_directory()?)?,
-            config: config.va.clone(),
-        })
-        .await?;
+            };
+            here.dms = Some(Arc::new(DmsManager::new(ports).await?));
+        }
+        if services.has("va") {
+            let ports = VaPorts {
+                db: db.clone(),
+                ca: ca("service/va")?,
+                kms: kms("service/va")?,
+                blobs: lamassu_va::local_blobs(&config.crl_directory()?)?,
+                config: config.va.clone(),
+            };
+            here.va = Some(Arc::new(VaService::new(ports).await?));
+        }
+        let reach = Reach::open(&here, &peers, services.has(GATEWAY))?;
         Ok(Self {
             db,
             clock,
             auth,
             engines: held,
-            kms,
-            ca,
-            devices,
-            dms,
-            va: Arc::new(va),
+            here,
+            reach,
         })
+    }
+
+    /// The enrollments that a crash cut, if they are this process's to settle.
+    pub(crate) fn dms(&self) -> Option<&Arc<DmsManager>> {
+        self.here.dms.as_ref()
     }
 
     /// All routes of the process, behind authentication.
@@ -122,32 +162,46 @@ impl Platform {
         readiness: &Arc<Readiness>,
         tasks: &TaskTracker,
     ) -> Stack {
-        let kms = lamassu_kms::routes(Arc::clone(&self.kms) as Arc<dyn KmsService>, config.query);
-        let ca = lamassu_ca::routes(Arc::clone(&self.ca) as Arc<dyn CaService>, config.query);
-        let devices = lamassu_devices::routes(
-            Arc::clone(&self.devices) as Arc<dyn DeviceService>,
-            config.query,
-        );
-        let dms = Arc::clone(&self.dms) as Arc<dyn DmsService>;
-        let est = lamassu_dms::est_routes(Arc::clone(&dms), config.est.clone());
-        let va: Arc<dyn lamassu_core::va::VaService> = Arc::clone(&self.va) as _;
-        let va = lamassu_va::routes(va, Arc::clone(&self.clock), config.query);
         let mut stack = Stack::new(Arc::clone(&self.auth) as _, tasks.clone())
-            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)))
-            .mount("/api/kms", &kms)
-            .mount("/api/ca", &ca)
-            .mount("/api/devmanager", &devices)
-            .mount("/api/dmsmanager", &lamassu_dms::routes(dms, config.query))
-            .mount("/api/dmsmanager", &est)
-            .mount("/api", &est)
-            .mount("", &est)
-            .mount("/api/va", &va);
+            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)));
+        let query = config.query;
+        let mut mounted: Vec<(&str, Routes)> = Vec::new();
+        if let Some(kms) = &self.reach.kms {
+            mounted.push(("kms", lamassu_kms::routes(Arc::clone(kms), query)));
+        }
+        if let Some(ca) = &self.reach.ca {
+            mounted.push(("ca", lamassu_ca::routes(Arc::clone(ca), query)));
+        }
+        if let Some(devices) = &self.reach.devices {
+            let routes = lamassu_devices::routes(Arc::clone(devices), query);
+            mounted.push(("devmanager", routes));
+        }
+        if let Some(dms) = &self.reach.dms {
+            mounted.push(("dmsmanager", lamassu_dms::routes(Arc::clone(dms), query)));
+            let est = lamassu_dms::est_routes(Arc::clone(dms), config.est.clone());
+            for prefix in ["/api/dmsmanager", "/api", ""] {
+                stack = stack.mount(prefix, &est);
+            }
+        }
+        if let Some(va) = &self.reach.va {
+            let routes = lamassu_va::routes(Arc::clone(va), Arc::clone(&self.clock), query);
+            mounted.push(("va", routes));
+        }
         let health = health_routes::routes(Arc::clone(readiness), build_info());
-        for service in MOUNTED {
+        let alone = mounted.len() == 1 && !config.services.has(GATEWAY);
+        for (service, routes) in &mounted {
             let prefix = format!("/api/{service}");
             stack = stack
+                .mount(&prefix, routes)
                 .mount(&prefix, &health)
                 .mount(&prefix, &lamassu_auth::service_routes());
+            if alone {
+                // As a service of the reference answers: without a prefix.
+                stack = stack
+                    .mount("", routes)
+                    .mount("", &health)
+                    .mount("", &lamassu_auth::service_routes());
+            }
         }
         stack
     }
@@ -162,16 +216,60 @@ impl Platform {
             let (db, stop) = (self.db.clone(), shutdown.clone());
             background.spawn(async move { run_job(&db, job, &stop).await });
         }
-        let (kms, stop) = (Arc::clone(&self.kms), shutdown.clone());
-        background.spawn(async move { kms.run(&stop).await });
-        let (ca, stop) = (Arc::clone(&self.ca), shutdown.clone());
-        background.spawn(async move { ca.run(&stop).await });
-        let (devices, stop) = (Arc::clone(&self.devices), shutdown.clone());
-        background.spawn(async move { devices.run(&stop).await });
-        let (dms, stop) = (Arc::clone(&self.dms), shutdown.clone());
-        background.spawn(async move { dms.run(&stop).await });
-        let (va, stop) = (Arc::clone(&self.va), shutdown.clone());
-        background.spawn(async move { va.run(&stop).await });
+        let here = &self.here;
+        if let Some(kms) = here.kms.clone() {
+            let stop = shutdown.clone();
+            background.spawn(async move { kms.run(&stop).await });
+        }
+        if let Some(ca) = here.ca.clone() {
+            let stop = shutdown.clone();
+            background.spawn(async move { ca.run(&stop).await });
+        }
+        if let Some(devices) = here.devices.clone() {
+            let stop = shutdown.clone();
+            background.spawn(async move { devices.run(&stop).await });
+        }
+        if let Some(dms) = here.dms.clone() {
+            let stop = shutdown.clone();
+            background.spawn(async move { dms.run(&stop).await });
+        }
+        if let Some(va) = here.va.clone() {
+            let stop = shutdown.clone();
+            background.spawn(async move { va.run(&stop).await });
+        }
+    }
+}
+
+impl Reach {
+    /// The services of this process; those of others, too, where it is the way to them.
+    fn open(here: &Here, peers: &Peers<'_>, is_gateway: bool) -> Result<Self> {
+        let mut reach = Self {
+            kms: here.kms.clone().map(|kms| kms as _),
+            ca: here.ca.clone().map(|ca| ca as _),
+            devices: here.devices.clone().map(|devices| devices as _),
+            dms: here.dms.clone().map(|dms| dms as _),
+            va: here.va.clone().map(|va| va as _),
+        };
+        if is_gateway {
+            // Calls are passed on in the name of whoever made them.
+            let source = "";
+            if reach.kms.is_none() {
+                reach.kms = Some(peers.kms(source)?);
+            }
+            if reach.ca.is_none() {
+                reach.ca = Some(peers.ca(source)?);
+            }
+            if reach.devices.is_none() {
+                reach.devices = Some(peers.devices(source)?);
+            }
+            if reach.dms.is_none() {
+                reach.dms = Some(peers.dms(source)?);
+            }
+            if reach.va.is_none() {
+                reach.va = Some(peers.va(source)?);
+            }
+        }
+        Ok(reach)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lamassu_gateway::Environment;
 
+use crate::config::Origin;
 use crate::version;
 
 /// A PKI platform for IoT fleets.
@@ -72,9 +74,23 @@ pub(crate) struct Serve {
     /// Services to run, separated by commas; all of them when left out.
     #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
     pub(crate) services: Vec<String>,
+    /// Start as the reference's program of this name does: its configuration file when no other is
+    /// named, its defaults for what the file leaves out.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) reference_config: Option<PathBuf>,
     /// Kind of installation.
     #[arg(long, value_enum)]
     pub(crate) environment: Option<EnvironmentName>,
+}
+
+impl Serve {
+    /// Whose defaults hold.
+    pub(crate) fn origin(&self) -> Origin {
+        match self.reference_config {
+            Some(_) => Origin::Reference,
+            None => Origin::Ours,
+        }
+    }
 }
 
 /// The kinds of installation, as written on the command line.
@@ -143,8 +159,23 @@ const ACCEPTED_AND_IGNORED: [&str; 8] = [
     "cryptoengines",
 ];
 
+/// The services by the names of the reference's programs, under which links may call this one.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("kms", "kms"),
+    ("ca", "ca"),
+    ("va", "va"),
+    ("device-manager", "devmanager"),
+    ("devmanager", "devmanager"),
+    ("dms-manager", "dmsmanager"),
+    ("dmsmanager", "dmsmanager"),
+    ("monolithic", ""),
+];
+
+/// Where the reference's programs find their configuration when the environment names none.
+const REFERENCE_CONFIG: &str = "/etc/lamassuiot/config.yml";
+
 /// The arguments as this command line reads them, from those of a start in the reference's ways:
-/// Go-style flags with one dash, and no subcommand when flags come first.
+/// Go-style flags with one dash, no subcommand when flags come first, and programs by their names.
 pub(crate) fn normalise(arguments: impl Iterator<Item = String>) -> Normalised {
     let mut normalised = Normalised {
         arguments: Vec::new(),
@@ -162,7 +193,23 @@ pub(crate) fn normalise(arguments: impl Iterator<Item = String>) -> Normalised {
             normalised.arguments.push(argument);
         }
     }
-    if !normalised.ignored.is_empty() && normalised.arguments.len() == 1 {
+    let program = normalised.arguments.first().map(Path::new);
+    let program = program.and_then(Path::file_name).and_then(OsStr::to_str);
+    let called = PROGRAMS
+        .into_iter()
+        .find(|(name, _)| Some(*name) == program);
+    if let (Some((_, service)), 1) = (called, normalised.arguments.len()) {
+        normalised.arguments.push("serve".to_owned());
+        if !service.is_empty() {
+            let flags = [
+                "--services",
+                service,
+                "--reference-config",
+                REFERENCE_CONFIG,
+            ];
+            normalised.arguments.extend(flags.map(str::to_owned));
+        }
+    } else if !normalised.ignored.is_empty() && normalised.arguments.len() == 1 {
         normalised.arguments.push("serve".to_owned());
     }
     normalised
@@ -196,6 +243,20 @@ mod tests {
         let read = arguments("lamassu -sqlite -inmemory-eventbus=true");
         assert_eq!(read.arguments, ["lamassu", "serve"]);
         assert_eq!(read.ignored, ["sqlite", "inmemory-eventbus"]);
+    }
+
+    #[test]
+    fn a_program_of_the_reference_is_its_service() {
+        let read = arguments("/usr/bin/device-manager");
+        let flags = [
+            "--services",
+            "devmanager",
+            "--reference-config",
+            "/etc/lamassuiot/config.yml",
+        ];
+        assert_eq!(read.arguments[1], "serve");
+        assert_eq!(read.arguments[2..], flags);
+        assert_eq!(arguments("/usr/bin/ca version").arguments.len(), 2);
     }
 
     #[test]

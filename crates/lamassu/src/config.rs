@@ -4,21 +4,22 @@
 //! Loading reads the file and opens nothing else, so that `lamassu config check` can say whether
 //! a start would get as far as opening things.
 
+mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use figment::providers::{Env, Format as _, Json, Serialized, Toml, Yaml};
+use anyhow::{Context as _, Result, ensure};
+use figment::providers::{Env, Serialized};
 use figment::value::Value;
 use figment::{Figment, Profile, Provider as _};
 use lamassu_auth::AuthConfig;
 use lamassu_ca::CaConfig;
+use lamassu_client::ClientConfig;
 use lamassu_core::query::QueryLimits;
 use lamassu_devices::DevicesConfig;
 use lamassu_dms::EstConfig;
@@ -29,9 +30,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cli::{Installation, Serve};
+use crate::engines;
 use crate::logging::LogsConfig;
+use crate::server::ServerConfig;
+use crate::services::Services;
 use crate::storage::StorageConfig;
-use crate::{engines, services};
 
 /// Keys whose values are never printed.
 const SECRET_KEYS: [&str; 6] = [
@@ -57,8 +60,26 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     /// Logs.
     pub(crate) logs: LogsConfig,
+    /// The file that was read.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
+    /// The services that run in this process.
+    #[serde(skip)]
+    pub(crate) services: Services,
     /// The database.
     pub(crate) storage: StorageConfig,
+    /// The listener of a process that runs only some services.
+    pub(crate) server: ServerConfig,
+    /// Where the key manager is, where it runs elsewhere: needed by `ca`, `va` and `gateway`.
+    pub(crate) kms_client: ClientConfig,
+    /// Certificate authorities: needed by `dmsmanager`, `va` and `gateway`.
+    pub(crate) ca_client: ClientConfig,
+    /// The device registry: needed by `dmsmanager` and `gateway`.
+    pub(crate) device_manager_client: ClientConfig,
+    /// Enrollment: needed by `gateway`.
+    pub(crate) dms_manager_client: ClientConfig,
+    /// Validation: needed by `gateway`.
+    pub(crate) va_client: ClientConfig,
     /// Listeners, TLS, limits, metrics.
     pub(crate) gateway: GatewayConfig,
     /// Who may call. Also read below `gateway`.
@@ -76,9 +97,27 @@ pub(crate) struct Config {
     /// PEM file whose first certificate `cacerts` gives where a DMS includes the system's CA. The
     /// trust anchor of the installation's own server certificate by default.
     pub(crate) downstream_cert_file: Option<PathBuf>,
+    /// Where CRLs are kept; replicas share it. `crl` in the data directory by default.
+    pub(crate) filesystem_storage: BlobConfig,
     /// Where keys are. The engine `filesystem` in the data directory by default.
     #[serde(skip_serializing)]
     pub(crate) crypto_engines: Option<CryptoEnginesConfig>,
+}
+
+/// The block `filesystem_storage`, as the reference's VA has it; its only type here is `local`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct BlobConfig {
+    /// Read for compatibility: there is one such store.
+    #[serde(skip_serializing)]
+    id: Option<String>,
+    /// `local`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Read for compatibility.
+    #[serde(skip_serializing)]
+    metadata: Option<serde_json::Value>,
+    storage_directory: Option<PathBuf>,
 }
 
 impl Config {
@@ -87,7 +126,7 @@ impl Config {
     /// # Errors
     /// One sentence: the file cannot be read, or which key is wrong and why.
     pub(crate) fn load(installation: &Installation) -> Result<Self> {
-        Self::layered(installation, Figment::new())
+        Self::layered(installation, Origin::Ours, Figment::new())
     }
 
     /// The configuration of a start, with what the command line says.
@@ -95,7 +134,7 @@ impl Config {
     /// # Errors
     /// As [`load`](Self::load).
     pub(crate) fn for_serve(arguments: &Serve) -> Result<Self> {
-        check_services(&arguments.services)?;
+        let services = Services::named(&arguments.services)?;
         let mut said = Figment::new();
         if let Some(environment) = arguments.environment {
             said = said.merge(Serialized::default(
@@ -112,17 +151,33 @@ impl Config {
         if !arguments.domains.is_empty() {
             said = said.merge(Serialized::default("domains", &arguments.domains));
         }
-        Self::layered(&arguments.installation, said)
+        let mut installation = arguments.installation.clone();
+        if let Some(path) = &arguments.reference_config {
+            installation.config.get_or_insert_with(|| path.clone());
+        }
+        let mut config = Self::layered(&installation, arguments.origin(), said)?;
+        ensure!(
+            services.is_all() || config.storage.is_shared(),
+            "running only some services needs a database that all of them share: \
+             set storage.provider to postgres, or leave --services out"
+        );
+        config.services = services;
+        Ok(config)
     }
 
     /// File, environment and command line, in rising order, over the defaults of the kind of
     /// installation that they name. Domains add up.
-    fn layered(installation: &Installation, said: Figment) -> Result<Self> {
+    fn layered(installation: &Installation, origin: Origin, said: Figment) -> Result<Self> {
         let file = match &installation.config {
-            Some(path) => file(path)?,
+            Some(path) => file::read(path)?,
             None => Figment::new(),
         };
-        let given = file
+        let under = match origin {
+            Origin::Ours => Figment::new(),
+            Origin::Reference => reference_defaults(&file),
+        };
+        let given = under
+            .merge(file)
             .merge(Env::prefixed("LAMASSU__").split("__"))
             .admerge(said);
         let given = hoist_authentication(given)?;
@@ -134,6 +189,7 @@ impl Config {
             .merge(given)
             .extract_lossy()
             .map_err(|error| first_error(&error))?;
+        config.file.clone_from(&installation.config);
         if let Some(data_dir) = &installation.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -186,6 +242,7 @@ impl Config {
 
     fn validate(&self) -> Result<()> {
         self.storage.validate().context("storage")?;
+        self.server.validate().context("server")?;
         self.gateway.validate().context("gateway")?;
         self.authentication.validate().context("authentication")?;
         self.ca.validate().context("ca")?;
@@ -203,12 +260,13 @@ impl Config {
             .unwrap_or_else(|| engines::embedded(&self.data_dir))
     }
 
-    /// Where CRLs are kept: a directory in the data directory.
+    /// Where CRLs are kept.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The directory cannot be made.
     pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
-        let path = self.data_dir.join("crl");
+        let configured = self.filesystem_storage.storage_directory.clone();
+        let path = configured.unwrap_or_else(|| self.data_dir.join("crl"));
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(path)
@@ -233,6 +291,33 @@ impl Config {
     }
 }
 
+/// Whose defaults a configuration file was written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Those of this program.
+    Ours,
+    /// Those of the reference: the program was called by one of its names.
+    Reference,
+}
+
+/// What a program of the reference does where its file says nothing. Without any word about
+/// authentication there is none, as there; a warning at start says so.
+fn reference_defaults(file: &Figment) -> Figment {
+    let mut defaults = json!({
+        "ca": {"certificate_monitoring_job": {"enabled": false}},
+        "va": {"crl_monitoring_job": {"enabled": false}},
+        "server": {"listen_address": "0.0.0.0"},
+    });
+    let says = |path: &str| file.find_value(path).is_ok();
+    if !says("authentication")
+        && !says("gateway.authentication")
+        && let Some(members) = defaults.as_object_mut()
+    {
+        members.insert("authentication".to_owned(), json!({"mode": "passthrough"}));
+    }
+    Figment::from(Serialized::defaults(defaults))
+}
+
 /// Where certificates say that their status can be asked for.
 fn published(domains: &[String], port: Option<u16>) -> Vec<String> {
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
@@ -240,47 +325,6 @@ fn published(domains: &[String], port: Option<u16>) -> Vec<String> {
         .iter()
         .map(|domain| format!("{domain}{port}/api/va"))
         .collect()
-}
-
-/// Refuses names that are no services, and starts of only some.
-fn check_services(named: &[String]) -> Result<()> {
-    let known: Vec<_> = services::all().collect();
-    if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!(
-            "there is no service {unknown:?}; there are {}",
-            known.join(", ")
-        );
-    }
-    let distinct: BTreeSet<&str> = named.iter().map(String::as_str).collect();
-    ensure!(
-        distinct.is_empty() || distinct.len() == known.len(),
-        "running only some services needs a shared database, which this version does not have; leave --services out"
-    );
-    Ok(())
-}
-
-/// The file as a provider, by its extension.
-fn file(path: &Path) -> Result<Figment> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("configuration file {} cannot be read", path.display()))?;
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default();
-    let figment = match extension.to_ascii_lowercase().as_str() {
-        "yml" | "yaml" => Figment::from(Yaml::string(&text)),
-        "toml" => Figment::from(Toml::string(&text)),
-        "json" => Figment::from(Json::string(&text)),
-        other => bail!(
-            "configuration file {}: extension {other:?} is none of yml, yaml, toml, json",
-            path.display()
-        ),
-    };
-    figment
-        .data()
-        .map_err(|error| first_error(&error))
-        .with_context(|| format!("configuration file {}", path.display()))?;
-    Ok(figment)
 }
 
 /// `gateway.authentication`, the place of the reference's single process, is `authentication`.
@@ -313,11 +357,14 @@ fn report_unknown(given: &Figment, defaults: &Config, strict: bool) -> Result<()
             .map(|name| format!(" (did you mean {name}?)"))
             .unwrap_or_default();
         ensure!(!strict, "unknown configuration key {path}{hint}");
-        // Logging is configured by the very file that is being read.
-        let warning = format!("warning: unknown configuration key {path}{hint} ignored");
-        drop(writeln!(std::io::stderr(), "{warning}"));
+        warn(&format!("unknown configuration key {path}{hint} ignored"));
     }
     Ok(())
+}
+
+/// Says something about the configuration; logging is configured by the very file that is read.
+fn warn(text: &str) {
+    drop(writeln!(std::io::stderr(), "warning: {text}"));
 }
 
 /// The known key beside an unknown one that is spelt most like it.

@@ -36,14 +36,20 @@ impl LogsConfig {
             "fatal" | "panic" => "error",
             // A single word that is no level would be a filter for a module of that name.
             word if !word.contains(['=', ',']) && word.parse::<Level>().is_err() => {
-                return (EnvFilter::new("refinery_core=warn,info"), Some(word));
+                return (
+                    EnvFilter::new("refinery_core=warn,tokio_postgres=warn,info"),
+                    Some(word),
+                );
             }
             level => level,
         };
-        // The migration library tells its steps at `info`; ours tell what matters.
-        match EnvFilter::try_new(format!("refinery_core=warn,{level}")) {
+        // Migrations and the database's notices tell their steps at `info`; ours tell what matters.
+        match EnvFilter::try_new(format!("refinery_core=warn,tokio_postgres=warn,{level}")) {
             Ok(filter) => (filter, None),
-            Err(_) => (EnvFilter::new("refinery_core=warn,info"), Some(level)),
+            Err(_) => (
+                EnvFilter::new("refinery_core=warn,tokio_postgres=warn,info"),
+                Some(level),
+            ),
         }
     }
 }

@@ -13,6 +13,7 @@ use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::dms::{DmsService as _, SweepScope};
 use lamassu_core::pem::CertificateDer;
 use lamassu_db::{DataDir, Db, system_caller};
+use lamassu_gateway::config::MetricsConfig;
 use lamassu_gateway::{BoundGateway, Gateway, GatewayParts, MetricsExporter, Readiness};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -23,7 +24,7 @@ use tracing::{info, warn};
 use crate::assembly::{self, Platform};
 use crate::config::Config;
 use crate::openapi;
-use crate::services::MOUNTED;
+use crate::services::{GATEWAY, MOUNTED};
 use crate::starting::Door;
 use crate::storage;
 
@@ -42,25 +43,18 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let directory = DataDir::open(config.data_dir.clone())?;
     let parts = Arc::new(OnceLock::new());
     let readiness = readiness(&parts);
-    let gateway = Gateway::bind(
-        config.gateway.clone(),
-        GatewayParts {
-            data_dir: config.data_dir.clone(),
-            clock: Arc::clone(&clock),
-            readiness: Arc::clone(&readiness),
-            build: assembly::build_info(),
-            services: MOUNTED.to_vec(),
-            metrics: Some(metrics),
-        },
-    )
-    .await?;
-    let announcement = Announcement::of(&gateway);
-    let system_ca = system_ca(&config, &gateway)?;
+    let listeners = bind(&config, &clock, &readiness, metrics).await?;
+    let announcement = Announcement::of(&config, &listeners);
+    let system_ca = system_ca(&config, announcement.trust_anchor.as_deref())?;
     let stop = Stop::on_signals()?;
 
     // The ports answer from here on, if only that the platform is not open yet.
     let door = Door::default();
-    let mut serving = tokio::spawn(gateway.serve(door.router(), stop.asked.clone()));
+    let listening = TaskTracker::new();
+    for listener in listeners {
+        listening.spawn(listener.serve(door.router(), stop.asked.clone()));
+    }
+    listening.close();
     let opening = storage::open_patiently(&config, directory.clone(), &clock, &stop.asked);
     let Some(db) = opening.await? else {
         return Ok(());
@@ -82,10 +76,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     announcement.print(&config, begun)?;
 
     let ended = async {
-        if (&mut serving).await.is_err() {
-            warn!("the listeners ended by a defect");
-            stop.asked.cancel();
-        }
+        listening.wait().await;
         settle(&requests, "requests").await;
         settle(&background, "background work").await;
         platform.db.close().await;
@@ -98,6 +89,46 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// Opens the ports: those of the gateway, that of the services, or both.
+async fn bind(
+    config: &Config,
+    clock: &SharedClock,
+    readiness: &Arc<Readiness>,
+    metrics: MetricsExporter,
+) -> Result<Vec<BoundGateway>> {
+    let is_gateway = config.services.has(GATEWAY);
+    let mut listeners = Vec::new();
+    if is_gateway {
+        listeners.push(config.gateway.clone());
+    }
+    let apart = !config.services.is_all() && !config.services.mounted().is_empty();
+    if apart && (!is_gateway || config.server.is_wanted()) {
+        let metrics = if is_gateway {
+            MetricsConfig { listen: None }
+        } else {
+            config.gateway.metrics.clone()
+        };
+        listeners.push(config.server.listener(&config.gateway, metrics));
+    }
+    let parts = GatewayParts {
+        data_dir: config.data_dir.clone(),
+        clock: Arc::clone(clock),
+        readiness: Arc::clone(readiness),
+        build: assembly::build_info(),
+        services: if is_gateway {
+            MOUNTED.to_vec()
+        } else {
+            config.services.mounted()
+        },
+        metrics: Some(metrics),
+    };
+    let mut bound = Vec::new();
+    for listener in listeners {
+        bound.push(Gateway::bind(listener, parts.clone()).await?);
+    }
+    Ok(bound)
+}
+
 /// Waits for what is still running, but not for ever.
 async fn settle(tasks: &TaskTracker, what: &str) {
     tasks.close();
@@ -108,13 +139,16 @@ async fn settle(tasks: &TaskTracker, what: &str) {
 
 /// What crashed between the two commits of an enrollment: all of it where nobody else runs.
 async fn sweep(platform: &Platform, config: &Config) {
+    let Some(dms) = platform.dms() else {
+        return;
+    };
     let caller = system_caller("start");
     let scope = if config.storage.is_shared() {
         SweepScope::Stale
     } else {
         SweepScope::All
     };
-    match platform.dms.sweep_enrollments(&caller, scope).await {
+    match dms.sweep_enrollments(&caller, scope).await {
         Ok(0) => {}
         Ok(handled) => info!(handled, "enrollments of the last run settled"),
         // The job of the DMS manager tries again in a minute.
@@ -178,7 +212,7 @@ impl Parts {
 
 /// The certificate that devices need to trust this server: the configured file's first one, or
 /// the trust anchor of the certificate that the installation made for itself.
-fn system_ca(config: &Config, gateway: &BoundGateway) -> Result<Option<CertificateDer>> {
+fn system_ca(config: &Config, trust_anchor: Option<&Path>) -> Result<Option<CertificateDer>> {
     let read = |path: &Path| -> Result<CertificateDer> {
         let text =
             std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -186,15 +220,17 @@ fn system_ca(config: &Config, gateway: &BoundGateway) -> Result<Option<Certifica
             .with_context(|| format!("{} holds no certificate", path.display()))?;
         Ok(CertificateDer::from_der(der))
     };
-    match (&config.downstream_cert_file, gateway.trust_anchor_file()) {
+    match (&config.downstream_cert_file, trust_anchor) {
         (Some(path), _) => read(path).map(Some),
-        (None, Some(path)) => read(&path).map(Some),
+        (None, Some(path)) => read(path).map(Some),
         (None, None) => Ok(None),
     }
 }
 
 /// Where the platform is reached.
 struct Announcement {
+    /// The services of a process that runs only some, and their address.
+    services: Option<(String, SocketAddr)>,
     https: Option<SocketAddr>,
     http: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
@@ -202,12 +238,17 @@ struct Announcement {
 }
 
 impl Announcement {
-    fn of(gateway: &BoundGateway) -> Self {
+    fn of(config: &Config, listeners: &[BoundGateway]) -> Self {
+        let is_gateway = config.services.has(GATEWAY);
+        let gateway = listeners.first().filter(|_| is_gateway);
+        let of_services = listeners.get(usize::from(is_gateway));
+        let address = of_services.and_then(|one| one.http_addr().or_else(|| one.https_addr()));
         Self {
-            https: gateway.https_addr(),
-            http: gateway.http_addr(),
-            metrics: gateway.metrics_addr(),
-            trust_anchor: gateway.trust_anchor_file(),
+            services: address.map(|address| (config.services.mounted().join(", "), address)),
+            https: gateway.and_then(BoundGateway::https_addr),
+            http: gateway.and_then(BoundGateway::http_addr),
+            metrics: listeners.iter().find_map(BoundGateway::metrics_addr),
+            trust_anchor: listeners.iter().find_map(BoundGateway::trust_anchor_file),
         }
     }
 
@@ -218,6 +259,9 @@ impl Announcement {
             crate::version::VERSION,
             begun.elapsed().as_secs_f64()
         );
+        if let Some((services, address)) = &self.services {
+            text.push_str(&format!("  services {address}    {services}\n"));
+        }
         if let Some(address) = self.https {
             text.push_str(&format!(
                 "  HTTPS    https://localhost:{}    management API and EST\n",
@@ -240,9 +284,12 @@ impl Announcement {
             ));
         }
         let program = std::env::current_exe().unwrap_or_else(|_| "lamassu".into());
+        let file = config.file.as_ref();
+        let file = file.map(|path| format!(" --config {}", path.display()));
         text.push_str(&format!(
-            "  log in   {} token --data-dir {}    prints a bearer token\n",
+            "  log in   {} token{} --data-dir {}    prints a bearer token\n",
             program.display(),
+            file.unwrap_or_default(),
             config.data_dir.display()
         ));
         let mut output = std::io::stdout().lock();
@@ -288,6 +335,7 @@ fn describe_metrics() {
     lamassu_db::describe_metrics();
     lamassu_http::describe_metrics();
     lamassu_auth::describe_metrics();
+    lamassu_client::describe_metrics();
     lamassu_kms::describe_metrics();
     lamassu_ca::describe_metrics();
     lamassu_devices::describe_metrics();

@@ -1,12 +1,19 @@
-//! The program under test, as a process.
+//! The program under test, as one process or as several.
+//!
+//! `LAMASSU_TEST_DATABASE=postgres` runs it on a PostgreSQL schema of its own, and
+//! `LAMASSU_TEST_LAYOUT=apart` as three processes on one: gateway and DMS manager, keys and CAs,
+//! devices and validation. A test that says by itself what runs where is left alone.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_db::PostgresOptions;
+use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
 
 use crate::support::command;
@@ -43,12 +50,23 @@ pub(crate) struct Options {
     pub(crate) config: Option<String>,
 }
 
+/// Which services run beside the gateway's process when they run apart, and the folders of their
+/// processes.
+const BESIDE: [(&str, &str); 2] = [("kms,ca", "data-keys"), ("devmanager,va", "data-devices")];
+
+/// What the gateway's process runs then.
+const IN_FRONT: &str = "gateway,dmsmanager";
+
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
+    /// Processes beside the first.
+    beside: Vec<Child>,
     directory: TempDir,
     options: Options,
+    /// Where its rows are, if not in the data directory.
+    storage: Option<Box<PostgresOptions>>,
     /// Port of HTTPS.
     pub(crate) https_port: u16,
     /// Port of plain HTTP.
@@ -69,15 +87,34 @@ impl Program {
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn start_with(options: Options) -> Result<Self> {
+        let storage = chosen_storage();
+        Self::start_on(options, storage)
+    }
+
+    /// The same with rows in this schema, or in the data directory.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_on(
+        options: Options,
+        storage: Option<Box<PostgresOptions>>,
+    ) -> Result<Self> {
         let directory = TempDir::new()?;
-        let (child, https_port, http_port) = launch(directory.path(), &options)?;
+        let launched = launch(directory.path(), &options, storage.as_deref())?;
         Ok(Self {
-            child,
+            child: launched.child,
+            beside: launched.beside,
             directory,
             options,
-            https_port,
-            http_port,
+            storage,
+            https_port: launched.https_port,
+            http_port: launched.http_port,
         })
+    }
+
+    /// The schema of the server's rows, where they are not in the data directory.
+    pub(crate) fn storage(&self) -> Option<&PostgresOptions> {
+        self.storage.as_deref()
     }
 
     /// The server's data directory.
@@ -116,8 +153,11 @@ impl Program {
     /// The program refuses.
     pub(crate) fn token(&self, role: &str) -> Result<String> {
         let data_dir = self.data_dir();
+        let config = self.directory.path().join("config.yml");
         let arguments = [
             "token",
+            "--config",
+            &config.to_string_lossy(),
             "--data-dir",
             &data_dir.to_string_lossy(),
             "--role",
@@ -137,10 +177,12 @@ impl Program {
     /// As [`start`](Self::start).
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
         self.kill()?;
-        let (child, https_port, http_port) = launch(self.directory.path(), &self.options)?;
-        self.child = child;
-        self.https_port = https_port;
-        self.http_port = http_port;
+        let path = self.directory.path();
+        let launched = launch(path, &self.options, self.storage.as_deref())?;
+        self.child = launched.child;
+        self.beside = launched.beside;
+        self.https_port = launched.https_port;
+        self.http_port = launched.http_port;
         Ok(())
     }
 
@@ -149,9 +191,18 @@ impl Program {
     /// # Errors
     /// It cannot be waited for.
     pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+        for child in self.processes() {
+            child.kill()?;
+        }
+        for child in self.processes() {
+            child.wait()?;
+        }
         Ok(())
+    }
+
+    /// Every process of the server, that of the gateway first.
+    fn processes(&mut self) -> impl Iterator<Item = &mut Child> {
+        std::iter::once(&mut self.child).chain(&mut self.beside)
     }
 
     /// Asks the server to stop (SIGTERM) and gives its exit status.
@@ -159,8 +210,13 @@ impl Program {
     /// # Errors
     /// It does not stop in time.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
-        let pid = self.child.id().to_string();
-        command::run(self.directory.path(), "kill", &["-TERM", &pid])?;
+        let pids: Vec<_> = self
+            .processes()
+            .map(|child| child.id().to_string())
+            .collect();
+        for pid in pids {
+            command::run(self.directory.path(), "kill", &["-TERM", &pid])?;
+        }
         let child = &mut self.child;
         wait_for("the server to stop", Duration::from_secs(40), || {
             child.try_wait().ok().flatten()
@@ -175,8 +231,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(self.kill());
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.len().saturating_sub(6000);
@@ -191,8 +246,107 @@ impl Drop for Program {
     }
 }
 
-fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
-    let output = directory.join("stdout");
+/// Processes that are ready.
+struct Launched {
+    child: Child,
+    beside: Vec<Child>,
+    https_port: u16,
+    http_port: u16,
+}
+
+/// The place of rows that the environment asks for.
+fn chosen_storage() -> Option<Box<PostgresOptions>> {
+    let is = |name: &str, wanted: &str| std::env::var(name).is_ok_and(|value| value == wanted);
+    let wanted = is("LAMASSU_TEST_DATABASE", "postgres") || runs_apart();
+    wanted.then(|| Box::new(PostgresServer::shared().fresh_schema()))
+}
+
+/// Whether the environment asks for several processes.
+pub(crate) fn runs_apart() -> bool {
+    std::env::var("LAMASSU_TEST_LAYOUT").is_ok_and(|layout| layout == "apart")
+}
+
+/// The block `storage` for these options.
+pub(crate) fn storage_block(options: &PostgresOptions) -> String {
+    let (host, port) = options.hosts.first().cloned().unwrap_or_default();
+    format!(
+        "storage: {{provider: postgres, hostname: {host}, port: {port}, username: {}, \
+         database: {}, schema: {}, max_connections: 8}}\n",
+        options.user, options.database, options.schema
+    )
+}
+
+fn launch(
+    directory: &Path,
+    options: &Options,
+    storage: Option<&PostgresOptions>,
+) -> Result<Launched> {
+    let mut config = options.config.clone().unwrap_or_else(|| {
+        "gateway: {metrics: {listen: null}}\nlogs: {level: \"info,lamassu_dms=debug,lamassu_http=debug\"}\n"
+            .to_owned()
+    });
+    let says_where = options
+        .arguments
+        .iter()
+        .any(|argument| argument == "--services");
+    let apart = runs_apart() && storage.is_some() && !says_where;
+    let mut ports = Vec::new();
+    if let Some(storage) = storage {
+        config.push_str(&storage_block(storage));
+    }
+    if apart {
+        for _ in BESIDE {
+            ports.push(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
+        }
+        let [keys, devices] = ports[..] else {
+            bail!("a port for each process");
+        };
+        for (name, port) in [
+            ("kms_client", keys),
+            ("ca_client", keys),
+            ("device_manager_client", devices),
+            ("va_client", devices),
+        ] {
+            config.push_str(&format!(
+                "{name}: {{protocol: http, hostname: 127.0.0.1, port: {port}}}\n"
+            ));
+        }
+    }
+    std::fs::write(directory.join("config.yml"), config)?;
+    let mut beside = Vec::new();
+    for ((services, data), port) in BESIDE.iter().zip(&ports) {
+        let mut command = serve(directory, data, options)?;
+        command
+            .args(["--services", services])
+            .env("LAMASSU__SERVER__PORT", port.to_string());
+        beside.push((command.spawn()?, data));
+    }
+    let mut command = serve(directory, "data", options)?;
+    if apart {
+        command.args(["--services", IN_FRONT]);
+    }
+    let mut child = command.spawn().context("the program does not start")?;
+    let text = ready(directory, "data", &mut child)?;
+    let mut processes = Vec::new();
+    for (mut child, data) in beside {
+        ready(directory, data, &mut child)?;
+        processes.push(child);
+    }
+    let https_port =
+        port(&text, "https://localhost:").or_else(|| port(&text, "services 127.0.0.1:"));
+    let http_port = port(&text, "http://localhost:").unwrap_or_default();
+    let https_port = https_port.context("no port in what the server printed")?;
+    ensure!(https_port != http_port, "one port for both listeners");
+    Ok(Launched {
+        child,
+        beside: processes,
+        https_port,
+        http_port,
+    })
+}
+
+/// A start with its own data directory; what it prints goes beside that.
+fn serve(directory: &Path, data: &str, options: &Options) -> Result<Command> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -200,34 +354,31 @@ fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
     let mut command = Command::new(executable());
     command
         .arg("serve")
+        .arg("--config")
+        .arg(directory.join("config.yml"))
         .arg("--data-dir")
-        .arg(directory.join("data"))
+        .arg(directory.join(data))
         .args(["--http-port", "0", "--https-port", "0"])
         .args(&options.arguments)
         .stdin(Stdio::null())
-        .stdout(File::create(&output)?)
+        .stdout(File::create(directory.join(format!("{data}.stdout")))?)
         .stderr(log);
-    let config = options.config.as_deref().unwrap_or(
-        "gateway: {metrics: {listen: null}}\nlogs: {level: \"info,lamassu_dms=debug,lamassu_http=debug\"}\n",
-    );
-    std::fs::write(directory.join("config.yml"), config)?;
-    command.arg("--config").arg(directory.join("config.yml"));
-    let mut child = command.spawn().context("the program does not start")?;
+    Ok(command)
+}
+
+/// Waits until a process says that it is ready; gives what it printed.
+fn ready(directory: &Path, data: &str, child: &mut Child) -> Result<String> {
+    let output = directory.join(format!("{data}.stdout"));
     let ready = wait_for("the server to be ready", START, || {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(Err(anyhow::anyhow!("the server ended with {status}")));
         }
         let text = std::fs::read_to_string(&output).ok()?;
-        Some(Ok((
-            port(&text, "https://localhost:")?,
-            port(&text, "http://localhost:")?,
-        )))
+        text.contains("  log in   ").then_some(Ok(text))
     });
-    let ports = ready
+    ready
         .and_then(|ready| ready)
-        .with_context(|| std::fs::read_to_string(directory.join("log")).unwrap_or_default())?;
-    ensure!(ports.0 != ports.1, "one port for both listeners");
-    Ok((child, ports.0, ports.1))
+        .with_context(|| std::fs::read_to_string(directory.join("log")).unwrap_or_default())
 }
 
 /// The port behind the first `prefix` of a text.

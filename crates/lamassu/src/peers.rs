@@ -1,0 +1,124 @@
+//! The services of other processes: where they are, and how this process proves who it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+use async_trait::async_trait;
+use lamassu_auth::LocalIssuer;
+use lamassu_client::{
+    CaClient, ClientConfig, CredentialsError, DeviceClient, DmsClient, KmsClient, MintToken, Peer,
+    VaClient, from_config,
+};
+use lamassu_core::ca::CaService;
+use lamassu_core::clock::SharedClock;
+use lamassu_core::device::DeviceService;
+use lamassu_core::dms::DmsService;
+use lamassu_core::kms::KmsService;
+use lamassu_core::permission::Role;
+use lamassu_core::va::VaService;
+use secrecy::SecretString;
+use time::{Duration, OffsetDateTime};
+
+use crate::config::Config;
+
+/// How long a service token is valid.
+const TOKEN_TTL: Duration = Duration::minutes(15);
+
+/// How long before its end a token is replaced.
+const TOKEN_MARGIN: Duration = Duration::minutes(5);
+
+/// Makes clients.
+#[derive(Debug)]
+pub(crate) struct Peers<'c> {
+    config: &'c Config,
+    tokens: Arc<ServiceTokens>,
+}
+
+impl<'c> Peers<'c> {
+    pub(crate) fn new(config: &'c Config, issuer: &Arc<LocalIssuer>, clock: &SharedClock) -> Self {
+        let tokens = ServiceTokens {
+            issuer: Arc::clone(issuer),
+            clock: Arc::clone(clock),
+            current: Mutex::new(None),
+        };
+        Self {
+            config,
+            tokens: Arc::new(tokens),
+        }
+    }
+
+    /// `source` is the service that calls, as events name it; empty where calls are passed on.
+    fn peer(&self, block: &str, config: &ClientConfig, source: &str) -> Result<Peer> {
+        ensure!(
+            !config.hostname.is_empty(),
+            "{block}.hostname is missing: it says where the service is that does not run here"
+        );
+        let tokens = Arc::clone(&self.tokens) as Arc<dyn MintToken>;
+        from_config(config, tokens)
+            .and_then(|credentials| Peer::new(config, source, credentials))
+            .with_context(|| block.to_owned())
+    }
+
+    pub(crate) fn kms(&self, source: &str) -> Result<Arc<dyn KmsService>> {
+        let peer = self.peer("kms_client", &self.config.kms_client, source)?;
+        Ok(Arc::new(KmsClient::new(&peer)))
+    }
+
+    pub(crate) fn ca(&self, source: &str) -> Result<Arc<dyn CaService>> {
+        let peer = self.peer("ca_client", &self.config.ca_client, source)?;
+        Ok(Arc::new(CaClient::new(&peer)))
+    }
+
+    pub(crate) fn devices(&self, source: &str) -> Result<Arc<dyn DeviceService>> {
+        let config = &self.config.device_manager_client;
+        let peer = self.peer("device_manager_client", config, source)?;
+        Ok(Arc::new(DeviceClient::new(&peer)))
+    }
+
+    pub(crate) fn dms(&self, source: &str) -> Result<Arc<dyn DmsService>> {
+        let config = &self.config.dms_manager_client;
+        let peer = self.peer("dms_manager_client", config, source)?;
+        Ok(Arc::new(DmsClient::new(&peer)))
+    }
+
+    pub(crate) fn va(&self, source: &str) -> Result<Arc<dyn VaService>> {
+        let peer = self.peer("va_client", &self.config.va_client, source)?;
+        Ok(Arc::new(VaClient::new(&peer)))
+    }
+}
+
+/// Tokens of the installation's own issuer, whose key all its processes share.
+#[derive(Debug)]
+struct ServiceTokens {
+    issuer: Arc<LocalIssuer>,
+    clock: SharedClock,
+    current: Mutex<Option<(SecretString, OffsetDateTime)>>,
+}
+
+#[async_trait]
+impl MintToken for ServiceTokens {
+    async fn service_token(&self) -> Result<SecretString, CredentialsError> {
+        let now = self.clock.now();
+        let kept = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            current.clone().filter(|(_, until)| now < *until)
+        };
+        if let Some((token, _)) = kept {
+            return Ok(token);
+        }
+        let minted = self
+            .issuer
+            .mint("lamassu", &[Role::Service], TOKEN_TTL)
+            .await?;
+        let token = minted.token;
+        let until = now + (TOKEN_TTL - TOKEN_MARGIN);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some((token.clone(), until));
+        Ok(token)
+    }
+
+    fn refused(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = None;
+    }
+}

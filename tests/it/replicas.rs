@@ -1,0 +1,204 @@
+//! Two replicas of everything on one PostgreSQL database: under load, one is killed.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lamassu_testing::PostgresServer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::plant::DeviceKey;
+use crate::support::program::{Options, storage_block};
+use crate::support::wait::wait_for;
+use crate::support::{Api, Plant, Program};
+
+/// Clients that sign at the same time.
+const CLIENTS: usize = 6;
+/// Certificates answered before and after the kill.
+const ANSWERS: usize = 40;
+/// Ids that both replicas are asked to create at the same moment.
+const IDS: usize = 8;
+/// Certificates that expire while both replicas watch.
+const EXPIRING: usize = 5;
+
+/// A server, a schema in it, and what replicas share beside it.
+struct Cluster {
+    server: &'static PostgresServer,
+    schema: String,
+    config: String,
+    _shared: TempDir,
+}
+
+impl Cluster {
+    fn new() -> Result<Self> {
+        let server = PostgresServer::shared();
+        let storage = server.fresh_schema();
+        let shared = TempDir::new()?;
+        let config = format!(
+            "gateway: {{metrics: {{listen: null}}}}\n\
+             crypto_engines: {{default_id: fs, engines: [{{id: fs, type: filesystem, \
+             storage_directory: {0}/keys}}]}}\n\
+             filesystem_storage: {{storage_directory: {0}/crl}}\n{1}",
+            shared.path().display(),
+            storage_block(&storage)
+        );
+        Ok(Self {
+            server,
+            schema: storage.schema,
+            config,
+            _shared: shared,
+        })
+    }
+
+    fn replica(&self) -> Result<Program> {
+        let options = Options {
+            config: Some(self.config.clone()),
+            ..Options::default()
+        };
+        Program::start_on(options, None)
+    }
+
+    /// The first column of the first row.
+    fn number(&self, select: &str) -> Result<u64> {
+        let sql = format!("SET search_path = {}; {select}", self.schema);
+        Ok(self.server.psql(&sql)?.parse()?)
+    }
+}
+
+/// Asks one replica and, if that fails, the other one once.
+fn ask(first: &Api, second: &Api, path: &str, body: &Value) -> Result<u16> {
+    let worked = |api: &Api| {
+        let answer = api.call("POST", path, Some(body))?;
+        ensure!(answer.status != 503, "{}", answer.body);
+        Ok(answer.status)
+    };
+    worked(first).or_else(|_| worked(second))
+}
+
+#[test]
+fn a_killed_replica_costs_at_most_one_retry() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let (mut a, b) = (cluster.replica()?, cluster.replica()?);
+    let plant = Plant::set_up(&a)?;
+    let (api_a, api_b) = (plant.api.clone(), Api::of(&b)?);
+    plant.key_and_csr("load", DeviceKey::P256)?;
+    let body = json!({"csr": STANDARD.encode(plant.read("load.csr")?)});
+    let path = "ca/v1/cas/issuing/certificates/sign";
+    let (answered, failed, stop) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
+    std::thread::scope(|scope| -> Result<()> {
+        for client in 0..CLIENTS {
+            let (first, second) = if client % 2 == 0 {
+                (&api_a, &api_b)
+            } else {
+                (&api_b, &api_a)
+            };
+            let (body, answered, failed, stop) = (&body, &answered, &failed, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    match ask(first, second, path, body) {
+                        Ok(201) => answered.fetch_add(1, Ordering::Relaxed),
+                        Ok(_) | Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                    };
+                }
+            });
+        }
+        let more = |n: usize| {
+            let wanted = answered.load(Ordering::Relaxed) + n;
+            wait_for("answers", Duration::from_secs(60), || {
+                (answered.load(Ordering::Relaxed) >= wanted).then_some(())
+            })
+        };
+        let outcome = more(ANSWERS)
+            .and_then(|()| a.kill())
+            .and_then(|()| more(ANSWERS));
+        stop.store(true, Ordering::Relaxed);
+        outcome
+    })?;
+    assert_eq!(failed.load(Ordering::Relaxed), 0, "requests failed twice");
+    // Every answer is stored; one more of each client may be, whose answer died with the replica.
+    let stored =
+        cluster.number("SELECT count(*) FROM certificate WHERE subject_common_name = 'load'")?;
+    let answered = u64::try_from(answered.load(Ordering::Relaxed))?;
+    let doubt = u64::try_from(CLIENTS)?;
+    assert!(
+        (answered..=answered + doubt).contains(&stored),
+        "{answered} answered, {stored} stored"
+    );
+    Ok(())
+}
+
+#[test]
+fn replicas_do_each_thing_once() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let (a, b) = (cluster.replica()?, cluster.replica()?);
+    let plant = Plant::set_up(&a)?;
+    let (api_a, api_b) = (&plant.api, &Api::of(&b)?);
+
+    // One answer per id that both are asked to create.
+    for n in 0..IDS {
+        let device = json!({"id": format!("device-{n}"), "dms_id": "line", "alias": "x"});
+        let (mut statuses, text) = std::thread::scope(|scope| -> Result<_> {
+            let one = scope.spawn(|| api_a.call("POST", "devmanager/v1/devices", Some(&device)));
+            let two = api_b.call("POST", "devmanager/v1/devices", Some(&device))?;
+            let one = one.join().ok().context("a thread")??;
+            Ok((vec![one.status, two.status], one.body))
+        })?;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409], "{text}");
+    }
+
+    // One expiry event per certificate, whoever notices.
+    let profile = json!({"name": "Short", "validity": {"type": "Duration", "duration": "3s"},
+        "honor_subject": true, "key_usage": ["DigitalSignature"], "extended_key_usages": ["ClientAuth"]});
+    let profile = plant.api.ok("POST", "ca/v1/profiles", Some(&profile))?;
+    plant.key_and_csr("short", DeviceKey::P256)?;
+    for _ in 0..EXPIRING {
+        plant.sign("issuing", "short", &json!({"profile_id": profile["id"]}))?;
+    }
+    let expired = "SELECT count(*) FROM certificate \
+         WHERE subject_common_name = 'short' AND status = 'EXPIRED'";
+    let wanted = u64::try_from(EXPIRING)?;
+    wait_for(
+        "the certificates to expire",
+        Duration::from_secs(30),
+        || (cluster.number(expired).ok()? == wanted).then_some(()),
+    )?;
+    let events = cluster.number(
+        "SELECT count(*) FROM event_log e JOIN certificate c \
+         ON e.subject = 'certificate/' || c.serial_number \
+         WHERE e.event_type = 'certificate.status.update' AND c.subject_common_name = 'short'",
+    )?;
+    assert_eq!(events, wanted, "one event per certificate");
+
+    // One CRL per change: as many events as the number says, none twice.
+    for _ in 0..3 {
+        let certificate = plant.sign("issuing", "short", &json!({}))?;
+        let serial = certificate["serial_number"].as_str().context("a serial")?;
+        let status = json!({"status": "REVOKED", "revocation_reason": "KeyCompromise"});
+        api_b.ok(
+            "PUT",
+            &format!("ca/v1/certificates/{serial}/status"),
+            Some(&status),
+        )?;
+    }
+    let settled = "SELECT count(*) FROM va_role r WHERE r.ca_id = 'issuing' AND r.crl_number > 1 \
+         AND r.next_due > r.this_update + 60000000";
+    wait_for("the CRL", Duration::from_secs(30), || {
+        (cluster.number(settled).ok()? == 1).then_some(())
+    })?;
+    let numbers = cluster.number("SELECT crl_number FROM va_role WHERE ca_id = 'issuing'")?;
+    let made = cluster.number(
+        "SELECT count(*) FROM event_log e JOIN va_role r ON e.subject = 'crl/' || r.ca_ski \
+         WHERE e.event_type = 'va.role.crl.create' AND r.ca_id = 'issuing'",
+    )?;
+    assert_eq!(made, numbers, "one CRL per number");
+    assert_eq!(cluster.number("SELECT count(*) FROM dead_letters")?, 0);
+    Ok(())
+}

@@ -1,20 +1,13 @@
--- The event log: every state change appends to it in its own transaction. A place is made of the
--- transaction's id and a number within it, (base + id) * 2^20 + number: so everything below the
--- oldest transaction that is still open is final, and readers go that far.
+-- The event log: every state change appends to it in its own transaction. Places become visible out
+-- of order; a writer has its transaction id before it takes one, which tells readers where to stop.
 CREATE TABLE event_log (
-    seq         BIGINT PRIMARY KEY,
+    seq         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_type  TEXT NOT NULL,
     subject     TEXT,
     source      TEXT NOT NULL,
     occurred_at BIGINT NOT NULL,
     body        TEXT NOT NULL
 );
-
--- What is added to transaction ids: a dump that is restored elsewhere meets smaller ids there.
-CREATE TABLE event_log_base (
-    base BIGINT NOT NULL
-);
-INSERT INTO event_log_base (base) VALUES (0);
 
 -- How far each reader of the log has come: the last event whose effect is committed.
 CREATE TABLE subscriptions (

@@ -27,6 +27,9 @@ pub enum Dialect {
 /// A database.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync + fmt::Debug {
+    /// Begins what runs beside calls, once the tables of this crate are there.
+    fn start(&self) {}
+
     /// What SQL it speaks.
     fn dialect(&self) -> Dialect;
 

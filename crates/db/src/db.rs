@@ -81,9 +81,6 @@ impl Db {
     ) -> Result<Self, OpenError> {
         let backend = Postgres::new(options)?;
         backend.make_schema().await?;
-        backend.migrate(STORAGE).await?;
-        backend.raise_log_base().await?;
-        backend.start();
         let db = Self {
             inner: Arc::new(Inner {
                 backend: Box::new(backend),
@@ -91,6 +88,8 @@ impl Db {
                 bookmark_key: OnceCell::new(),
             }),
         };
+        db.migrate(STORAGE).await?;
+        db.inner.backend.start();
         Ok(db)
     }
 

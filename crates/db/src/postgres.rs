@@ -4,7 +4,7 @@
 //! Several processes work on one database. Each has one writer that groups commits
 //! ([`batch`]); they meet in rows, where the server's locks decide. A process learns of the
 //! others' commits by LISTEN ([`listener`]) and reads the event log only as far as it is final
-//! ([`head`]).
+//! ([`heads`]).
 //!
 //! A connection that breaks is made anew when it is next needed. What is certain not to have been
 //! stored is repeated for a moment; then the callers are told that the database is unreachable.
@@ -12,6 +12,7 @@
 mod batch;
 mod failure;
 mod head;
+mod heads;
 mod listener;
 mod migration;
 mod notification;
@@ -94,18 +95,16 @@ impl Postgres {
         })
     }
 
-    /// Sees to it that new events come behind all that the log ever had.
-    pub(crate) async fn raise_log_base(&self) -> Result<(), DbError> {
-        migration::raise_log_base(&self.server).await
-    }
-
     /// Makes the schema; fails where the server cannot be reached.
     pub(crate) async fn make_schema(&self) -> Result<(), DbError> {
         migration::make_schema(&self.server).await
     }
+}
 
+#[async_trait]
+impl Backend for Postgres {
     /// Follows what this process and others commit, once the tables are there.
-    pub(crate) fn start(&self) {
+    fn start(&self) {
         let (heads, signals) = (Arc::clone(&self.heads), Arc::clone(&self.signals));
         let stop = self.shutdown.clone();
         let following = tokio::spawn(async move { heads.follow(&signals, &stop).await });
@@ -117,10 +116,7 @@ impl Postgres {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.extend([following, listening]);
     }
-}
 
-#[async_trait]
-impl Backend for Postgres {
     fn dialect(&self) -> Dialect {
         Dialect::Postgres
     }

@@ -26,8 +26,8 @@ use crate::write_set::{Check, Seq, WriteSet};
 /// The stored position is the one that this reader knows: no other process reads along.
 pub(crate) const POSITION: Check = Check::new("subscription position");
 
-/// How often the log may grow by nothing of interest before the position is stored anyway.
-const MAX_UNSTORED: u32 = 256;
+/// Events without interest that may go by before the position is stored anyway.
+const MAX_UNSTORED: i64 = 1_024;
 
 /// What a subscription does with its events.
 #[async_trait]
@@ -77,8 +77,6 @@ struct Position {
     stored: Seq,
     /// Everything up to here is handled or of no interest.
     reached: Seq,
-    /// How often it was reached without being stored.
-    unstored: u32,
 }
 
 impl Subscription {
@@ -217,7 +215,6 @@ impl Subscription {
         Position {
             stored,
             reached: stored,
-            unstored: 0,
         }
     }
 
@@ -227,8 +224,7 @@ impl Subscription {
             return Ok(());
         }
         position.reached = seq;
-        position.unstored += 1;
-        if position.unstored >= MAX_UNSTORED {
+        if seq.0 - position.stored.0 >= MAX_UNSTORED {
             self.store(seq, position).await?;
         }
         self.db.signals().advanced(self.name, seq);
@@ -261,7 +257,6 @@ impl Subscription {
         *position = Position {
             stored: seq,
             reached: seq,
-            unstored: 0,
         };
         self.db.signals().advanced(self.name, seq);
         Ok(())

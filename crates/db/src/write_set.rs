@@ -175,7 +175,7 @@ impl WriteSet {
     }
 }
 
-/// A place in the event log: positive, larger for later events; gaps are possible.
+/// A place in the event log: 1 for the first event, gaps are possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seq(pub i64);
 

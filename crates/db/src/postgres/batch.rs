@@ -9,7 +9,6 @@ use std::ops::Range;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use postgres_types::ToSql;
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
 use super::failure::{commit_error, db_error, is_aftermath, is_gone, is_worth_repeating};
@@ -21,9 +20,6 @@ use crate::write_set::{Committed, PlannedStep, Seq, StepKind, WriteSet};
 
 /// Guards of one batch that are remembered as held.
 const HELD_GUARDS: usize = 32;
-
-/// Places in the log that one transaction has.
-const PLACES: i64 = 1 << 20;
 
 pub(super) type Outcome = Result<Committed, CommitError>;
 
@@ -75,7 +71,6 @@ pub(super) async fn run(session: &mut Session, sets: &[&WriteSet]) -> Result<Vec
         client: &session.client,
         fixed: &fixed,
         outcomes,
-        places: 0,
     };
     match batch.apply(&all).await? {
         Some(id) => batch.commit(id).await,
@@ -205,8 +200,6 @@ struct Batch<'a> {
     client: &'a Client,
     fixed: &'a Fixed,
     outcomes: Vec<Option<Outcome>>,
-    /// Places in the log that the transaction has taken.
-    places: i64,
 }
 
 impl Batch<'_> {
@@ -289,24 +282,13 @@ impl Batch<'_> {
 
     /// Sends all statements of the sets at once and looks at every answer.
     async fn together<'p, 's>(
-        &mut self,
+        &self,
         sets: &[&'p PreparedSet<'s>],
         begin: bool,
     ) -> Result<Applying<'p, 's>, Broken> {
         let (client, fixed) = (self.client, self.fixed);
         let audit = columns(sets.iter().flat_map(|set| &set.audit));
         let events = columns(sets.iter().flat_map(|set| &set.events));
-        let first_place = self.places;
-        let n_events = events
-            .as_ref()
-            .and_then(|columns| columns.first())
-            .map_or(0, Vec::len);
-        self.places = i64::try_from(n_events)
-            .unwrap_or(i64::MAX)
-            .saturating_add(first_place);
-        if self.places >= PLACES {
-            return Err(Broken::Failed(CommitError::Db(DbError::Overloaded)));
-        }
         let mut replies = Replies::new();
         if begin {
             replies.push_back(Box::pin(async move {
@@ -347,9 +329,7 @@ impl Batch<'_> {
         }
         if let Some(events) = &events {
             replies.push_back(Box::pin(async move {
-                let mut parameters: Vec<&(dyn ToSql + Sync)> =
-                    events.iter().map(|column| column as _).collect();
-                parameters.push(&first_place);
+                let parameters: Vec<_> = events.iter().map(|column| column as _).collect();
                 let rows = client.query(&fixed.events, &parameters).await?;
                 let seqs: Result<Vec<i64>, Error> = rows.iter().map(|row| row.try_get(0)).collect();
                 seqs.map(Reply::Seqs)

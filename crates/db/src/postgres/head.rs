@@ -1,19 +1,14 @@
-//! How far the event log can be read, and telling the subscriptions of this process.
-//!
-//! A place in the log begins with the id of its transaction. Ids are given out in order and become
-//! visible in any order, when their transactions end; what lies below the oldest one that is still
-//! running can no longer change. Ids are those of the whole server: a transaction of another
-//! database that stays open, and has changed something there, holds readers back, never writers.
+//! Following the head of the event log and telling the subscriptions of this process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{db_error, pool_error};
+use super::heads::{Heads, Observation};
 use crate::error::DbError;
 use crate::signals::Signals;
 use crate::write_set::Seq;
@@ -26,16 +21,20 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LATEST_LOOK: Duration = Duration::from_millis(100);
 
-/// The last event below the oldest transaction that is still open.
-const HEAD: &str = "SELECT COALESCE(MAX(seq), 0) FROM event_log \
-     WHERE seq < ((SELECT base FROM event_log_base) \
-     + CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)) * 1048576";
+/// The sequence's newest value.
+const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_log_seq_seq";
+
+/// The bounds of running transactions; sent behind [`LAST`] and answered after it.
+const BOUNDS: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS text) AS bigint), \
+     CAST(CAST(pg_snapshot_xmax(s) AS text) AS bigint) FROM pg_current_snapshot() AS s";
 
 /// What this process knows of the log's head.
 #[derive(Debug)]
 pub(super) struct HeadTracker {
     pool: Pool,
     process: Arc<str>,
+    /// Observations are made one at a time, so that they arrive in order.
+    heads: Mutex<Heads>,
     announced: watch::Sender<Seq>,
 }
 
@@ -44,6 +43,7 @@ impl HeadTracker {
         Self {
             pool,
             process,
+            heads: Mutex::default(),
             announced: watch::Sender::new(Seq(0)),
         }
     }
@@ -59,13 +59,43 @@ impl HeadTracker {
             .send_modify(|newest| *newest = seq.max(*newest));
     }
 
-    /// The last event before which no event can still appear.
-    pub(super) async fn head(&self) -> Result<Seq, DbError> {
+    /// The last event before which no event can still appear; `None` while transactions that were
+    /// open at the first look still are.
+    pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
+        let mut heads = self.heads.lock().await;
         let client = self.pool.get().await.map_err(pool_error)?;
-        let fail = |error| db_error(error, HEAD);
-        let prepared = client.prepare_cached(HEAD).await.map_err(fail)?;
-        let row = client.query_one(&prepared, &[]).await.map_err(fail)?;
-        row.try_get(0).map(Seq).map_err(fail)
+        let last = client
+            .prepare_cached(LAST)
+            .await
+            .map_err(|error| db_error(error, LAST))?;
+        let bounds = client
+            .prepare_cached(BOUNDS)
+            .await
+            .map_err(|error| db_error(error, BOUNDS))?;
+        let (last, bounds) = futures_util::future::join(
+            client.query_one(&last, &[]),
+            client.query_one(&bounds, &[]),
+        )
+        .await;
+        let fail = |error| db_error(error, BOUNDS);
+        let (last, bounds) = (last.map_err(fail)?, bounds.map_err(fail)?);
+        Ok(heads.observe(Observation {
+            last: last.try_get(0).map_err(fail)?,
+            xmin: bounds.try_get(0).map_err(fail)?,
+            xmax: bounds.try_get(1).map_err(fail)?,
+        }))
+    }
+
+    /// The same, waiting until it is known.
+    pub(super) async fn head(&self) -> Result<Seq, DbError> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            if let Some(head) = self.look().await? {
+                return Ok(head);
+            }
+            tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+            pause = (pause * 2).min(LATEST_LOOK);
+        }
     }
 
     /// Tells the subscriptions of this process how far they can read, until `shutdown`.
@@ -74,29 +104,31 @@ impl HeadTracker {
         let mut pause = FIRST_LOOK;
         while !shutdown.is_cancelled() {
             let wanted = *announced.borrow_and_update();
-            let wait = match self.head().await {
-                Ok(head) => {
-                    signals.log_grew(head);
-                    if head >= wanted {
-                        pause = FIRST_LOOK;
-                        HEARTBEAT
-                    } else {
-                        let wait = pause;
-                        pause = (pause * 2).min(LATEST_LOOK);
-                        wait
-                    }
-                }
+            let seen = match self.look().await {
+                Ok(seen) => seen,
                 Err(error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         "head of the event log not known"
                     );
-                    HEARTBEAT
+                    pause = LATEST_LOOK;
+                    None
                 }
+            };
+            if let Some(head) = seen {
+                signals.log_grew(head);
+            }
+            let wait = if seen.is_some_and(|head| head >= wanted) {
+                pause = FIRST_LOOK;
+                HEARTBEAT
+            } else {
+                let wait = pause;
+                pause = (pause * 2).min(LATEST_LOOK);
+                wait
             };
             tokio::select! {
                 _more = announced.changed() => {}
-                () = sleep_until(Instant::now() + wait) => {}
+                () = tokio::time::sleep_until(tokio::time::Instant::now() + wait) => {}
                 () = shutdown.cancelled() => {}
             }
         }

@@ -30,28 +30,6 @@ pub(super) async fn make_schema(server: &Server) -> Result<(), DbError> {
     Ok(())
 }
 
-/// In a cluster whose transaction ids are smaller than those of the log, new events would come
-/// before the old ones, where no subscription looks any more.
-const RAISE_LOG_BASE: &str = "WITH taken AS (SELECT GREATEST( \
-         (SELECT MAX(seq) FROM event_log), \
-         (SELECT MAX(position) FROM subscriptions), 0) / 1048576 AS id) \
-     UPDATE event_log_base \
-     SET base = taken.id + 1 - CAST(CAST(pg_current_xact_id() AS text) AS bigint) FROM taken \
-     WHERE base + CAST(CAST(pg_current_xact_id() AS text) AS bigint) <= taken.id";
-
-/// Sees to it that new events come behind all that the log ever had: after a dump was restored.
-pub(super) async fn raise_log_base(server: &Server) -> Result<(), DbError> {
-    let client = locked(server).await?;
-    let raised = client
-        .execute(RAISE_LOG_BASE, &[])
-        .await
-        .map_err(|error| db_error(error, RAISE_LOG_BASE))?;
-    if raised > 0 {
-        tracing::info!("event log goes on behind the places of a restored database");
-    }
-    Ok(())
-}
-
 /// Brings the tables of one crate up to date, or only checks that they are.
 pub(super) async fn migrate(server: &Server, schema: &Schema) -> Result<(), MigrationError> {
     let mut client = locked(server).await?;

@@ -17,13 +17,10 @@ use crate::write_set::StepKind;
 /// Statements kept prepared; every service's constant texts fit.
 const PREPARED_STATEMENTS: usize = 1_024;
 
-/// Appends events, all of a batch at once; `$6` is how many places of the transaction are taken.
-pub(super) const INSERT_EVENTS: &str = "INSERT INTO event_log (seq, event_type, subject, source, occurred_at, body) \
-     SELECT ((SELECT base FROM event_log_base) \
-     + CAST(CAST(pg_current_xact_id() AS text) AS bigint)) * 1048576 + $6 + e.n, \
-     e.event_type, e.subject, e.source, e.occurred_at, e.body \
-     FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) WITH ORDINALITY \
-     AS e(event_type, subject, source, occurred_at, body, n) RETURNING seq";
+/// Appends events, all of a batch at once; the rows go in in the order of the arrays.
+pub(super) const INSERT_EVENTS: &str = "INSERT INTO event_log (event_type, subject, source, occurred_at, body) \
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) \
+     RETURNING seq";
 
 /// Stores audit records, all of a batch at once.
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
@@ -31,7 +28,7 @@ pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
      $6::text[], $7::text[], $8::text[])";
 
-/// The transaction's id, by which its fate can be asked for.
+/// Makes the transaction take its id now, before it takes places in the log.
 pub(super) const TAKE_ID: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
 
 /// Tells the other processes.

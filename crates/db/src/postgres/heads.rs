@@ -1,0 +1,100 @@
+//! How far the event log can be read.
+//!
+//! Places in the log are handed out by a sequence when an event is inserted and become visible
+//! when its transaction commits, in any order. A reader that went past a place which is still
+//! to appear would miss it for ever. So: a writer takes its transaction id before its first place.
+//! Then whoever holds a place up to `last`, the sequence's newest value at some moment, has a
+//! transaction id below `xmax`, the next id to be given a moment later. Once `xmin`, the oldest id
+//! still running, has reached that `xmax`, nothing up to `last` can appear any more.
+
+use std::collections::VecDeque;
+
+use crate::write_set::Seq;
+
+/// Observations that wait for older transactions; more are folded into the newest.
+const MAX_WAITING: usize = 64;
+
+/// The newest value of the sequence and, read after it, the bounds of running transactions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observation {
+    pub(super) last: i64,
+    pub(super) xmin: i64,
+    pub(super) xmax: i64,
+}
+
+/// What was observed so far.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    head: Option<i64>,
+    waiting: VecDeque<(i64, i64)>,
+}
+
+impl Heads {
+    /// Takes an observation in; gives the last place that everything up to is final, if any is
+    /// known to be.
+    pub(super) fn observe(&mut self, now: Observation) -> Option<Seq> {
+        if self.head.is_some_and(|head| now.last < head) {
+            // Another server took over, or the database was restored.
+            *self = Self::default();
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.pop_back();
+        }
+        self.waiting.push_back((now.last, now.xmax));
+        while let Some(&(last, xmax)) = self.waiting.front() {
+            if xmax > now.xmin {
+                break;
+            }
+            self.head = Some(self.head.map_or(last, |head| head.max(last)));
+            self.waiting.pop_front();
+        }
+        self.head.map(Seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Heads, Observation, Seq};
+
+    fn observe(heads: &mut Heads, last: i64, xmin: i64, xmax: i64) -> Option<i64> {
+        heads
+            .observe(Observation { last, xmin, xmax })
+            .map(|Seq(seq)| seq)
+    }
+
+    #[test]
+    fn without_open_transactions_all_is_final() {
+        let mut heads = Heads::default();
+        assert_eq!(observe(&mut heads, 0, 10, 10), Some(0));
+        assert_eq!(observe(&mut heads, 7, 12, 12), Some(7));
+    }
+
+    #[test]
+    fn a_place_counts_once_all_transactions_of_its_time_are_over() {
+        let mut heads = Heads::default();
+        // 10 is open and may hold any place up to 5.
+        assert_eq!(observe(&mut heads, 5, 10, 12), None);
+        assert_eq!(observe(&mut heads, 9, 10, 14), None);
+        // 10 ended, 13 is open: what was seen when 12 was next is final.
+        assert_eq!(observe(&mut heads, 9, 13, 15), Some(5));
+        assert_eq!(observe(&mut heads, 9, 15, 15), Some(9));
+    }
+
+    #[test]
+    fn it_never_goes_back_unless_the_log_did() {
+        let mut heads = Heads::default();
+        assert_eq!(observe(&mut heads, 9, 15, 15), Some(9));
+        assert_eq!(observe(&mut heads, 12, 10, 16), Some(9));
+        assert_eq!(observe(&mut heads, 3, 16, 16), Some(3));
+    }
+
+    #[test]
+    fn a_transaction_that_stays_open_costs_no_memory() {
+        let mut heads = Heads::default();
+        for n in 0..10_000 {
+            assert_eq!(observe(&mut heads, n, 10, 12 + n), None);
+        }
+        assert!(heads.waiting.len() <= super::MAX_WAITING);
+        assert_eq!(observe(&mut heads, 10_000, 20_000, 20_000), Some(10_000));
+    }
+}

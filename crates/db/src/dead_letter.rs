@@ -92,6 +92,10 @@ pub async fn dead_letters(db: &Db, after: i64, limit: u32) -> Result<Vec<DeadLet
 ///
 /// [`CommitError::Unmet`] when there is no such dead letter.
 pub async fn replay_dead_letter(db: &Db, id: i64) -> Result<(), CommitError> {
+    let query = sql(
+        "SELECT subscription FROM dead_letters WHERE id = $1",
+        params![id],
+    );
     let mut set = WriteSet::new();
     set.expect_one(
         sql(
@@ -100,15 +104,11 @@ pub async fn replay_dead_letter(db: &Db, id: i64) -> Result<(), CommitError> {
         ),
         FOUND,
     );
-    db.commit(set).await?;
-    let query = sql(
-        "SELECT subscription FROM dead_letters WHERE id = $1",
-        params![id],
-    );
     if let Some(row) = db.row_opt(query).await? {
-        db.wake(&row.get::<String>("subscription")?);
+        // In the write set, so that it reaches the process that runs the subscription.
+        set.wake(row.get::<String>("subscription")?);
     }
-    Ok(())
+    db.commit(set).await.map(drop)
 }
 
 /// Removes a dead letter for good.

@@ -29,7 +29,7 @@ for_every_database!(
 );
 
 /// Fast enough for tests.
-const RETRY: RetryPolicy = RetryPolicy {
+pub(crate) const RETRY: RetryPolicy = RetryPolicy {
     attempts: 3,
     unavailable_attempts: 1_000,
     first_delay: Duration::from_millis(1),
@@ -38,11 +38,12 @@ const RETRY: RetryPolicy = RetryPolicy {
 
 /// Writes one row per event; fails as it is told.
 #[derive(Default)]
-struct Recorder {
-    broken: AtomicBool,
+pub(crate) struct Recorder {
+    pub(crate) broken: AtomicBool,
     panics: AtomicBool,
     unavailable_for: AtomicU32,
     largest_batch: AtomicU32,
+    pub(crate) handled: AtomicU32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,7 @@ impl EventHandler for Recorder {
     async fn handle(&self, _: &Caller, events: &[LoggedEvent]) -> Result<WriteSet, HandlerError> {
         let size = u32::try_from(events.len()).expect("small");
         self.largest_batch.fetch_max(size, Ordering::Relaxed);
+        self.handled.fetch_add(size, Ordering::Relaxed);
         let mut set = WriteSet::new();
         for event in events {
             let n: i64 = event.data()?;
@@ -79,33 +81,33 @@ impl EventHandler for Recorder {
     }
 }
 
-async fn publish(db: &Db, event_type: &'static str, n: i64) -> Seq {
+pub(crate) async fn publish(db: &Db, event_type: &'static str, n: i64) -> Seq {
     let mut set = WriteSet::new();
     set.event(Event::new(event_type, "service/test", &caller(), db.now()).data(&n));
     let committed = db.commit(set).await.expect("commit");
     committed.last_event().expect("an event")
 }
 
-struct Running {
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(subscription: Subscription, handler: &Arc<Recorder>) -> Self {
+    pub(crate) fn start(subscription: Subscription, handler: &Arc<Recorder>) -> Self {
         let shutdown = CancellationToken::new();
         let (token, handler) = (shutdown.clone(), Arc::clone(handler));
         let task = tokio::spawn(async move { subscription.run(handler, &token).await });
         Self { shutdown, task }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         soon(self.task).await.expect("subscription");
     }
 }
 
-async fn effects(db: &Db) -> Vec<i64> {
+pub(crate) async fn effects(db: &Db) -> Vec<i64> {
     let query = sql("SELECT n FROM effect ORDER BY seq", Vec::new());
     let rows = db.rows(query).await.expect("query");
     rows.iter()
@@ -113,7 +115,7 @@ async fn effects(db: &Db) -> Vec<i64> {
         .collect()
 }
 
-fn subscription(db: &Db) -> Subscription {
+pub(crate) fn subscription(db: &Db) -> Subscription {
     Subscription::new(db, "recorder", &["thing.#"]).retry(RETRY)
 }
 
@@ -130,6 +132,8 @@ async fn events_take_effect_once_and_in_order_across_restarts<F: Fixture>() {
             running.stop().await;
         } else {
             running.task.abort();
+            // What a killed process held is free a little later.
+            fixture.clock().advance(time::Duration::seconds(11));
         }
         fixture.restart().await;
     }

@@ -50,7 +50,7 @@ impl Lease {
         let lease = Self {
             db: db.clone(),
             name: name.to_owned(),
-            holder: Uuid::new_v4().to_string(),
+            holder: holder(),
             ttl,
         };
         let now = db.now();
@@ -107,6 +107,13 @@ impl Lease {
         set.wake(self.name.clone());
         self.db.commit(set).await.map(drop)
     }
+}
+
+/// Names this holder: where it runs, for those who look, and what no other holder has.
+fn holder() -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    format!("{host}/{}/{}", std::process::id(), Uuid::new_v4().simple())
 }
 
 /// Runs `work` for as long as this process holds the lease, again and again until `shutdown`.

@@ -7,6 +7,7 @@
 
 mod delivery;
 mod failure;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::Replay;
 pub use self::failure::{HandlerError, RetryPolicy};
+pub use self::status::{SubscriptionStatus, subscriptions};
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
@@ -28,11 +30,19 @@ use crate::write_set::{Check, Seq, WriteSet};
 /// The stored position is the one that this reader knows: no other process reads along.
 pub(crate) const POSITION: Check = Check::new("subscription position");
 
+/// After so long without new events the position is stored, so that who looks at it sees no lag.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// How long a process that was killed keeps a subscription.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Events without interest that may go by before the position is stored anyway.
 const MAX_UNSTORED: i64 = 1_024;
+
+/// The log has not grown for a while.
+async fn quiet() {
+    tokio::time::sleep_until(tokio::time::Instant::now() + QUIET).await;
+}
 
 /// The name of the lease under which a subscription reads.
 pub(crate) fn lease_name(subscription: &str) -> String {
@@ -203,6 +213,9 @@ impl Subscription {
                     _grown = log.changed() => {}
                     _asked = replays.changed() => {}
                     () = shutdown.cancelled() => {}
+                    () = quiet(), if position.reached != position.stored => {
+                        self.store(position.reached, &mut position).await?;
+                    }
                 }
             }
         }

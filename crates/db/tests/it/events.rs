@@ -9,7 +9,7 @@ use lamassu_core::caller::Caller;
 use lamassu_db::{
     Db, Event, EventHandler, HandlerError, LogLimits, LoggedEvent, RetryPolicy, Seq, StartAt,
     Subscription, WriteSet, dead_letters, discard_dead_letter, params, replay_dead_letter, sql,
-    trim_log,
+    subscriptions, trim_log,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ for_every_database!(
     a_panicking_handler_does_not_stop_the_subscription,
     an_unavailable_dependency_is_waited_for,
     handled_events_are_trimmed_behind_the_slowest,
+    who_looks_sees_how_far_a_subscription_is_behind,
 );
 
 /// Fast enough for tests.
@@ -219,7 +220,9 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     assert_eq!(effects(db).await, [12, 14]);
 
     // Still broken: kept, with one more attempt.
-    replay_dead_letter(db, letters[0].id).await.expect("marked");
+    replay_dead_letter(db, &caller(), letters[0].id)
+        .await
+        .expect("marked");
     soon(async {
         while dead_letters(db, 0, 10).await.expect("dead letters")[0].attempts < 4 {
             tokio::task::yield_now().await;
@@ -227,7 +230,9 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     })
     .await;
     handler.broken.store(false, Ordering::Relaxed);
-    replay_dead_letter(db, letters[0].id).await.expect("marked");
+    replay_dead_letter(db, &caller(), letters[0].id)
+        .await
+        .expect("marked");
     soon(async {
         while !dead_letters(db, 0, 10)
             .await
@@ -240,7 +245,7 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     .await;
     running.stop().await;
     assert_eq!(effects(db).await, [12, 13, 14]);
-    let error = discard_dead_letter(db, letters[0].id)
+    let error = discard_dead_letter(db, &caller(), letters[0].id)
         .await
         .expect_err("gone");
     assert!(error.is_race(), "{error}");
@@ -327,4 +332,24 @@ async fn handled_events_are_trimmed_behind_the_slowest<F: Fixture>() {
     assert_eq!(trim_log(db, LogLimits::default()).await.expect("trim"), 1);
     // The log's places go on where they were.
     assert!(publish(db, "thing.create", 3).await > Seq(2));
+}
+
+async fn who_looks_sees_how_far_a_subscription_is_behind<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let handler = Arc::new(Recorder::default());
+    let running = Running::start(subscription(db), &handler);
+    let handled = publish(db, "thing.create", 1).await;
+    soon(db.caught_up("recorder", handled)).await;
+    running.stop().await;
+    let waiting_since = db.now();
+    publish(db, "thing.create", 2).await;
+    fixture.clock().advance(time::Duration::minutes(5));
+    publish(db, "thing.create", 3).await;
+    let status = subscriptions(db).await.expect("subscriptions");
+    assert_eq!(status.len(), 1);
+    assert_eq!(status[0].name, "recorder");
+    assert_eq!((status[0].position, status[0].lag), (handled, 2));
+    assert_eq!(status[0].waiting_since, Some(waiting_since));
+    assert_eq!(status[0].holder, None);
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lamassu_db::{Db, LogLimits, Seq, WriteSet, dead_letters, replay_dead_letter, sql, trim_log};
+use lamassu_db::{
+    Db, LogLimits, Seq, WriteSet, dead_letters, replay_dead_letter, sql, subscriptions, trim_log,
+};
 use tokio_postgres::Client;
 
 use crate::events::{Recorder, Running, effects, publish, subscription};
-use crate::fixture::{Fixture as _, Postgres, count, eventually, soon};
+use crate::fixture::{Fixture as _, Postgres, caller, count, eventually, soon};
 
 /// Inserts an event in the transaction of a session of somebody else, who tells nobody.
 async fn insert_event(session: &Client, n: i64) -> Seq {
@@ -140,12 +142,13 @@ async fn a_dead_letter_is_replayed_from_another_process() {
     handler.broken.store(false, Ordering::Relaxed);
     let letters = dead_letters(&other, 0, 10).await.expect("dead letters");
     assert_eq!(letters.len(), 1);
-    replay_dead_letter(&other, letters[0].id)
+    replay_dead_letter(&other, &caller(), letters[0].id)
         .await
         .expect("marked");
     eventually(|| async { count(&other, "dead_letters").await == 0 }).await;
     running.stop().await;
     assert_eq!(effects(db).await, [13]);
+    assert_eq!(count(db, "audit_log").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,6 +223,17 @@ async fn a_subscription_runs_in_one_process_and_moves_to_the_next() {
     caught_up(one, seq).await;
     assert_eq!(first.handled.load(Ordering::Relaxed), 2);
     assert_eq!(second.handled.load(Ordering::Relaxed), 0);
+    let status = subscriptions(&two).await.expect("subscriptions");
+    let [status] = status.as_slice() else {
+        panic!("one subscription: {status:?}");
+    };
+    assert_eq!((status.name.as_str(), status.position), ("recorder", seq));
+    assert_eq!((status.lag, status.waiting_since), (0, None));
+    let holder = status.holder.as_deref().expect("somebody reads");
+    assert!(
+        holder.contains(&format!("/{}/", std::process::id())),
+        "{holder}"
+    );
     // It takes over at once from a process that ends in good order…
     running.stop().await;
     let seq = publish(one, "thing.create", 3).await;

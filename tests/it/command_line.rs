@@ -148,6 +148,42 @@ fn a_key_that_cannot_be_read_is_named() -> Result<()> {
 }
 
 #[test]
+fn the_event_log_is_looked_at_beside_a_server_and_changed_without_one() -> Result<()> {
+    let mut program = Program::start()?;
+    let data_dir = program.data_dir().to_string_lossy().into_owned();
+    let events = |arguments: &[&str]| {
+        let mut all = vec!["events"];
+        all.extend(arguments);
+        all.extend(["--data-dir", &data_dir]);
+        lamassu(&all)
+    };
+    let listed = events(&["subscriptions", "--json"])?;
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout)?;
+    let names: Vec<_> = listed.iter().map(|one| one["name"].as_str()).collect();
+    assert!(names.contains(&Some("dms-directory")), "{names:?}");
+    let table = String::from_utf8(events(&["subscriptions"])?.stdout)?;
+    assert!(table.starts_with("NAME "), "{table}");
+    let letters = events(&["dead-letters"])?;
+    assert_eq!(
+        String::from_utf8(letters.stdout)?.split_whitespace().next(),
+        Some("ID")
+    );
+    assert_refused(&events(&["show", "7"])?, "there is no dead letter 7");
+    for change in [
+        &["replay", "--all"][..],
+        &["replay", "7"],
+        &["discard", "7"],
+    ] {
+        assert_refused(&events(change)?, "stop the server first");
+    }
+    assert!(program.stop()?.success());
+    assert!(events(&["replay", "--all"])?.status.success());
+    assert_refused(&events(&["replay", "7"])?, "there is no dead letter 7");
+    assert_refused(&events(&["discard", "7"])?, "there is no dead letter 7");
+    Ok(())
+}
+
+#[test]
 fn what_serve_makes_is_private_and_survives_a_stop() -> Result<()> {
     let mut program = Program::start()?;
     let mode = |name: &str| -> Result<u32> {

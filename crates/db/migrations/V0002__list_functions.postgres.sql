@@ -172,7 +172,27 @@ CREATE FUNCTION lamassu_fold(value text) RETURNS text
     END
 $function$;
 
--- A document as the program writes it: without white space, members by name.
+-- Bytes in whose order numbers are sorted: IEEE 754 as unsigned bytes; -0 is 0.
+CREATE FUNCTION lamassu_number_key(value numeric) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $function$
+DECLARE
+    number float8;
+    bits bigint := 0;
+BEGIN
+    -- What a double cannot hold would be an error for the whole list.
+    number := CASE
+        WHEN abs(value) > 1.7976931348623157e308 THEN sign(value)::float8 * 'Infinity'::float8
+        WHEN abs(value) < 4.9e-324 THEN 0
+        ELSE value::float8 END;
+    IF number <> 0 THEN
+        bits := ('x' || encode(float8send(number), 'hex'))::bit(64)::bigint;
+    END IF;
+    RETURN int8send(CASE WHEN bits < 0 THEN ~bits ELSE bits | (-9223372036854775808) END);
+END
+$function$;
+
+-- A document as the program writes it for sorting: without white space, members by name, numbers
+-- as the digits of their order.
 CREATE FUNCTION lamassu_json_text(document jsonb) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $function$
 BEGIN
@@ -185,6 +205,7 @@ BEGIN
         WHEN 'array' THEN (
             SELECT '[' || coalesce(string_agg(lamassu_json_text(e.value), ',' ORDER BY e.n), '') || ']'
             FROM jsonb_array_elements(document) WITH ORDINALITY AS e(value, n))
+        WHEN 'number' THEN encode(lamassu_number_key(document::numeric), 'hex')
         ELSE document::text
     END;
 END
@@ -200,8 +221,11 @@ DECLARE
     era bigint; in_era bigint; seconds bigint;
 BEGIN
     part := regexp_match(value,
-        '^(\d{4})-(\d{2})-(\d{2})(?:([Tt ])(\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(Z|z|[+-]\d{2}:\d{2})?)?\s*$');
-    IF part IS NULL OR (part[4] = ' ' AND part[9] IS NOT NULL) THEN
+        '^([0-9]{4})-([0-9]{2})-([0-9]{2})'
+        '(?:([Tt ])([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(Z|z|[+-][0-9]{2}:[0-9]{2})?)?'
+        -- What the program takes for white space, whatever the locale.
+        '[\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]*$');
+    IF part IS NULL OR (part[4] = 't' AND part[9] IS NULL) THEN
         RETURN NULL;
     END IF;
     y := part[1]; m := part[2]; d := part[3];
@@ -251,7 +275,6 @@ CREATE FUNCTION lamassu_json_sort_key(document jsonb, path text) RETURNS bytea
 DECLARE
     found jsonb;
     content text;
-    bits bigint;
     nanos numeric;
     high numeric;
     low numeric;
@@ -265,18 +288,7 @@ BEGIN
     WHEN 'boolean' THEN
         RETURN CASE WHEN found::boolean THEN '\x02'::bytea ELSE '\x01'::bytea END;
     WHEN 'number' THEN
-        -- IEEE 754 order as unsigned bytes; -0 is 0.
-        IF found::float8 = 0 THEN
-            bits := 0;
-        ELSE
-            bits := ('x' || encode(float8send(found::float8), 'hex'))::bit(64)::bigint;
-        END IF;
-        IF bits < 0 THEN
-            bits := ~bits;
-        ELSE
-            bits := bits | (-9223372036854775808);
-        END IF;
-        RETURN '\x03'::bytea || int8send(bits);
+        RETURN '\x03'::bytea || lamassu_number_key(found::numeric);
     WHEN 'string' THEN
         content := found #>> '{}';
         nanos := lamassu_instant(content);

@@ -65,7 +65,7 @@ impl Db {
         db.migrate(STORAGE).await?;
         crate::lease::take_over_all(&db).await?;
         let head = db.log_head().await?;
-        db.signals().log_grew(head);
+        db.signals().log_ends_at(head);
         Ok(db)
     }
 

@@ -1,7 +1,9 @@
 //! Events that a subscription could not handle, kept until somebody replays or discards them.
 
+use lamassu_core::caller::Caller;
 use time::OffsetDateTime;
 
+use crate::audit::AuditRecord;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
@@ -85,13 +87,32 @@ pub async fn dead_letters(db: &Db, after: i64, limit: u32) -> Result<Vec<DeadLet
     rows.into_iter().map(DeadLetter::try_from).collect()
 }
 
-/// Marks a dead letter for replay and wakes its subscription, which tries it once: on success it
+/// The dead letter with this id.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn dead_letter(db: &Db, id: i64) -> Result<Option<DeadLetter>, DbError> {
+    let query = sql(
+        "SELECT id, subscription, seq, event_type, subject, body, error, attempts, failed_at \
+         FROM dead_letters WHERE id = $1",
+        params![id],
+    );
+    let row = db.row_opt(query).await?;
+    row.map(DeadLetter::try_from).transpose()
+}
+
+/// Marks a dead letter for replay, in the name of `caller`, and wakes its subscription, which tries it once: on success it
 /// is gone, on failure it is kept with the new error.
 ///
 /// # Errors
 ///
 /// [`CommitError::Unmet`] when there is no such dead letter.
-pub async fn replay_dead_letter(db: &Db, id: i64) -> Result<(), CommitError> {
+pub async fn replay_dead_letter(db: &Db, caller: &Caller, id: i64) -> Result<(), CommitError> {
+    let query = sql(
+        "SELECT subscription FROM dead_letters WHERE id = $1",
+        params![id],
+    );
     let mut set = WriteSet::new();
     set.expect_one(
         sql(
@@ -100,24 +121,37 @@ pub async fn replay_dead_letter(db: &Db, id: i64) -> Result<(), CommitError> {
         ),
         FOUND,
     );
-    db.commit(set).await?;
-    let query = sql(
-        "SELECT subscription FROM dead_letters WHERE id = $1",
-        params![id],
-    );
     if let Some(row) = db.row_opt(query).await? {
-        db.wake(&row.get::<String>("subscription")?);
+        // In the write set, so that it reaches the process that runs the subscription.
+        set.wake(row.get::<String>("subscription")?);
     }
-    Ok(())
+    set.audit(AuditRecord::done(
+        caller,
+        "dead_letter.replay",
+        resource(id),
+        db.now(),
+    ));
+    db.commit(set).await.map(drop)
 }
 
-/// Removes a dead letter for good.
+/// Removes a dead letter for good, in the name of `caller`.
 ///
 /// # Errors
 ///
 /// [`CommitError::Unmet`] when there is no such dead letter.
-pub async fn discard_dead_letter(db: &Db, id: i64) -> Result<(), CommitError> {
-    db.commit(removal(id)).await.map(drop)
+pub async fn discard_dead_letter(db: &Db, caller: &Caller, id: i64) -> Result<(), CommitError> {
+    let mut set = removal(id);
+    set.audit(AuditRecord::done(
+        caller,
+        "dead_letter.discard",
+        resource(id),
+        db.now(),
+    ));
+    db.commit(set).await.map(drop)
+}
+
+fn resource(id: i64) -> String {
+    format!("dead_letter/{id}")
 }
 
 pub(crate) fn insert(

@@ -25,9 +25,15 @@ pub enum DbError {
     /// The file or the server cannot be reached; nothing was done.
     #[error("the database cannot be reached")]
     Unreachable(#[source] Cause),
-    /// A read took longer than reads may ([`SqliteOptions::read_timeout`]); it was given up.
+    /// The server does not let us in: the password, the certificate or the database's name is
+    /// wrong; nothing was done.
+    #[error("the database server refused the login")]
+    Refused(#[source] Cause),
+    /// A statement took longer than it may ([`SqliteOptions::read_timeout`],
+    /// [`PostgresOptions::statement_timeout`]); it was given up.
     ///
     /// [`SqliteOptions::read_timeout`]: crate::SqliteOptions::read_timeout
+    /// [`PostgresOptions::statement_timeout`]: crate::PostgresOptions::statement_timeout
     #[error("the database took too long to answer")]
     TimedOut,
     /// The database was closed by this process.
@@ -79,6 +85,7 @@ impl DbError {
             | Self::Busy(_)
             | Self::Full(_)
             | Self::Unreachable(_)
+            | Self::Refused(_)
             | Self::TimedOut
             | Self::Closed => ErrorKind::Unavailable,
             Self::Corrupt { .. }

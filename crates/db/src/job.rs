@@ -11,6 +11,7 @@ use lamassu_core::error::ServiceError;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::Cause;
 use crate::lease::while_leased;
@@ -25,12 +26,15 @@ const MAX_SLEEP: Duration = Duration::from_secs(30);
 /// Pause after a failure; doubled with each one up to [`MAX_SLEEP`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// How long what nobody was woken for waits at most, where several processes work.
+const UNHEARD: Duration = Duration::from_secs(120);
+
 /// When a job wants to run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextRun {
     /// At this time, or earlier when woken.
     At(OffsetDateTime),
-    /// Only when woken.
+    /// Only when woken; where other processes may have failed to, also every few minutes.
     WhenWoken,
 }
 
@@ -104,7 +108,7 @@ async fn repeat(db: &Db, job: &dyn Job, shutdown: &CancellationToken) {
         let next = match run_once(db, job).await {
             Ok(next) => {
                 retry = FIRST_RETRY;
-                next
+                latest(db, next)
             }
             Err(JobError(error)) => {
                 tracing::warn!(
@@ -122,6 +126,15 @@ async fn repeat(db: &Db, job: &dyn Job, shutdown: &CancellationToken) {
             _woken = wakes.changed() => {}
             () = shutdown.cancelled() => {}
         }
+    }
+}
+
+/// A wake-up from another process is lost with a process that ends right behind its commit, so
+/// where there are others nobody relies on being woken alone.
+fn latest(db: &Db, next: NextRun) -> NextRun {
+    match (next, db.dialect()) {
+        (NextRun::WhenWoken, Dialect::Postgres) => NextRun::At(db.now() + UNHEARD),
+        (NextRun::WhenWoken, Dialect::Sqlite) | (NextRun::At(_), _) => next,
     }
 }
 

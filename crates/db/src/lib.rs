@@ -86,7 +86,9 @@ pub use audit::{AuditRecord, Outcome, RefusalLog};
 pub use backend::Dialect;
 pub use data_dir::DataDir;
 pub use db::Db;
-pub use dead_letter::{DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter};
+pub use dead_letter::{
+    DeadLetter, dead_letter, dead_letters, discard_dead_letter, replay_dead_letter,
+};
 pub use error::{Cause, CommitError, DbError, MigrationError, OpenError};
 pub use event::{Event, LoggedEvent};
 pub use job::{Job, JobError, NextRun, run_job};
@@ -100,7 +102,10 @@ pub use row::{Column, Row, RowStream};
 pub use settings::{installation_id, setting_or_insert};
 pub use sqlite::SqliteOptions;
 pub use statement::{Statement, sql};
-pub use subscription::{EventHandler, HandlerError, RetryPolicy, StartAt, Subscription};
+pub use subscription::{
+    EventHandler, HandlerError, RetryPolicy, StartAt, Subscription, SubscriptionStatus,
+    subscriptions,
+};
 pub use system_caller::system_caller;
 pub use value::{FromValue, Json, Mismatch, Value};
 pub use write_set::{Check, Committed, Expectation, Seq, Step, WriteSet};

@@ -34,6 +34,8 @@ pub(crate) fn insert(event: &Event) -> Result<Statement, serde_json::Error> {
 pub(crate) struct Page {
     /// The events it listens to, oldest first.
     pub(crate) events: Vec<LoggedEvent>,
+    /// Where the log ended.
+    pub(crate) head: Seq,
     /// Everything up to here was looked at.
     pub(crate) scanned_to: Seq,
 }
@@ -50,6 +52,7 @@ pub(crate) async fn page(
     if head <= after {
         return Ok(Page {
             events: Vec::new(),
+            head,
             scanned_to: after,
         });
     }
@@ -63,7 +66,11 @@ pub(crate) async fn page(
         Some(last) if full => last.seq,
         _ => head,
     };
-    Ok(Page { events, scanned_to })
+    Ok(Page {
+        events,
+        head,
+        scanned_to,
+    })
 }
 
 fn select(after: Seq, head: Seq, patterns: &[&'static str], limit: u32) -> Statement {

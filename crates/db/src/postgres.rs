@@ -125,7 +125,8 @@ impl Backend for Postgres {
         for statement in &statements {
             session::check_parameters(statement)?;
         }
-        reader::read(&self.pool, &statements).await
+        let answer_within = self.server.options.answer_within();
+        reader::read(&self.pool, &statements, answer_within).await
     }
 
     async fn stream(&self, statement: Statement, chunk_rows: usize) -> Result<RowStream, DbError> {

@@ -27,12 +27,13 @@ impl Signals {
         }
     }
 
-    /// Tells that the log has grown to `seq`.
-    pub(crate) fn log_grew(&self, seq: Seq) {
+    /// Tells that the log has grown to `seq`, or has fallen back to it: another server took over
+    /// that lacks the last events.
+    pub(crate) fn log_ends_at(&self, seq: Seq) {
         self.log.send_if_modified(|newest| {
-            let grew = seq > *newest;
-            *newest = (*newest).max(seq);
-            grew
+            let moved = seq != *newest;
+            *newest = seq;
+            moved
         });
     }
 
@@ -46,6 +47,14 @@ impl Signals {
         self.with_named(name, |sender| {
             sender.send_modify(|count| *count = count.wrapping_add(1));
         });
+    }
+
+    /// Wakes everybody: what they wait for may have happened unheard.
+    pub(crate) fn wake_all(&self) {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in named.values() {
+            sender.send_modify(|count| *count = count.wrapping_add(1));
+        }
     }
 
     /// Wakes when somebody calls [`Signals::wake`] with this name.

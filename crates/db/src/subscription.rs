@@ -7,8 +7,10 @@
 
 mod delivery;
 mod failure;
+mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
@@ -16,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::Replay;
 pub use self::failure::{HandlerError, RetryPolicy};
+pub use self::status::{SubscriptionStatus, subscriptions};
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
+use crate::lease::while_leased;
 use crate::params;
 use crate::statement::sql;
 use crate::write_set::{Check, Seq, WriteSet};
@@ -26,8 +30,24 @@ use crate::write_set::{Check, Seq, WriteSet};
 /// The stored position is the one that this reader knows: no other process reads along.
 pub(crate) const POSITION: Check = Check::new("subscription position");
 
+/// After so long without new events the position is stored, so that who looks at it sees no lag.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How long a process that was killed keeps a subscription.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// Events without interest that may go by before the position is stored anyway.
 const MAX_UNSTORED: i64 = 1_024;
+
+/// The log has not grown for a while.
+async fn quiet() {
+    tokio::time::sleep_until(tokio::time::Instant::now() + QUIET).await;
+}
+
+/// The name of the lease under which a subscription reads.
+pub(crate) fn lease_name(subscription: &str) -> String {
+    format!("subscription/{subscription}")
+}
 
 /// What a subscription does with its events.
 #[async_trait]
@@ -118,15 +138,21 @@ impl Subscription {
         self
     }
 
-    /// Handles events until `shutdown`, then stores how far it came. Failures of the database are
-    /// waited out, so this returns only after `shutdown`.
+    /// Handles events until `shutdown`, in one process of the installation at a time, then stores
+    /// how far it came. Failures of the database are waited out, so this returns only after
+    /// `shutdown`.
     pub async fn run(&self, handler: Arc<dyn EventHandler>, shutdown: &CancellationToken) {
+        let lease = lease_name(self.name);
+        while_leased(&self.db, &lease, LEASE, shutdown, || {
+            self.read_until(handler.as_ref(), shutdown)
+        })
+        .await;
+    }
+
+    async fn read_until(&self, handler: &dyn EventHandler, shutdown: &CancellationToken) {
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            match self
-                .read_along(handler.as_ref(), shutdown, &mut failures)
-                .await
-            {
+            match self.read_along(handler, shutdown, &mut failures).await {
                 Ok(()) => return,
                 Err(error) if error.failed(POSITION) => {
                     tracing::debug!(subscription = self.name, "another process reads along");
@@ -150,7 +176,11 @@ impl Subscription {
         shutdown: &CancellationToken,
         failures: &mut u32,
     ) -> Result<(), CommitError> {
-        let mut position = self.load().await?;
+        let loaded = tokio::select! {
+            loaded = self.load() => loaded,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let mut position = loaded?;
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
         while !shutdown.is_cancelled() {
@@ -158,8 +188,16 @@ impl Subscription {
             log.mark_unchanged();
             replays.mark_unchanged();
             let replay = self.replay_marked(handler).await?;
-            let page =
-                crate::log::page(&self.db, position.reached, self.patterns, self.batch).await?;
+            // The end of the log may not be known for as long as others hold transactions open.
+            let page = tokio::select! {
+                page = crate::log::page(&self.db, position.reached, self.patterns, self.batch) => page?,
+                () = shutdown.cancelled() => break,
+            };
+            if page.head < position.reached && position.stored < position.reached {
+                // Another server took over that lacks the last events; their places are used again.
+                position.reached = position.stored;
+                continue;
+            }
             if !page.events.is_empty() {
                 self.deliver(handler, &page.events, &mut position, shutdown)
                     .await?;
@@ -175,6 +213,9 @@ impl Subscription {
                     _grown = log.changed() => {}
                     _asked = replays.changed() => {}
                     () = shutdown.cancelled() => {}
+                    () = quiet(), if position.reached != position.stored => {
+                        self.store(position.reached, &mut position).await?;
+                    }
                 }
             }
         }

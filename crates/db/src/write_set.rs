@@ -1,5 +1,6 @@
 //! A transaction as a value: what to change, what that change may assume, and what is told about it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ pub struct WriteSet {
     pub(crate) steps: Vec<PlannedStep>,
     pub(crate) events: Vec<Event>,
     pub(crate) audit: Vec<AuditRecord>,
-    pub(crate) wakes: Vec<&'static str>,
+    pub(crate) wakes: Vec<Cow<'static, str>>,
 }
 
 impl WriteSet {
@@ -157,8 +158,8 @@ impl WriteSet {
     }
 
     /// Wakes whoever waits for this signal (a job's name) after the commit.
-    pub fn wake(&mut self, signal: &'static str) {
-        self.wakes.push(signal);
+    pub fn wake(&mut self, signal: impl Into<Cow<'static, str>>) {
+        self.wakes.push(signal.into());
     }
 
     /// Adds everything of `other` behind what is there. [`Step`]s of `other` lose their meaning.

@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Look at the configuration without starting anything.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at the readers of the event log and at events that they set aside.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
     Openapi,
     /// Ask a running server whether it is ready; exit code 0 when it is.
@@ -137,6 +140,66 @@ pub(crate) enum ConfigCommand {
     Print(Installation),
     /// Print every key with its default.
     Schema,
+}
+
+/// Look at the event log.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// List who reads the log: how far, how far behind, in which process.
+    Subscriptions(EventsOutput),
+    /// List the events that could not be handled.
+    DeadLetters(DeadLetters),
+    /// Show one event that could not be handled, as a whole.
+    Show(DeadLetter),
+    /// Have events that could not be handled tried again.
+    Replay(Replay),
+    /// Remove an event that could not be handled, for good.
+    Discard(DeadLetter),
+}
+
+/// How a list is printed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EventsOutput {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the events that could not be handled.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeadLetters {
+    #[command(flatten)]
+    pub(crate) output: EventsOutput,
+    /// Only those of one subscription.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subscription: Option<String>,
+}
+
+/// One event that could not be handled.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeadLetter {
+    #[command(flatten)]
+    pub(crate) output: EventsOutput,
+    /// Its id in the list.
+    pub(crate) id: i64,
+}
+
+/// Have events tried again.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Its id in the list.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) id: Option<i64>,
+    /// All of them.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of all, those of one subscription.
+    #[arg(long, value_name = "NAME", requires = "all")]
+    pub(crate) subscription: Option<String>,
 }
 
 /// Ask a running server whether it is ready.

@@ -9,6 +9,7 @@ mod assembly;
 mod cli;
 mod config;
 mod engines;
+mod events;
 mod health_routes;
 mod healthcheck;
 mod issuer_token;
@@ -87,6 +88,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             runtime()?.block_on(assembly::migrate(&config))
         }
         Command::Config(command) => configuration(&command),
+        Command::Events(command) => runtime()?.block_on(events::run(&command)),
         Command::Openapi => runtime()?.block_on(openapi::print()),
         Command::Healthcheck(arguments) => runtime()?.block_on(healthcheck::ask(&arguments)),
         Command::Version => print(&format!(

@@ -5,6 +5,10 @@
 
 mod database;
 mod postgres;
+mod postgres_proxy;
+mod tls_files;
 
 pub use database::{TestDatabase, newest_event};
 pub use postgres::PostgresServer;
+pub use postgres_proxy::{Cut, PostgresProxy};
+pub use tls_files::TlsFiles;

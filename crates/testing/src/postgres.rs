@@ -50,28 +50,8 @@ impl PostgresServer {
     ///
     /// What does not work, for example because the server is not installed.
     pub fn start(settings: &[&str]) -> Result<Self> {
-        let programs = programs()?;
-        let directory =
-            std::env::temp_dir().join(format!("lamassu-pg-{}", Uuid::new_v4().simple()));
-        std::fs::create_dir(&directory)?;
-        if is_root()? {
-            run(Command::new("chown").arg("postgres").arg(&directory))?;
-        }
-        let mut watch = Command::new("sh")
-            .args(["-c", WATCH])
-            .arg(&directory)
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let watched = watch.stdin.take().context("a pipe")?;
-        let server = Self {
-            port: free_port()?,
-            directory,
-            programs,
-            _watched: watched,
-        };
+        let server = Self::prepare()?;
         // A language whose order is not that of bytes, so that nothing depends on it.
-        let data = server.data();
         run(server
             .command("initdb")?
             .args([
@@ -86,21 +66,94 @@ impl PostgresServer {
                 "--icu-locale=en",
             ])
             .arg("-D")
-            .arg(&data))?;
-        let mut text = std::fs::read_to_string(data.join("postgresql.conf"))?;
+            .arg(server.data()))?;
+        server.configure(settings)?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// A server that follows this one by streaming replication and takes reads only.
+    ///
+    /// # Errors
+    ///
+    /// What does not work.
+    pub fn standby(&self) -> Result<Self> {
+        let standby = Self::prepare()?;
+        run(standby
+            .command("pg_basebackup")?
+            .args(["-h", "127.0.0.1", "-U", "lamassu", "-R", "-X", "stream"])
+            .args(["--checkpoint=fast", "--no-sync", "-p"])
+            .arg(self.port.to_string())
+            .arg("-D")
+            .arg(standby.data()))?;
+        standby.configure(&[])?;
+        standby.resume()?;
+        Ok(standby)
+    }
+
+    /// Makes a standby take writes.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_ctl` says.
+    pub fn promote(&self) -> Result<()> {
+        run(self
+            .command("pg_ctl")?
+            .arg("-D")
+            .arg(self.data())
+            .args(["-w", "promote"]))
+    }
+
+    /// Says who may connect and how they prove who they are (lines of `pg_hba.conf`); the
+    /// superuser on the server's socket always may.
+    ///
+    /// # Errors
+    ///
+    /// What does not work.
+    pub fn set_access(&self, lines: &[&str]) -> Result<()> {
+        let text = format!("local all all trust\n{}\n", lines.join("\n"));
+        std::fs::write(self.data().join("pg_hba.conf"), text)?;
+        self.psql("SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// A directory and a port, with someone who cleans up.
+    fn prepare() -> Result<Self> {
+        let programs = programs()?;
+        let directory =
+            std::env::temp_dir().join(format!("lamassu-pg-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&directory)?;
+        if is_root()? {
+            run(Command::new("chown").arg("postgres").arg(&directory))?;
+        }
+        let mut watch = Command::new("sh")
+            .args(["-c", WATCH])
+            .arg(&directory)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let watched = watch.stdin.take().context("a pipe")?;
+        Ok(Self {
+            port: free_port()?,
+            directory,
+            programs,
+            _watched: watched,
+        })
+    }
+
+    fn configure(&self, settings: &[&str]) -> Result<()> {
+        let file = self.data().join("postgresql.conf");
+        let mut text = std::fs::read_to_string(&file)?;
         text.push_str(&format!(
             "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
              max_connections = 400\nshared_buffers = 128MB\nlogging_collector = off\n",
-            server.port,
-            server.directory.display()
+            self.port,
+            self.directory.display()
         ));
         for setting in settings {
             text.push_str(setting);
             text.push('\n');
         }
-        std::fs::write(data.join("postgresql.conf"), text)?;
-        server.resume()?;
-        Ok(server)
+        Ok(std::fs::write(file, text)?)
     }
 
     /// Options for a schema of one's own on this server.
@@ -132,7 +185,9 @@ impl PostgresServer {
     pub fn psql(&self, sql: &str) -> Result<String> {
         let output = Command::new(self.programs.join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
-            .args(["-h", "127.0.0.1", "-U", "lamassu", "-d", "postgres"])
+            .arg("-h")
+            .arg(&self.directory)
+            .args(["-U", "lamassu", "-d", "postgres"])
             .args(["-p", &self.port.to_string(), "-c", sql])
             .output()?;
         ensure!(

@@ -15,7 +15,9 @@ const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]
 /// it is UTC, a bare day is its midnight. The result is UTC.
 pub fn parse_instant(text: &str) -> Option<OffsetDateTime> {
     let text = text.trim();
-    if let Ok(instant) = OffsetDateTime::parse(text, &Rfc3339) {
+    // The reader of RFC 3339 takes any byte between day and time.
+    let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
+    if is_separated && let Ok(instant) = OffsetDateTime::parse(text, &Rfc3339) {
         return instant.checked_to_offset(UtcOffset::UTC);
     }
     PrimitiveDateTime::parse(text, WITH_T)

@@ -6,14 +6,18 @@
 //! failure may have been the doing of another set that failed.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
-use super::failure::{commit_error, db_error, is_aftermath, is_gone, is_worth_repeating};
-use super::session::{Fixed, INSERT_EVENTS, Session};
-use crate::error::{CommitError, DbError};
+use super::failure::{
+    commit_error, db_error, is_aftermath, is_gone, is_outdated_plan, is_worth_repeating,
+};
+use super::session::{Fixed, INSERT_EVENTS, Session, check_parameters};
+use crate::error::{Cause, CommitError, DbError};
 use crate::statement::Statement;
 use crate::value::Value;
 use crate::write_set::{Committed, PlannedStep, Seq, StepKind, WriteSet};
@@ -27,7 +31,7 @@ pub(super) type Outcome = Result<Committed, CommitError>;
 #[derive(Debug)]
 pub(super) enum Broken {
     /// Nothing was stored; the connection is of no further use.
-    Lost(Error),
+    Lost(DbError),
     /// Nothing was stored; the same batch may succeed when it is repeated.
     Overtaken(Error),
     /// Nothing was stored; it failed as a whole.
@@ -38,14 +42,14 @@ pub(super) enum Broken {
         id: i64,
         /// What the sets are told if it was committed.
         outcomes: Vec<Outcome>,
-        cause: Error,
+        cause: Cause,
     },
 }
 
 impl From<Error> for Broken {
     fn from(error: Error) -> Self {
-        if is_gone(&error) {
-            Self::Lost(error)
+        if is_gone(&error) || is_outdated_plan(&error) {
+            Self::Lost(db_error(error, "transaction"))
         } else if is_worth_repeating(&error) {
             Self::Overtaken(error)
         } else {
@@ -69,7 +73,9 @@ pub(super) async fn run(session: &mut Session, sets: &[&WriteSet]) -> Result<Vec
     all.sort_by(|a, b| a.order().cmp(&b.order()));
     let mut batch = Batch {
         client: &session.client,
+        answer_within: session.answer_within,
         fixed: &fixed,
+        patience: Patience::Full,
         outcomes,
     };
     match batch.apply(&all).await? {
@@ -108,12 +114,13 @@ async fn prepare<'s>(
 ) -> Result<Result<PreparedSet<'s>, CommitError>, Broken> {
     let mut steps = Vec::with_capacity(set.steps.len());
     for step in &set.steps {
+        if let Err(error) = check_parameters(&step.statement) {
+            return Ok(Err(error.into()));
+        }
         match session.prepare(step.kind, &step.statement).await {
             Ok(prepared) => steps.push(prepared),
-            Err(DbError::Unreachable(cause)) => {
-                return Err(Broken::Failed(CommitError::Db(DbError::Unreachable(cause))));
-            }
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) if is_gone(&error) => return Err(error.into()),
+            Err(error) => return Ok(Err(db_error(error, step.statement.text()).into())),
         }
     }
     let events = set.events.iter().map(crate::log::insert).collect();
@@ -196,9 +203,29 @@ struct Applying<'p, 's> {
     sets: Vec<(&'p PreparedSet<'s>, Applied)>,
 }
 
+/// How long the sets of a batch wait for rows that other processes hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// As configured.
+    Full,
+    /// Hardly: one has waited in vain already, and all the others wait with it.
+    Spent,
+}
+
+impl Patience {
+    const fn begin(self) -> &'static str {
+        match self {
+            Self::Full => "BEGIN",
+            Self::Spent => "BEGIN; SET LOCAL lock_timeout = 50",
+        }
+    }
+}
+
 struct Batch<'a> {
     client: &'a Client,
+    answer_within: Duration,
     fixed: &'a Fixed,
+    patience: Patience,
     outcomes: Vec<Option<Outcome>>,
 }
 
@@ -217,6 +244,9 @@ impl Batch<'_> {
         self.client.batch_execute("ROLLBACK").await?;
         let (good, suspects) = self.sort_out(first);
 
+        if good.is_empty() && suspects.is_empty() {
+            return Ok(None);
+        }
         // Again without those that failed; behind them the suspects, one at a time.
         let second = self.together(&good, true).await?;
         let (id, one_by_one) = if second.all_met() {
@@ -255,7 +285,12 @@ impl Batch<'_> {
         for (set, applied) in applying.sets {
             match applied {
                 Applied::Met(_) | Applied::NotTried => good.push(set),
-                Applied::Refused(error) => set_outcome(&mut self.outcomes, set.index, Err(error)),
+                Applied::Refused(error) => {
+                    if matches!(error, CommitError::Db(DbError::Busy(_))) {
+                        self.patience = Patience::Spent;
+                    }
+                    set_outcome(&mut self.outcomes, set.index, Err(error));
+                }
                 Applied::Suspect(_) => suspects.push(set),
             }
         }
@@ -291,8 +326,9 @@ impl Batch<'_> {
         let events = columns(sets.iter().flat_map(|set| &set.events));
         let mut replies = Replies::new();
         if begin {
+            let begin = self.patience.begin();
             replies.push_back(Box::pin(async move {
-                client.batch_execute("BEGIN").await.map(|()| Reply::Done)
+                client.batch_execute(begin).await.map(|()| Reply::Done)
             }));
             replies.push_back(Box::pin(async move {
                 let row = client.query_one(&fixed.take_id, &[]).await?;
@@ -335,21 +371,35 @@ impl Batch<'_> {
                 seqs.map(Reply::Seqs)
             }));
         }
-        let answers: Vec<Result<Reply, Error>> = replies.collect().await;
+        let mut answers = Vec::with_capacity(replies.len());
+        // Each statement has its time, whatever those before it took.
+        while let Some(answer) = self.in_time(replies.next()).await.map_err(Broken::Lost)? {
+            answers.push(answer);
+        }
         judge(sets, &places, &steps, answers)
     }
 
+    /// An answer, unless the server stays silent for longer than it works on any statement.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, DbError> {
+        tokio::time::timeout(self.answer_within, answer)
+            .await
+            .map_err(|elapsed| DbError::Unreachable(Arc::new(elapsed)))
+    }
+
     async fn commit(self, id: i64) -> Result<Vec<Outcome>, Broken> {
+        let confirmed = self.in_time(self.client.batch_execute("COMMIT")).await;
         let outcomes = finished(self.outcomes);
-        match self.client.batch_execute("COMMIT").await {
-            Ok(()) => Ok(outcomes),
-            Err(cause) if is_gone(&cause) => Err(Broken::InDoubt {
-                id,
-                outcomes,
-                cause,
-            }),
-            Err(error) => Err(error.into()),
-        }
+        let cause: Cause = match confirmed {
+            Ok(Ok(())) => return Ok(outcomes),
+            Ok(Err(error)) if !is_gone(&error) => return Err(error.into()),
+            Ok(Err(error)) => Arc::new(error),
+            Err(silence) => Arc::new(silence),
+        };
+        Err(Broken::InDoubt {
+            id,
+            outcomes,
+            cause,
+        })
     }
 }
 
@@ -378,7 +428,11 @@ fn judge<'p, 's>(
             Ok(Reply::Count(found)) => count = Some(found),
             Ok(Reply::Seqs(taken)) => seqs = taken,
             Err(error) if is_aftermath(&error) => {}
-            Err(error) if is_gone(&error) || is_worth_repeating(&error) => return Err(error.into()),
+            Err(error)
+                if is_gone(&error) || is_outdated_plan(&error) || is_worth_repeating(&error) =>
+            {
+                return Err(error.into());
+            }
             // Parameters that do not fit never reach the server, so there may be several.
             Err(error) => {
                 failure.get_or_insert((place, error));

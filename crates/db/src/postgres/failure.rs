@@ -17,7 +17,10 @@ pub(super) fn is_gone(error: &Error) -> bool {
     let code = state.code();
     code.starts_with("08")
         || code.starts_with("57P")
-        || *state == SqlState::READ_ONLY_SQL_TRANSACTION
+        || matches!(
+            *state,
+            SqlState::READ_ONLY_SQL_TRANSACTION | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+        )
 }
 
 fn is_io(error: &Error) -> bool {
@@ -44,12 +47,13 @@ pub(super) fn is_aftermath(error: &Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
-/// Whether a kept plan no longer fits the tables, because a newer program changed them.
+/// Whether a kept plan no longer fits the tables, because a newer program changed them. The
+/// message is in the server's language, so the place in the server's code tells.
 pub(super) fn is_outdated_plan(error: &Error) -> bool {
     error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         && error
             .as_db_error()
-            .is_some_and(|error| error.message().contains("cached plan"))
+            .is_some_and(|error| error.routine() == Some("RevalidateCachedQuery"))
 }
 
 /// A failure of anything but a constraint.
@@ -70,8 +74,10 @@ pub(super) fn db_error(error: Error, sql: &str) -> DbError {
     match state.code() {
         "55P03" | "40001" | "40P01" => DbError::Busy(source),
         "53100" => DbError::Full(source),
-        // Too few resources, no login, no such database, an error of the server's disk.
-        code if ["53", "28", "3D", "58"].contains(&code.get(..2).unwrap_or_default()) => {
+        // No login, no such database, no right to connect to it.
+        code if code.starts_with("28") || code.starts_with("3D") => DbError::Refused(source),
+        // Too few resources, an error of the server's disk.
+        code if ["53", "58"].contains(&code.get(..2).unwrap_or_default()) => {
             DbError::Unreachable(source)
         }
         code if code.starts_with("XX") => DbError::corrupt("database", source.to_string()),

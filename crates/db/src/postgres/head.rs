@@ -24,9 +24,11 @@ const LATEST_LOOK: Duration = Duration::from_millis(100);
 /// The sequence's newest value.
 const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_log_seq_seq";
 
-/// The bounds of running transactions; sent behind [`LAST`] and answered after it.
-const BOUNDS: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS text) AS bigint), \
-     CAST(CAST(pg_snapshot_xmax(s) AS text) AS bigint) FROM pg_current_snapshot() AS s";
+/// A new transaction id; asked for after [`LAST`].
+const BOUND: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
+
+/// The oldest running transaction; asked for after [`BOUND`], whose own transaction is over by then.
+const XMIN: &str = "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)";
 
 /// What this process knows of the log's head.
 #[derive(Debug)]
@@ -64,26 +66,19 @@ impl HeadTracker {
     pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
         let mut heads = self.heads.lock().await;
         let client = self.pool.get().await.map_err(pool_error)?;
-        let last = client
-            .prepare_cached(LAST)
-            .await
-            .map_err(|error| db_error(error, LAST))?;
-        let bounds = client
-            .prepare_cached(BOUNDS)
-            .await
-            .map_err(|error| db_error(error, BOUNDS))?;
-        let (last, bounds) = futures_util::future::join(
-            client.query_one(&last, &[]),
-            client.query_one(&bounds, &[]),
-        )
-        .await;
-        let fail = |error| db_error(error, BOUNDS);
-        let (last, bounds) = (last.map_err(fail)?, bounds.map_err(fail)?);
-        Ok(heads.observe(Observation {
-            last: last.try_get(0).map_err(fail)?,
-            xmin: bounds.try_get(0).map_err(fail)?,
-            xmax: bounds.try_get(1).map_err(fail)?,
-        }))
+        let fail = |error| db_error(error, LAST);
+        let ask = async |query: &str| {
+            let prepared = client.prepare_cached(query).await?;
+            client.query_one(&prepared, &[]).await?.try_get::<_, i64>(0)
+        };
+        let last = ask(LAST).await.map_err(fail)?;
+        if let Some(end) = heads.at_end(last) {
+            // An id is taken only where something happened.
+            return Ok(Some(end));
+        }
+        let bound = ask(BOUND).await.map_err(fail)?;
+        let xmin = ask(XMIN).await.map_err(fail)?;
+        Ok(heads.observe(Observation { last, bound, xmin }))
     }
 
     /// The same, waiting until it is known.
@@ -116,7 +111,7 @@ impl HeadTracker {
                 }
             };
             if let Some(head) = seen {
-                signals.log_grew(head);
+                signals.log_ends_at(head);
             }
             let wait = if seen.is_some_and(|head| head >= wanted) {
                 pause = FIRST_LOOK;

@@ -4,8 +4,11 @@
 //! when its transaction commits, in any order. A reader that went past a place which is still
 //! to appear would miss it for ever. So: a writer takes its transaction id before its first place.
 //! Then whoever holds a place up to `last`, the sequence's newest value at some moment, has a
-//! transaction id below `xmax`, the next id to be given a moment later. Once `xmin`, the oldest id
-//! still running, has reached that `xmax`, nothing up to `last` can appear any more.
+//! transaction id below `bound`, an id that is taken a moment later for this alone. Once `xmin`, the
+//! oldest id still running, has reached that `bound`, nothing up to `last` can appear any more.
+//!
+//! A snapshot's `xmax` is no such bound: it is one past the newest id that is *over*, and
+//! transactions above it may be running, with places.
 
 use std::collections::VecDeque;
 
@@ -14,12 +17,13 @@ use crate::write_set::Seq;
 /// Observations that wait for older transactions; more are folded into the newest.
 const MAX_WAITING: usize = 64;
 
-/// The newest value of the sequence and, read after it, the bounds of running transactions.
+/// The newest value of the sequence; a transaction id that was taken after it was read; and, read
+/// after that, the oldest id that is running.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Observation {
     pub(super) last: i64,
+    pub(super) bound: i64,
     pub(super) xmin: i64,
-    pub(super) xmax: i64,
 }
 
 /// What was observed so far.
@@ -30,6 +34,12 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    /// What is known without looking at transactions: whether the log ends where it is known to
+    /// be final.
+    pub(super) fn at_end(&self, last: i64) -> Option<Seq> {
+        self.head.filter(|head| *head == last).map(Seq)
+    }
+
     /// Takes an observation in; gives the last place that everything up to is final, if any is
     /// known to be.
     pub(super) fn observe(&mut self, now: Observation) -> Option<Seq> {
@@ -40,9 +50,9 @@ impl Heads {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.pop_back();
         }
-        self.waiting.push_back((now.last, now.xmax));
-        while let Some(&(last, xmax)) = self.waiting.front() {
-            if xmax > now.xmin {
+        self.waiting.push_back((now.last, now.bound));
+        while let Some(&(last, bound)) = self.waiting.front() {
+            if bound > now.xmin {
                 break;
             }
             self.head = Some(self.head.map_or(last, |head| head.max(last)));
@@ -56,9 +66,9 @@ impl Heads {
 mod tests {
     use super::{Heads, Observation, Seq};
 
-    fn observe(heads: &mut Heads, last: i64, xmin: i64, xmax: i64) -> Option<i64> {
+    fn observe(heads: &mut Heads, last: i64, xmin: i64, bound: i64) -> Option<i64> {
         heads
-            .observe(Observation { last, xmin, xmax })
+            .observe(Observation { last, bound, xmin })
             .map(|Seq(seq)| seq)
     }
 

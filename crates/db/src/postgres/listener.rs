@@ -7,16 +7,18 @@ use std::time::Duration;
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
+use super::failure::db_error;
 use super::head::HeadTracker;
 use super::notification::Notification;
 use super::server::Server;
+use crate::error::DbError;
 use crate::signals::Signals;
 
 /// Pause before the connection is made anew.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Listens until `shutdown`, again and again. What was missed while there was no connection is
-/// found by the tracker's own looks and, for jobs, by their due times.
+/// made up for: everybody is woken once it is there, and the tracker looks by itself.
 pub(super) async fn listen(
     server: &Server,
     heads: &HeadTracker,
@@ -40,7 +42,7 @@ async fn listen_once(
     server: &Server,
     heads: &HeadTracker,
     signals: &Signals,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<(), DbError> {
     let (client, mut wire) = server.connect().await?;
     // A plain identifier, as the server's options are checked for.
     let listen = format!("LISTEN {}", server.options.schema);
@@ -49,13 +51,14 @@ async fn listen_once(
     loop {
         tokio::select! {
             answer = &mut asked, if !listening => {
-                answer?;
+                answer.map_err(|error| db_error(error, &listen))?;
                 listening = true;
+                signals.wake_all();
             }
             message = poll_fn(|context| wire.poll_message(context)) => match message {
                 Some(Ok(AsyncMessage::Notification(heard))) => hear(heard.payload(), heads, signals),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => return Err(db_error(error, &listen)),
                 None => return Ok(()),
             },
         }

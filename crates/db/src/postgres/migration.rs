@@ -11,8 +11,11 @@ use crate::migrate::{MigrateOnStart, Schema};
 /// The lock that whoever changes tables holds: "lamassu" in ASCII, as a number.
 const LOCK: i64 = 0x006c_616d_6173_7375;
 
-/// Makes the schema of all tables if it does not exist.
+/// Makes the schema of all tables if it does not exist and tables may be made.
 pub(super) async fn make_schema(server: &Server) -> Result<(), DbError> {
+    if server.options.migrate_on_start == MigrateOnStart::Never {
+        return Ok(());
+    }
     let client = locked(server).await?;
     let schema = &server.options.schema;
     let found = client
@@ -61,10 +64,7 @@ pub(super) async fn migrate(server: &Server, schema: &Schema) -> Result<(), Migr
 
 /// A connection that holds the lock until it is dropped.
 async fn locked(server: &Server) -> Result<Client, DbError> {
-    let client = server
-        .client()
-        .await
-        .map_err(|error| db_error(error, "connect"))?;
+    let client = server.client().await?;
     // Others may need long for their part.
     let unlimited = "SET statement_timeout = 0; SET lock_timeout = 0";
     client

@@ -7,6 +7,9 @@ use secrecy::SecretString;
 
 use crate::migrate::MigrateOnStart;
 
+/// How long the server may be silent beyond its own time limit.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How the connection to the server is protected, by libpq's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsMode {
@@ -82,6 +85,24 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl PostgresOptions {
+    /// How long all attempts to connect may take together: a host that is gone without a word
+    /// must not keep us from the next one.
+    pub(super) fn reach_within(&self) -> Duration {
+        let hosts = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
+        self.connect_timeout.saturating_mul(hosts.saturating_add(1))
+    }
+
+    /// How long an answer may take before the server counts as gone: it would have ended the
+    /// statement itself by then.
+    pub(super) fn answer_within(&self) -> Duration {
+        if self.statement_timeout.is_zero() {
+            return Duration::MAX;
+        }
+        self.statement_timeout.saturating_add(SILENCE)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use futures_util::{TryStreamExt as _, future};
 use tokio::sync::mpsc;
-use tokio_postgres::{Column, Error, Statement as Prepared};
+use tokio_postgres::{
+    Client, Column, Error, GenericClient, IsolationLevel, Statement as Prepared, Transaction,
+};
 
 use super::failure::{db_error, is_gone, is_outdated_plan, pool_error};
 use super::session::check_parameters;
@@ -16,27 +19,33 @@ use crate::row::Row;
 use crate::statement::Statement;
 use crate::value::Value;
 
-/// One snapshot for several statements.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
 /// Runs the statements in one snapshot; one result per statement.
-pub(super) async fn read(pool: &Pool, statements: &[Statement]) -> Result<Vec<Vec<Row>>, DbError> {
+pub(super) async fn read(
+    pool: &Pool,
+    statements: &[Statement],
+    answer_within: Duration,
+) -> Result<Vec<Vec<Row>>, DbError> {
     let mut tried_again = false;
     loop {
-        let client = pool.get().await.map_err(pool_error)?;
-        match read_on(&client, statements).await {
-            Ok(results) => return Ok(results),
-            Err((error, sql)) => {
+        let mut client = pool.get().await.map_err(pool_error)?;
+        let reading = read_on(&mut client, statements);
+        match tokio::time::timeout(answer_within, reading).await {
+            Ok(Ok(results)) => return Ok(results),
+            Ok(Err((error, sql))) => {
                 // A connection that sat in the pool may have broken there, and a plan may be
                 // outdated; reading once more harms nobody.
                 let again = is_gone(&error) || is_outdated_plan(&error);
-                if again || statements.len() > 1 {
+                if again {
                     retire(client);
                 }
                 if !again || tried_again {
                     return Err(db_error(error, &sql));
                 }
                 tried_again = true;
+            }
+            Err(_silence) => {
+                retire(client);
+                return Err(DbError::TimedOut);
             }
         }
     }
@@ -49,38 +58,64 @@ fn retire(client: Object) {
 
 type Failed = (Error, String);
 
-async fn read_on(client: &Object, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Failed> {
-    if let [statement] = statements {
-        return Ok(vec![rows(client, statement).await?]);
+async fn read_on(client: &mut Object, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Failed> {
+    let mut asked = Vec::with_capacity(statements.len());
+    for statement in statements {
+        asked.push((statement, prepared(client, statement).await?));
     }
-    let control = |text: &'static str| async move {
-        client
-            .batch_execute(text)
-            .await
-            .map_err(|error| (error, text.to_owned()))
-    };
-    control(BEGIN).await?;
-    let results = future::try_join_all(statements.iter().map(|one| rows(client, one))).await?;
-    control("COMMIT").await?;
+    if let [(statement, prepared)] = asked.as_slice() {
+        let client: &Client = client;
+        return Ok(vec![rows(client, statement, prepared.as_ref()).await?]);
+    }
+    let fail = |error| (error, "snapshot".to_owned());
+    // Whoever waits may stop waiting at any time: the transaction rolls itself back then, so that
+    // no connection goes back to the pool with a snapshot from now.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(fail)?;
+    let snapshot: &Transaction<'_> = &transaction;
+    let reading = asked
+        .iter()
+        .map(|(statement, prepared)| rows(snapshot, statement, prepared.as_ref()));
+    let results = future::try_join_all(reading).await?;
+    transaction.commit().await.map_err(fail)?;
     Ok(results)
 }
 
-async fn rows(client: &Object, statement: &Statement) -> Result<Vec<Row>, Failed> {
+/// A constant text is prepared once per connection. Texts that a list request makes are many;
+/// none is kept.
+async fn prepared(client: &Object, statement: &Statement) -> Result<Option<Prepared>, Failed> {
+    match &statement.sql {
+        Cow::Borrowed(text) => match client.prepare_cached(text).await {
+            Ok(prepared) => Ok(Some(prepared)),
+            Err(error) => Err((error, statement.text().to_owned())),
+        },
+        Cow::Owned(_) => Ok(None),
+    }
+}
+
+async fn rows(
+    client: &impl GenericClient,
+    statement: &Statement,
+    prepared: Option<&Prepared>,
+) -> Result<Vec<Row>, Failed> {
     let fail = |error| (error, statement.text().to_owned());
-    let (columns, stream) = match &statement.sql {
-        Cow::Borrowed(text) => {
-            let prepared = client.prepare_cached(text).await.map_err(fail)?;
+    let (columns, stream) = match prepared {
+        Some(prepared) => {
             let columns = names(prepared.columns());
-            let stream = client.query_raw(&prepared, statement.params()).await;
+            let stream = client.query_raw(prepared, statement.params()).await;
             (Some(columns), stream.map_err(fail)?)
         }
-        // Texts that a list request makes are many; none is kept.
-        Cow::Owned(text) => {
+        None => {
             let typed = statement
                 .params()
                 .iter()
                 .map(|value| (value, type_of(value)));
-            let stream = client.query_typed_raw(text, typed).await;
+            let stream = client.query_typed_raw(statement.text(), typed).await;
             (None, stream.map_err(fail)?)
         }
     };

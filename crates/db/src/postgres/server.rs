@@ -10,9 +10,10 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::failure::db_error;
 use super::options::{PostgresOptions, TlsMode, is_plain_identifier};
 use super::tls::client_config;
-use crate::error::OpenError;
+use crate::error::{DbError, OpenError};
 
 /// How often an idle connection proves that the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -88,12 +89,24 @@ impl Server {
     }
 
     /// A new connection; its I/O is the caller's to drive.
-    pub(super) async fn connect(&self) -> Result<(Client, Wire), tokio_postgres::Error> {
-        self.config.connect(self.tls.clone()).await
+    pub(super) async fn connect(&self) -> Result<(Client, Wire), DbError> {
+        self.in_time(self.config.connect(self.tls.clone())).await
+    }
+
+    /// What belongs to making a connection ends in time also where the server takes connections
+    /// and says nothing.
+    pub(super) async fn in_time<T>(
+        &self,
+        what: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, DbError> {
+        match tokio::time::timeout(self.options.reach_within(), what).await {
+            Ok(done) => done.map_err(|error| db_error(error, "connect")),
+            Err(elapsed) => Err(DbError::Unreachable(Arc::new(elapsed))),
+        }
     }
 
     /// A new connection whose I/O is driven by a task of its own until the client is dropped.
-    pub(super) async fn client(&self) -> Result<Client, tokio_postgres::Error> {
+    pub(super) async fn client(&self) -> Result<Client, DbError> {
         let (client, wire) = self.connect().await?;
         tokio::spawn(async move {
             if let Err(error) = wire.await {
@@ -118,7 +131,7 @@ impl Server {
         Pool::builder(manager)
             .max_size(self.options.max_connections.max(1))
             .wait_timeout(Some(self.options.acquire_timeout))
-            .create_timeout(Some(self.options.connect_timeout))
+            .create_timeout(Some(self.options.reach_within()))
             .recycle_timeout(Some(self.options.connect_timeout))
             .pre_recycle(Hook::sync_fn(|_, metrics| {
                 if metrics.age() > MAX_AGE {

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use postgres_types::ToSql;
+use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
-use super::failure::db_error;
 use super::notification::Notification;
 use super::server::Server;
 use crate::error::DbError;
@@ -48,7 +48,6 @@ pub(super) struct Fixed {
     pub(super) take_id: Prepared,
     pub(super) events: Prepared,
     pub(super) audit: Prepared,
-    pub(super) notify: Prepared,
 }
 
 /// A connection that writes.
@@ -56,18 +55,24 @@ pub(super) struct Fixed {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) timeline: String,
+    /// How long an answer may take.
+    pub(super) answer_within: Duration,
     fixed: Option<Fixed>,
     prepared: HashMap<(StepKind, Cow<'static, str>), Prepared>,
 }
 
 impl Session {
-    pub(super) async fn open(server: &Server) -> Result<Self, Error> {
+    pub(super) async fn open(server: &Server) -> Result<Self, DbError> {
         let client = server.client().await?;
-        client.batch_execute(CONFIRM_WHEN_DURABLE).await?;
-        let timeline = client.query_one(TIMELINE, &[]).await?.try_get(0)?;
+        let greet = async {
+            client.batch_execute(CONFIRM_WHEN_DURABLE).await?;
+            client.query_one(TIMELINE, &[]).await?.try_get(0)
+        };
+        let timeline = server.in_time(greet).await?;
         Ok(Self {
             client,
             timeline,
+            answer_within: server.options.answer_within(),
             fixed: None,
             prepared: HashMap::new(),
         })
@@ -80,17 +85,15 @@ impl Session {
             return Ok(fixed.clone());
         }
         let client = &self.client;
-        let (take_id, events, audit, notify) = tokio::try_join!(
+        let (take_id, events, audit) = tokio::try_join!(
             client.prepare(TAKE_ID),
             client.prepare(INSERT_EVENTS),
             client.prepare(INSERT_AUDIT),
-            client.prepare(NOTIFY),
         )?;
         let fixed = Fixed {
             take_id,
             events,
             audit,
-            notify,
         };
         self.fixed = Some(fixed.clone());
         Ok(fixed)
@@ -102,21 +105,22 @@ impl Session {
         if told.is_empty() {
             return;
         }
-        if let (Some(fixed), Ok(payload)) = (&self.fixed, serde_json::to_string(told)) {
-            let parameters: [&(dyn ToSql + Sync); 2] = [&channel, &payload];
+        if let Ok(payload) = serde_json::to_string(told) {
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&channel, Type::TEXT), (&payload, Type::TEXT)];
             // Polled once, it is on its way.
-            let sent = self.client.execute(&fixed.notify, &parameters);
+            let sent = self.client.execute_typed(NOTIFY, &parameters);
             let _not_waited_for = Box::pin(sent).now_or_never();
         }
     }
 
-    /// A step's statement, prepared on first use. Outside of transactions only: a statement that
-    /// the server refuses would end one.
+    /// A step's statement, prepared on first use; its parameters were checked. Outside of
+    /// transactions only: a statement that the server refuses would end one.
     pub(super) async fn prepare(
         &mut self,
         kind: StepKind,
         statement: &Statement,
-    ) -> Result<Prepared, DbError> {
+    ) -> Result<Prepared, Error> {
         let key = (kind, statement.sql.clone());
         if let Some(prepared) = self.prepared.get(&key) {
             return Ok(prepared.clone());
@@ -125,9 +129,7 @@ impl Session {
             StepKind::Write => Cow::Borrowed(statement.text()),
             StepKind::Guard => Cow::Owned(format!("{} FOR SHARE", statement.text())),
         };
-        check_parameters(statement)?;
-        let prepared = self.client.prepare(&text).await;
-        let prepared = prepared.map_err(|error| db_error(error, statement.text()))?;
+        let prepared = self.client.prepare(&text).await?;
         if self.prepared.len() >= PREPARED_STATEMENTS {
             self.prepared.clear();
         }

@@ -140,7 +140,7 @@ impl Writer {
     /// One outcome per set, or one failure for all of them.
     async fn outcomes(&mut self, sets: &[&WriteSet]) -> Result<Vec<Outcome>, CommitError> {
         let give_up = Instant::now() + RECONNECT_FOR;
-        let mut overtaken = 0;
+        let (mut overtaken, mut lost) = (0, 0);
         loop {
             let session = self.session(give_up).await?;
             let broken = match batch::run(session, sets).await {
@@ -151,8 +151,11 @@ impl Writer {
                 Broken::Lost(error) => {
                     self.session = None;
                     if Instant::now() >= give_up {
-                        return Err(CommitError::Db(db_error(error, "transaction")));
+                        return Err(CommitError::Db(error));
                     }
+                    // At once where an old connection broke, not so where new ones do.
+                    pause(PAUSE / 10 * lost).await;
+                    lost += 1;
                 }
                 Broken::Overtaken(error) => {
                     overtaken += 1;
@@ -176,7 +179,7 @@ impl Writer {
                     match self.fate(id, &timeline).await {
                         Fate::Committed => return Ok(outcomes),
                         Fate::Aborted => {}
-                        Fate::Unknown => return Err(CommitError::OutcomeUnknown(Arc::new(cause))),
+                        Fate::Unknown => return Err(CommitError::OutcomeUnknown(cause)),
                     }
                 }
             }
@@ -202,7 +205,6 @@ impl Writer {
                 match Session::open(&self.server).await {
                     Ok(session) => break session,
                     Err(error) if Instant::now() + PAUSE >= give_up => {
-                        let error = db_error(error, "connect");
                         self.last_failure = Some((Instant::now(), error.clone()));
                         return Err(CommitError::Db(error));
                     }
@@ -250,11 +252,7 @@ impl Writer {
     }
 
     /// `None` while the server is still at it.
-    async fn ask_fate(
-        &mut self,
-        id: i64,
-        timeline: &str,
-    ) -> Result<Option<Fate>, tokio_postgres::Error> {
+    async fn ask_fate(&mut self, id: i64, timeline: &str) -> Result<Option<Fate>, DbError> {
         let session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.server).await?,
@@ -265,8 +263,12 @@ impl Writer {
             return Ok(Some(Fate::Unknown));
         }
         let query = "SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))";
-        let row = session.client.query_one(query, &[&id.to_string()]).await?;
-        Ok(match row.try_get::<_, Option<&str>>(0)? {
+        let text = id.to_string();
+        let ask = async {
+            let row = session.client.query_one(query, &[&text]).await?;
+            row.try_get::<_, Option<String>>(0)
+        };
+        Ok(match self.server.in_time(ask).await?.as_deref() {
             Some("committed") => Some(Fate::Committed),
             Some("aborted") => Some(Fate::Aborted),
             Some(_) => None,

@@ -274,7 +274,7 @@ impl Writer {
             }
         }
         if let Some(seq) = newest {
-            self.signals.log_grew(seq);
+            self.signals.log_ends_at(seq);
         }
     }
 

@@ -9,7 +9,7 @@ use lamassu_core::caller::Caller;
 use lamassu_db::{
     Db, Event, EventHandler, HandlerError, LogLimits, LoggedEvent, RetryPolicy, Seq, StartAt,
     Subscription, WriteSet, dead_letters, discard_dead_letter, params, replay_dead_letter, sql,
-    trim_log,
+    subscriptions, trim_log,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +26,11 @@ for_every_database!(
     a_panicking_handler_does_not_stop_the_subscription,
     an_unavailable_dependency_is_waited_for,
     handled_events_are_trimmed_behind_the_slowest,
+    who_looks_sees_how_far_a_subscription_is_behind,
 );
 
 /// Fast enough for tests.
-const RETRY: RetryPolicy = RetryPolicy {
+pub(crate) const RETRY: RetryPolicy = RetryPolicy {
     attempts: 3,
     unavailable_attempts: 1_000,
     first_delay: Duration::from_millis(1),
@@ -38,11 +39,12 @@ const RETRY: RetryPolicy = RetryPolicy {
 
 /// Writes one row per event; fails as it is told.
 #[derive(Default)]
-struct Recorder {
-    broken: AtomicBool,
+pub(crate) struct Recorder {
+    pub(crate) broken: AtomicBool,
     panics: AtomicBool,
     unavailable_for: AtomicU32,
     largest_batch: AtomicU32,
+    pub(crate) handled: AtomicU32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,7 @@ impl EventHandler for Recorder {
     async fn handle(&self, _: &Caller, events: &[LoggedEvent]) -> Result<WriteSet, HandlerError> {
         let size = u32::try_from(events.len()).expect("small");
         self.largest_batch.fetch_max(size, Ordering::Relaxed);
+        self.handled.fetch_add(size, Ordering::Relaxed);
         let mut set = WriteSet::new();
         for event in events {
             let n: i64 = event.data()?;
@@ -79,33 +82,33 @@ impl EventHandler for Recorder {
     }
 }
 
-async fn publish(db: &Db, event_type: &'static str, n: i64) -> Seq {
+pub(crate) async fn publish(db: &Db, event_type: &'static str, n: i64) -> Seq {
     let mut set = WriteSet::new();
     set.event(Event::new(event_type, "service/test", &caller(), db.now()).data(&n));
     let committed = db.commit(set).await.expect("commit");
     committed.last_event().expect("an event")
 }
 
-struct Running {
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(subscription: Subscription, handler: &Arc<Recorder>) -> Self {
+    pub(crate) fn start(subscription: Subscription, handler: &Arc<Recorder>) -> Self {
         let shutdown = CancellationToken::new();
         let (token, handler) = (shutdown.clone(), Arc::clone(handler));
         let task = tokio::spawn(async move { subscription.run(handler, &token).await });
         Self { shutdown, task }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         soon(self.task).await.expect("subscription");
     }
 }
 
-async fn effects(db: &Db) -> Vec<i64> {
+pub(crate) async fn effects(db: &Db) -> Vec<i64> {
     let query = sql("SELECT n FROM effect ORDER BY seq", Vec::new());
     let rows = db.rows(query).await.expect("query");
     rows.iter()
@@ -113,7 +116,7 @@ async fn effects(db: &Db) -> Vec<i64> {
         .collect()
 }
 
-fn subscription(db: &Db) -> Subscription {
+pub(crate) fn subscription(db: &Db) -> Subscription {
     Subscription::new(db, "recorder", &["thing.#"]).retry(RETRY)
 }
 
@@ -130,6 +133,8 @@ async fn events_take_effect_once_and_in_order_across_restarts<F: Fixture>() {
             running.stop().await;
         } else {
             running.task.abort();
+            // What a killed process held is free a little later.
+            fixture.clock().advance(time::Duration::seconds(11));
         }
         fixture.restart().await;
     }
@@ -215,7 +220,9 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     assert_eq!(effects(db).await, [12, 14]);
 
     // Still broken: kept, with one more attempt.
-    replay_dead_letter(db, letters[0].id).await.expect("marked");
+    replay_dead_letter(db, &caller(), letters[0].id)
+        .await
+        .expect("marked");
     soon(async {
         while dead_letters(db, 0, 10).await.expect("dead letters")[0].attempts < 4 {
             tokio::task::yield_now().await;
@@ -223,7 +230,9 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     })
     .await;
     handler.broken.store(false, Ordering::Relaxed);
-    replay_dead_letter(db, letters[0].id).await.expect("marked");
+    replay_dead_letter(db, &caller(), letters[0].id)
+        .await
+        .expect("marked");
     soon(async {
         while !dead_letters(db, 0, 10)
             .await
@@ -236,7 +245,7 @@ async fn a_poison_event_is_set_aside_and_can_be_replayed<F: Fixture>() {
     .await;
     running.stop().await;
     assert_eq!(effects(db).await, [12, 13, 14]);
-    let error = discard_dead_letter(db, letters[0].id)
+    let error = discard_dead_letter(db, &caller(), letters[0].id)
         .await
         .expect_err("gone");
     assert!(error.is_race(), "{error}");
@@ -323,4 +332,24 @@ async fn handled_events_are_trimmed_behind_the_slowest<F: Fixture>() {
     assert_eq!(trim_log(db, LogLimits::default()).await.expect("trim"), 1);
     // The log's places go on where they were.
     assert!(publish(db, "thing.create", 3).await > Seq(2));
+}
+
+async fn who_looks_sees_how_far_a_subscription_is_behind<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let handler = Arc::new(Recorder::default());
+    let running = Running::start(subscription(db), &handler);
+    let handled = publish(db, "thing.create", 1).await;
+    soon(db.caught_up("recorder", handled)).await;
+    running.stop().await;
+    let waiting_since = db.now();
+    publish(db, "thing.create", 2).await;
+    fixture.clock().advance(time::Duration::minutes(5));
+    publish(db, "thing.create", 3).await;
+    let status = subscriptions(db).await.expect("subscriptions");
+    assert_eq!(status.len(), 1);
+    assert_eq!(status[0].name, "recorder");
+    assert_eq!((status[0].position, status[0].lag), (handled, 2));
+    assert_eq!(status[0].waiting_since, Some(waiting_since));
+    assert_eq!(status[0].holder, None);
 }

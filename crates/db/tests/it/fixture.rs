@@ -112,6 +112,28 @@ impl Postgres {
         Self { options, db, clock }
     }
 
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.options
+    }
+
+    /// A session of somebody else on the same tables, as the superuser.
+    pub(crate) async fn raw(&self) -> tokio_postgres::Client {
+        let (host, port) = self.options.hosts.first().expect("a host");
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(host)
+            .port(*port)
+            .user("lamassu")
+            .dbname("postgres");
+        config.options(format!("-c search_path={}", self.options.schema));
+        let (client, wire) = config
+            .connect(tokio_postgres::NoTls)
+            .await
+            .expect("session");
+        tokio::spawn(wire);
+        client
+    }
+
     /// A second process on the same database.
     pub(crate) async fn another(&self) -> Db {
         Self::open(&self.options, &self.clock).await
@@ -168,6 +190,18 @@ macro_rules! for_every_database {
     };
 }
 pub(crate) use for_every_database;
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+    soon(async {
+        while !holds().await {
+            tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
+                .await
+                .expect_err("a pause");
+        }
+    })
+    .await;
+}
 
 /// Waits for something that must happen soon.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {

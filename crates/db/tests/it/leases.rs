@@ -6,12 +6,11 @@ use lamassu_db::{Lease, while_leased};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, Sqlite, for_every_database, soon};
+use crate::fixture::{Fixture, Postgres, Sqlite, count, for_every_database, soon};
 
 for_every_database!(
     a_lease_is_exclusive_until_it_is_released,
     an_expired_lease_goes_to_the_next_and_its_holder_notices,
-    work_runs_under_its_lease_and_gives_it_back,
 );
 
 const TTL: Duration = Duration::from_secs(30);
@@ -64,8 +63,9 @@ async fn an_expired_lease_goes_to_the_next_and_its_holder_notices<F: Fixture>() 
     new.renew().await.expect("still held");
 }
 
-async fn work_runs_under_its_lease_and_gives_it_back<F: Fixture>() {
-    let fixture = F::fresh().await;
+#[tokio::test]
+async fn work_runs_under_its_lease_and_gives_it_back() {
+    let fixture = Postgres::fresh().await;
     let shutdown = CancellationToken::new();
     let (started, running) = oneshot::channel();
     let task = tokio::spawn({
@@ -98,6 +98,42 @@ async fn work_runs_under_its_lease_and_gives_it_back<F: Fixture>() {
             .expect("db")
             .is_some()
     );
+}
+
+#[tokio::test]
+async fn the_only_process_of_a_directory_works_without_writing() {
+    let fixture = Sqlite::fresh().await;
+    let shutdown = CancellationToken::new();
+    let ran = while_leased(fixture.db(), "job", TTL, &shutdown, || async {
+        assert_eq!(count(fixture.db(), "leases").await, 0);
+        shutdown.cancel();
+    });
+    soon(ran).await;
+    assert!(shutdown.is_cancelled());
+}
+
+#[tokio::test]
+async fn a_released_lease_goes_to_who_waits_for_it_at_once() {
+    let fixture = Postgres::fresh().await;
+    let other = fixture.another().await;
+    let held = Lease::try_acquire(fixture.db(), "job", TTL)
+        .await
+        .expect("db")
+        .expect("free");
+    let shutdown = CancellationToken::new();
+    let work = || async { shutdown.cancel() };
+    let waiting = while_leased(&other, "job", TTL, &shutdown, work);
+    let releasing = async {
+        // Far less than the third of its time after which it is tried again.
+        let early = tokio::time::timeout(Duration::from_millis(500), shutdown.cancelled());
+        assert!(early.await.is_err(), "it is held");
+        held.release().await.expect("released");
+    };
+    tokio::time::timeout(Duration::from_secs(5), async {
+        tokio::join!(waiting, releasing)
+    })
+    .await
+    .expect("before it is tried again");
 }
 
 #[tokio::test]

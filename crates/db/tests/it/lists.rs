@@ -224,6 +224,17 @@ async fn json_values_have_one_total_order<F: Fixture>() {
     let down = "sort_by=metadata[jsonpath]$.%22k%22[last]&sort_mode=desc&page_size=5";
     let reversed: Vec<_> = expected.into_iter().rev().collect();
     assert_eq!(walk(db, down).await, reversed);
+    put(
+        db,
+        "dashed",
+        &[("metadata", json!({"my-key": 1, "my": 5, "key": 6}).into())],
+    )
+    .await;
+    for path in ["$.my-key", "$.%22my-key%22"] {
+        let query = format!("sort_by=metadata[jsonpath]{path}&sort_mode=desc");
+        let (first, _) = page(db, &query).await;
+        assert_eq!(first[0], "dashed", "{path}");
+    }
     // What is no simple path leaves the default order.
     for refused in [
         "$.k;DROP TABLE thing",

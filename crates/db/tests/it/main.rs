@@ -6,6 +6,7 @@ mod fixture;
 mod jobs;
 mod leases;
 mod lists;
+mod postgres_only;
 mod schemas;
 mod sqlite_only;
 mod write_sets;

@@ -1,0 +1,273 @@
+//! `lamassu events`: who reads the event log, and what they could not handle.
+//!
+//! On PostgreSQL all of it works beside running processes. An SQLite database is read beside a
+//! running server, too; it is changed by its owner only, so replaying and discarding need the
+//! server to be stopped: what is marked for replay is handled when it starts again.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use lamassu_core::clock::{SharedClock, SystemClock};
+use lamassu_db::{
+    DataDir, Db, DeadLetter, OpenError, SubscriptionStatus, dead_letter, dead_letters,
+    discard_dead_letter, replay_dead_letter, subscriptions, system_caller,
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli::{EventsCommand, EventsOutput, Installation, Replay};
+use crate::config::Config;
+use crate::storage;
+
+/// Who changes something, in the audit log.
+const OPERATOR: &str = "lamassu events";
+
+/// Dead letters that one query reads.
+const PAGE: u32 = 500;
+
+/// Characters of an error or a subject in a table; `show` has all of it.
+const CELL: usize = 60;
+
+/// Does what the command says.
+///
+/// # Errors
+/// One sentence: the database does not open, or there is no such dead letter.
+pub(crate) async fn run(command: &EventsCommand) -> Result<()> {
+    match command {
+        EventsCommand::Subscriptions(output) => {
+            let db = open_for_reading(&output.installation).await?;
+            let all = subscriptions(&db).await?;
+            let now = db.now();
+            db.close().await;
+            print_list(output, &SUBSCRIPTIONS, &all, |one| subscription(one, now))
+        }
+        EventsCommand::DeadLetters(asked) => {
+            let db = open_for_reading(&asked.output.installation).await?;
+            let all = letters(&db, asked.subscription.as_deref()).await?;
+            db.close().await;
+            print_list(&asked.output, &DEAD_LETTERS, &all, outline)
+        }
+        EventsCommand::Show(asked) => {
+            let db = open_for_reading(&asked.output.installation).await?;
+            let found = dead_letter(&db, asked.id).await?;
+            db.close().await;
+            let letter = found.with_context(|| no_such(asked.id))?;
+            crate::print(&serde_json::to_string_pretty(&whole(&letter))?)
+        }
+        EventsCommand::Replay(asked) => replay(asked).await,
+        EventsCommand::Discard(asked) => {
+            let db = open_for_writing(&asked.output.installation).await?;
+            let outcome = discard_dead_letter(&db, &system_caller(OPERATOR), asked.id).await;
+            db.close().await;
+            match outcome {
+                Err(error) if error.is_race() => bail!(no_such(asked.id)),
+                outcome => outcome?,
+            }
+            crate::print(&format!("dead letter {} is discarded", asked.id))
+        }
+    }
+}
+
+async fn replay(asked: &Replay) -> Result<()> {
+    let db = open_for_writing(&asked.installation).await?;
+    let ids = match asked.id {
+        Some(id) => vec![id],
+        None => {
+            let all = letters(&db, asked.subscription.as_deref()).await?;
+            all.iter().map(|letter| letter.id).collect()
+        }
+    };
+    let caller = system_caller(OPERATOR);
+    let mut marked = 0_usize;
+    for id in ids {
+        match replay_dead_letter(&db, &caller, id).await {
+            Ok(()) => marked += 1,
+            // Of all, one that was handled or discarded meanwhile.
+            Err(error) if error.is_race() && asked.all => {}
+            Err(error) if error.is_race() => bail!(no_such(id)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    db.close().await;
+    crate::print(&format!(
+        "{marked} dead letters are tried again by their subscriptions, as soon as those run"
+    ))
+}
+
+fn no_such(id: i64) -> String {
+    format!("there is no dead letter {id}")
+}
+
+/// All dead letters, or those of one subscription, oldest first.
+async fn letters(db: &Db, subscription: Option<&str>) -> Result<Vec<DeadLetter>> {
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = dead_letters(db, after, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(all);
+        };
+        after = last.id;
+        all.extend(
+            page.into_iter()
+                .filter(|letter| subscription.is_none_or(|name| letter.subscription == name)),
+        );
+    }
+}
+
+async fn open_for_writing(installation: &Installation) -> Result<Db> {
+    let config = Config::load(installation)?;
+    if config.storage.is_shared() {
+        return storage::open_beside(&config, clock()).await;
+    }
+    let directory = DataDir::open(config.data_dir.clone()).map_err(|error| {
+        let in_use = matches!(error, OpenError::InUse { .. });
+        let error = anyhow::Error::new(error);
+        if in_use {
+            return error
+                .context("stop the server first, only the owner of the database changes it");
+        }
+        error
+    })?;
+    storage::open(&config, directory, &clock()).await
+}
+
+async fn open_for_reading(installation: &Installation) -> Result<Db> {
+    storage::open_beside(&Config::load(installation)?, clock()).await
+}
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock)
+}
+
+/// Names of members in JSON, and of columns in capitals.
+const SUBSCRIPTIONS: [&str; 5] = ["name", "position", "lag_events", "lag_seconds", "holder"];
+const DEAD_LETTERS: [&str; 8] = [
+    "id",
+    "subscription",
+    "seq",
+    "type",
+    "subject",
+    "attempts",
+    "failed_at",
+    "error",
+];
+
+fn subscription(one: &SubscriptionStatus, now: OffsetDateTime) -> Vec<Value> {
+    let waits = one.waiting_since.map(|since| (now - since).whole_seconds());
+    vec![
+        json!(one.name),
+        json!(one.position.0),
+        json!(one.lag),
+        json!(waits.unwrap_or_default().max(0)),
+        json!(one.holder),
+    ]
+}
+
+fn outline(letter: &DeadLetter) -> Vec<Value> {
+    vec![
+        json!(letter.id),
+        json!(letter.subscription),
+        json!(letter.seq.0),
+        json!(letter.event_type),
+        json!(letter.subject),
+        json!(letter.attempts),
+        json!(letter.failed_at.format(&Rfc3339).unwrap_or_default()),
+        json!(letter.error),
+    ]
+}
+
+fn whole(letter: &DeadLetter) -> Value {
+    let mut all = object(&DEAD_LETTERS, outline(letter));
+    if let Some(members) = all.as_object_mut() {
+        let event = serde_json::from_str(&letter.body);
+        members.insert(
+            "event".to_owned(),
+            event.unwrap_or_else(|_| json!(letter.body)),
+        );
+    }
+    all
+}
+
+fn object(names: &[&str], values: Vec<Value>) -> Value {
+    names
+        .iter()
+        .map(|name| (*name).to_owned())
+        .zip(values)
+        .collect()
+}
+
+fn print_list<T>(
+    output: &EventsOutput,
+    names: &[&str],
+    all: &[T],
+    values: impl Fn(&T) -> Vec<Value>,
+) -> Result<()> {
+    if output.json {
+        let list: Vec<_> = all.iter().map(|one| object(names, values(one))).collect();
+        return crate::print(&serde_json::to_string_pretty(&list)?);
+    }
+    let mut rows = vec![names.iter().map(|name| name.to_uppercase()).collect()];
+    rows.extend(all.iter().map(|one| values(one).iter().map(cell).collect()));
+    crate::print(&table(&rows))
+}
+
+/// A value in one line; nothing is a dash.
+fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.replace(char::is_control, " "),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    if text.chars().count() <= CELL {
+        return text;
+    }
+    let start: String = text.chars().take(CELL - 1).collect();
+    format!("{start}…")
+}
+
+/// Rows in columns as wide as their widest cell.
+fn table(rows: &[Vec<String>]) -> String {
+    let n = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<_> = (0..n).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{CELL, cell, table};
+
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["ID", "ERROR"]), row(["7", "é"]), row(["123", "-"])];
+        assert_eq!(table(&rows), "ID   ERROR\n7    é\n123  -\n");
+    }
+
+    #[test]
+    fn a_cell_is_one_short_line() {
+        assert_eq!(cell(&json!("a\nb\u{1b}[0m")), "a b [0m");
+        assert_eq!(cell(&json!(null)), "-");
+        assert_eq!(cell(&json!("x".repeat(100))).chars().count(), CELL);
+    }
+}

@@ -38,7 +38,7 @@ pub(crate) struct Platform {
     pub(crate) auth: Arc<Auth>,
     /// The crypto engines that opened, for the readiness check.
     pub(crate) engines: Vec<Arc<dyn CryptoEngine>>,
-    kms: Arc<Kms>,
+    pub(crate) kms: Arc<Kms>,
     ca: Arc<lamassu_ca::CaService>,
     devices: Arc<DevicesService>,
     pub(crate) dms: Arc<DmsManager>,

@@ -90,8 +90,16 @@ async fn settle(tasks: &TaskTracker, what: &str) {
     }
 }
 
-/// What crashed between the two commits of an enrollment; nobody else runs, so all of it.
+/// Keys that were in the making, and what crashed between the two commits of an enrollment; nobody
+/// else runs, so all of it.
 async fn sweep(platform: &Platform) {
+    if let Err(error) = platform.kms.settle_unfinished().await {
+        // The reaper comes to them later.
+        warn!(
+            error = &error as &dyn std::error::Error,
+            "keys that the last run left half done not settled"
+        );
+    }
     let caller = system_caller("start");
     match platform
         .dms

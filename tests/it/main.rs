@@ -11,6 +11,7 @@
 
 mod support;
 
+mod backup;
 mod command_line;
 mod crash;
 mod est_clients;

@@ -5,7 +5,10 @@
 //! [`serve`] runs it. Everything that can go wrong at a start ends as one sentence on standard
 //! error and an exit code that is not 0.
 
+mod age;
+mod archive;
 mod assembly;
+mod backup;
 mod cli;
 mod config;
 mod engines;
@@ -14,6 +17,8 @@ mod healthcheck;
 mod issuer_token;
 mod logging;
 mod openapi;
+mod passphrase;
+mod restore;
 mod serve;
 mod services;
 mod version;
@@ -82,6 +87,8 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             logging::start(&config.logs);
             runtime()?.block_on(assembly::migrate(&config))
         }
+        Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
+        Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),
         Command::Config(command) => configuration(&command),
         Command::Openapi => runtime()?.block_on(openapi::print()),
         Command::Healthcheck(arguments) => runtime()?.block_on(healthcheck::ask(&arguments)),

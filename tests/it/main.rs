@@ -16,6 +16,7 @@ mod command_line;
 mod crash;
 mod est_clients;
 mod first_device;
+mod kill;
 mod refusals;
 mod routes;
 mod tidy;

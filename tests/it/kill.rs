@@ -101,7 +101,7 @@ fn load_and_kill(
 }
 
 /// Waits until nothing is wrong; what stays wrong is the error.
-fn settled(installation: &Installation, ledger: &Ledger) -> Result<()> {
+pub(crate) fn settled(installation: &Installation, ledger: &Ledger) -> Result<()> {
     let end = Instant::now() + SETTLES;
     loop {
         let violations = installation.violations(ledger)?;

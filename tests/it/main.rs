@@ -17,6 +17,7 @@ mod crash;
 mod est_clients;
 mod first_device;
 mod kill;
+mod power;
 mod refusals;
 mod routes;
 mod tidy;

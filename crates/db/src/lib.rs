@@ -83,7 +83,7 @@ mod write_set;
 
 pub use audit::{AuditRecord, Outcome, RefusalLog};
 pub use backend::Dialect;
-pub use data_dir::DataDir;
+pub use data_dir::{DataDir, create_private_dir};
 pub use db::Db;
 pub use dead_letter::{DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter};
 pub use error::{Cause, CommitError, DbError, MigrationError, OpenError};

@@ -8,9 +8,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,6 +18,7 @@ use figment::{Figment, Profile, Provider as _};
 use lamassu_auth::AuthConfig;
 use lamassu_ca::CaConfig;
 use lamassu_core::query::QueryLimits;
+use lamassu_db::create_private_dir;
 use lamassu_devices::DevicesConfig;
 use lamassu_dms::EstConfig;
 use lamassu_gateway::{Environment, GatewayConfig};
@@ -205,8 +204,7 @@ impl Config {
     /// It cannot be made.
     pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
         let path = self.data_dir.join("crl");
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.with_context(|| format!("{} cannot be made", path.display()))?;
+        create_private_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(path)
     }
 

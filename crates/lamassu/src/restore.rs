@@ -5,15 +5,17 @@
 //! when that happened: what was published after the backup was taken is not known to it, and CRL
 //! numbers must go on above those (`lamassu_va`).
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_db::{DataDir, Db, SqliteOptions, check_sqlite, installation_id, mark_restored};
+use lamassu_db::{
+    DataDir, Db, SqliteOptions, check_sqlite, create_private_dir, installation_id, mark_restored,
+};
 
 use crate::age::{self, Decryptor};
 use crate::archive::{self, Manifest};
@@ -31,8 +33,7 @@ pub(crate) async fn run(arguments: &Restore) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
-    made.with_context(|| format!("{} cannot be made", parent.display()))?;
+    create_private_dir(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
     let staging = tempfile::Builder::new()
         .prefix(".lamassu-restore-")
         .permissions(Permissions::from_mode(0o700))

@@ -37,6 +37,12 @@ impl Installation {
         Ok(Self { layout, program })
     }
 
+    /// The same, around a process that a test started in its own way.
+    pub(crate) fn around(program: Program) -> Self {
+        let layout = Layout::OneProcessSqlite;
+        Self { layout, program }
+    }
+
     /// Kills every process without warning, and starts them again.
     ///
     /// # Errors

@@ -168,6 +168,20 @@ impl Load {
 }
 
 impl Worker {
+    /// Makes one change of any kind; gives whether the server was up to it.
+    ///
+    /// # Errors
+    /// There is no answer, or another than success and 503.
+    pub(crate) fn once(&mut self, client: &Client) -> Result<bool> {
+        let busy = self.load.ledger().busy;
+        let n = self.dice.below(CHANGES.len() as u64);
+        let change = CHANGES[usize::try_from(n)?];
+        match self.make(client, change) {
+            Ok(()) => Ok(self.load.ledger().busy == busy),
+            Err(failure) => bail!("{change:?}: {failure:?}"),
+        }
+    }
+
     /// Makes changes until one is not answered, or told to stop.
     ///
     /// # Errors
@@ -410,7 +424,11 @@ fn certificate(answer: &Value) -> Result<Certificate> {
     Ok(Certificate::from_der(STANDARD.decode(base64)?)?)
 }
 
-fn csr_on_the_wire(key: &ClientKey, common_name: &str) -> Result<String> {
+/// A request as the management API takes it.
+///
+/// # Errors
+/// The name cannot be one.
+pub(crate) fn csr_on_the_wire(key: &ClientKey, common_name: &str) -> Result<String> {
     let der = STANDARD.encode(key.csr(common_name)?);
     let pem =
         format!("-----BEGIN CERTIFICATE REQUEST-----\n{der}\n-----END CERTIFICATE REQUEST-----\n");

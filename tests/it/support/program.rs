@@ -1,5 +1,6 @@
 //! The program under test, as a process.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<String>,
     /// A configuration file's text (YAML).
     pub(crate) config: Option<String>,
+    /// Variables of its environment.
+    pub(crate) environment: Vec<(String, OsString)>,
 }
 
 /// A running server; killed when dropped.
@@ -69,7 +72,14 @@ impl Program {
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn start_with(options: Options) -> Result<Self> {
-        let directory = TempDir::new()?;
+        Self::start_in(TempDir::new()?, options)
+    }
+
+    /// The same in a directory that the test has prepared.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_in(directory: TempDir, options: Options) -> Result<Self> {
         let (child, https_port, http_port) = launch(directory.path(), &options)?;
         Ok(Self {
             child,
@@ -204,6 +214,7 @@ fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
         .arg(directory.join("data"))
         .args(["--http-port", "0", "--https-port", "0"])
         .args(&options.arguments)
+        .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(File::create(&output)?)
         .stderr(log);

@@ -25,6 +25,7 @@ fn the_example_script_passes_over_three_processes() -> Result<()> {
         let options = Options {
             arguments: vec!["--services".to_owned(), services.to_owned()],
             config: Some(format!("{config}{block}")),
+            ..Options::default()
         };
         // The block is in the text already.
         Program::start_on(options, None)

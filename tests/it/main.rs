@@ -12,10 +12,13 @@
 mod support;
 
 mod apart;
+mod backup;
 mod command_line;
 mod crash;
 mod est_clients;
 mod first_device;
+mod kill;
+mod power;
 mod refusals;
 mod replicas;
 mod routes;

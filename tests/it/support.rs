@@ -1,7 +1,11 @@
 //! What the tests share: the program as a process, its API through curl, a small plant.
 
 pub(crate) mod api;
+pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod faultfs;
+pub(crate) mod installation;
+pub(crate) mod load;
 pub(crate) mod plant;
 pub(crate) mod program;
 pub(crate) mod socket;

@@ -84,7 +84,7 @@ mod write_set;
 
 pub use audit::{AuditRecord, Outcome, RefusalLog};
 pub use backend::Dialect;
-pub use data_dir::DataDir;
+pub use data_dir::{DataDir, create_private_dir};
 pub use db::Db;
 pub use dead_letter::{
     DeadLetter, dead_letter, dead_letters, discard_dead_letter, replay_dead_letter,
@@ -99,8 +99,8 @@ pub use migrate::{MigrateOnStart, Migration, Schema};
 pub use postgres::{PostgresOptions, TlsMode, TlsOptions};
 pub use race::{Attempt, retry_races, retry_races_up_to};
 pub use row::{Column, Row, RowStream};
-pub use settings::{installation_id, setting_or_insert};
-pub use sqlite::SqliteOptions;
+pub use settings::{installation_id, mark_restored, restored_at, setting_or_insert};
+pub use sqlite::{SqliteOptions, check_sqlite, copy_sqlite};
 pub use statement::{Statement, sql};
 pub use subscription::{
     EventHandler, HandlerError, RetryPolicy, StartAt, Subscription, SubscriptionStatus,

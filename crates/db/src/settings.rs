@@ -1,10 +1,12 @@
 //! What an installation makes once for itself and all its processes share.
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
+use crate::instant;
 use crate::params;
 use crate::statement::sql;
 use crate::write_set::WriteSet;
@@ -52,4 +54,42 @@ pub async fn installation_id(db: &Db) -> Result<Uuid, CommitError> {
     let id = Uuid::from_slice(&bytes)
         .map_err(|_| DbError::corrupt("settings.value", "installation id is no UUID"))?;
     Ok(id)
+}
+
+/// Under which the time of the last restore is kept: microseconds since 1970, as decimal text, so
+/// that an operator can write it after restoring a database by other means.
+const RESTORED_AT: &str = "restored_at";
+
+/// Notes that this database is an older state of an installation that went on after it: services
+/// must not repeat numbers that were given since. A later restore replaces the time.
+///
+/// # Errors
+///
+/// [`CommitError`].
+pub async fn mark_restored(db: &Db, at: OffsetDateTime) -> Result<(), CommitError> {
+    let value = Bytes::from(instant::to_micros(at).to_string());
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO settings (name, value) VALUES ($1, $2) \
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![RESTORED_AT, value],
+    ));
+    db.commit(set).await.map(drop)
+}
+
+/// When this database was last put back from a backup; `None` if never.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn restored_at(db: &Db) -> Result<Option<OffsetDateTime>, DbError> {
+    let Some(value) = setting(db, RESTORED_AT).await? else {
+        return Ok(None);
+    };
+    let micros = std::str::from_utf8(&value)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .and_then(instant::from_micros);
+    let at = micros.ok_or_else(|| DbError::corrupt("settings.value", "no time of a restore"))?;
+    Ok(Some(at))
 }

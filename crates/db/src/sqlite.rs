@@ -10,6 +10,7 @@ mod failure;
 mod functions;
 mod patience;
 mod reader;
+mod snapshot;
 mod writer;
 
 use std::io;
@@ -30,6 +31,8 @@ use crate::signals::Signals;
 use crate::statement::{Statement, sql};
 use crate::write_set::{Committed, Seq, WriteSet};
 use patience::{Closing, Patience};
+
+pub use snapshot::{check_sqlite, copy_sqlite};
 
 /// The database file within the data directory.
 const FILE_NAME: &str = "lamassu.db";

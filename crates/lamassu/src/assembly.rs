@@ -150,7 +150,12 @@ impl Platform {
         })
     }
 
-    /// The enrollments that a crash cut, if they are this process's to settle.
+    /// The key manager, if it runs here.
+    pub(crate) fn kms(&self) -> Option<&Arc<Kms>> {
+        self.here.kms.as_ref()
+    }
+
+    /// The DMS manager, if it runs here.
     pub(crate) fn dms(&self) -> Option<&Arc<DmsManager>> {
         self.here.dms.as_ref()
     }

@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Token(Token),
     /// Bring the database up to date and exit.
     Migrate(Installation),
+    /// Write database, keys and certificates to one file, beside a running server or without one.
+    Backup(Backup),
+    /// Make a data directory out of a backup.
+    Restore(Restore),
     /// Look at the configuration without starting anything.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -129,6 +133,33 @@ pub(crate) struct Token {
     /// How long it is valid, for example 1h or 7d.
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub(crate) ttl: String,
+}
+
+/// Write database, keys and certificates to one file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// The file; an older one of that name is replaced once the new one is whole.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Encrypt it under the passphrase in this file. `age -d` opens it, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encrypt_with_passphrase_file: Option<PathBuf>,
+}
+
+/// Make a data directory out of a backup.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Restore {
+    /// The file that `lamassu backup` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// The data directory to make; it must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The passphrase of an encrypted backup.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// Look at the configuration.

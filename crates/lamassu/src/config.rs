@@ -8,9 +8,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::fs::DirBuilder;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +19,7 @@ use lamassu_auth::AuthConfig;
 use lamassu_ca::CaConfig;
 use lamassu_client::ClientConfig;
 use lamassu_core::query::QueryLimits;
+use lamassu_db::create_private_dir;
 use lamassu_devices::DevicesConfig;
 use lamassu_dms::EstConfig;
 use lamassu_gateway::{Environment, GatewayConfig};
@@ -267,8 +266,7 @@ impl Config {
     pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
         let configured = self.filesystem_storage.storage_directory.clone();
         let path = configured.unwrap_or_else(|| self.data_dir.join("crl"));
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.with_context(|| format!("{} cannot be made", path.display()))?;
+        create_private_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(path)
     }
 

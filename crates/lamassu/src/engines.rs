@@ -65,7 +65,11 @@ pub(crate) fn validate(config: &CryptoEnginesConfig) -> Result<()> {
     Ok(())
 }
 
-fn filesystem_options(config: &EngineConfig) -> Result<FilesystemConfig> {
+/// The options of an engine of type `filesystem`.
+///
+/// # Errors
+/// Which option is wrong.
+pub(crate) fn filesystem_options(config: &EngineConfig) -> Result<FilesystemConfig> {
     Ok(config.options()?)
 }
 

@@ -5,7 +5,10 @@
 //! [`serve`] runs it. Everything that can go wrong at a start ends as one sentence on standard
 //! error and an exit code that is not 0.
 
+mod age;
+mod archive;
 mod assembly;
+mod backup;
 mod cli;
 mod config;
 mod engines;
@@ -15,7 +18,9 @@ mod healthcheck;
 mod issuer_token;
 mod logging;
 mod openapi;
+mod passphrase;
 mod peers;
+mod restore;
 mod serve;
 mod server;
 mod services;
@@ -87,6 +92,8 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             logging::start(&config.logs);
             runtime()?.block_on(assembly::migrate(&config))
         }
+        Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
+        Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),
         Command::Config(command) => configuration(&command),
         Command::Events(command) => runtime()?.block_on(events::run(&command)),
         Command::Openapi => runtime()?.block_on(openapi::print()),

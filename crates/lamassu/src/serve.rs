@@ -137,8 +137,19 @@ async fn settle(tasks: &TaskTracker, what: &str) {
     }
 }
 
-/// What crashed between the two commits of an enrollment: all of it where nobody else runs.
+/// Keys that were in the making, and what crashed between the two commits of an enrollment: all of
+/// it where nobody else runs.
 async fn sweep(platform: &Platform, config: &Config) {
+    if let Some(kms) = platform.kms()
+        && !config.storage.is_shared()
+        && let Err(error) = kms.settle_unfinished().await
+    {
+        // The reaper comes to them later.
+        warn!(
+            error = &error as &dyn std::error::Error,
+            "keys that the last run left half done not settled"
+        );
+    }
     let Some(dms) = platform.dms() else {
         return;
     };

@@ -4,6 +4,7 @@
 //! `LAMASSU_TEST_LAYOUT=apart` as three processes on one: gateway and DMS manager, keys and CAs,
 //! devices and validation. A test that says by itself what runs where is left alone.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<String>,
     /// A configuration file's text (YAML).
     pub(crate) config: Option<String>,
+    /// Variables of its environment.
+    pub(crate) environment: Vec<(String, OsString)>,
 }
 
 /// Which services run beside the gateway's process when they run apart, and the folders of their
@@ -87,8 +90,15 @@ impl Program {
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn start_with(options: Options) -> Result<Self> {
-        let storage = chosen_storage();
-        Self::start_on(options, storage)
+        Self::start_in(TempDir::new()?, options)
+    }
+
+    /// The same in a directory that the test has prepared.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_in(directory: TempDir, options: Options) -> Result<Self> {
+        Self::start_at(directory, options, chosen_storage())
     }
 
     /// The same with rows in this schema, or in the data directory.
@@ -99,7 +109,14 @@ impl Program {
         options: Options,
         storage: Option<Box<PostgresOptions>>,
     ) -> Result<Self> {
-        let directory = TempDir::new()?;
+        Self::start_at(TempDir::new()?, options, storage)
+    }
+
+    fn start_at(
+        directory: TempDir,
+        options: Options,
+        storage: Option<Box<PostgresOptions>>,
+    ) -> Result<Self> {
         let launched = launch(directory.path(), &options, storage.as_deref())?;
         Ok(Self {
             child: launched.child,
@@ -110,11 +127,6 @@ impl Program {
             https_port: launched.https_port,
             http_port: launched.http_port,
         })
-    }
-
-    /// The schema of the server's rows, where they are not in the data directory.
-    pub(crate) fn storage(&self) -> Option<&PostgresOptions> {
-        self.storage.as_deref()
     }
 
     /// The server's data directory.
@@ -360,6 +372,7 @@ fn serve(directory: &Path, data: &str, options: &Options) -> Result<Command> {
         .arg(directory.join(data))
         .args(["--http-port", "0", "--https-port", "0"])
         .args(&options.arguments)
+        .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(File::create(directory.join(format!("{data}.stdout")))?)
         .stderr(log);

@@ -8,7 +8,7 @@ use lamassu_core::clock::SystemClock;
 use lamassu_core::error::{ErrorKind, StorageFailure};
 use lamassu_db::{
     Check, CommitError, DataDir, Db, DbError, OpenError, SqliteOptions, Statement, WriteSet,
-    installation_id, params, sql,
+    check_sqlite, copy_sqlite, installation_id, mark_restored, params, restored_at, sql,
 };
 
 use crate::fixture::{Fixture, Sqlite, count, insert_thing, put_thing, soon};
@@ -304,4 +304,75 @@ async fn a_long_reader_does_not_hold_up_commits() {
     let log = fixture.path().join("lamassu.db-wal");
     assert!(std::fs::metadata(log).expect("log").len() > 80_000_000);
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_of_one_moment_and_holds_up_no_commit() {
+    let fixture = Sqlite::fresh().await;
+    let db = fixture.db();
+    for n in 0..50 {
+        put_thing(db, &format!("before-{n}"), &"x".repeat(100_000), 1).await;
+    }
+    let to = tempfile::tempdir().expect("temporary directory");
+    let (from, into) = (fixture.path().to_owned(), to.path().to_owned());
+    let copying = tokio::task::spawn_blocking(move || copy_sqlite(&from, &into));
+    // Pairs that are committed together: a copy has both or none.
+    let mut n_pairs = 0;
+    while !copying.is_finished() || n_pairs < 10 {
+        let mut set = WriteSet::new();
+        set.expect_one(insert_thing(&format!("left-{n_pairs}"), "L", 1), FREE);
+        set.expect_one(insert_thing(&format!("right-{n_pairs}"), "R", 1), FREE);
+        soon(db.commit(set)).await.expect("commit");
+        n_pairs += 1;
+    }
+    copying.await.expect("no panic").expect("copied");
+    check_sqlite(to.path()).expect("sound");
+    let copy = Db::open_sqlite_beside(to.path(), Arc::new(SystemClock)).expect("opens");
+    let names = |name: &'static str| {
+        let query = sql("SELECT id FROM thing WHERE name = $1", params![name]);
+        copy.rows(query)
+    };
+    let (left, right) = (
+        names("L").await.expect("left"),
+        names("R").await.expect("right"),
+    );
+    assert_eq!(left.len(), right.len());
+    assert!(count(&copy, "thing").await >= 50);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_not_copied() {
+    let fixture = Sqlite::fresh().await;
+    for n in 0..20 {
+        put_thing(fixture.db(), &n.to_string(), &"x".repeat(20_000), 1).await;
+    }
+    fixture.db().close().await;
+    let file = fixture.path().join("lamassu.db");
+    let foreign = rusqlite::Connection::open(&file).expect("open");
+    foreign
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .expect("checkpoint");
+    drop(foreign);
+    let mut content = std::fs::read(&file).expect("read");
+    let middle = content.len() / 2 / 4096 * 4096;
+    content[middle..middle + 4096].fill(0xa5);
+    std::fs::write(&file, content).expect("write");
+    let to = tempfile::tempdir().expect("temporary directory");
+    let error = copy_sqlite(fixture.path(), to.path()).expect_err("damaged");
+    assert!(
+        matches!(error, OpenError::Database(_) | OpenError::Start(_)),
+        "{error:?}"
+    );
+    check_sqlite(fixture.path()).expect_err("damaged");
+}
+
+#[tokio::test]
+async fn a_restore_is_remembered() {
+    let fixture = Sqlite::fresh().await;
+    let db = fixture.db();
+    assert_eq!(restored_at(db).await.expect("read"), None);
+    for _ in 0..2 {
+        mark_restored(db, db.now()).await.expect("write");
+        assert_eq!(restored_at(db).await.expect("read"), Some(db.now()));
+    }
 }

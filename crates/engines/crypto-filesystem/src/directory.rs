@@ -26,11 +26,7 @@ impl KeyDirectory {
     /// Creates or tightens the directory, and sweeps what a crash left.
     pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
         let unusable = |cause| OpenError::Directory(path.clone(), cause);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(unusable)?;
+        create(&path).map_err(unusable)?;
         tighten(&path)?;
         sweep_unfinished(&path).map_err(unusable)?;
         Ok(Self(path))
@@ -157,6 +153,25 @@ struct Unfinished {
     path: PathBuf,
     /// Locked as long as it is open.
     _file: File,
+}
+
+/// Creates the directory where it is missing, so that it is there after a power cut: otherwise keys
+/// would be gone with it whose rows are not.
+fn create(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .collect();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
+    for parent in missing.iter().filter_map(|created| created.parent()) {
+        // A relative path begins in the working directory.
+        let parent = Some(parent).filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Takes access from group and others, which older installations left to them.

@@ -62,6 +62,8 @@ impl From<KeyFileError> for EngineError {
         match error {
             KeyFileError::Missing(_) => Self::KeyNotFound,
             KeyFileError::Exists(_) => Self::KeyExists,
+            // Passes by itself, once somebody has made room.
+            KeyFileError::Io(_, ref cause) if is_full(cause) => Self::Unavailable(error.into()),
             KeyFileError::Io(..) | KeyFileError::Encryption(_) => Self::Failed(error.into()),
             KeyFileError::WrongPassphrase(_)
             | KeyFileError::NoPassphrase(_)
@@ -69,4 +71,12 @@ impl From<KeyFileError> for EngineError {
             | KeyFileError::Key(..) => Self::KeyUnreadable(error.into()),
         }
     }
+}
+
+/// Whether the disk is full, or full for us.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

@@ -28,7 +28,12 @@ impl Readers {
 /// Creates the directory with its parents; everybody may look for the trust anchor in it.
 pub(super) fn ensure_dir(dir: &Path) -> Result<(), GatewayError> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    made.map_err(|source| GatewayError::FileUnwritable {
+    // The directory's own name must survive a power cut, too.
+    let synced = made.and_then(|()| match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        Some(_) | None => Ok(()),
+    });
+    synced.map_err(|source| GatewayError::FileUnwritable {
         path: dir.to_owned(),
         source,
     })

@@ -37,6 +37,19 @@ impl Reaper {
         Self(kms)
     }
 
+    /// Settles everything that a process which is gone left half done, however young it is.
+    pub(crate) async fn settle_all(&self, caller: &Caller) -> Result<(), JobError> {
+        let now = self.0.db.now();
+        for engine in self.0.engines.ids() {
+            while self
+                .reap_engine(caller, engine, now, Patience::None)
+                .await?
+                <= now
+            {}
+        }
+        Ok(())
+    }
+
     /// What is due in one engine; gives the next due time. A key that cannot be settled is logged
     /// and tried again; the others are not held up.
     async fn reap_engine(
@@ -44,12 +57,13 @@ impl Reaper {
         caller: &Caller,
         engine: &EngineId,
         now: OffsetDateTime,
+        patience: Patience,
     ) -> Result<OffsetDateTime, JobError> {
         let unsettled = self.0.store.unsettled_of_engine(engine, BATCH).await?;
         let mut next = now + INTERVAL;
         let mut n_reaped = 0;
         for key in &unsettled {
-            let due = key.since + grace(key.state);
+            let due = key.since + patience.with(key.state);
             if due > now {
                 next = next.min(due);
                 continue;
@@ -99,15 +113,30 @@ impl Job for Reaper {
     async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         let mut next = now + INTERVAL;
         for engine in self.0.engines.ids() {
-            next = next.min(self.reap_engine(caller, engine, now).await?);
+            next = next.min(
+                self.reap_engine(caller, engine, now, Patience::Grace)
+                    .await?,
+            );
         }
         Ok(NextRun::At(next))
     }
 }
 
-const fn grace(state: UnsettledState) -> Duration {
-    match state {
-        UnsettledState::Pending => PENDING_GRACE,
-        UnsettledState::Deleting => DELETING_GRACE,
+/// How long a key may be half done before somebody else finishes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// As long as whoever began may still be at it.
+    Grace,
+    /// Not at all: whoever began is gone.
+    None,
+}
+
+impl Patience {
+    const fn with(self, state: UnsettledState) -> Duration {
+        match (self, state) {
+            (Self::Grace, UnsettledState::Pending) => PENDING_GRACE,
+            (Self::Grace, UnsettledState::Deleting) => DELETING_GRACE,
+            (Self::None, UnsettledState::Pending | UnsettledState::Deleting) => Duration::ZERO,
+        }
     }
 }

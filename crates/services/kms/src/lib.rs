@@ -43,4 +43,4 @@ pub use http::routes;
 pub use jobs::REAPER_JOB;
 pub use metrics::describe_metrics;
 pub use service::{Kms, KmsPorts, StartError, UnavailableEngine};
-pub use store::{KEY_FIELDS, SCHEMA};
+pub use store::{KEY_FIELDS, SCHEMA, handles_of_engine};

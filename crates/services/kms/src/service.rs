@@ -11,7 +11,7 @@ use lamassu_core::kms::{
 };
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
-use lamassu_db::{CommitError, Db, DbError, Job, MigrationError, run_job};
+use lamassu_db::{CommitError, Db, DbError, Job, JobError, MigrationError, run_job, system_caller};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::KeyCache;
@@ -106,6 +106,18 @@ impl Kms {
     /// The job that finishes what a crash or an engine's failure left half done.
     pub fn reaper_job(self: &Arc<Self>) -> Arc<dyn Job> {
         Arc::new(Reaper::new(Arc::clone(self)))
+    }
+
+    /// Finishes at once what the last process left half done, where the job waits until nobody can
+    /// still be at it. For whoever knows that nobody else works on this database, and only before
+    /// requests are served.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError`] when the database does not answer; keys whose engine fails are left to the job.
+    pub async fn settle_unfinished(self: &Arc<Self>) -> Result<(), JobError> {
+        let reaper = Reaper::new(Arc::clone(self));
+        reaper.settle_all(&system_caller("kms-start")).await
     }
 
     /// All background work of the service, until `shutdown`; what is in progress is finished.

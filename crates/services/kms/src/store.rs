@@ -173,6 +173,33 @@ impl KeyStore {
     }
 }
 
+/// The names that an engine knows its keys by, behind `after`, in order, at most `limit`; those of
+/// keys that clients can use. For backups, which read a database without a running service.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn handles_of_engine(
+    db: &Db,
+    engine: &EngineId,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<KeyHandle>, DbError> {
+    let query = sql(
+        "SELECT handle FROM kms_key WHERE state = 'ready' AND engine_id = $1 AND handle > $2 \
+         ORDER BY handle LIMIT $3",
+        params![engine.as_str(), after, limit],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| {
+            let handle: String = row.get("handle")?;
+            KeyHandle::try_new(&handle)
+                .map_err(|_| DbError::corrupt("kms_key.handle", "no handle of a key"))
+        })
+        .collect()
+}
+
 fn ready() -> Restriction {
     Restriction::Is("state", Value::from("ready"))
 }

@@ -82,6 +82,17 @@ impl CrlJob {
         }
     }
 
+    /// After a restore, relying parties may hold CRLs that this database does not know of: each CA
+    /// makes one above them at once.
+    async fn supersede_lost_crls(&self, now: OffsetDateTime) -> Result<(), JobError> {
+        if self.service.number_floor > 0 {
+            let mut set = WriteSet::new();
+            set.execute(role::make_due_below(self.service.number_floor, now));
+            self.service.db.commit(set).await?;
+        }
+        Ok(())
+    }
+
     /// Removes what crashes left behind in the folder of any role.
     async fn sweep_all(&self) -> Result<(), JobError> {
         let mut after = String::new();
@@ -115,6 +126,7 @@ impl Job for CrlJob {
     async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         if !self.swept.load(Ordering::Acquire) {
             self.sweep_all().await?;
+            self.supersede_lost_crls(now).await?;
             self.swept.store(true, Ordering::Release);
         }
         // Roles that became due again meanwhile wait for the next run.

@@ -37,7 +37,7 @@ impl VaService {
     /// Makes the next CRL of a role if it is wanted, and returns the role as it is then.
     ///
     /// The number is taken by compare-and-set, so each number is given to one CRL and none is
-    /// left out, whoever else makes CRLs at the same time.
+    /// left out (but by a restore), whoever else makes CRLs at the same time.
     pub(crate) async fn renew(
         &self,
         caller: &Caller,
@@ -81,11 +81,16 @@ impl VaService {
         Ok(next)
     }
 
+    /// The number of the CRL after this one; one more, except for the first after a restore.
+    pub(crate) fn number_after(&self, previous: u64) -> u64 {
+        previous.saturating_add(1).max(self.number_floor)
+    }
+
     fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
         // Once on a list that was made after its end, a certificate leaves it (RFC 5280 §3.3).
         let was_listed = previous.number() > 0 && self.config.crl.prune_expired;
         CrlPlan {
-            number: previous.number().saturating_add(1),
+            number: self.number_after(previous.number()),
             now,
             validity: previous.role.crl_options.validity,
             expired_before: was_listed.then_some(previous.role.latest_crl.valid_from.0),

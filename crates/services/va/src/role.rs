@@ -46,7 +46,7 @@ impl VaService {
         let now = self.db.now();
         let options = default_options(&authority.ski);
         let plan = CrlPlan {
-            number: 1,
+            number: self.number_after(0),
             now,
             validity: options.validity,
             expired_before: None,

@@ -10,7 +10,9 @@ use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_core::va::{self as api, Crl, OcspAnswer, VaError, VaRole};
-use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, run_job};
+use lamassu_db::{
+    Db, DbError, EventHandler, Job, MigrationError, Subscription, instant, restored_at, run_job,
+};
 use moka::sync::Cache;
 use object_store::ObjectStore;
 use time::{Duration, OffsetDateTime};
@@ -48,6 +50,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// The database does not answer.
+    #[error(transparent)]
+    Storage(#[from] DbError),
 }
 
 /// The validation authority; cheap to clone.
@@ -59,6 +64,8 @@ pub struct VaService {
     pub(crate) config: Arc<VaConfig>,
     pub(crate) authorities: Arc<AuthorityTable>,
     pub(crate) files: CrlFiles,
+    /// No CRL gets a number below this; 0 unless the database was restored from a backup.
+    pub(crate) number_floor: u64,
     /// DER of the CRLs that were fetched lately, by the digest of the DER.
     pub(crate) served: Cache<String, Bytes>,
 }
@@ -79,6 +86,7 @@ impl VaService {
         } = ports;
         config.validate()?;
         db.migrate(store::SCHEMA).await?;
+        let number_floor = restored_at(&db).await?.map_or(0, numbers_since);
         let served = Cache::builder()
             .max_capacity(config.crl.cache_bytes)
             .weigher(|_, der: &Bytes| u32::try_from(der.len()).unwrap_or(u32::MAX))
@@ -90,6 +98,7 @@ impl VaService {
             kms,
             files: CrlFiles::new(blobs, config.crl.keep_last_n),
             config: Arc::new(config),
+            number_floor,
             served,
         })
     }
@@ -133,6 +142,17 @@ impl VaService {
         let authority = authority.map_err(no_ca_data)?.ok_or(VaError::CaNotFound)?;
         Ok(authority.certificate.as_der().clone())
     }
+}
+
+/// The first CRL number after a restore: its time in microseconds.
+///
+/// Nobody knows which numbers were published after the backup was taken, perhaps also after an
+/// earlier restore of the same backup. But CRLs of one CA take longer than a microsecond each, so at
+/// no time any number was above the microseconds that had passed by then: what was published before
+/// a restore is below its time, however often that happens. The numbers stay below 2^53, so JSON
+/// readers that know only floating point read them right until the year 2255.
+fn numbers_since(restored_at: OffsetDateTime) -> u64 {
+    u64::try_from(instant::to_micros(restored_at)).unwrap_or_default()
 }
 
 #[async_trait]

@@ -46,6 +46,28 @@ async fn a_key_that_a_crash_left_half_made_is_nowhere_and_is_removed_in_time() {
 }
 
 #[tokio::test]
+async fn whoever_knows_that_nobody_else_runs_need_not_wait() {
+    let kms = fixture().await;
+    kms.faulty.set(Fault::SilentAfterMaking);
+    let service = Arc::clone(&kms.kms);
+    let asked = p256_for(&OperationId::fresh());
+    let making = tokio::spawn(async move { service.create_key(&caller(), asked).await.is_ok() });
+    kms.faulty.generation_begun().await;
+    making.abort();
+    assert!(making.await.unwrap_err().is_cancelled());
+    kms.faulty.set(Fault::None);
+    let id = kms.made_id(FAULTY).await;
+    kms.faulty.set(Fault::Failing);
+    kms.delete(&format!("/v1/keys/{id}")).await;
+    kms.faulty.set(Fault::None);
+    let kms = kms.restarted().await;
+
+    assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (2, 2));
+    kms.kms.settle_unfinished().await.unwrap();
+    assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (0, 0));
+}
+
+#[tokio::test]
 async fn a_deletion_that_a_crash_interrupted_is_finished() {
     let kms = fixture().await;
     let id = kms.made_id(FAULTY).await;

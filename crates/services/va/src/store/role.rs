@@ -274,6 +274,14 @@ pub(crate) fn postpone(ski: &str, until: OffsetDateTime) -> Statement {
     )
 }
 
+/// Makes the next CRL due wherever the newest one has a number below `number`.
+pub(crate) fn make_due_below(number: u64, now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_role SET next_due = $1 WHERE crl_number > 0 AND crl_number < $2",
+        params![now, stored_number(number)],
+    )
+}
+
 impl TryFrom<&Row> for StoredRole {
     type Error = DbError;
 
@@ -306,7 +314,8 @@ impl TryFrom<&Row> for StoredRole {
     }
 }
 
-/// A number as a `BIGINT`: CRL numbers grow by one, so the largest is never reached.
+/// A number as a `BIGINT`: CRL numbers grow by one, from microseconds since 1970 after a restore, so
+/// the largest is never reached.
 fn stored_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

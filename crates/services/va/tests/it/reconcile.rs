@@ -1,6 +1,6 @@
 //! The comparison with the CA service at start.
 
-use lamassu_db::{WriteSet, params, sql};
+use lamassu_db::{WriteSet, instant, mark_restored, params, sql, system_caller};
 use time::Duration;
 
 use crate::support::World;
@@ -84,4 +84,51 @@ async fn an_empty_installation_is_left_alone() {
     world.reconcile().await;
     world.settle().await;
     assert_eq!(world.events().await, []);
+}
+
+/// The same backup restored twice: what was published in between is not repeated.
+#[tokio::test]
+async fn crl_numbers_never_go_back_after_a_restore() {
+    let world = World::running().await;
+    let (old, late) = (world.root("root-a").await, world.root("root-b").await);
+    world.settle().await;
+    assert_eq!(world.listed(&old).await.0, 1);
+    let mut published = 1;
+    for _ in 0..2 {
+        // What the backup has: the first CRL of one CA, no role of the other.
+        let mut set = WriteSet::new();
+        set.execute(sql(
+            "UPDATE va_role SET crl_number = 1 WHERE ca_ski = $1",
+            params![old.ski.as_str()],
+        ));
+        set.execute(sql(
+            "DELETE FROM va_role WHERE ca_ski = $1",
+            params![late.ski.as_str()],
+        ));
+        world.db.commit(set).await.unwrap();
+        world.clock.advance(Duration::SECOND);
+        let now = world.db.now();
+        mark_restored(&world.db, now).await.unwrap();
+
+        let (va, _) = world.replica().await;
+        for job in [va.crl_job(), va.reconcile_job()] {
+            job.run(&system_caller("test"), now).await.unwrap();
+        }
+        let floor = u64::try_from(instant::to_micros(now)).unwrap();
+        assert!(floor > published);
+        assert_eq!(world.listed(&old).await.0, floor);
+        assert_eq!(world.listed(&late).await.0, floor);
+        // A start makes no further ones, and then they go on by one.
+        let (va, _) = world.replica().await;
+        va.crl_job().run(&system_caller("test"), now).await.unwrap();
+        let revoked = world.issue(&old, "device").await;
+        world.revoke(&revoked, "KeyCompromise").await;
+        world.catch_up().await;
+        va.crl_job()
+            .run(&system_caller("test"), world.db.now())
+            .await
+            .unwrap();
+        published = world.listed(&old).await.0;
+        assert_eq!(published, floor + 1);
+    }
 }

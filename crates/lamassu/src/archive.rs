@@ -1,0 +1,270 @@
+//! The file that a backup is: tar, compressed with gzip, everything streamed.
+//!
+//! First comes `manifest.json`, then the files of the installation under their names in the data
+//! directory, last `SHA256SUMS` over all of them, in the form that `sha256sum -c` reads. A file
+//! without that last member is cut. Ordinary tools open it: `tar tzf`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_lc_rs::digest;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use lamassu_core::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Builder, EntryType, Header};
+
+/// The one format that there is.
+pub(crate) const FORMAT: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const DIGESTS: &str = "SHA256SUMS";
+
+/// No manifest is longer.
+const MAX_MANIFEST: u64 = 1024 * 1024;
+/// Digests of some two million files.
+const MAX_DIGESTS: u64 = 256 * 1024 * 1024;
+
+/// What a backup says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Of the file; [`FORMAT`].
+    pub(crate) format: u32,
+    /// Version of the program that wrote it.
+    pub(crate) version: String,
+    /// Which installation it is of.
+    pub(crate) installation_id: String,
+    /// When the copy of the database was begun.
+    pub(crate) created_at: Timestamp,
+    /// Folders with keys that were outside of the data directory, by their place in the backup.
+    pub(crate) moved: BTreeMap<String, PathBuf>,
+}
+
+/// Writes a backup.
+pub(crate) struct ArchiveWriter<W: Write> {
+    tar: Builder<GzEncoder<W>>,
+    digests: String,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// Begins with the manifest.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub(crate) fn new(out: W, manifest: &Manifest) -> Result<Self> {
+        let mut writer = Self {
+            tar: Builder::new(GzEncoder::new(out, Compression::fast())),
+            digests: String::new(),
+        };
+        let manifest = serde_json::to_vec_pretty(manifest)?;
+        writer.bytes(MANIFEST, &manifest)?;
+        Ok(writer)
+    }
+
+    /// Adds a file under a name.
+    ///
+    /// # Errors
+    /// It cannot be read, changes its size meanwhile, or `out` cannot be written.
+    pub(crate) fn file(&mut self, name: &str, file: &File) -> Result<()> {
+        let metadata = file.metadata()?;
+        let mut header = Header::new_gnu();
+        header.set_metadata(&metadata);
+        // Owner and times mean nothing elsewhere.
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mode(metadata.permissions().mode() & 0o644);
+        self.append(name, header, metadata.len(), file)
+    }
+
+    fn bytes(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        let length = u64::try_from(content.len())?;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(length);
+        header.set_mode(0o600);
+        self.append(name, header, length, content)
+    }
+
+    fn append(
+        &mut self,
+        name: &str,
+        mut header: Header,
+        length: u64,
+        content: impl Read,
+    ) -> Result<()> {
+        let mut content = Digesting::new(content.take(length));
+        self.tar
+            .append_data(&mut header, name, &mut content)
+            .with_context(|| format!("{name} cannot be written to the backup"))?;
+        let (found, sha256) = content.finish();
+        ensure!(found == length, "{name} changed while it was read");
+        self.digests.push_str(&format!("{sha256}  {name}\n"));
+        Ok(())
+    }
+
+    /// Ends with the digests.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub(crate) fn finish(mut self) -> Result<W> {
+        let digests = std::mem::take(&mut self.digests);
+        self.bytes(DIGESTS, digests.as_bytes())?;
+        Ok(self.tar.into_inner()?.finish()?)
+    }
+}
+
+/// Unpacks a backup into an empty directory and compares every digest. The files are on disk then,
+/// their names too. Whoever calls this throws the directory away when it fails.
+///
+/// # Errors
+/// The file is no backup, of a newer format, damaged or cut; or the directory cannot be written.
+pub(crate) fn unpack(input: impl Read, into: &Path) -> Result<Manifest> {
+    let mut archive = Archive::new(GzDecoder::new(input));
+    let mut contents = Contents::default();
+    for entry in archive.entries().context("this is no backup")? {
+        let mut entry = entry.context("the file is damaged or cut")?;
+        let name = member_name(&entry.path()?, entry.header().entry_type())?;
+        match name.as_str() {
+            MANIFEST => contents.manifest = Some(manifest(&mut entry, &mut contents.found)?),
+            _ if contents.manifest.is_none() => bail!("this is no backup: it has no manifest"),
+            _ if contents.digests.is_some() => bail!("the file is damaged: {name} has no digest"),
+            DIGESTS => contents.digests = Some(expected(&mut entry)?),
+            _ => {
+                let mode = entry.header().mode()?;
+                let digest = contents.store(&into.join(&name), mode, &mut entry);
+                let digest = digest.with_context(|| format!("{name} cannot be unpacked"))?;
+                ensure!(
+                    contents.found.insert(name.clone(), digest).is_none(),
+                    "the file is damaged: {name} is in it twice"
+                );
+            }
+        }
+    }
+    // To the very end: there the checksums of compression and encryption are.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).context("the file is damaged or cut")?;
+    contents.settled(into)
+}
+
+#[derive(Default)]
+struct Contents {
+    manifest: Option<Manifest>,
+    /// Digest by name, as unpacked.
+    found: BTreeMap<String, String>,
+    /// Digest by name, as written.
+    digests: Option<BTreeMap<String, String>>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Contents {
+    /// Writes one file, durably; gives its digest.
+    fn store(&mut self, path: &Path, mode: u32, content: &mut impl Read) -> Result<String> {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+            self.directories
+                .extend(directory.ancestors().map(Path::to_owned));
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600 | (mode & 0o044))
+            .open(path)?;
+        let mut content = Digesting::new(content);
+        io::copy(&mut content, &mut file)?;
+        file.sync_all()?;
+        Ok(content.finish().1)
+    }
+
+    fn settled(self, into: &Path) -> Result<Manifest> {
+        let manifest = self.manifest.context("this is no backup: it is empty")?;
+        let expected = self.digests.context("the file is cut")?;
+        ensure!(
+            expected == self.found,
+            "the file is damaged: digests do not agree"
+        );
+        for directory in self.directories {
+            if directory.starts_with(into) {
+                File::open(&directory)?.sync_all()?;
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+fn manifest(entry: &mut impl Read, found: &mut BTreeMap<String, String>) -> Result<Manifest> {
+    let mut content = Vec::new();
+    let mut entry = Digesting::new(entry.take(MAX_MANIFEST));
+    entry.read_to_end(&mut content)?;
+    found.insert(MANIFEST.to_owned(), entry.finish().1);
+    let value: serde_json::Value = serde_json::from_slice(&content).context("the manifest")?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    ensure!(
+        format == Some(u64::from(FORMAT)),
+        "the backup has format {}, this program knows {FORMAT}",
+        format.unwrap_or_default()
+    );
+    serde_json::from_value(value).context("the manifest")
+}
+
+fn expected(entry: &mut impl Read) -> Result<BTreeMap<String, String>> {
+    let mut text = String::new();
+    entry.take(MAX_DIGESTS).read_to_string(&mut text)?;
+    text.lines()
+        .map(|line| {
+            let (digest, name) = line.split_once("  ").context("the digests are damaged")?;
+            Ok((name.to_owned(), digest.to_owned()))
+        })
+        .collect()
+}
+
+/// A name that stays inside of the directory it is unpacked to.
+fn member_name(path: &Path, kind: EntryType) -> Result<String> {
+    let stays = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let name = path
+        .to_str()
+        .filter(|_| stays && kind == EntryType::Regular);
+    let name = name.with_context(|| format!("{} does not belong in a backup", path.display()))?;
+    Ok(name.to_owned())
+}
+
+/// Passes bytes on, counts and digests them.
+struct Digesting<R> {
+    inner: R,
+    context: digest::Context,
+    length: u64,
+}
+
+impl<R> Digesting<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            context: digest::Context::new(&digest::SHA256),
+            length: 0,
+        }
+    }
+
+    /// Length, and SHA-256 in lower-case hex.
+    fn finish(self) -> (u64, String) {
+        (self.length, hex::encode(self.context.finish()))
+    }
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.context.update(buffer.get(..n).unwrap_or_default());
+        self.length = self
+            .length
+            .saturating_add(u64::try_from(n).unwrap_or_default());
+        Ok(n)
+    }
+}

@@ -1,0 +1,337 @@
+//! `lamassu backup`: everything of an installation in one file, beside a running server.
+//!
+//! Order is what makes it whole. The copy of the database is taken first; then come the keys that
+//! its rows name. A key's file is there before its row is shown, so what the copy names exists,
+//! unless it was deleted in between: then the copy is taken again, and does not name it any more.
+//! Keys made after the copy are not in the backup, nor are those that were in the making: their
+//! pending rows are settled by the reaper after a restore. CRL files come last; one that was swept
+//! in between was not the newest any more, and after a restore every CA makes a new one.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_core::clock::{Clock as _, SystemClock};
+use lamassu_core::crypto_engine::KeyHandle;
+use lamassu_core::ids::EngineId;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::{Db, copy_sqlite, installation_id};
+use lamassu_kms::{EngineKind, handles_of_engine};
+use rustix::fs::{FlockOperation, flock};
+use secrecy::SecretString;
+use tempfile::NamedTempFile;
+
+use crate::age::Encryptor;
+use crate::archive::{ArchiveWriter, FORMAT, Manifest};
+use crate::cli::Backup;
+use crate::config::Config;
+use crate::passphrase;
+use crate::{engines, version};
+
+/// The database's name in the data directory and in the backup.
+const DATABASE: &str = "lamassu.db";
+
+/// Where the copy of the database is while it is packed: it is as secret as the original.
+const WORKSPACE: &str = ".backup";
+
+/// How often the copy is taken again because keys were deleted meanwhile.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Keys per query.
+const PAGE: u32 = 1_000;
+
+/// Writes a backup.
+///
+/// # Errors
+/// One sentence; there is no file then.
+pub(crate) async fn run(arguments: &Backup) -> Result<()> {
+    let config = Config::load(&arguments.installation)?;
+    let passphrase = arguments
+        .encrypt_with_passphrase_file
+        .as_deref()
+        .map(passphrase::read)
+        .transpose()?;
+    ensure!(
+        config.data_dir.join(DATABASE).exists(),
+        "there is no installation in {}",
+        config.data_dir.display()
+    );
+    let folders = key_folders(&config)?;
+    let workspace = Workspace::enter(&config.data_dir)?;
+    let mut missing = BTreeSet::new();
+    for attempt in 1..=MAX_ATTEMPTS {
+        let copy = Copy::take(&config, &folders, &workspace).await?;
+        let found = copy.absent_keys();
+        // What was missing before the copy was taken is not missing because of its age.
+        if found.is_subset(&missing) || attempt == MAX_ATTEMPTS {
+            for key in &found {
+                note(&format!("warning: key {} has no file", key.display()));
+            }
+            let size = copy.pack(&config, &workspace, &arguments.to, passphrase.as_ref())?;
+            note(&format!(
+                "{} keys and {} bytes in {}",
+                copy.keys.len().saturating_sub(found.len()),
+                size,
+                arguments.to.display()
+            ));
+            return Ok(());
+        }
+        missing = found;
+    }
+    bail!("keys are deleted faster than they can be copied")
+}
+
+/// Tells the operator something that is no result.
+fn note(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// A folder with keys, and its place in the backup.
+struct KeyFolder {
+    engine: EngineId,
+    path: PathBuf,
+    place: String,
+}
+
+/// The folders of the engines that keep keys in files.
+fn key_folders(config: &Config) -> Result<Vec<KeyFolder>> {
+    let mut folders = Vec::new();
+    for engine in config.engines().engines {
+        let Ok(EngineKind::Filesystem) = engine.kind() else {
+            note(&format!(
+                "keys of engine {} are not in the backup",
+                engine.id
+            ));
+            continue;
+        };
+        let path = engines::filesystem_options(&engine)?.storage_directory;
+        let inside = match (path.canonicalize(), config.data_dir.canonicalize()) {
+            (Ok(path), Ok(data_dir)) => path.strip_prefix(data_dir).ok().map(Path::to_owned),
+            _ => None,
+        };
+        let place = inside.unwrap_or_else(|| Path::new("engines").join(engine.id.as_str()));
+        let place = place.to_str().context("a key folder's name is no text")?;
+        ensure!(
+            !place.is_empty() && !place.split('/').any(|part| part.is_empty() || part == ".."),
+            "keys of engine {} are in a place that cannot be backed up",
+            engine.id
+        );
+        folders.push(KeyFolder {
+            engine: engine.id,
+            place: place.to_owned(),
+            path,
+        });
+    }
+    Ok(folders)
+}
+
+/// A directory for the copy of the database, for one backup at a time; removed with this value.
+struct Workspace {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Workspace {
+    fn enter(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join(WORKSPACE);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("{} cannot be made", path.display()))?;
+        let lock = File::open(&path)?;
+        ensure!(
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+            "another backup of {} is running",
+            data_dir.display()
+        );
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Removes what an earlier attempt left, also one of a process that was killed.
+    fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // What stays is cleared by the next backup.
+        drop(fs::remove_dir_all(&self.path));
+    }
+}
+
+/// A copy of the database, and the keys that it names.
+struct Copy {
+    manifest: Manifest,
+    /// File and name in the backup.
+    keys: Vec<(PathBuf, String)>,
+}
+
+impl Copy {
+    async fn take(config: &Config, folders: &[KeyFolder], workspace: &Workspace) -> Result<Self> {
+        workspace.clear()?;
+        let created_at = Timestamp(SystemClock.now());
+        copy_sqlite(&config.data_dir, &workspace.path).context("the database cannot be copied")?;
+        let db = Db::open_sqlite_beside(&workspace.path, Arc::new(SystemClock))?;
+        let copy = Self::read(&db, folders, created_at).await;
+        db.close().await;
+        copy
+    }
+
+    async fn read(db: &Db, folders: &[KeyFolder], created_at: Timestamp) -> Result<Self> {
+        let mut keys = Vec::new();
+        let mut moved = std::collections::BTreeMap::new();
+        for folder in folders {
+            let mut after = String::new();
+            loop {
+                let handles = handles_of_engine(db, &folder.engine, &after, PAGE).await?;
+                let Some(last) = handles.last() else { break };
+                after = last.as_str().to_owned();
+                keys.extend(handles.iter().map(|handle| folder.file(handle)));
+            }
+            if folder.place.starts_with("engines/") {
+                moved.insert(folder.place.clone(), folder.path.clone());
+            }
+        }
+        Ok(Self {
+            manifest: Manifest {
+                format: FORMAT,
+                version: version::VERSION.to_owned(),
+                installation_id: installation_id(db).await?.to_string(),
+                created_at,
+                moved,
+            },
+            keys,
+        })
+    }
+
+    fn absent_keys(&self) -> BTreeSet<PathBuf> {
+        let files = self.keys.iter().map(|(file, _)| file);
+        files.filter(|file| !file.exists()).cloned().collect()
+    }
+
+    /// Writes the file: under a temporary name until it is whole and on disk. Gives its size.
+    fn pack(
+        &self,
+        config: &Config,
+        workspace: &Workspace,
+        to: &Path,
+        passphrase: Option<&SecretString>,
+    ) -> Result<u64> {
+        let folder = match to.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Mode 0600, and removed again should anything fail.
+        let file = NamedTempFile::with_prefix_in(".lamassu-backup-", folder)
+            .with_context(|| format!("{} cannot be written", folder.display()))?;
+        let sink = Sink::new(BufWriter::new(file), passphrase)?;
+        let mut archive = ArchiveWriter::new(sink, &self.manifest)?;
+        for (path, name) in &self.keys {
+            add(&mut archive, path, name)?;
+        }
+        add_folder(&mut archive, &config.data_dir, Path::new("tls"))?;
+        add_folder(&mut archive, &config.data_dir, Path::new("crl"))?;
+        add(&mut archive, &workspace.path.join(DATABASE), DATABASE)?;
+        let file = archive.finish()?.finish()?;
+        file.as_file().sync_all()?;
+        let size = file.as_file().metadata()?.len();
+        file.persist(to)
+            .with_context(|| format!("{} cannot be written", to.display()))?;
+        File::open(folder)?.sync_all()?;
+        Ok(size)
+    }
+}
+
+impl KeyFolder {
+    fn file(&self, handle: &KeyHandle) -> (PathBuf, String) {
+        let name = handle.as_str();
+        (self.path.join(name), format!("{}/{name}", self.place))
+    }
+}
+
+/// Adds a file, unless it is gone.
+fn add(archive: &mut ArchiveWriter<Sink>, path: &Path, name: &str) -> Result<()> {
+    match File::open(path) {
+        Ok(file) => archive.file(name, &file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+/// Adds the files below a folder of the data directory; those being written have names of their own.
+fn add_folder(archive: &mut ArchiveWriter<Sink>, data_dir: &Path, folder: &Path) -> Result<()> {
+    let path = data_dir.join(folder);
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+        }
+    };
+    for entry in entries {
+        let entry = entry?;
+        let place = folder.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            add_folder(archive, data_dir, &place)?;
+        } else if is_whole(&place)
+            && let Some(name) = place.to_str()
+        {
+            add(archive, &entry.path(), name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file has its final name: `name.new` and `name.crl#1` are being written.
+fn is_whole(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| extension != "new" && !extension.contains('#'))
+}
+
+/// Where a backup goes, encrypted or not.
+enum Sink {
+    Clear(BufWriter<NamedTempFile>),
+    Encrypted(Box<Encryptor<BufWriter<NamedTempFile>>>),
+}
+
+impl Sink {
+    fn new(file: BufWriter<NamedTempFile>, passphrase: Option<&SecretString>) -> Result<Self> {
+        Ok(match passphrase {
+            Some(passphrase) => Self::Encrypted(Box::new(Encryptor::new(file, passphrase)?)),
+            None => Self::Clear(file),
+        })
+    }
+
+    fn finish(self) -> Result<NamedTempFile> {
+        let file = match self {
+            Self::Clear(file) => file,
+            Self::Encrypted(encryptor) => encryptor.finish()?,
+        };
+        Ok(file.into_inner()?)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Clear(file) => file.write(bytes),
+            Self::Encrypted(encryptor) => encryptor.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Clear(file) => file.flush(),
+            Self::Encrypted(encryptor) => encryptor.flush(),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Backup beside a running server, and what a restore makes of it.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use lamassu_x509::crl::CertificateList;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::support::Plant;
+use crate::support::client::Client;
+use crate::support::command;
+use crate::support::installation::{Installation, Layout};
+use crate::support::load::{Ledger, Load};
+use crate::support::program::{Program, executable};
+use crate::support::wait::wait_for;
+
+/// Runs the program; gives what it said when it failed.
+fn lamassu(directory: &Path, arguments: &[&str]) -> Result<std::result::Result<String, String>> {
+    let program = executable().to_string_lossy();
+    let output = command::output_with_input(directory, &program, arguments, b"")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    })
+}
+
+fn backup(program: &Program, to: &str, more: &[&str]) -> Result<PathBuf> {
+    let (data_dir, directory) = (program.data_dir(), program.scratch());
+    let data_dir = data_dir.to_string_lossy();
+    let arguments = [&["backup", "--data-dir", &data_dir, "--to", to], more].concat();
+    let outcome = lamassu(&directory, &arguments)?;
+    outcome.map_err(anyhow::Error::msg)?;
+    Ok(directory.join(to))
+}
+
+fn restore(
+    directory: &Path,
+    from: &str,
+    to: &str,
+    more: &[&str],
+) -> Result<std::result::Result<String, String>> {
+    let arguments = [&["restore", "--from", from, "--data-dir", to], more].concat();
+    lamassu(directory, &arguments)
+}
+
+/// Number of the newest CRL of a CA, which openssl has verified.
+fn crl_number(plant: &Plant, ski: &str, ca: &str) -> Result<u64> {
+    let url = format!("{}/crl/{ski}", plant.va);
+    command::run(
+        &plant.directory,
+        "curl",
+        &["-sS", "--fail", "-o", "list.crl", &url],
+    )?;
+    plant.openssl(&format!(
+        "crl -inform DER -in list.crl -CAfile {ca} -noout -verify"
+    ))?;
+    let list = CertificateList::from_der(std::fs::read(plant.directory.join("list.crl"))?)?;
+    Ok(list.number()?.context("a number")?.0)
+}
+
+fn skis(client: &Client) -> Result<Vec<String>> {
+    let roles = client.call("GET", "va/v1/roles?page_size=200", &Value::Null)?;
+    let roles = roles.json();
+    let skis = roles["list"].as_array().context("a list")?.iter();
+    skis.map(|role| Ok(role["ca_ski"].as_str().context("a ski")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_backup_under_load_is_restored_whole() -> Result<()> {
+    let mut installation = Installation::start(Layout::OneProcessSqlite)?;
+    let plant = Plant::set_up(&installation.program)?;
+    let client = installation.client()?;
+    let load = Load::new(&client)?;
+    let stop = AtomicBool::new(false);
+    // 1. A load, in the midst of it a backup, and then it goes on.
+    let before = std::thread::scope(|scope| -> Result<Ledger> {
+        let workers: Vec<_> = (0..8)
+            .map(|n| {
+                let mut worker = load.worker(&format!("w{n}"), n);
+                let (client, stop) = (&client, &stop);
+                scope.spawn(move || worker.run(client, stop))
+            })
+            .collect();
+        let acknowledged = |n: usize| {
+            wait_for("a load", Duration::from_secs(60), || {
+                (load.ledger().acknowledged() > n).then_some(())
+            })
+        };
+        acknowledged(100)?;
+        let before = load.ledger();
+        let written = backup(&installation.program, "backup", &[]);
+        let went_on = acknowledged(load.ledger().acknowledged() + 50);
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().expect("a worker does not panic")?;
+        }
+        written?;
+        went_on?;
+        Ok(before)
+    })?;
+    // 2. CRLs that the backup does not know of.
+    let crls: Vec<_> = skis(&client)?
+        .into_iter()
+        .filter(|ski| *ski == plant.issuing_ski)
+        .collect();
+    let published = crl_number(&plant, crls.first().context("a role")?, "issuing.pem")?;
+    assert!(published > 1, "the load revoked nothing");
+    // 3. The disk is lost.
+    installation.program.kill()?;
+    std::fs::remove_dir_all(installation.program.data_dir())?;
+    let directory = installation.program.scratch();
+    restore(&directory, "backup", "data", &[])?.map_err(anyhow::Error::msg)?;
+    let integrity: String = Connection::open_with_flags(
+        directory.join("data/lamassu.db"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )?
+    .query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    assert_eq!(integrity, "ok");
+    installation.kill_and_restart()?;
+    // 4. What was answered before is there; what was changed since is as it was or as it is.
+    wait_for("the restored installation", Duration::from_secs(60), || {
+        let lasting = lasting(&before, &load.ledger());
+        let violations = installation.violations(&lasting).ok()?;
+        violations.is_empty().then_some(())
+    })
+    .with_context(|| {
+        format!(
+            "{:#?}",
+            installation.violations(&lasting(&before, &load.ledger()))
+        )
+    })?;
+    // 5. Every key signs: CAs issue, others sign.
+    let client = installation.client()?;
+    let mut plant = plant;
+    plant.api = crate::support::Api::of(&installation.program)?;
+    plant.va = format!("{}/api/va", installation.program.http());
+    plant.key_and_csr("after", crate::support::plant::DeviceKey::P256)?;
+    plant.sign("issuing", "after", &json!({}))?;
+    assert_eq!(plant.ocsp("after")?, "good");
+    for key in before.keys.intersection(&load.ledger().keys).take(5) {
+        let body = json!({"algorithm": "ECDSA_SHA_256", "message": "eA==", "message_type": "raw"});
+        let answer = client.call("POST", &format!("kms/v1/keys/{key}/sign"), &body)?;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    // 6. CRL numbers go on above what was published, for CAs from before and from after alike.
+    for ski in skis(&client)? {
+        let role = client.call("GET", &format!("va/v1/roles/{ski}"), &Value::Null)?;
+        let number = role.json()["latest_crl"]["version"].as_u64();
+        assert!(number > Some(published + 1_000_000), "{ski}: {number:?}");
+    }
+    let renewed = crl_number(&plant, &plant.issuing_ski, "issuing.pem")?;
+    assert!(renewed > published, "{renewed}");
+    Ok(())
+}
+
+/// What must be there of a ledger although more happened before the backup was taken: things that
+/// later changes took away are left out, others may be newer.
+fn lasting(before: &Ledger, after: &Ledger) -> Ledger {
+    let mut lasting = before.clone();
+    lasting.keys = before.keys.intersection(&after.keys).cloned().collect();
+    for (device, serial) in &mut lasting.enrolled {
+        if after.enrolled.get(device) != Some(serial) {
+            *serial = None;
+        }
+    }
+    // Profiles are counted up all the time: what counts is that they are there.
+    lasting.profiles.clear();
+    lasting
+}
+
+#[test]
+fn an_encrypted_backup_opens_with_its_passphrase_only() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let directory = program.scratch();
+    plant.write("right", "correct horse\n")?;
+    plant.write("wrong", "battery staple\n")?;
+    let file = backup(
+        &program,
+        "backup.age",
+        &["--encrypt-with-passphrase-file", "right"],
+    )?;
+    let content = std::fs::read(&file)?;
+    assert!(content.starts_with(b"age-encryption.org/v1\n-> scrypt "));
+    let refusal = |more: &[&str]| -> Result<String> {
+        let outcome = restore(&directory, "backup.age", "restored", more)?;
+        assert!(!directory.join("restored").exists());
+        Ok(outcome.expect_err("refused"))
+    };
+    assert_eq!(
+        refusal(&[])?,
+        "error: the backup is encrypted: --passphrase-file is missing"
+    );
+    assert_eq!(
+        refusal(&["--passphrase-file", "wrong"])?,
+        "error: backup.age cannot be decrypted: the passphrase is wrong, or the header is damaged"
+    );
+    let restored = restore(
+        &directory,
+        "backup.age",
+        "restored",
+        &["--passphrase-file", "right"],
+    )?;
+    restored.map_err(anyhow::Error::msg)?;
+    let key = |data_dir: &str| std::fs::read(directory.join(data_dir).join("tls/ca.key"));
+    assert_eq!(key("restored")?, key("data")?);
+    assert_eq!(
+        names(&directory.join("restored/keys"))?,
+        names(&directory.join("data/keys"))?
+    );
+    Ok(())
+}
+
+/// Names and contents of a directory's files.
+fn names(directory: &Path) -> Result<std::collections::BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let content = std::fs::read(&path)?;
+        files.insert(path.file_name().context("a name")?.into(), content);
+    }
+    assert!(!files.is_empty());
+    Ok(files)
+}
+
+#[test]
+fn what_is_damaged_cut_or_in_the_way_is_refused() -> Result<()> {
+    let program = Program::start()?;
+    Plant::set_up(&program)?;
+    let directory = program.scratch();
+    backup(&program, "backup", &[])?;
+    let length = std::fs::metadata(directory.join("backup"))?.len();
+    let refusal = |change: &dyn Fn(&Path) -> Result<()>| -> Result<String> {
+        let changed = directory.join("changed");
+        std::fs::copy(directory.join("backup"), &changed)?;
+        change(&changed)?;
+        let outcome = restore(&directory, "changed", "restored", &[])?;
+        assert!(!directory.join("restored").exists());
+        Ok(outcome.expect_err("refused"))
+    };
+    // The tail is the checksum of the whole; the head is of the format, not of the content.
+    for position in [
+        20,
+        length / 3,
+        length / 2,
+        length - 100,
+        length - 7,
+        length - 1,
+    ] {
+        let text = refusal(&|file| flip(file, position))?;
+        assert!(
+            text.contains("changed is not restored"),
+            "{position}: {text}"
+        );
+    }
+    for kept in [0, 10, length / 2, length - 9, length - 1] {
+        let text = refusal(&|file| {
+            let file = std::fs::OpenOptions::new().write(true).open(file)?;
+            Ok(file.set_len(kept)?)
+        })?;
+        assert!(text.contains("changed is not restored"), "{kept}: {text}");
+    }
+    // Nothing was left beside the target.
+    let leftovers = std::fs::read_dir(&directory)?
+        .filter(|entry| {
+            let name = entry.as_ref().map(std::fs::DirEntry::file_name);
+            name.is_ok_and(|name| name.to_string_lossy().starts_with('.'))
+        })
+        .count();
+    assert_eq!(leftovers, 0);
+
+    let text = restore(&directory, "backup", "data", &[])?.expect_err("in use");
+    assert_eq!(text, "error: data directory data is not empty");
+    std::fs::create_dir(directory.join("empty"))?;
+    restore(&directory, "backup", "empty", &[])?.map_err(anyhow::Error::msg)?;
+    assert!(directory.join("empty/lamassu.db").exists());
+    Ok(())
+}
+
+fn flip(file: &Path, position: u64) -> Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)?;
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(position))?;
+    file.read_exact(&mut byte)?;
+    file.seek(SeekFrom::Start(position))?;
+    Ok(file.write_all(&[byte[0] ^ 1])?)
+}

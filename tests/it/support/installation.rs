@@ -1,0 +1,416 @@
+//! An installation that tests kill, whatever its database is and however many processes it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::support::client::Client;
+use crate::support::load::Ledger;
+use crate::support::program::Program;
+
+/// Which database, and how many processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// SQLite, all services in one process.
+    OneProcessSqlite,
+}
+
+/// A running installation.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    layout: Layout,
+    /// Its process.
+    pub(crate) program: Program,
+}
+
+impl Installation {
+    /// Starts an empty one.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub(crate) fn start(layout: Layout) -> Result<Self> {
+        let program = match layout {
+            Layout::OneProcessSqlite => Program::start()?,
+        };
+        Ok(Self { layout, program })
+    }
+
+    /// The same, around a process that a test started in its own way.
+    pub(crate) fn around(program: Program) -> Self {
+        let layout = Layout::OneProcessSqlite;
+        Self { layout, program }
+    }
+
+    /// Kills every process without warning, and starts them again.
+    ///
+    /// # Errors
+    /// They do not get ready.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
+        match self.layout {
+            Layout::OneProcessSqlite => self.program.kill_and_restart(),
+        }
+    }
+
+    /// A client with an administrator's token.
+    ///
+    /// # Errors
+    /// There is no token.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Ok(Client {
+            port: self.program.https_port,
+            token: self.program.token("admin")?,
+        })
+    }
+
+    /// Everything that is wrong with what is stored, given what was acknowledged. Empty once the
+    /// installation has settled.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn violations(&self, ledger: &Ledger) -> Result<Vec<String>> {
+        let stored = Stored::read(self)?;
+        let mut found = Findings::default();
+        stored.acknowledged(ledger, &mut found);
+        stored.whole(&mut found);
+        stored.once(&mut found);
+        stored.no_orphans(&mut found);
+        Ok(found.0)
+    }
+
+    /// All rows of a query, as text; nothing is written. The SQL is what every database speaks.
+    fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
+        match self.layout {
+            Layout::OneProcessSqlite => sqlite_rows(&self.program, sql),
+        }
+    }
+
+    /// The names of the key files.
+    fn key_files(&self) -> Result<BTreeSet<String>> {
+        std::fs::read_dir(self.program.data_dir().join("keys"))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+}
+
+fn sqlite_rows(program: &Program, sql: &str) -> Result<Vec<Vec<String>>> {
+    let path = program.data_dir().join("lamassu.db");
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let mut statement = connection.prepare(sql).with_context(|| sql.to_owned())?;
+    let n_columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        (0..n_columns)
+            .map(|column| row.get::<_, Value>(column).map(text))
+            .collect()
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text,
+        Value::Blob(bytes) => hex::encode(bytes),
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    /// Says what is in `these` and not in `those`.
+    fn missing<'a>(
+        &mut self,
+        what: &str,
+        these: impl IntoIterator<Item = &'a String>,
+        those: impl Fn(&str) -> bool,
+    ) {
+        for this in these {
+            if !those(this) {
+                self.0.push(format!("{what}: {this}"));
+            }
+        }
+    }
+}
+
+/// What the database and the key directory hold.
+struct Stored {
+    /// Status by serial number.
+    certificates: BTreeMap<String, String>,
+    /// Serial numbers of certificates for enrolled devices that are not revoked.
+    valid_enrolled: BTreeSet<String>,
+    /// Serial number of the active identity by device; empty for none.
+    devices: BTreeMap<String, String>,
+    /// Serial numbers in any identity slot.
+    bound: BTreeSet<String>,
+    authorities: BTreeSet<String>,
+    /// Name by profile.
+    profiles: BTreeMap<String, String>,
+    keys: Vec<StoredKey>,
+    key_files: BTreeSet<String>,
+    /// How often, by type and subject.
+    events: BTreeMap<(String, String), usize>,
+    /// The same of the audit log.
+    audit: BTreeMap<(String, String), usize>,
+    /// Serial numbers that the validation authority lists.
+    listed: BTreeSet<String>,
+    /// Things that must not be there at all.
+    leftovers: Vec<String>,
+}
+
+struct StoredKey {
+    handle: String,
+    state: String,
+    id: String,
+    name: String,
+    is_used: bool,
+}
+
+/// Queries of which every row is something unfinished or wrong.
+const LEFTOVERS: [(&str, &str); 5] = [
+    (
+        "event set aside",
+        "SELECT event_type, error FROM dead_letters",
+    ),
+    (
+        "enrollment not settled",
+        "SELECT device_id, state FROM enrollment_intent WHERE state = 'open'",
+    ),
+    (
+        "operation not settled",
+        "SELECT id, state FROM ca_operation",
+    ),
+    (
+        "device counted wrong",
+        "SELECT c.status, SUM(c.devices) FROM device_count c GROUP BY c.status \
+         HAVING SUM(c.devices) <> (SELECT COUNT(*) FROM device d WHERE d.status = c.status)",
+    ),
+    (
+        "device whose status is not that of its certificate",
+        "SELECT d.id, d.slot_status FROM device d \
+         JOIN identity_version v ON v.device_id = d.id AND v.version = d.active_version \
+         JOIN certificate c ON c.serial_number = v.serial_number \
+         WHERE (c.status = 'REVOKED') <> (d.slot_status = 'REVOKED')",
+    ),
+];
+
+impl Stored {
+    fn read(installation: &Installation) -> Result<Self> {
+        let set = |sql| -> Result<BTreeSet<String>> {
+            let rows = installation.rows(sql)?;
+            Ok(rows.into_iter().flatten().collect())
+        };
+        let map = |sql| -> Result<BTreeMap<String, String>> {
+            let rows = installation.rows(sql)?;
+            Ok(rows.into_iter().filter_map(pair).collect())
+        };
+        let counts = |sql| -> Result<BTreeMap<(String, String), usize>> {
+            let mut counts = BTreeMap::new();
+            for row in installation.rows(sql)? {
+                *counts.entry(pair(row).context("two columns")?).or_default() += 1;
+            }
+            Ok(counts)
+        };
+        let mut leftovers = Vec::new();
+        for (what, sql) in LEFTOVERS {
+            let rows = installation.rows(sql)?;
+            leftovers.extend(rows.iter().map(|row| format!("{what}: {}", row.join(" "))));
+        }
+        let keys = installation
+            .rows("SELECT handle, state, COALESCE(key_id, ''), name, metadata FROM kms_key")?;
+        Ok(Self {
+            certificates: map("SELECT serial_number, status FROM certificate WHERE NOT is_ca")?,
+            valid_enrolled: set("SELECT serial_number FROM certificate \
+                WHERE subject_common_name LIKE 'device-%' AND status <> 'REVOKED'")?,
+            devices: map("SELECT d.id, COALESCE(v.serial_number, '') FROM device d \
+                LEFT JOIN identity_version v ON v.device_id = d.id AND v.version = d.active_version")?,
+            bound: set("SELECT serial_number FROM identity_version")?,
+            authorities: set("SELECT id FROM certificate_authority")?,
+            profiles: map("SELECT id, name FROM issuance_profile")?,
+            keys: keys.into_iter().filter_map(StoredKey::from_row).collect(),
+            key_files: installation.key_files()?,
+            events: counts("SELECT event_type, COALESCE(subject, '') FROM event_log")?,
+            audit: counts("SELECT operation, resource FROM audit_log WHERE result = 'done'")?,
+            listed: set("SELECT serial_number FROM va_revoked")?,
+            leftovers,
+        })
+    }
+
+    fn has_event(&self, event_type: &str, subject: &str) -> bool {
+        let key = (event_type.to_owned(), subject.to_owned());
+        self.events.contains_key(&key)
+    }
+
+    /// Every acknowledged change is there.
+    fn acknowledged(&self, ledger: &Ledger, found: &mut Findings) {
+        found.missing("answered but not stored", &ledger.certificates, |serial| {
+            self.certificates.contains_key(serial)
+        });
+        found.missing("revocation lost", &ledger.revoked, |serial| {
+            self.certificates.get(serial).map(String::as_str) == Some("REVOKED")
+        });
+        found.missing("device lost", &ledger.registered, |device| {
+            self.devices.contains_key(device)
+        });
+        found.missing("CA lost", &ledger.authorities, |ca| {
+            self.authorities.contains(ca)
+        });
+        let has_key = |id: &str| self.keys.iter().any(|key| key.id == id);
+        found.missing("key lost", &ledger.keys, has_key);
+        found.missing("deleted key is back", &ledger.deleted_keys, |id| {
+            !has_key(id)
+        });
+        for (device, answered) in &ledger.enrolled {
+            let active = self.devices.get(device);
+            let is_right = match answered {
+                Some(serial) => active == Some(serial),
+                None => active.is_some_and(|active| !active.is_empty()),
+            };
+            if !is_right {
+                found
+                    .0
+                    .push(format!("{device}: answered {answered:?}, has {active:?}"));
+            }
+        }
+        for (profile, number) in &ledger.profiles {
+            let name = self.profiles.get(profile);
+            let stored = name.and_then(|name| name.parse::<u64>().ok());
+            // The update that was not answered may have happened.
+            if stored != Some(*number) && stored != Some(number + 1) {
+                found.0.push(format!(
+                    "profile {profile}: answered {number}, has {name:?}"
+                ));
+            }
+        }
+    }
+
+    /// No change is there in part.
+    fn whole(&self, found: &mut Findings) {
+        for serial in self.certificates.keys() {
+            let subject = format!("certificate/{serial}");
+            if !self.has_event("ca.sign.certificate", &subject) {
+                found.0.push(format!("certificate without event: {serial}"));
+            }
+            let record = ("ca.sign.certificate".to_owned(), subject);
+            if !self.audit.contains_key(&record) {
+                found
+                    .0
+                    .push(format!("certificate without audit record: {serial}"));
+            }
+        }
+        found.missing("identity without certificate", &self.bound, |serial| {
+            self.certificates.contains_key(serial)
+        });
+        for (device, serial) in &self.devices {
+            if !self.has_event("device.create", &format!("device/{device}")) {
+                found.0.push(format!("device without event: {device}"));
+            }
+            if device.starts_with("device-") && serial.is_empty() {
+                found
+                    .0
+                    .push(format!("enrolled device without certificate: {device}"));
+            }
+        }
+        for ca in &self.authorities {
+            if !self.has_event("ca.create", &format!("ca/{ca}")) {
+                found.0.push(format!("CA without event: {ca}"));
+            }
+        }
+        for (event_type, subject) in self.events.keys() {
+            let (_, id) = subject.split_once('/').unwrap_or_default();
+            let is_there = match event_type.as_str() {
+                "ca.sign.certificate" => self.certificates.contains_key(id),
+                "device.create" => self.devices.contains_key(id),
+                "ca.create" => self.authorities.contains(id),
+                "kms.create" => {
+                    self.has_event("kms.delete", subject)
+                        || self.keys.iter().any(|key| key.id == id)
+                }
+                _ => true,
+            };
+            if !is_there {
+                found
+                    .0
+                    .push(format!("event without row: {event_type} {subject}"));
+            }
+        }
+    }
+
+    /// Every event was told once and took effect once.
+    fn once(&self, found: &mut Findings) {
+        const SINGULAR: [&str; 5] = [
+            "ca.sign.certificate",
+            "device.create",
+            "ca.create",
+            "kms.create",
+            "kms.delete",
+        ];
+        for ((event_type, subject), n) in &self.events {
+            if *n > 1 && SINGULAR.contains(&event_type.as_str()) {
+                found
+                    .0
+                    .push(format!("{event_type} {subject} was told {n} times"));
+            }
+        }
+        let revoked =
+            |serial: &str| self.certificates.get(serial).map(String::as_str) == Some("REVOKED");
+        found.missing("listed and not revoked", &self.listed, revoked);
+        let all_revoked = self.certificates.keys().filter(|serial| revoked(serial));
+        found.missing("revoked and not listed", all_revoked, |serial| {
+            self.listed.contains(serial)
+        });
+        found.0.extend(self.leftovers.iter().cloned());
+    }
+
+    /// Nothing is left that nobody has.
+    fn no_orphans(&self, found: &mut Findings) {
+        let active: BTreeSet<&str> = self.devices.values().map(String::as_str).collect();
+        found.missing("undelivered and valid", &self.valid_enrolled, |serial| {
+            active.contains(serial)
+        });
+        let handles: BTreeSet<&str> = self.keys.iter().map(|key| key.handle.as_str()).collect();
+        found.missing("key file without row", &self.key_files, |file| {
+            handles.contains(file)
+        });
+        for key in &self.keys {
+            let StoredKey {
+                handle,
+                state,
+                name,
+                is_used,
+                ..
+            } = key;
+            if state != "ready" {
+                found.0.push(format!("key {handle} is {state}"));
+            }
+            if !self.key_files.contains(handle) {
+                found.0.push(format!("key row without file: {handle}"));
+            }
+            if !name.starts_with("load-") && !is_used {
+                found.0.push(format!("key of no CA: {handle} {name}"));
+            }
+        }
+    }
+}
+
+impl StoredKey {
+    fn from_row(row: Vec<String>) -> Option<Self> {
+        let [handle, state, id, name, metadata] = <[String; 5]>::try_from(row).ok()?;
+        Some(Self {
+            handle,
+            state,
+            id,
+            name,
+            is_used: metadata.contains("binded-resources"),
+        })
+    }
+}
+
+fn pair(row: Vec<String>) -> Option<(String, String)> {
+    let [first, second] = <[String; 2]>::try_from(row).ok()?;
+    Some((first, second))
+}

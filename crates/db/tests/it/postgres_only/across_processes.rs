@@ -7,6 +7,7 @@ use std::time::Duration;
 use lamassu_db::{
     Db, LogLimits, Seq, WriteSet, dead_letters, replay_dead_letter, sql, subscriptions, trim_log,
 };
+use lamassu_testing::PostgresServer;
 use tokio_postgres::Client;
 
 use crate::events::{Recorder, Running, effects, publish, subscription};
@@ -50,6 +51,21 @@ async fn an_open_transaction_holds_back_what_comes_behind_it() {
     caught_up(db, late).await;
     running.stop().await;
     assert_eq!(effects(db).await, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_transaction_holds_its_place_too() {
+    // A server of its own: the next transaction that ends anywhere would hide what this is about.
+    let server = PostgresServer::start(&["fsync=off", "autovacuum=off"]).expect("server");
+    let fixture = Postgres::with(server.fresh_schema()).await;
+    let session = fixture.raw().await;
+    session.batch_execute("BEGIN").await.expect("begin");
+    let open = insert_event(&session, 1).await;
+    for _ in 0..5 {
+        assert!(fixture.db().log_head().await.expect("head") < open);
+    }
+    session.batch_execute("COMMIT").await.expect("commit");
+    soon(async { while fixture.db().log_head().await.expect("head") < open {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,10 @@ pub(crate) const POSITION: Check = Check::new("subscription position");
 /// How often the log may grow by nothing of interest before the position is stored anyway.
 const MAX_UNSTORED: u32 = 256;
 
+/// Dead letters are looked for when somebody says that some are marked, and once in so many rounds:
+/// what another process says can get lost.
+const ROUNDS_BETWEEN_LOOKS: u32 = 64;
+
 /// What a subscription does with its events.
 #[async_trait]
 pub trait EventHandler: Send + Sync {
@@ -155,11 +159,22 @@ impl Subscription {
         let mut position = self.load().await?;
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
+        let mut replay = Replay::Unfinished;
+        let mut asked = false;
+        let mut rounds = 0_u32;
         while !shutdown.is_cancelled() {
             // Looked at before reading, so that nothing slips between reading and waiting.
             log.mark_unchanged();
+            asked |= replays.has_changed().unwrap_or(true);
             replays.mark_unchanged();
-            let replay = self.replay_marked(handler).await?;
+            rounds = rounds.wrapping_add(1);
+            if asked
+                || replay == Replay::Unfinished
+                || rounds.is_multiple_of(ROUNDS_BETWEEN_LOOKS)
+            {
+                replay = self.replay_marked(handler).await?;
+                asked = false;
+            }
             let page =
                 crate::log::page(&self.db, position.reached, self.patterns, self.batch).await?;
             if !page.events.is_empty() {
@@ -175,7 +190,7 @@ impl Subscription {
             if idle {
                 tokio::select! {
                     _grown = log.changed() => {}
-                    _asked = replays.changed() => {}
+                    _asked = replays.changed() => asked = true,
                     () = shutdown.cancelled() => {}
                 }
             }

@@ -192,7 +192,7 @@ impl CaService {
         let ca = self.ready.authority(caller, order.ca).await?;
         let rules = self.rules_for(&ca, &order.profile).await?;
         let now = self.db.now();
-        let serial = draw_serial()?;
+        let serial = draw_serial(now)?;
         let terms = Terms {
             profile: rules.as_profile(),
             serial: &serial,

@@ -1,9 +1,10 @@
 //! The benchmark table: a load generator of ours against the real program, on the same machine.
 //!
-//! Each row is run at 1, 8, 32 and 128 clients and printed with requests per second, p50, p99 and
-//! errors, below what this machine can do at all (signatures, verifications), because machines are
-//! noisy: figures mean something beside each other, in one run. [`rows`] has the rows, [`load`]
-//! drives clients, [`client`] is one connection, [`server`] starts the program.
+//! Machines are noisy, so figures mean something beside each other, in one run: first comes what
+//! this machine can do at all ([`limits`]), then, per database, each row at 1, 8, 32 and 128
+//! clients with requests per second, p50, p99 and errors, and who used the cores meanwhile.
+//! [`rows`] has the rows, [`freshness`] the way from a revocation to OCSP and CRL, [`load`] drives
+//! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
     clippy::print_stdout,
@@ -11,20 +12,25 @@
 )]
 
 mod client;
+mod cpu;
+mod freshness;
 mod limits;
 mod load;
+mod plant;
 mod rows;
 mod server;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 
+use crate::cpu::{Counters, Usage};
 use crate::load::Outcome;
-use crate::rows::Row;
-use crate::server::Server;
+use crate::plant::Plant;
+use crate::rows::{Names, Row};
+use crate::server::{Installation, Kind, Server};
 
 /// Prints the benchmark table.
 #[derive(Debug, Parser)]
@@ -32,61 +38,189 @@ struct Arguments {
     /// The program to measure.
     #[arg(long)]
     program: PathBuf,
-    /// Only this row.
-    #[arg(long)]
-    row: Option<String>,
+    /// Only these rows, by name.
+    #[arg(long = "row", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Only these databases; a PostgreSQL server is started for the run.
+    #[arg(
+        long = "database",
+        value_delimiter = ',',
+        default_value = "sqlite,postgres"
+    )]
+    databases: Vec<Kind>,
+    /// How many clients run at the same time, measurement by measurement.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    clients: Vec<u64>,
     /// Seconds per measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Where databases are; it should be on a disk.
+    #[arg(long, default_value = "/var/tmp")]
+    directory: PathBuf,
 }
 
-/// How many clients run at the same time, measurement by measurement.
-const CLIENTS: [usize; 4] = [1, 8, 32, 128];
+/// The rows that are no throughput: start and memory, what the machine can do, freshness.
+const STORIES: [&str; 3] = ["start", "limits", "freshness"];
+
+/// Revoked certificates that the time to OCSP and CRL is measured beside.
+const REVOKED: [u32; 3] = [0, 10_000, 100_000];
+
+/// How long a process is left alone before its memory is called idle.
+const IDLE: Duration = Duration::from_secs(2);
+
+impl Arguments {
+    fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|name| name == row)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let rows: Vec<Row> = Row::ALL
-        .into_iter()
-        .filter(|row| arguments.row.as_ref().is_none_or(|name| name == row.name()))
-        .collect();
-    ensure!(
-        !rows.is_empty(),
-        "no such row; there are: {}",
-        Row::ALL.map(Row::name).join(", ")
-    );
-    let duration = Duration::from_secs(arguments.seconds);
-
-    println!("this machine, one core: {}", limits::measure()?);
-    let server = Server::start(&arguments.program).await?;
+    let known: Vec<&str> = STORIES.into_iter().chain(Row::ALL.map(Row::name)).collect();
+    for row in &arguments.rows {
+        ensure!(
+            known.contains(&row.as_str()),
+            "no row {row}; there are: {}",
+            known.join(", ")
+        );
+    }
     println!(
-        "start to ready on an empty directory: {:.2} s",
-        server.started_in.as_secs_f64()
+        "binary: {:.1} MB",
+        megabytes(std::fs::metadata(&arguments.program)?.len())
     );
-    println!("memory before load: {} MB", server.resident_mb()?);
-    println!(
-        "{:<16} {:>7} {:>10} {:>9} {:>9} {:>7}",
-        "row", "clients", "per second", "p50 ms", "p99 ms", "errors"
-    );
-    let plant = rows::Plant::set_up(&server).await?;
-    for row in rows {
-        for clients in CLIENTS {
-            let outcome = load::run(clients, duration, || row.worker(&plant)).await?;
-            print_line(row, clients, &outcome);
+    if arguments.wants("limits") {
+        limits::print(&arguments.directory).await?;
+    }
+    for kind in &arguments.databases {
+        if let Err(error) = table(&arguments, *kind).await {
+            println!("{}: skipped: {error:#}", kind.name());
         }
     }
-    println!("memory after load: {} MB", server.resident_mb()?);
     Ok(())
 }
 
-fn print_line(row: Row, clients: usize, outcome: &Outcome) {
+/// Everything on one database.
+async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
+    let installation = Installation::new(&arguments.program, kind, &arguments.directory)?;
+    let server = installation.start().await?;
+    println!("\n{}", kind.name());
+    if arguments.wants("start") {
+        print_start(&server, "an empty").await?;
+    }
+    let plant = Plant::set_up(&installation, &server).await?;
+    if arguments.wants("limits") && kind == Kind::Sqlite {
+        limits::print_handshakes(&installation, &plant.device)?;
+    }
+    let names = Names::default();
+    if Row::ALL.iter().any(|row| arguments.wants(row.name())) {
+        throughput(arguments, &plant, &names, &server).await?;
+        println!("memory after load: {} MB", server.resident_mb()?);
+    }
+    if arguments.wants("freshness") {
+        fresh(&arguments.program, kind, &arguments.directory).await?;
+    }
+    if arguments.wants("start") {
+        server.stop()?;
+        print_start(&installation.start().await?, "a used").await?;
+    }
+    Ok(())
+}
+
+async fn print_start(server: &Server, directory: &str) -> Result<()> {
+    tokio::time::sleep_until((Instant::now() + IDLE).into()).await;
     println!(
-        "{:<16} {:>7} {:>10.0} {:>9.2} {:>9.2} {:>7}",
-        row.name(),
-        clients,
+        "start: first answer after {:.2} s on {directory} directory, {} MB idle",
+        server.started_in.as_secs_f64(),
+        server.resident_mb()?
+    );
+    Ok(())
+}
+
+async fn throughput(
+    arguments: &Arguments,
+    plant: &Plant,
+    names: &Names,
+    server: &Server,
+) -> Result<()> {
+    println!(
+        "{:<16} {:>7} {:>10} {:>8} {:>8} {:>7} {:>24} {:>24}",
+        "row",
+        "clients",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "errors",
+        "cores: it bench others",
+        "each: us switches KiB",
+    );
+    for row in Row::ALL
+        .into_iter()
+        .filter(|row| arguments.wants(row.name()))
+    {
+        for clients in &arguments.clients {
+            let crew = row
+                .prepare(plant, names, *clients, arguments.duration())
+                .await?;
+            let before = Counters::read(server.id())?;
+            let outcome = load::run(usize::try_from(*clients)?, arguments.duration(), || {
+                crew.worker()
+            })
+            .await?;
+            let usage = Counters::read(server.id())?.since(&before);
+            print_line(row.name(), *clients, &outcome, usage);
+        }
+    }
+    Ok(())
+}
+
+fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
+    let answers = f64::from(u32::try_from(outcome.answers()).unwrap_or(u32::MAX).max(1));
+    let each = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / answers;
+    println!(
+        "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>10.2} {:>6.2} {:>6.2} \
+         {:>9.0} {:>8.1} {:>5.1}",
         outcome.per_second(),
         outcome.percentile_ms(50),
         outcome.percentile_ms(99),
-        outcome.errors
+        outcome.errors,
+        usage.server,
+        usage.own,
+        usage.other,
+        usage.server / outcome.per_second().max(1.0) * 1e6,
+        each(usage.switches),
+        each(usage.written / 1024),
     );
+}
+
+/// The way from a revocation to OCSP and CRL, in an installation of its own: rows would leave
+/// revoked certificates behind.
+async fn fresh(program: &Path, kind: Kind, directory: &Path) -> Result<()> {
+    let installation = Installation::new(program, kind, directory)?;
+    let mut server = installation.start().await?;
+    let mut plant = Plant::set_up(&installation, &server).await?;
+    let names = Names::default();
+    let mut there = 0;
+    for wanted in REVOKED {
+        if wanted > there {
+            server.stop()?;
+            installation.seed_revoked(&plant.device_serial, wanted - there)?;
+            server = installation.start().await?;
+            plant = plant.moved_to(&server);
+            there = wanted;
+        }
+        freshness::wait_for_entries(&plant, there).await?;
+        let count = u64::try_from(freshness::REVOCATIONS)?;
+        let serials = rows::issue(&plant, &names, count).await?;
+        freshness::measure(&plant, &serials, there).await?;
+    }
+    Ok(())
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
 }

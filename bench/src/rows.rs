@@ -1,26 +1,26 @@
-//! The rows of the table, and the plant that they work on.
+//! The rows that measure requests per second.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
-use lamassu_crypto::{Curve, HashAlgorithm, KeySpec, Message, PrivateKey};
-use lamassu_x509::ocsp::{CertId, issuer_keys, request_to_der};
-use lamassu_x509::pem::{self, PemLabel};
-use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
-use rustls::ClientConfig;
-use serde_json::{Value, json};
+use http::StatusCode;
+use tokio::sync::Mutex;
 
-use crate::client::{self, Connection, Target};
-use crate::load::Worker;
-use crate::server::Server;
+use crate::client::{Answer, Connection, Target};
+use crate::load::{self, Asked, Asking, Worker};
+use crate::plant::Plant;
+
+/// Most requests per second that requests are made beforehand for, where each must be another.
+const MADE_PER_SECOND: u64 = 8_000;
+
+/// The same for revocations, whose certificates must be issued first.
+const ISSUED_PER_SECOND: u64 = 4_000;
+
+/// Certificates that the rows about many ask for.
+const MANY: u64 = 5_000;
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +31,28 @@ pub(crate) enum Row {
     EnrollFresh,
     /// EST enrollment over a kept mutual-TLS connection.
     EnrollKept,
-    /// OCSP by POST over plain HTTP kept alive, P-256 CA, without nonce.
+    /// OCSP by POST over plain HTTP kept alive, P-256 CA, without nonce, one certificate.
     Ocsp,
-    /// The same with a nonce.
+    /// The same over many certificates.
+    OcspMany,
+    /// One certificate, with a nonce.
     OcspNonce,
+    /// Many certificates, with a nonce.
+    OcspNonceMany,
+    /// Revocation over REST, each of another certificate, CRLs being made meanwhile.
+    Revoke,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Sign,
         Self::EnrollFresh,
         Self::EnrollKept,
         Self::Ocsp,
+        Self::OcspMany,
         Self::OcspNonce,
+        Self::OcspNonceMany,
+        Self::Revoke,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -52,226 +61,230 @@ impl Row {
             Self::EnrollFresh => "enroll-fresh",
             Self::EnrollKept => "enroll-kept",
             Self::Ocsp => "ocsp",
+            Self::OcspMany => "ocsp-many",
             Self::OcspNonce => "ocsp-nonce",
+            Self::OcspNonceMany => "ocsp-nonce-many",
+            Self::Revoke => "revoke",
         }
     }
 
-    /// One client of this row.
-    pub(crate) fn worker(self, plant: &Plant) -> Client {
-        let target = match self {
-            Self::Sign => Target {
-                port: plant.https_port,
-                tls: Some(Arc::clone(&plant.tls)),
-            },
-            Self::EnrollFresh | Self::EnrollKept => Target {
-                port: plant.https_port,
-                tls: Some(Arc::clone(&plant.mutual_tls)),
-            },
-            Self::Ocsp | Self::OcspNonce => Target {
-                port: plant.http_port,
-                tls: None,
-            },
+    /// Everything that `clients` clients need for `duration`, made before the clock runs.
+    pub(crate) async fn prepare(
+        self,
+        plant: &Plant,
+        names: &Names,
+        clients: u64,
+        duration: Duration,
+    ) -> Result<Crew> {
+        let seconds = duration.as_secs().max(1);
+        let ceiling = |per_second: u64| per_second.min(1_500 * clients) * seconds;
+        let (wires, use_of) = match self {
+            Self::Sign => {
+                let make = |name: u64| plant.sign_request(&format!("signed-{name}"));
+                (made(names, ceiling(MADE_PER_SECOND), make)?, Use::Once)
+            }
+            Self::EnrollFresh | Self::EnrollKept => {
+                let make = |name: u64| plant.enroll_request(&format!("device-{name}"));
+                (made(names, ceiling(MADE_PER_SECOND), make)?, Use::Once)
+            }
+            Self::Ocsp => {
+                let wire = plant.ocsp_request(&plant.device_serial, None)?;
+                (vec![wire], Use::Again)
+            }
+            Self::OcspNonce => {
+                let make =
+                    |name: u64| plant.ocsp_request(&plant.device_serial, Some(&name.to_be_bytes()));
+                (made(names, MANY, make)?, Use::Again)
+            }
+            Self::OcspMany | Self::OcspNonceMany => {
+                let make = |serial: &String| {
+                    let nonce = names.next().to_be_bytes();
+                    let nonce = (self == Self::OcspNonceMany).then_some(&nonce[..]);
+                    plant.ocsp_request(serial, nonce)
+                };
+                let serials = names.issued(plant, MANY).await?;
+                let wires = serials.iter().map(make).collect::<Result<_>>()?;
+                (wires, Use::Again)
+            }
+            Self::Revoke => {
+                let serials = issue(plant, names, ceiling(ISSUED_PER_SECOND)).await?;
+                let make = |serial: &String| plant.revoke_request(serial);
+                let wires = serials.iter().map(make).collect::<Result<_>>()?;
+                (wires, Use::Once)
+            }
         };
-        Client {
+        Ok(Crew {
             row: self,
-            connection: Connection::to(target),
-            plant: plant.clone(),
-        }
-    }
-}
-
-/// What the rows work on: a CA, a DMS, a bootstrap certificate.
-#[derive(Clone)]
-pub(crate) struct Plant {
-    https_port: u16,
-    http_port: u16,
-    tls: Arc<ClientConfig>,
-    mutual_tls: Arc<ClientConfig>,
-    authorization: Arc<str>,
-    device_key: Arc<PrivateKey>,
-    cert_id: CertId,
-    next_device: Arc<AtomicU64>,
-}
-
-impl Plant {
-    /// Sets the plant up over the API.
-    pub(crate) async fn set_up(server: &Server) -> Result<Self> {
-        let tls = client::tls(&server.anchor()?, None)?;
-        let authorization = format!("Bearer {}", server.token()?);
-        let target = Target {
-            port: server.https_port,
-            tls: Some(Arc::clone(&tls)),
-        };
-        let mut api = Api {
-            connection: Connection::to(target),
-            authorization: &authorization,
-        };
-
-        let profile = json!({"name": "Devices", "validity": {"type": "Duration", "duration": "90d"},
-            "honor_subject": true, "key_usage": ["DigitalSignature"], "extended_key_usages": ["ClientAuth"]});
-        let profile = api.post("/api/ca/v1/profiles", &profile).await?;
-        let ca = json!({"id": "bench", "subject": {"common_name": "Bench CA"}, "profile_id": profile.get("id"),
-            "key_metadata": {"type": "ECDSA", "bits": 256},
-            "ca_expiration": {"type": "Duration", "duration": "10y"}});
-        let ca = api.post("/api/ca/v1/cas", &ca).await?;
-        let ca = certificate(ca.get("certificate").context("a CA has a certificate")?)?;
-        let auth = json!({"auth_mode": "CLIENT_CERTIFICATE",
-            "client_certificate_settings": {"validation_cas": ["bench"]}});
-        let dms = json!({"id": "bench", "name": "Bench", "settings": {"enrollment_settings": {
-            "protocol": "EST_RFC7030", "registration_mode": "JITP", "enrollment_ca": "bench",
-            "verify_csr_signature": true, "est_rfc7030_settings": auth}}});
-        api.post("/api/dmsmanager/v1/dms", &dms).await?;
-
-        let device_key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?;
-        let body = sign_body(&csr(&device_key, "bootstrap")?);
-        let bootstrap = certificate(
-            &api.post("/api/ca/v1/cas/bench/certificates/sign", &body)
-                .await?,
-        )?;
-        let identity = (
-            bootstrap.as_der().to_vec(),
-            device_key.to_pkcs8_der()?.to_vec(),
-        );
-        let issuer = issuer_keys(&ca)?
-            .into_iter()
-            .find(|issuer| issuer.hash_algorithm == HashAlgorithm::Sha1)
-            .context("SHA-1 is one of the hashes of a CertID")?;
-        Ok(Self {
-            https_port: server.https_port,
-            http_port: server.http_port,
-            tls,
-            mutual_tls: client::tls(&server.anchor()?, Some(identity))?,
-            authorization: authorization.into(),
-            device_key: Arc::new(device_key),
-            cert_id: CertId::new(&issuer, bootstrap.serial()),
-            next_device: Arc::new(AtomicU64::new(0)),
+            target: match self {
+                Self::Sign | Self::Revoke => plant.https.clone(),
+                Self::EnrollFresh | Self::EnrollKept => plant.mutual.clone(),
+                Self::Ocsp | Self::OcspMany | Self::OcspNonce | Self::OcspNonceMany => {
+                    plant.http.clone()
+                }
+            },
+            stock: Stock::new(wires, use_of),
+            serials: None,
         })
     }
 
-    fn request(&self, row: Row) -> Result<Request<Full<Bytes>>> {
-        let device = || {
-            format!(
-                "device-{}",
-                self.next_device.fetch_add(1, Ordering::Relaxed)
-            )
-        };
-        let (path, content_type, body) = match row {
-            Row::Sign => {
-                let body = sign_body(&csr(&self.device_key, &device())?).to_string();
-                (
-                    "/api/ca/v1/cas/bench/certificates/sign",
-                    "application/json",
-                    body.into_bytes(),
-                )
-            }
-            Row::EnrollFresh | Row::EnrollKept => {
-                let body = STANDARD.encode(csr(&self.device_key, &device())?);
-                (
-                    "/.well-known/est/bench/simpleenroll",
-                    "application/pkcs10",
-                    body.into_bytes(),
-                )
-            }
-            Row::Ocsp => (
-                "/api/va/ocsp",
-                "application/ocsp-request",
-                self.ocsp_request(None),
-            ),
-            Row::OcspNonce => {
-                let nonce = self
-                    .next_device
-                    .fetch_add(1, Ordering::Relaxed)
-                    .to_be_bytes();
-                (
-                    "/api/va/ocsp",
-                    "application/ocsp-request",
-                    self.ocsp_request(Some(&nonce)),
-                )
-            }
-        };
-        let mut request = Request::post(path)
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, content_type);
-        if row == Row::Sign {
-            request = request.header(header::AUTHORIZATION, &*self.authorization);
+    const fn success(self) -> StatusCode {
+        match self {
+            Self::Sign => StatusCode::CREATED,
+            Self::EnrollFresh
+            | Self::EnrollKept
+            | Self::Ocsp
+            | Self::OcspMany
+            | Self::OcspNonce
+            | Self::OcspNonceMany
+            | Self::Revoke => StatusCode::OK,
         }
-        Ok(request.body(Full::from(body))?)
-    }
-
-    fn ocsp_request(&self, nonce: Option<&[u8]>) -> Vec<u8> {
-        request_to_der(std::slice::from_ref(&self.cert_id), nonce).to_vec()
     }
 }
 
-/// The management API over one connection.
-struct Api<'a> {
-    connection: Connection,
-    authorization: &'a str,
+/// Names that were not used before, and certificates that nobody revokes.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    next: AtomicU64,
+    issued: Mutex<Vec<String>>,
 }
 
-impl Api<'_> {
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
-        let request = Request::post(path)
-            .header(header::HOST, "localhost")
-            .header(header::AUTHORIZATION, self.authorization)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body.to_string()))?;
-        let (status, answer) = self.connection.send(request).await?;
-        ensure!(
-            status.is_success(),
-            "{path}: {status} {}",
-            String::from_utf8_lossy(&answer)
-        );
-        Ok(serde_json::from_slice(&answer)?)
+impl Names {
+    fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn issued(&self, plant: &Plant, count: u64) -> Result<Vec<String>> {
+        let mut issued = self.issued.lock().await;
+        if issued.is_empty() {
+            *issued = issue(plant, self, count).await?;
+        }
+        Ok(issued.clone())
     }
 }
 
-/// A request for a certificate, DER.
-fn csr(key: &PrivateKey, common_name: &str) -> Result<Vec<u8>> {
-    let subject = SubjectFields::with_common_name(common_name).to_name();
-    let template = RequestTemplate::new(subject, key.public_key());
-    let to_be_signed = template.to_be_signed(key.default_scheme())?;
-    let signature = key.sign(to_be_signed.scheme(), Message::Raw(to_be_signed.as_bytes()))?;
-    Ok(to_be_signed.assemble(&signature).to_vec())
+/// Issues so many certificates and gives their serial numbers.
+pub(crate) async fn issue(plant: &Plant, names: &Names, count: u64) -> Result<Vec<String>> {
+    let make = |name: u64| plant.sign_request(&format!("issued-{name}"));
+    let serials = Arc::new(Mutex::new(Vec::new()));
+    let crew = Crew {
+        row: Row::Sign,
+        target: plant.https.clone(),
+        stock: Stock::new(made(names, count, make)?, Use::Once),
+        serials: Some(Arc::clone(&serials)),
+    };
+    load::run(32, Duration::from_secs(600), || crew.worker()).await?;
+    let serials = std::mem::take(&mut *serials.lock().await);
+    Ok(serials)
 }
 
-fn sign_body(csr: &[u8]) -> Value {
-    json!({"csr": STANDARD.encode(pem::der_to_pem(PemLabel::CertificateRequest, csr))})
+/// So many requests, made on all cores.
+fn made(
+    names: &Names,
+    count: u64,
+    make: impl Fn(u64) -> Result<Bytes> + Sync,
+) -> Result<Vec<Bytes>> {
+    let make_half =
+        |count: u64| -> Result<Vec<Bytes>> { (0..count).map(|_| make(names.next())).collect() };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| make_half(count / 2));
+        let mut all = make_half(count - count / 2)?;
+        all.extend(other.join().map_err(|_| anyhow!("a thread is lost"))??);
+        Ok(all)
+    })
 }
 
-fn certificate(answer: &Value) -> Result<Certificate> {
-    let text = answer["certificate"]
-        .as_str()
-        .context("no certificate in the answer")?;
-    Ok(Certificate::from_der(pem::base64_pem_to_der(text)?)?)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Each request is sent once.
+    Once,
+    /// After the last comes the first.
+    Again,
+}
+
+/// Requests for all clients of a measurement.
+#[derive(Clone)]
+struct Stock {
+    wires: Arc<Vec<Bytes>>,
+    next: Arc<AtomicUsize>,
+    use_of: Use,
+}
+
+impl Stock {
+    fn new(wires: Vec<Bytes>, use_of: Use) -> Self {
+        Self {
+            wires: Arc::new(wires),
+            next: Arc::new(AtomicUsize::new(0)),
+            use_of,
+        }
+    }
+
+    fn next(&self) -> Option<Bytes> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let at = match self.use_of {
+            Use::Once => next,
+            Use::Again => next.checked_rem(self.wires.len())?,
+        };
+        self.wires.get(at).cloned()
+    }
+}
+
+/// What the clients of one measurement share.
+#[derive(Clone)]
+pub(crate) struct Crew {
+    row: Row,
+    target: Target,
+    stock: Stock,
+    /// Where the serial numbers of what was issued go, if anywhere.
+    serials: Option<Arc<Mutex<Vec<String>>>>,
+}
+
+impl Crew {
+    /// One client.
+    pub(crate) fn worker(&self) -> Client {
+        Client {
+            connection: Connection::to(self.target.clone()),
+            crew: self.clone(),
+        }
+    }
 }
 
 /// One client of a row.
 pub(crate) struct Client {
-    row: Row,
+    crew: Crew,
     connection: Connection,
-    plant: Plant,
 }
 
 impl Worker for Client {
-    fn ask(&mut self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
+    fn ask(&mut self) -> Asking<'_> {
         Box::pin(async move {
-            let request = self.plant.request(self.row)?;
-            let (status, body) = self.connection.send(request).await?;
-            if self.row == Row::EnrollFresh {
+            let Some(wire) = self.crew.stock.next() else {
+                return Ok(Asked::Exhausted);
+            };
+            let answer = self.connection.send(&wire).await?;
+            if self.crew.row == Row::EnrollFresh {
                 self.connection.close();
             }
-            let wanted = if self.row == Row::Sign {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
-            ensure!(
-                status == wanted,
-                "{status} {}",
-                String::from_utf8_lossy(&body)
-            );
-            Ok(())
+            if is_busy(&answer) {
+                return Ok(Asked::TurnedAway);
+            }
+            let body = answer.expect(self.crew.row.success())?;
+            if let Some(serials) = &self.crew.serials {
+                let serial = serial_number(&body).context("no serial number")?;
+                serials.lock().await.push(serial);
+            }
+            Ok(Asked::Answered)
         })
     }
+}
+
+fn is_busy(answer: &Answer) -> bool {
+    answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.header("retry-after").is_some()
+}
+
+/// The first member of that name, which is the certificate's own.
+fn serial_number(body: &[u8]) -> Option<String> {
+    let (_, rest) = std::str::from_utf8(body)
+        .ok()?
+        .split_once(r#""serial_number":""#)?;
+    rest.split_once('"').map(|(serial, _)| serial.to_owned())
 }

@@ -1,45 +1,94 @@
-//! The program under measurement, as a process of its own.
+//! The program under measurement, as a process of its own, on a database of its own.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_testing::PostgresServer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
-/// A running server; killed when dropped.
-pub(crate) struct Server {
-    child: Child,
-    program: PathBuf,
-    directory: TempDir,
-    /// From the start of the process to its line that it is ready.
-    pub(crate) started_in: Duration,
-    pub(crate) https_port: u16,
-    pub(crate) http_port: u16,
+/// Which database the program uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// The one in the data directory.
+    Sqlite,
+    /// A throw-away PostgreSQL server with its default durability.
+    Postgres,
 }
 
-impl Server {
-    /// Starts the program on an empty data directory and free ports.
-    pub(crate) async fn start(program: &Path) -> Result<Self> {
-        let directory = TempDir::new()?;
-        let output = directory.path().join("stdout");
-        let config = directory.path().join("config.yml");
-        std::fs::write(
-            &config,
-            "gateway: {metrics: {listen: null}}\nlogs: {level: warn}\n",
-        )?;
-        let begun = Instant::now();
-        let mut child = Command::new(program)
-            .arg("serve")
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+/// An installation that can be started, stopped and started again; gone when dropped.
+pub(crate) struct Installation {
+    program: PathBuf,
+    directory: TempDir,
+    postgres: Option<PostgresServer>,
+}
+
+impl Installation {
+    /// An empty one, below `directory`.
+    pub(crate) fn new(program: &Path, kind: Kind, directory: &Path) -> Result<Self> {
+        let postgres = match kind {
+            Kind::Sqlite => None,
+            Kind::Postgres => Some(PostgresServer::start(&[])?),
+        };
+        let directory = TempDir::new_in(directory)?;
+        let mut config = "gateway: {metrics: {listen: null}}\nlogs: {level: warn}\n".to_owned();
+        if let Some(server) = &postgres {
+            config.push_str(&format!(
+                "storage: {{provider: postgres, hostname: 127.0.0.1, port: {}, username: lamassu, \
+                 password: '', database: postgres, schema: bench}}\n",
+                server.port()
+            ));
+        }
+        std::fs::write(directory.path().join("config.yml"), config)?;
+        Ok(Self {
+            program: program.to_path_buf(),
+            directory,
+            postgres,
+        })
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(name)
             .arg("--config")
-            .arg(&config)
+            .arg(self.directory.path().join("config.yml"))
             .arg("--data-dir")
-            .arg(directory.path().join("data"))
-            .args(["--http-port", "0", "--https-port", "0"])
-            .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&output)?)
+            .arg(self.directory.path().join("data"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the program on free ports and waits for its first answer.
+    pub(crate) async fn start(&self) -> Result<Server> {
+        let (output, errors) = (self.file("stdout"), self.file("stderr"));
+        let begun = Instant::now();
+        let child = self
+            .command("serve")
+            .args(["--strict-config", "--http-port", "0", "--https-port", "0"])
+            .stdout(File::create(&output)?)
+            .stderr(File::create(&errors)?)
             .spawn()
-            .with_context(|| format!("{} does not start", program.display()))?;
+            .with_context(|| format!("{} does not start", self.program.display()))?;
+        let mut server = Server {
+            child,
+            started_in: Duration::ZERO,
+            https_port: 0,
+            http_port: 0,
+        };
         let mut tick = tokio::time::interval(Duration::from_millis(2));
         loop {
             tick.tick().await;
@@ -48,37 +97,114 @@ impl Server {
                 port(&text, "https://localhost:"),
                 port(&text, "http://localhost:"),
             ) {
-                let started_in = begun.elapsed();
-                let program = program.to_path_buf();
-                return Ok(Self {
-                    child,
-                    program,
-                    directory,
-                    started_in,
-                    https_port,
-                    http_port,
-                });
+                (server.https_port, server.http_port) = (https_port, http_port);
+                drop(tokio::net::TcpStream::connect(("127.0.0.1", http_port)).await?);
+                server.started_in = begun.elapsed();
+                return Ok(server);
             }
-            if let Some(status) = child.try_wait()? {
-                bail!("the program ended with {status}");
+            if let Some(status) = server.child.try_wait()? {
+                let said = std::fs::read_to_string(&errors)?;
+                bail!("the program ended with {status}: {}", said.trim());
             }
         }
     }
 
     /// The trust anchor of the server's certificate, PEM.
     pub(crate) fn anchor(&self) -> Result<Vec<u8>> {
-        Ok(std::fs::read(
-            self.directory.path().join("data/tls/ca.pem"),
-        )?)
+        Ok(std::fs::read(self.file("data/tls/ca.pem"))?)
+    }
+
+    /// The server's own certificate chain and key.
+    pub(crate) fn server_identity(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let chain = CertificateDer::pem_file_iter(self.file("data/tls/server.pem"))?;
+        let key = PrivateKeyDer::from_pem_file(self.file("data/tls/server.key"))?;
+        Ok((chain.collect::<Result<_, _>>()?, key))
     }
 
     /// An administrator's bearer token.
     pub(crate) fn token(&self) -> Result<String> {
-        let output = Command::new(&self.program)
-            .args(["token", "--ttl", "12h", "--data-dir"])
-            .arg(self.directory.path().join("data"))
-            .output()?;
+        let output = self.command("token").args(["--ttl", "12h"]).output()?;
+        ensure!(
+            output.status.success(),
+            "no token: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Puts `count` revoked certificates of the CA `bench` into the stopped installation: copies
+    /// of the row of `template` (a serial number) under other numbers. What else must know of them
+    /// finds them when the program starts.
+    pub(crate) fn seed_revoked(&self, template: &str, count: u32) -> Result<()> {
+        const ALIKE: &str = "created_at, der, certificate_type, engine_id, metadata, is_ca, \
+            subject_common_name, subject_common_name_folded, subject_key_id, authority_key_id, \
+            key_type, key_bits, key_strength, key_usage, extended_key_usage, valid_from, valid_to, \
+            issuer_ca_id, issuer_serial_number, issuer_level";
+        let (schema, series) = match &self.postgres {
+            None => (
+                "",
+                format!(
+                    "(WITH RECURSIVE counted (n) AS \
+                     (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count}) \
+                     SELECT '5e' || lower(hex(randomblob(16))) AS fresh FROM counted)"
+                ),
+            ),
+            Some(_) => (
+                "bench.",
+                format!(
+                    "(SELECT '5e' || md5(n::text || random()::text) AS fresh \
+                     FROM generate_series(1, {count}) AS n)"
+                ),
+            ),
+        };
+        let sql = format!(
+            "INSERT INTO {schema}certificate (id, serial_number, revision, status, {ALIKE}, \
+             revocation_timestamp, revocation_reason, next_due, next_window, expired_by_job) \
+             SELECT fresh || '.seed', fresh, 2, 'REVOKED', {ALIKE}, \
+             valid_from, 'KeyCompromise', NULL, NULL, expired_by_job \
+             FROM {schema}certificate, {series} AS numbers WHERE serial_number = '{template}'"
+        );
+        match &self.postgres {
+            None => {
+                let database = rusqlite::Connection::open(self.sqlite_file()?)?;
+                ensure!(
+                    database.execute(&sql, [])? == usize::try_from(count)?,
+                    "the seed went wrong"
+                );
+            }
+            Some(server) => drop(server.psql(&sql)?),
+        }
+        Ok(())
+    }
+
+    fn sqlite_file(&self) -> Result<PathBuf> {
+        let files = std::fs::read_dir(self.file("data"))?;
+        files
+            .filter_map(|file| Some(file.ok()?.path()))
+            .find(|file| file.extension().is_some_and(|extension| extension == "db"))
+            .context("no database in the data directory")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// From the start of the process to the first connection that it takes.
+    pub(crate) started_in: Duration,
+    pub(crate) https_port: u16,
+    pub(crate) http_port: u16,
+}
+
+impl Server {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Memory of the process that is in RAM, in megabytes.
@@ -90,6 +216,14 @@ impl Server {
             .context("no VmRSS")?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes / 1024)
+    }
+
+    /// Stops it as an operator does.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status()?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 

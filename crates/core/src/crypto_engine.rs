@@ -80,11 +80,26 @@ pub trait CryptoEngine: Send + Sync + fmt::Debug {
     ) -> Result<Vec<KeyHandle>, EngineError>;
 }
 
+/// Where a private key is, for whoever decides how far to believe its signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyLocation {
+    /// In this process, in one object with the public half that was computed from it: a signature
+    /// is of [`Signer::public_key`] by construction.
+    Memory,
+    /// In a device, in a service, behind a driver: one can mix keys up.
+    Elsewhere,
+}
+
 /// A private key that signs, wherever it is.
 #[async_trait]
 pub trait Signer: Send + Sync + fmt::Debug {
     /// The public half.
     fn public_key(&self) -> &PublicKey;
+
+    /// Where the private key is. By default elsewhere.
+    fn location(&self) -> KeyLocation {
+        KeyLocation::Elsewhere
+    }
 
     /// Signs; encodings as [`PrivateKey::sign`]. Keys in memory answer without waiting.
     ///
@@ -103,6 +118,10 @@ pub trait Signer: Send + Sync + fmt::Debug {
 impl Signer for PrivateKey {
     fn public_key(&self) -> &PublicKey {
         Self::public_key(self)
+    }
+
+    fn location(&self) -> KeyLocation {
+        KeyLocation::Memory
     }
 
     async fn sign(

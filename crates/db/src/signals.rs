@@ -37,6 +37,12 @@ impl Signals {
         });
     }
 
+    /// The newest event that this process knows to be committed; `None` before the first.
+    pub(crate) fn newest(&self) -> Option<Seq> {
+        let newest = *self.log.borrow();
+        (newest > Seq(0)).then_some(newest)
+    }
+
     /// Wakes when the log grows.
     pub(crate) fn log(&self) -> watch::Receiver<Seq> {
         self.log.subscribe()

@@ -49,6 +49,10 @@ pub(crate) fn lease_name(subscription: &str) -> String {
     format!("subscription/{subscription}")
 }
 
+/// Dead letters are looked for when somebody says that some are marked, and once in so many rounds:
+/// what another process says can get lost.
+const ROUNDS_BETWEEN_LOOKS: u32 = 64;
+
 /// What a subscription does with its events.
 #[async_trait]
 pub trait EventHandler: Send + Sync {
@@ -183,11 +187,20 @@ impl Subscription {
         let mut position = loaded?;
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
+        let mut replay = Replay::Unfinished;
+        let mut asked = false;
+        let mut rounds = 0_u32;
         while !shutdown.is_cancelled() {
             // Looked at before reading, so that nothing slips between reading and waiting.
             log.mark_unchanged();
+            asked |= replays.has_changed().unwrap_or(true);
             replays.mark_unchanged();
-            let replay = self.replay_marked(handler).await?;
+            rounds = rounds.wrapping_add(1);
+            if asked || replay == Replay::Unfinished || rounds.is_multiple_of(ROUNDS_BETWEEN_LOOKS)
+            {
+                replay = self.replay_marked(handler).await?;
+                asked = false;
+            }
             // The end of the log may not be known for as long as others hold transactions open.
             let page = tokio::select! {
                 page = crate::log::page(&self.db, position.reached, self.patterns, self.batch) => page?,
@@ -211,7 +224,7 @@ impl Subscription {
             if idle {
                 tokio::select! {
                     _grown = log.changed() => {}
-                    _asked = replays.changed() => {}
+                    _asked = replays.changed() => asked = true,
                     () = shutdown.cancelled() => {}
                     () = quiet(), if position.reached != position.stored => {
                         self.store(position.reached, &mut position).await?;

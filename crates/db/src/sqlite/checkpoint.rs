@@ -12,8 +12,9 @@ use rusqlite::Connection;
 use super::{SqliteOptions, connection, open_error, spawn};
 use crate::error::OpenError;
 
-/// Pages in the log from which on checkpoints are worth while (4 MB).
-pub(super) const PASSIVE_PAGES: i32 = 1_000;
+/// Pages in the log from which on checkpoints are worth while (16 MB). Busy pages are many times in
+/// the log, and a checkpoint copies each once: the rarer, the cheaper.
+pub(super) const PASSIVE_PAGES: i32 = 4_000;
 
 /// Pages from which on the log is emptied even if commits must wait for it (64 MB). A passive
 /// checkpoint never catches up with a writer that does not pause, so the log would grow on.

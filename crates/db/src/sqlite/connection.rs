@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
 use super::SqliteOptions;
@@ -21,12 +22,17 @@ const PAGE_BYTES: u64 = 4096;
 /// Bytes that the write-ahead log's file keeps when it is empty.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
 
+/// Pages that the writer keeps in memory, in KiB. A batch that does not fit is written to the log
+/// in part before its commit, and again when the same pages change once more.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+
 /// The one connection that writes: WAL, every commit synced to disk.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = open(path, flags, options)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // Checkpoints are another thread's work; inside a commit they would be its tail latency.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // What a burst left of the log is given back when the log starts over.
@@ -59,6 +65,8 @@ fn open(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Connec
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // A plan that depends on bound values is made anew each time that they change.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     functions::register(&connection)?;
     Ok(connection)

@@ -1,8 +1,12 @@
 //! The one thread that writes.
 //!
 //! It takes all write sets that wait at this moment, applies them in one database transaction,
-//! each inside a savepoint of its own so that it fails alone, commits once and answers all. It
-//! never waits for more sets to arrive: a single caller pays one commit, many share one.
+//! commits once and answers all. It never waits for more sets to arrive: a single caller pays one
+//! commit, many share one.
+//!
+//! A set fails alone. That is rare, and savepoints are dear (SQLite copies every page that a set
+//! touches): so sets are applied without first, and only when one fails is the transaction rolled
+//! back and the batch applied again, each set inside a savepoint of its own.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -167,8 +171,34 @@ impl Writer {
         self.ask_for_checkpoint();
     }
 
-    /// One database transaction: one outcome per set, or one failure for all of them.
+    /// One outcome per set, or one failure for all of them.
     fn apply_together(
+        &self,
+        batch: &[Pending],
+    ) -> Result<Vec<Result<Committed, CommitError>>, CommitError> {
+        self.control("BEGIN IMMEDIATE")?;
+        let applied: Result<Vec<_>, _> = batch
+            .iter()
+            .map(|pending| self.apply_set(&pending.set))
+            .collect();
+        match applied {
+            Ok(committed) => {
+                self.commit()?;
+                Ok(committed.into_iter().map(Ok).collect())
+            }
+            Err(error) if is_of_the_batch(&error) => Err(error),
+            Err(error) => {
+                self.control("ROLLBACK")?;
+                if batch.len() == 1 {
+                    return Ok(vec![Err(error)]);
+                }
+                self.apply_apart(batch)
+            }
+        }
+    }
+
+    /// As [`Self::apply_together`], so that a set that fails leaves the others alone.
+    fn apply_apart(
         &self,
         batch: &[Pending],
     ) -> Result<Vec<Result<Committed, CommitError>>, CommitError> {
@@ -185,11 +215,16 @@ impl Writer {
             self.control("RELEASE write_set")?;
             outcomes.push(outcome);
         }
+        self.commit()?;
+        Ok(outcomes)
+    }
+
+    fn commit(&self) -> Result<(), CommitError> {
         self.connection
             .prepare_cached("COMMIT")
             .and_then(|mut commit| commit.raw_execute())
-            .map_err(at_commit)?;
-        Ok(outcomes)
+            .map(drop)
+            .map_err(at_commit)
     }
 
     fn apply_set(&self, set: &WriteSet) -> Result<Committed, CommitError> {

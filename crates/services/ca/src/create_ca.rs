@@ -125,7 +125,7 @@ impl CaService {
         own: &OwnKey,
     ) -> Result<CertificateAuthority, CaError> {
         // One number for all attempts: only one of them is ever stored.
-        let serial = draw_serial()?;
+        let serial = draw_serial(self.db.now())?;
         retry_races(|| self.try_certify(caller, plan, own, &serial)).await
     }
 

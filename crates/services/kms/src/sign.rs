@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::metrics::Counter;
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
-use lamassu_core::crypto_engine::{EngineError, Signer};
+use lamassu_core::crypto_engine::{EngineError, KeyLocation, Signer};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{KmsError, SignMessage};
@@ -126,6 +126,10 @@ struct CountedSigner {
 impl Signer for CountedSigner {
     fn public_key(&self) -> &PublicKey {
         self.signer.public_key()
+    }
+
+    fn location(&self) -> KeyLocation {
+        self.signer.location()
     }
 
     async fn sign(

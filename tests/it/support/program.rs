@@ -154,6 +154,18 @@ impl Program {
         Ok(())
     }
 
+    /// Kills the server without warning, and the next one on the same data directory `after` its
+    /// start, ready or not.
+    ///
+    /// # Errors
+    /// It cannot be started or waited for.
+    pub(crate) fn kill_and_kill_while_starting(&mut self, after: Duration) -> Result<()> {
+        self.kill()?;
+        self.child = spawn(self.directory.path(), &self.options)?;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
     /// Kills the server without warning (SIGKILL).
     ///
     /// # Errors
@@ -201,8 +213,7 @@ impl Drop for Program {
     }
 }
 
-fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
-    let output = directory.join("stdout");
+fn spawn(directory: &Path, options: &Options) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -216,14 +227,19 @@ fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
         .args(&options.arguments)
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
-        .stdout(File::create(&output)?)
+        .stdout(File::create(directory.join("stdout"))?)
         .stderr(log);
     let config = options.config.as_deref().unwrap_or(
         "gateway: {metrics: {listen: null}}\nlogs: {level: \"info,lamassu_dms=debug,lamassu_http=debug\"}\n",
     );
     std::fs::write(directory.join("config.yml"), config)?;
     command.arg("--config").arg(directory.join("config.yml"));
-    let mut child = command.spawn().context("the program does not start")?;
+    command.spawn().context("the program does not start")
+}
+
+fn launch(directory: &Path, options: &Options) -> Result<(Child, u16, u16)> {
+    let mut child = spawn(directory, options)?;
+    let output = directory.join("stdout");
     let ready = wait_for("the server to be ready", START, || {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(Err(anyhow::anyhow!("the server ended with {status}")));

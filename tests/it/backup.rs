@@ -15,7 +15,7 @@ use crate::support::client::Client;
 use crate::support::command;
 use crate::support::installation::{Installation, Layout};
 use crate::support::load::{Ledger, Load};
-use crate::support::program::{Program, executable};
+use crate::support::program::{Options, Program, executable};
 use crate::support::wait::wait_for;
 
 /// Runs the program; gives what it said when it failed.
@@ -214,6 +214,54 @@ fn an_encrypted_backup_opens_with_its_passphrase_only() -> Result<()> {
     assert_eq!(
         names(&directory.join("restored/keys"))?,
         names(&directory.join("data/keys"))?
+    );
+    Ok(())
+}
+
+#[test]
+fn keys_from_elsewhere_and_lost_keys_are_told() -> Result<()> {
+    let elsewhere = tempfile::TempDir::new()?;
+    let keys = elsewhere.path().join("keys");
+    let config = json!({
+        "gateway": {"metrics": {"listen": null}},
+        "crypto_engines": {"default_id": "disk", "engines": [
+            {"id": "disk", "type": "filesystem", "storage_directory": keys}]},
+    });
+    let program = Program::start_with(Options {
+        config: Some(config.to_string()),
+        ..Options::default()
+    })?;
+    Plant::set_up(&program)?;
+    let directory = program.scratch();
+    let stored = names(&keys)?;
+    let (lost, _) = stored.first_key_value().context("a key")?;
+    std::fs::remove_file(keys.join(lost))?;
+
+    let data_dir = program.data_dir();
+    let arguments = [
+        "backup",
+        "--config",
+        "config.yml",
+        "--data-dir",
+        &data_dir.to_string_lossy(),
+        "--to",
+        "backup",
+    ];
+    let program = executable().to_string_lossy();
+    let output = command::output_with_input(&directory, &program, &arguments, b"")?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let warning = format!("warning: key {} has no file", keys.join(lost).display());
+    assert!(told.starts_with(&warning), "{told}");
+    let told = restore(&directory, "backup", "restored", &[])?.map_err(anyhow::Error::msg)?;
+    let hint = format!(
+        "move the keys in restored/engines/disk to {}",
+        keys.display()
+    );
+    assert!(told.ends_with(&hint), "{told}");
+    assert_eq!(
+        names(&directory.join("restored/engines/disk"))?,
+        names(&keys)?
     );
     Ok(())
 }

@@ -4,12 +4,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::support::Program;
 use crate::support::program::executable;
+use crate::support::wait::wait_for;
 
 fn lamassu(arguments: &[&str]) -> Result<Output> {
     Ok(Command::new(executable()).args(arguments).output()?)
@@ -157,10 +159,16 @@ fn the_event_log_is_looked_at_beside_a_server_and_changed_without_one() -> Resul
         all.extend(["--data-dir", &data_dir]);
         lamassu(&all)
     };
-    let listed = events(&["subscriptions", "--json"])?;
-    let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout)?;
-    let names: Vec<_> = listed.iter().map(|one| one["name"].as_str()).collect();
-    assert!(names.contains(&Some("dms-directory")), "{names:?}");
+    wait_for(
+        "the subscriptions to start",
+        Duration::from_secs(20),
+        || {
+            let listed = events(&["subscriptions", "--json"]).ok()?;
+            let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).ok()?;
+            let mut names = listed.iter().filter_map(|one| one["name"].as_str());
+            names.any(|name| name == "dms-directory").then_some(())
+        },
+    )?;
     let table = String::from_utf8(events(&["subscriptions"])?.stdout)?;
     assert!(table.starts_with("NAME "), "{table}");
     let letters = events(&["dead-letters"])?;

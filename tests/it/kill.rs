@@ -1,4 +1,7 @@
 //! SIGKILL under load, again and again: what was acknowledged is there, nothing is there in part.
+//!
+//! `LAMASSU_TEST_KILL_ROUNDS` says how often; `LAMASSU_TEST_KILL_SEED` repeats the choices of a run,
+//! though not the moments that the machine adds to them.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +19,8 @@ const ROUNDS: u64 = 5;
 const WORKERS: u64 = 8;
 /// Longest time of load before a kill, in milliseconds.
 const LONGEST_MILLIS: u64 = 1_200;
+/// Longest time after a start at which it is killed again, in milliseconds.
+const LONGEST_START_MILLIS: u64 = 400;
 /// How long an installation may take to settle what a kill left.
 const SETTLES: Duration = Duration::from_secs(60);
 
@@ -50,12 +55,14 @@ fn survive(layout: Layout) -> Result<()> {
             .map(|worker| load.worker(&format!("{round}-{worker}"), dice.below(u64::MAX)))
             .collect();
         let millis = 50 + dice.below(LONGEST_MILLIS);
-        load_and_kill(
-            &mut installation,
-            &mut workers,
-            Duration::from_millis(millis),
-        )
-        .with_context(|| format!("round {round}, seed {seed}"))?;
+        let kills = Kills {
+            after: Duration::from_millis(millis),
+            // Recovery must survive its own interruption.
+            while_starting: (dice.below(3) == 0)
+                .then(|| Duration::from_millis(dice.below(LONGEST_START_MILLIS))),
+        };
+        load_and_kill(&mut installation, &mut workers, kills)
+            .with_context(|| format!("round {round}, seed {seed}"))?;
         settled(&installation, &load.ledger())
             .with_context(|| format!("after the kill of round {round}, seed {seed}"))?;
     }
@@ -77,11 +84,20 @@ fn survive(layout: Layout) -> Result<()> {
     Ok(())
 }
 
+/// When processes are killed in a round.
+#[derive(Clone, Copy, Debug)]
+struct Kills {
+    /// Under load.
+    after: Duration,
+    /// While they start again, if they are.
+    while_starting: Option<Duration>,
+}
+
 /// Runs all workers until the process is gone, and starts it again.
 fn load_and_kill(
     installation: &mut Installation,
     workers: &mut [Worker],
-    after: Duration,
+    kills: Kills,
 ) -> Result<()> {
     let client = installation.client()?;
     let stop = AtomicBool::new(false);
@@ -90,8 +106,12 @@ fn load_and_kill(
             .iter_mut()
             .map(|worker| scope.spawn(|| worker.run(&client, &stop)))
             .collect();
-        std::thread::sleep(after);
-        let restarted = installation.kill_and_restart();
+        std::thread::sleep(kills.after);
+        let killed = match kills.while_starting {
+            Some(after) => installation.kill_while_starting(after),
+            None => Ok(()),
+        };
+        let restarted = killed.and_then(|()| installation.kill_and_restart());
         stop.store(true, Ordering::Relaxed);
         for worker in running {
             worker.join().expect("a worker does not panic")?;

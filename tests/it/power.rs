@@ -22,6 +22,8 @@ const CUTS: usize = 150;
 const OPENED: usize = 6;
 /// Changes that are acknowledged: enough for several checkpoints.
 const CHANGES: usize = 150;
+/// Bytes in each device's metadata.
+const FILLER: usize = 350_000;
 
 /// What was answered, and how long the recording was then.
 #[derive(Debug)]
@@ -79,7 +81,9 @@ fn workload(program: &Program) -> Result<Vec<(usize, Acknowledged)>> {
             }
             _ => {
                 let id = format!("device-of-cut-{n}");
-                let body = json!({"id": id, "dms_id": "line", "tags": [], "metadata": {}});
+                // So much that the log is worth a checkpoint by the end.
+                let metadata = json!({"filler": "x".repeat(FILLER)});
+                let body = json!({"id": id, "dms_id": "line", "tags": [], "metadata": metadata});
                 ok(&client, "POST", "devmanager/v1/devices", &body)?;
                 Acknowledged::Device(id)
             }
@@ -282,6 +286,8 @@ fn a_disk_that_is_full_at_any_write_leaves_nothing_half_done() -> Result<()> {
     }
     println!("{ATTEMPTS} times full: {n_refused} changes refused with 503, none half done");
     ensure!(n_refused > 20, "the disk was hardly ever full");
+    // Known for what it was, not for some failure.
+    ensure!(program.log().contains("the database is full"));
     let mut installation = Installation::around(program);
     installation.kill_and_restart()?;
     crate::kill::settled(&installation, &load.ledger())

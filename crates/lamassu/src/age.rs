@@ -49,15 +49,19 @@ impl<W: Write> Encryptor<W> {
     ///
     /// # Errors
     /// `out` cannot be written.
-    pub(crate) fn new(mut out: W, passphrase: &SecretString) -> Result<Self> {
+    pub(crate) fn new(out: W, passphrase: &SecretString) -> Result<Self> {
+        Self::with_work_factor(out, passphrase, WORK_FACTOR)
+    }
+
+    fn with_work_factor(mut out: W, passphrase: &SecretString, cost: u8) -> Result<Self> {
         let file_key: FileKey = Zeroizing::new(random()?);
         let salt: [u8; 16] = random()?;
         let mut body = file_key.to_vec();
-        wrapping_key(passphrase, &salt, WORK_FACTOR)?
+        wrapping_key(passphrase, &salt, cost)?
             .seal_in_place_append_tag(nonce(0, Place::Within), Aad::empty(), &mut body)
             .context("the file key cannot be encrypted")?;
         let header = format!(
-            "age-encryption.org/v1\n-> scrypt {} {WORK_FACTOR}\n{}\n---",
+            "age-encryption.org/v1\n-> scrypt {} {cost}\n{}\n---",
             STANDARD_NO_PAD.encode(salt),
             STANDARD_NO_PAD.encode(body),
         );
@@ -297,7 +301,9 @@ mod tests {
     use super::{CHUNK, Decryptor, Encryptor, MAGIC};
 
     fn encrypted(content: &[u8], passphrase: &str) -> Vec<u8> {
-        let mut out = Encryptor::new(Vec::new(), &SecretString::from(passphrase)).unwrap();
+        // Cheap: what the cost is changes nothing here.
+        let passphrase = SecretString::from(passphrase);
+        let mut out = Encryptor::with_work_factor(Vec::new(), &passphrase, 4).unwrap();
         out.write_all(content).unwrap();
         out.finish().unwrap()
     }
@@ -325,6 +331,13 @@ mod tests {
     fn another_passphrase_opens_nothing() {
         let refusal = decrypted(&encrypted(b"x", "secret"), "guess").unwrap_err();
         assert_eq!(refusal, "the passphrase is wrong, or the header is damaged");
+    }
+
+    #[test]
+    fn a_file_that_asks_for_too_much_work_is_refused() {
+        let file = b"age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 30\nAA\n--- AA\n";
+        let refusal = decrypted(file, "secret").unwrap_err();
+        assert_eq!(refusal, "the header asks for more work than a backup does");
     }
 
     #[test]

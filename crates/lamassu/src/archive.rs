@@ -268,3 +268,145 @@ impl<R: Read> Read for Digesting<R> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write as _;
+
+    use aws_lc_rs::digest::{SHA256, digest};
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use lamassu_core::timestamp::Timestamp;
+    use tar::{Builder, EntryType, Header};
+    use tempfile::TempDir;
+
+    use super::{ArchiveWriter, FORMAT, Manifest, unpack};
+
+    fn manifest(format: u32) -> Manifest {
+        Manifest {
+            format,
+            version: "1".to_owned(),
+            installation_id: "x".to_owned(),
+            created_at: Timestamp::ZERO,
+            moved: BTreeMap::new(),
+        }
+    }
+
+    fn sums(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let line = |(name, content): &(&str, &[u8])| {
+            let sha256 = hex::encode(digest(&SHA256, content));
+            format!("{sha256}  {name}\n")
+        };
+        members.iter().map(line).collect::<String>().into_bytes()
+    }
+
+    /// Name, kind, content.
+    type Member<'a> = (&'a str, EntryType, &'a [u8]);
+
+    /// A file as no writer of ours makes it: names and kinds are taken as they are.
+    fn crafted(members: &[Member<'_>]) -> Vec<u8> {
+        let mut tar = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (name, kind, content) in members {
+            let mut header = Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o600);
+            header.set_cksum();
+            tar.append(&header, *content).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    fn refusal(file: &[u8]) -> String {
+        let directory = TempDir::new().unwrap();
+        let into = directory.path().join("into");
+        std::fs::create_dir(&into).unwrap();
+        let error = unpack(file, &into).unwrap_err();
+        let outside: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(outside.len(), 1, "something was written outside");
+        error.to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_unpacked() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("key");
+        std::fs::write(&path, "secret").unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let mut writer = ArchiveWriter::new(Vec::new(), &manifest(FORMAT)).unwrap();
+        // Longer than the header of an archive has room for.
+        let name = format!("keys/{}", "k".repeat(180));
+        writer.file(&name, &file).unwrap();
+        let archive = writer.finish().unwrap();
+        let into = directory.path().join("into");
+        std::fs::create_dir(&into).unwrap();
+        assert_eq!(unpack(&*archive, &into).unwrap(), manifest(FORMAT));
+        assert_eq!(std::fs::read(into.join(name)).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn nothing_leaves_the_directory() {
+        let first = serde_json::to_vec(&manifest(FORMAT)).unwrap();
+        for (name, kind) in [
+            ("../escaped", EntryType::Regular),
+            ("keys/../../escaped", EntryType::Regular),
+            ("/tmp/escaped", EntryType::Regular),
+            ("keys", EntryType::Symlink),
+            ("keys", EntryType::Link),
+            ("keys", EntryType::Directory),
+            ("keys", EntryType::Char),
+        ] {
+            let file = crafted(&[
+                ("manifest.json", EntryType::Regular, &first),
+                (name, kind, b""),
+            ]);
+            let expected = format!("{name} does not belong in a backup");
+            assert_eq!(refusal(&file), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_backup_of_this_format_is_refused() {
+        let regular = EntryType::Regular;
+        let first = serde_json::to_vec(&manifest(FORMAT)).unwrap();
+        let newer = serde_json::to_vec(&manifest(FORMAT + 1)).unwrap();
+        let sums_of_first = sums(&[("manifest.json", &first)]);
+        let cases: [(&[Member<'_>], &str); 6] = [
+            (&[], "this is no backup: it is empty"),
+            (
+                &[("x", regular, b"x")],
+                "this is no backup: it has no manifest",
+            ),
+            (
+                &[("manifest.json", regular, &newer)],
+                "the backup has format 2, this program knows 1",
+            ),
+            (&[("manifest.json", regular, &first)], "the file is cut"),
+            (
+                &[
+                    ("manifest.json", regular, &first),
+                    ("x", regular, b"x"),
+                    ("SHA256SUMS", regular, &sums_of_first),
+                ],
+                "the file is damaged: digests do not agree",
+            ),
+            (
+                &[
+                    ("manifest.json", regular, &first),
+                    ("SHA256SUMS", regular, &sums_of_first),
+                    ("x", regular, b"x"),
+                ],
+                "the file is damaged: x has no digest",
+            ),
+        ];
+        for (members, expected) in cases {
+            assert_eq!(refusal(&crafted(members)), expected);
+        }
+        let mut text = GzEncoder::new(Vec::new(), Compression::fast());
+        text.write_all(b"hello").unwrap();
+        refusal(&text.finish().unwrap());
+        refusal(b"hello");
+    }
+}

@@ -7,7 +7,7 @@
 //! pending rows are settled by the reaper after a restore. CRL files come last; one that was swept
 //! in between was not the newest any more, and after a restore every CA makes a new one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -63,26 +63,42 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
     let folders = key_folders(&config)?;
     let workspace = Workspace::enter(&config.data_dir)?;
     let mut missing = BTreeSet::new();
-    for attempt in 1..=MAX_ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let copy = Copy::take(&config, &folders, &workspace).await?;
-        let found = copy.absent_keys();
-        // What was missing before the copy was taken is not missing because of its age.
-        if found.is_subset(&missing) || attempt == MAX_ATTEMPTS {
-            for key in &found {
-                note(&format!("warning: key {} has no file", key.display()));
+        let target = Target {
+            path: &arguments.to,
+            passphrase: passphrase.as_ref(),
+        };
+        match copy.pack(&config, &workspace, target, &missing)? {
+            Packed::Whole { bytes } => {
+                for key in &missing {
+                    note(&format!("warning: key {} has no file", key.display()));
+                }
+                note(&format!("{bytes} bytes in {}", arguments.to.display()));
+                return Ok(());
             }
-            let size = copy.pack(&config, &workspace, &arguments.to, passphrase.as_ref())?;
-            note(&format!(
-                "{} keys and {} bytes in {}",
-                copy.keys.len().saturating_sub(found.len()),
-                size,
-                arguments.to.display()
-            ));
-            return Ok(());
+            Packed::KeysMissing(keys) => missing = keys,
         }
-        missing = found;
     }
     bail!("keys are deleted faster than they can be copied")
+}
+
+/// Where a backup goes, and what it is encrypted under.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    path: &'a Path,
+    passphrase: Option<&'a SecretString>,
+}
+
+/// What came of packing a copy.
+enum Packed {
+    /// The file is there.
+    Whole {
+        /// Its size.
+        bytes: u64,
+    },
+    /// These keys are named by the copy and have no file; there is no backup.
+    KeysMissing(BTreeSet<PathBuf>),
 }
 
 /// Tells the operator something that is no result.
@@ -95,6 +111,14 @@ struct KeyFolder {
     engine: EngineId,
     path: PathBuf,
     place: String,
+    location: Location,
+}
+
+/// Whether a folder comes back to its place by a restore of the data directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Location {
+    InDataDir,
+    Elsewhere,
 }
 
 /// The folders of the engines that keep keys in files.
@@ -113,6 +137,10 @@ fn key_folders(config: &Config) -> Result<Vec<KeyFolder>> {
             (Ok(path), Ok(data_dir)) => path.strip_prefix(data_dir).ok().map(Path::to_owned),
             _ => None,
         };
+        let location = match inside {
+            Some(_) => Location::InDataDir,
+            None => Location::Elsewhere,
+        };
         let place = inside.unwrap_or_else(|| Path::new("engines").join(engine.id.as_str()));
         let place = place.to_str().context("a key folder's name is no text")?;
         ensure!(
@@ -124,6 +152,7 @@ fn key_folders(config: &Config) -> Result<Vec<KeyFolder>> {
             engine: engine.id,
             place: place.to_owned(),
             path,
+            location,
         });
     }
     Ok(folders)
@@ -188,7 +217,7 @@ impl Copy {
 
     async fn read(db: &Db, folders: &[KeyFolder], created_at: Timestamp) -> Result<Self> {
         let mut keys = Vec::new();
-        let mut moved = std::collections::BTreeMap::new();
+        let mut moved = BTreeMap::new();
         for folder in folders {
             let mut after = String::new();
             loop {
@@ -197,7 +226,7 @@ impl Copy {
                 after = last.as_str().to_owned();
                 keys.extend(handles.iter().map(|handle| folder.file(handle)));
             }
-            if folder.place.starts_with("engines/") {
+            if folder.location == Location::Elsewhere {
                 moved.insert(folder.place.clone(), folder.path.clone());
             }
         }
@@ -213,41 +242,44 @@ impl Copy {
         })
     }
 
-    fn absent_keys(&self) -> BTreeSet<PathBuf> {
-        let files = self.keys.iter().map(|(file, _)| file);
-        files.filter(|file| !file.exists()).cloned().collect()
-    }
-
-    /// Writes the file: under a temporary name until it is whole and on disk. Gives its size.
+    /// Writes the file: under a temporary name until it is whole and on disk. Keys that were missing
+    /// before the copy was taken are not missing because of its age: they are lost.
     fn pack(
         &self,
         config: &Config,
         workspace: &Workspace,
-        to: &Path,
-        passphrase: Option<&SecretString>,
-    ) -> Result<u64> {
-        let folder = match to.parent() {
+        target: Target<'_>,
+        lost: &BTreeSet<PathBuf>,
+    ) -> Result<Packed> {
+        let folder = match target.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
         // Mode 0600, and removed again should anything fail.
         let file = NamedTempFile::with_prefix_in(".lamassu-backup-", folder)
             .with_context(|| format!("{} cannot be written", folder.display()))?;
-        let sink = Sink::new(BufWriter::new(file), passphrase)?;
+        let sink = Sink::new(BufWriter::new(file), target.passphrase)?;
         let mut archive = ArchiveWriter::new(sink, &self.manifest)?;
+        let mut missing = BTreeSet::new();
         for (path, name) in &self.keys {
-            add(&mut archive, path, name)?;
+            if add(&mut archive, path, name)? == Added::Gone {
+                missing.insert(path.clone());
+            }
+        }
+        if !missing.is_subset(lost) {
+            return Ok(Packed::KeysMissing(missing));
         }
         add_folder(&mut archive, &config.data_dir, Path::new("tls"))?;
         add_folder(&mut archive, &config.data_dir, Path::new("crl"))?;
-        add(&mut archive, &workspace.path.join(DATABASE), DATABASE)?;
+        let database = add(&mut archive, &workspace.path.join(DATABASE), DATABASE)?;
+        ensure!(database == Added::Added, "the copy of the database is gone");
         let file = archive.finish()?.finish()?;
         file.as_file().sync_all()?;
-        let size = file.as_file().metadata()?.len();
-        file.persist(to)
-            .with_context(|| format!("{} cannot be written", to.display()))?;
+        let bytes = file.as_file().metadata()?.len();
+        file.persist(target.path)
+            .with_context(|| format!("{} cannot be written", target.path.display()))?;
         File::open(folder)?.sync_all()?;
-        Ok(size)
+        Ok(Packed::Whole { bytes })
     }
 }
 
@@ -258,11 +290,18 @@ impl KeyFolder {
     }
 }
 
+/// What became of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Added,
+    Gone,
+}
+
 /// Adds a file, unless it is gone.
-fn add(archive: &mut ArchiveWriter<Sink>, path: &Path, name: &str) -> Result<()> {
+fn add(archive: &mut ArchiveWriter<Sink>, path: &Path, name: &str) -> Result<Added> {
     match File::open(path) {
-        Ok(file) => archive.file(name, &file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(file) => archive.file(name, &file).map(|()| Added::Added),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Added::Gone),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }
@@ -285,7 +324,8 @@ fn add_folder(archive: &mut ArchiveWriter<Sink>, data_dir: &Path, folder: &Path)
         } else if is_whole(&place)
             && let Some(name) = place.to_str()
         {
-            add(archive, &entry.path(), name)?;
+            // What is gone was superseded meanwhile.
+            let _added = add(archive, &entry.path(), name)?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! An installation that tests kill, whatever its database is and however many processes it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rusqlite::types::Value;
@@ -53,6 +54,16 @@ impl Installation {
         }
     }
 
+    /// Kills every process without warning, and once more while they start again.
+    ///
+    /// # Errors
+    /// They cannot be started.
+    pub(crate) fn kill_while_starting(&mut self, after: Duration) -> Result<()> {
+        match self.layout {
+            Layout::OneProcessSqlite => self.program.kill_and_kill_while_starting(after),
+        }
+    }
+
     /// A client with an administrator's token.
     ///
     /// # Errors
@@ -97,7 +108,7 @@ impl Installation {
 fn sqlite_rows(program: &Program, sql: &str) -> Result<Vec<Vec<String>>> {
     let path = program.data_dir().join("lamassu.db");
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     let mut statement = connection.prepare(sql).with_context(|| sql.to_owned())?;
     let n_columns = statement.column_count();
     let rows = statement.query_map([], |row| {

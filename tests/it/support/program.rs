@@ -198,6 +198,21 @@ impl Program {
         Ok(())
     }
 
+    /// Kills the server without warning, and the next one on the same data directory `after` its
+    /// start, ready or not.
+    ///
+    /// # Errors
+    /// It cannot be started or waited for.
+    pub(crate) fn kill_and_kill_while_starting(&mut self, after: Duration) -> Result<()> {
+        self.kill()?;
+        let storage = self.storage.as_deref();
+        let (child, beside) = spawn(self.directory.path(), &self.options, storage)?;
+        self.child = child;
+        self.beside = beside;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
     /// Kills the server without warning (SIGKILL).
     ///
     /// # Errors
@@ -293,6 +308,30 @@ fn launch(
     options: &Options,
     storage: Option<&PostgresOptions>,
 ) -> Result<Launched> {
+    let (mut child, mut beside) = spawn(directory, options, storage)?;
+    let text = ready(directory, "data", &mut child)?;
+    for (child, (_, data)) in beside.iter_mut().zip(BESIDE) {
+        ready(directory, data, child)?;
+    }
+    let https_port =
+        port(&text, "https://localhost:").or_else(|| port(&text, "services 127.0.0.1:"));
+    let http_port = port(&text, "http://localhost:").unwrap_or_default();
+    let https_port = https_port.context("no port in what the server printed")?;
+    ensure!(https_port != http_port, "one port for both listeners");
+    Ok(Launched {
+        child,
+        beside,
+        https_port,
+        http_port,
+    })
+}
+
+/// Starts the processes, that of the gateway first in the answer, and waits for none.
+fn spawn(
+    directory: &Path,
+    options: &Options,
+    storage: Option<&PostgresOptions>,
+) -> Result<(Child, Vec<Child>)> {
     let mut config = options.config.clone().unwrap_or_else(|| {
         "gateway: {metrics: {listen: null}}\nlogs: {level: \"info,lamassu_dms=debug,lamassu_http=debug\"}\n"
             .to_owned()
@@ -331,30 +370,14 @@ fn launch(
         command
             .args(["--services", services])
             .env("LAMASSU__SERVER__PORT", port.to_string());
-        beside.push((command.spawn()?, data));
+        beside.push(command.spawn().context("the program does not start")?);
     }
     let mut command = serve(directory, "data", options)?;
     if apart {
         command.args(["--services", IN_FRONT]);
     }
-    let mut child = command.spawn().context("the program does not start")?;
-    let text = ready(directory, "data", &mut child)?;
-    let mut processes = Vec::new();
-    for (mut child, data) in beside {
-        ready(directory, data, &mut child)?;
-        processes.push(child);
-    }
-    let https_port =
-        port(&text, "https://localhost:").or_else(|| port(&text, "services 127.0.0.1:"));
-    let http_port = port(&text, "http://localhost:").unwrap_or_default();
-    let https_port = https_port.context("no port in what the server printed")?;
-    ensure!(https_port != http_port, "one port for both listeners");
-    Ok(Launched {
-        child,
-        beside: processes,
-        https_port,
-        http_port,
-    })
+    let child = command.spawn().context("the program does not start")?;
+    Ok((child, beside))
 }
 
 /// A start with its own data directory; what it prints goes beside that.

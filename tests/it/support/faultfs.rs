@@ -26,7 +26,9 @@ fn library() -> &'static Path {
     PATH.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faultfs/faultfs.c");
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let library = directory.join(format!("faultfs-{}.so", std::process::id()));
+        let library = directory.join("faultfs.so");
+        // Another run of the tests may be building it, too.
+        let unfinished = directory.join(format!("faultfs-{}.so", std::process::id()));
         let arguments = [
             "-shared",
             "-fPIC",
@@ -35,12 +37,13 @@ fn library() -> &'static Path {
             "-Wextra",
             "-Werror",
             "-o",
-            &library.to_string_lossy(),
+            &unfinished.to_string_lossy(),
             &source.to_string_lossy(),
             "-ldl",
             "-lpthread",
         ];
         command::run(directory, "cc", &arguments).expect("the layer builds");
+        std::fs::rename(unfinished, &library).expect("the layer is put in place");
         library
     })
 }

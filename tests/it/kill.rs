@@ -42,6 +42,16 @@ fn nothing_is_lost_or_half_done_on_sqlite() -> Result<()> {
     survive(Layout::OneProcessSqlite)
 }
 
+#[test]
+fn nothing_is_lost_or_half_done_on_postgres() -> Result<()> {
+    survive(Layout::OneProcessPostgres)
+}
+
+#[test]
+fn nothing_is_lost_or_half_done_with_services_apart() -> Result<()> {
+    survive(Layout::ApartPostgres)
+}
+
 fn survive(layout: Layout) -> Result<()> {
     let rounds = number("LAMASSU_TEST_KILL_ROUNDS").unwrap_or(ROUNDS);
     let seed = seed();

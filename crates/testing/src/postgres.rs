@@ -198,6 +198,32 @@ impl PostgresServer {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// All rows of a query on this schema, as text; nothing is empty.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn rows(&self, schema: &str, sql: &str) -> Result<Vec<Vec<String>>> {
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-F", "\u{1f}", "-R", "\u{1e}"])
+            .args(["-h", "127.0.0.1", "-U", "lamassu", "-d", "postgres"])
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", &format!("SET search_path = {schema}"), "-c", sql])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let rows = text.split('\u{1e}').filter(|row| !row.is_empty());
+        Ok(rows
+            .map(|row| row.split('\u{1f}').map(str::to_owned).collect())
+            .collect())
+    }
+
     /// Stops the server as a crash does; [`PostgresServer::resume`] starts it again.
     ///
     /// # Errors

@@ -4,18 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use lamassu_db::PostgresOptions;
+use lamassu_testing::PostgresServer;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::support::client::Client;
 use crate::support::load::Ledger;
-use crate::support::program::Program;
+use crate::support::program::{Options, Program};
 
 /// Which database, and how many processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// SQLite, all services in one process.
     OneProcessSqlite,
+    /// PostgreSQL, all services in one process.
+    OneProcessPostgres,
+    /// PostgreSQL, three processes.
+    ApartPostgres,
 }
 
 /// A running installation.
@@ -33,7 +39,15 @@ impl Installation {
     /// It does not get ready.
     pub(crate) fn start(layout: Layout) -> Result<Self> {
         let program = match layout {
-            Layout::OneProcessSqlite => Program::start()?,
+            Layout::OneProcessSqlite => Program::start_on(Options::default(), None)?,
+            Layout::OneProcessPostgres => Program::start_on(Options::default(), schema())?,
+            Layout::ApartPostgres => {
+                let options = Options {
+                    apart: true,
+                    ..Options::default()
+                };
+                Program::start_on(options, schema())?
+            }
         };
         Ok(Self { layout, program })
     }
@@ -49,9 +63,9 @@ impl Installation {
     /// # Errors
     /// They do not get ready.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
-        match self.layout {
-            Layout::OneProcessSqlite => self.program.kill_and_restart(),
-        }
+        self.program.kill()?;
+        self.let_time_pass()?;
+        self.program.restart()
     }
 
     /// Kills every process without warning, and once more while they start again.
@@ -59,9 +73,25 @@ impl Installation {
     /// # Errors
     /// They cannot be started.
     pub(crate) fn kill_while_starting(&mut self, after: Duration) -> Result<()> {
-        match self.layout {
-            Layout::OneProcessSqlite => self.program.kill_and_kill_while_starting(after),
+        self.program.kill_and_kill_while_starting(after)
+    }
+
+    /// Where nothing proves that no other process runs, what a kill leaves is settled by its age
+    /// and leases run out: here twenty minutes go by between the kill and the next start.
+    fn let_time_pass(&self) -> Result<()> {
+        let Some(schema) = self.program.schema() else {
+            return Ok(());
+        };
+        for change in [
+            "UPDATE kms_key SET state_changed_at = state_changed_at - 1200000000 \
+             WHERE state <> 'ready'",
+            "UPDATE ca_operation SET started_at = started_at - 1200000000",
+            "UPDATE enrollment_intent SET opened_at = opened_at - 1200000000 WHERE state = 'open'",
+            "UPDATE leases SET expires_at = expires_at - 1200000000",
+        ] {
+            PostgresServer::shared().psql(&format!("SET search_path = {schema}; {change}"))?;
         }
+        Ok(())
     }
 
     /// A client with an administrator's token.
@@ -94,15 +124,27 @@ impl Installation {
     fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         match self.layout {
             Layout::OneProcessSqlite => sqlite_rows(&self.program, sql),
+            Layout::OneProcessPostgres | Layout::ApartPostgres => {
+                let schema = self.program.schema().context("a schema")?;
+                PostgresServer::shared().rows(schema, sql)
+            }
         }
     }
 
     /// The names of the key files.
     fn key_files(&self) -> Result<BTreeSet<String>> {
-        std::fs::read_dir(self.program.data_dir().join("keys"))?
+        let data_dir = match self.layout {
+            Layout::OneProcessSqlite | Layout::OneProcessPostgres => self.program.data_dir(),
+            Layout::ApartPostgres => self.program.scratch().join("data-keys"),
+        };
+        std::fs::read_dir(data_dir.join("keys"))?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect()
     }
+}
+
+fn schema() -> Option<Box<PostgresOptions>> {
+    Some(Box::new(PostgresServer::shared().fresh_schema()))
 }
 
 fn sqlite_rows(program: &Program, sql: &str) -> Result<Vec<Vec<String>>> {

@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<String>,
     /// A configuration file's text (YAML).
     pub(crate) config: Option<String>,
+    /// Whether it runs as three processes; it needs a schema then.
+    pub(crate) apart: bool,
     /// Variables of its environment.
     pub(crate) environment: Vec<(String, OsString)>,
 }
@@ -129,6 +131,11 @@ impl Program {
         })
     }
 
+    /// The schema of the server's rows, where they are not in the data directory.
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.storage.as_ref().map(|storage| storage.schema.as_str())
+    }
+
     /// The server's data directory.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
@@ -189,6 +196,14 @@ impl Program {
     /// As [`start`](Self::start).
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
         self.kill()?;
+        self.restart()
+    }
+
+    /// Starts another server on the data directory of one that ended.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn restart(&mut self) -> Result<()> {
         let path = self.directory.path();
         let launched = launch(path, &self.options, self.storage.as_deref())?;
         self.child = launched.child;
@@ -340,7 +355,7 @@ fn spawn(
         .arguments
         .iter()
         .any(|argument| argument == "--services");
-    let apart = runs_apart() && storage.is_some() && !says_where;
+    let apart = (options.apart || runs_apart()) && storage.is_some() && !says_where;
     let mut ports = Vec::new();
     if let Some(storage) = storage {
         config.push_str(&storage_block(storage));

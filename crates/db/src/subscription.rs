@@ -168,9 +168,7 @@ impl Subscription {
             asked |= replays.has_changed().unwrap_or(true);
             replays.mark_unchanged();
             rounds = rounds.wrapping_add(1);
-            if asked
-                || replay == Replay::Unfinished
-                || rounds.is_multiple_of(ROUNDS_BETWEEN_LOOKS)
+            if asked || replay == Replay::Unfinished || rounds.is_multiple_of(ROUNDS_BETWEEN_LOOKS)
             {
                 replay = self.replay_marked(handler).await?;
                 asked = false;

@@ -16,6 +16,7 @@ mod command_line;
 mod crash;
 mod est_clients;
 mod first_device;
+mod overload;
 mod refusals;
 mod replicas;
 mod routes;

@@ -18,7 +18,7 @@ help:
 	@echo "make build   the program, as $(TARGET)/release/lamassu"
 	@echo "make lint    formatting and lints"
 	@echo "make deny    licences, sources and forbidden crates of the dependencies"
-	@echo "make bench   the benchmark table (ROW=name for one row)"
+	@echo "make bench   the benchmark table (ROW=name for one row, DATABASE=sqlite or postgres)"
 	@echo "make fuzz    every fuzz target for a while (SECONDS=60 each)"
 
 run: build
@@ -42,7 +42,8 @@ deny: tools-build
 	$(CARGO) deny --locked check licenses bans sources
 
 bench: build
-	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu $(if $(ROW),--row $(ROW))
+	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu $(if $(ROW),--row $(ROW)) \
+		$(if $(DATABASE),--database $(DATABASE))
 
 SECONDS ?= 60
 fuzz: tools-build

@@ -27,6 +27,10 @@ pub(crate) trait Worker: Send {
     fn ask(&mut self) -> Asking<'_>;
 }
 
+/// How long a client that was turned away stays away; a tenth of what it is told, so that three
+/// times the capacity is asked for all the time.
+const AWAY: Duration = Duration::from_millis(200);
+
 /// What a measurement gave.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -47,6 +51,16 @@ impl Outcome {
 
     pub(crate) fn per_second(&self) -> f64 {
         rate(self.latencies.len(), self.elapsed)
+    }
+
+    /// Clients that were turned away, per second.
+    pub(crate) fn refusals_per_second(&self) -> f64 {
+        rate(self.refusals.len(), self.elapsed)
+    }
+
+    /// The latency that this share of those that were turned away stayed within.
+    pub(crate) fn refusal_percentile_ms(&self, percent: usize) -> f64 {
+        percentile_ms(&self.refusals, percent)
     }
 
     /// The latency that this share of the right answers stayed within.
@@ -108,7 +122,10 @@ async fn ask_until(mut worker: impl Worker, end: Instant) -> (Outcome, Option<an
         let begun = Instant::now();
         match worker.ask().await {
             Ok(Asked::Answered) => outcome.latencies.push(begun.elapsed()),
-            Ok(Asked::TurnedAway) => outcome.refusals.push(begun.elapsed()),
+            Ok(Asked::TurnedAway) => {
+                outcome.refusals.push(begun.elapsed());
+                tokio::time::sleep_until((Instant::now() + AWAY).into()).await;
+            }
             Ok(Asked::Exhausted) => break,
             Err(error) => {
                 outcome.errors += 1;

@@ -59,8 +59,12 @@ struct Arguments {
     directory: PathBuf,
 }
 
-/// The rows that are no throughput: start and memory, what the machine can do, freshness.
-const STORIES: [&str; 3] = ["start", "limits", "freshness"];
+/// The rows that are no throughput: start and memory, what the machine can do, overload,
+/// freshness.
+const STORIES: [&str; 4] = ["start", "limits", "overload", "freshness"];
+
+/// Clients that the program takes on at once by default, and three times as many.
+const OVERLOAD: [u64; 2] = [128, 384];
 
 /// Revoked certificates that the time to OCSP and CRL is measured beside.
 const REVOKED: [u32; 3] = [0, 10_000, 100_000];
@@ -120,6 +124,9 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     if Row::ALL.iter().any(|row| arguments.wants(row.name())) {
         throughput(arguments, &plant, &names, &server).await?;
         println!("memory after load: {} MB", server.resident_mb()?);
+    }
+    if arguments.wants("overload") {
+        overload(arguments, &plant, &names, &server).await?;
     }
     if arguments.wants("freshness") {
         fresh(&arguments.program, kind, &arguments.directory).await?;
@@ -195,6 +202,36 @@ fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
         each(usage.switches),
         each(usage.written / 1024),
     );
+}
+
+/// Signing at capacity and beyond.
+async fn overload(
+    arguments: &Arguments,
+    plant: &Plant,
+    names: &Names,
+    server: &Server,
+) -> Result<()> {
+    for clients in OVERLOAD {
+        let crew = Row::Sign
+            .prepare(plant, names, clients, arguments.duration())
+            .await?;
+        let outcome = load::run(usize::try_from(clients)?, arguments.duration(), || {
+            crew.worker()
+        })
+        .await?;
+        println!(
+            "overload: sign with {clients} clients: {:.0}/s admitted, p50 {:.1} ms, p99 {:.1} ms; \
+             {:.0}/s turned away (503, Retry-After), p99 {:.1} ms; {} errors; {} MB",
+            outcome.per_second(),
+            outcome.percentile_ms(50),
+            outcome.percentile_ms(99),
+            outcome.refusals_per_second(),
+            outcome.refusal_percentile_ms(99),
+            outcome.errors,
+            server.resident_mb()?,
+        );
+    }
+    Ok(())
 }
 
 /// The way from a revocation to OCSP and CRL, in an installation of its own: rows would leave

@@ -204,7 +204,7 @@ enum Use {
 /// Requests for all clients of a measurement.
 #[derive(Clone)]
 struct Stock {
-    wires: Arc<Vec<Bytes>>,
+    wires: Arc<[Bytes]>,
     next: Arc<AtomicUsize>,
     use_of: Use,
 }
@@ -212,7 +212,7 @@ struct Stock {
 impl Stock {
     fn new(wires: Vec<Bytes>, use_of: Use) -> Self {
         Self {
-            wires: Arc::new(wires),
+            wires: wires.into(),
             next: Arc::new(AtomicUsize::new(0)),
             use_of,
         }

@@ -48,7 +48,7 @@ impl Installation {
         if let Some(server) = &postgres {
             config.push_str(&format!(
                 "storage: {{provider: postgres, hostname: 127.0.0.1, port: {}, username: lamassu, \
-                 password: '', database: postgres, schema: bench}}\n",
+                 database: postgres, schema: bench}}\n",
                 server.port()
             ));
         }

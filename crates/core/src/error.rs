@@ -116,6 +116,11 @@ pub trait ServiceError: std::error::Error + Send + Sync + 'static {
     /// What kind of failure it is.
     fn kind(&self) -> ErrorKind;
 
+    /// How loud the edge logs it, where that is not its kind's.
+    fn severity(&self) -> Severity {
+        self.kind().severity()
+    }
+
     /// A stable machine-readable word beside the text (`code` of the error body), if there is one.
     fn code(&self) -> Option<&'static str> {
         None

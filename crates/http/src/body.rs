@@ -9,6 +9,7 @@ use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
+use crate::admission::Turn;
 use crate::failure::{Failure, HttpError};
 
 /// How long a body may be and how long it may take to arrive.
@@ -46,11 +47,15 @@ impl<S: Sync> FromRequest<S> for BodyBytes {
         if announced_length(&request).is_some_and(|length| length > limits.max_bytes) {
             return Err(HttpError::TooLarge.into());
         }
+        let turn = request.extensions().get::<Turn>().cloned();
         let reading = read_limited(request.into_body(), limits.max_bytes);
-        match tokio::time::timeout(limits.deadline, reading).await {
-            Ok(read) => Ok(Self(read?)),
-            Err(_elapsed) => Err(HttpError::TooSlow.into()),
+        let read = tokio::time::timeout(limits.deadline, reading)
+            .await
+            .map_err(|_elapsed| HttpError::TooSlow)??;
+        if let Some(turn) = turn {
+            turn.take().await?;
         }
+        Ok(Self(read))
     }
 }
 

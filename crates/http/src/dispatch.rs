@@ -14,13 +14,14 @@ use lamassu_core::caller::{Caller, Principal};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::admission::{Admission, Turn};
 use crate::edge::RequestContext;
 use crate::failure::{Failure, HttpError};
 use crate::identity::{Authenticator, Identity};
 use crate::owned::run_owned;
 use crate::path::{cleaned, first_segment, without_trailing_slash};
 use crate::refusal::AuthRefusal;
-use crate::routes::{Access, Endpoint, PathForm, RouteInfo};
+use crate::routes::{Access, Endpoint, PathForm, RouteInfo, Urgency};
 
 /// Longest event source that a peer may ask for, in bytes.
 const MAX_SOURCE_BYTES: usize = 128;
@@ -32,6 +33,7 @@ const MAX_PRINCIPAL_BYTES: usize = 4096;
 pub(crate) struct Dispatcher {
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) admission: Admission,
     /// Path to the endpoints declared for it; answers what a path *would* be without its slash.
     pub(crate) table: matchit::Router<Arc<[Endpoint]>>,
     pub(crate) first_segments: HashSet<String>,
@@ -150,9 +152,26 @@ impl Dispatcher {
     }
 
     /// Runs the handler; what may change something runs in a task that a client cannot stop.
-    async fn run(&self, endpoint: &Endpoint, request: Request) -> Response {
+    async fn run(&self, endpoint: &Endpoint, mut request: Request) -> Response {
         let is_safe = request.method().is_safe();
+        let turn = match endpoint.info.urgency {
+            Urgency::Normal => Some(Turn::new(&self.admission)),
+            Urgency::Always => None,
+        };
+        if let Some(turn) = &turn {
+            if has_body(request.method()) {
+                // Its turn comes when the body is read.
+                request.extensions_mut().insert(turn.clone());
+            } else if let Err(refused) = turn.take().await {
+                return Failure::from(refused).into_response();
+            }
+        }
         let answering = (endpoint.handler)(request);
+        let answering = async move {
+            let response = answering.await;
+            drop(turn);
+            response
+        };
         if is_safe {
             return answering.await;
         }
@@ -166,6 +185,10 @@ impl Dispatcher {
             Err(other) => Failure::from(other).into_response(),
         }
     }
+}
+
+fn has_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 fn find_method<'a>(endpoints: &'a [Endpoint], method: &Method) -> Option<&'a Endpoint> {

@@ -174,7 +174,7 @@ fn log_failure(response: &mut Response) {
     let failure = failure.error();
     let error = chain(failure);
     let status = failure.kind().status().as_u16();
-    match failure.kind().severity() {
+    match failure.severity() {
         Severity::Error => error!(service, status, error, "request failed"),
         Severity::Warn => warn!(service, status, error, "request failed"),
         Severity::Info => info!(service, status, error, "request refused"),

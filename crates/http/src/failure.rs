@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use lamassu_core::error::{ErrorKind, ServiceError};
+use lamassu_core::error::{ErrorKind, ServiceError, Severity};
 use lamassu_core::json::JsonError;
 use serde::Serialize;
 
@@ -91,6 +91,9 @@ pub enum HttpError {
     /// A page of another origin wants to change something where nobody is authenticated.
     #[error("cross-origin requests need authentication to be enforced")]
     ForeignOrigin,
+    /// As many requests are in progress as this process takes on.
+    #[error("too many requests in progress")]
+    Overloaded,
     /// A handler was mounted past the route table: a defect.
     #[error("internal error")]
     Unguarded,
@@ -103,7 +106,16 @@ impl ServiceError for HttpError {
             Self::ForeignOrigin => ErrorKind::Forbidden,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::TooSlow => ErrorKind::RequestTimeout,
+            Self::Overloaded => ErrorKind::Unavailable,
             Self::Unserialisable(_) | Self::TaskLost(_) | Self::Unguarded => ErrorKind::Internal,
+        }
+    }
+
+    /// Overload is in the metrics; a line for each refusal would be a load of its own.
+    fn severity(&self) -> Severity {
+        match self {
+            Self::Overloaded => Severity::Debug,
+            other => other.kind().severity(),
         }
     }
 }

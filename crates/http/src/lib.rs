@@ -9,7 +9,8 @@
 //!
 //! Around every request, outermost first: request id and trace context, span, metrics, access
 //! log, failure log and panics (`edge`), CORS ([`cors`](mod@cors)), path cleaning, authentication
-//! and permission, and for requests that may change something a task that the server owns, so
+//! and permission, a place among the requests in progress (`admission`), and for requests that may
+//! change something a task that the server owns, so
 //! that a client hanging up stops nothing half way.
 //!
 //! Absent on purpose: TLS, listeners and header hygiene (the gateway), and how credentials are
@@ -36,6 +37,7 @@
 //! # assert_eq!(routes(Greeter("us".into())).infos().count(), 1);
 //! ```
 
+mod admission;
 mod body;
 mod connection;
 pub mod cors;
@@ -55,6 +57,7 @@ mod routes;
 mod stack;
 pub mod testing;
 
+pub use admission::AdmissionLimits;
 pub use body::{BodyBytes, BodyLimits, GoJson};
 pub use connection::{ConnectionInfo, Scheme, TlsExporter};
 pub use dispatch::not_found;
@@ -67,5 +70,5 @@ pub use owned::run_owned;
 pub use query::QueryPairs;
 pub use refusal::AuthRefusal;
 pub use reply::{Json200, Json201, NoContent, to_json};
-pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder};
+pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};
 pub use stack::{RouteTableError, Stack};

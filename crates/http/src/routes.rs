@@ -38,6 +38,15 @@ pub enum PathForm {
     Raw,
 }
 
+/// Whether a route counts among the requests in progress, whose number is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// It does.
+    Normal,
+    /// It does not: health, which must answer when the process is busy.
+    Always,
+}
+
 /// One declared route, as tests and the API description read it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -56,6 +65,8 @@ pub struct RouteInfo {
     pub limits: BodyLimits,
     /// Whether its path is cleaned.
     pub path_form: PathForm,
+    /// Whether it is answered under overload, too.
+    pub urgency: Urgency,
 }
 
 /// A declared route and the prefix under which the program serves it.
@@ -100,6 +111,7 @@ impl Routes {
             state,
             limits: BodyLimits::default(),
             path_form: PathForm::Cleaned,
+            urgency: Urgency::Normal,
             endpoints: Vec::new(),
         }
     }
@@ -117,6 +129,7 @@ pub struct RoutesBuilder<S> {
     state: S,
     limits: BodyLimits,
     path_form: PathForm,
+    urgency: Urgency,
     endpoints: Vec<Endpoint>,
 }
 
@@ -132,6 +145,13 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
     #[must_use]
     pub fn path_form(mut self, path_form: PathForm) -> Self {
         self.path_form = path_form;
+        self
+    }
+
+    /// Says how urgent the routes declared after this call are.
+    #[must_use]
+    pub fn urgency(mut self, urgency: Urgency) -> Self {
+        self.urgency = urgency;
         self
     }
 
@@ -162,6 +182,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
             summary,
             limits: self.limits,
             path_form: self.path_form,
+            urgency: self.urgency,
         });
         self.endpoints.push(Endpoint { info, handler });
         self

@@ -9,6 +9,7 @@ use axum::routing::any;
 use http::Method;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, AdmissionLimits};
 use crate::cors::CorsPolicy;
 use crate::dispatch::Dispatcher;
 use crate::edge;
@@ -49,6 +50,7 @@ pub enum RouteTableError {
 pub struct Stack {
     authenticator: Arc<dyn Authenticator>,
     tasks: TaskTracker,
+    admission: AdmissionLimits,
     mounted: Vec<(String, Endpoint)>,
     site: Option<Router>,
 }
@@ -60,9 +62,17 @@ impl Stack {
         Self {
             authenticator,
             tasks,
+            admission: AdmissionLimits::default(),
             mounted: Vec::new(),
             site: None,
         }
+    }
+
+    /// How many requests are worked on at once, over all routes.
+    #[must_use]
+    pub fn admission(mut self, limits: AdmissionLimits) -> Self {
+        self.admission = limits;
+        self
     }
 
     /// Serves `routes` below `prefix`: `/api/ca`, or `""` for a process of one service.
@@ -124,6 +134,7 @@ impl Stack {
         let dispatcher = Arc::new(Dispatcher {
             authenticator: self.authenticator,
             tasks: self.tasks,
+            admission: Admission::new(self.admission),
             table,
             first_segments,
             site: self.site,

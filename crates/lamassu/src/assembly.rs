@@ -168,6 +168,7 @@ impl Platform {
         tasks: &TaskTracker,
     ) -> Stack {
         let mut stack = Stack::new(Arc::clone(&self.auth) as _, tasks.clone())
+            .admission(config.requests)
             .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)));
         let query = config.query;
         let mut mounted: Vec<(&str, Routes)> = Vec::new();

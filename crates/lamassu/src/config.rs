@@ -23,6 +23,7 @@ use lamassu_db::create_private_dir;
 use lamassu_devices::DevicesConfig;
 use lamassu_dms::EstConfig;
 use lamassu_gateway::{Environment, GatewayConfig};
+use lamassu_http::AdmissionLimits;
 use lamassu_kms::CryptoEnginesConfig;
 use lamassu_va::VaConfig;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) est: EstConfig,
     /// OCSP and CRLs.
     pub(crate) va: VaConfig,
+    /// How many requests are worked on at once.
+    pub(crate) requests: AdmissionLimits,
     /// Lists and statistics of every service.
     pub(crate) query: QueryLimits,
     /// PEM file whose first certificate `cacerts` gives where a DMS includes the system's CA. The
@@ -243,6 +246,9 @@ impl Config {
         self.storage.validate().context("storage")?;
         self.server.validate().context("server")?;
         self.gateway.validate().context("gateway")?;
+        self.requests
+            .validate()
+            .map_err(|(key, reason)| anyhow::anyhow!("requests.{key}: {reason}"))?;
         self.authentication.validate().context("authentication")?;
         self.ca.validate().context("ca")?;
         self.devmanager.validate().context("devmanager")?;

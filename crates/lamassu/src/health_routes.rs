@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use lamassu_gateway::health::HealthReport;
 use lamassu_gateway::{BuildInfo, Readiness};
-use lamassu_http::{Access, Json200, Routes};
+use lamassu_http::{Access, Json200, Routes, Urgency};
 
 /// What the handler needs.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ struct Health {
 /// The route, to be mounted under each service's prefix.
 pub(crate) fn routes(readiness: Arc<Readiness>, build: BuildInfo) -> Routes {
     Routes::builder("health", Health { readiness, build })
+        .urgency(Urgency::Always)
         .get(
             "/health",
             Access::Authenticated,

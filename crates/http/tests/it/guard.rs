@@ -151,7 +151,7 @@ async fn only_a_peer_service_asks_on_behalf_of_somebody_and_may_do_no_more_by_it
             .unwrap();
         assert_eq!(send(&router, request).await.text(), expected, "{role}");
     }
-    let request = Request::get("/api/sample/internal/v1/intents")
+    let request = Request::post("/api/sample/internal/v1/intents")
         .header("authorization", "Bearer admin")
         .header("x-lms-principal", Principal::System.to_header().unwrap())
         .body(Body::empty())

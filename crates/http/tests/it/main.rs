@@ -1,6 +1,7 @@
 //! The HTTP layer, seen from outside through a router.
 #![cfg(test)]
 
+mod admission;
 mod bodies;
 mod edge;
 mod guard;

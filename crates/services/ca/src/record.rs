@@ -102,7 +102,7 @@ mod tests {
             [now, now, later].map(|time| draw_serial(time).expect("a serial number"));
         assert_ne!(first, second);
         let ticks = |serial: &lamassu_x509::SerialNumber| -> i64 {
-            i64::from_str_radix(&serial.to_hex()[..8], 16).expect("hexadecimal")
+            i64::from_str_radix(serial.to_hex().get(..8).expect("digits"), 16).expect("hexadecimal")
         };
         assert_eq!(ticks(&first), ticks(&second));
         assert_eq!(ticks(&third) - ticks(&first), TICKS_PER_SECOND / 32);

@@ -285,5 +285,6 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
 
 async fn open_postgres(config: &Config, clock: SharedClock) -> Result<Db> {
     let options = config.storage.postgres().context("storage")?;
-    Ok(Db::open_postgres(options, clock).await?)
+    // Migrations make it large; it is awaited once.
+    Ok(Box::pin(Db::open_postgres(options, clock)).await?)
 }

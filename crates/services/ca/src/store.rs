@@ -11,11 +11,14 @@ use lamassu_db::{DbError, Migration, Row, Schema};
 /// The tables of this service.
 pub const SCHEMA: Schema = Schema {
     name: "ca",
-    migrations: &[Migration::portable(
-        1,
-        "ca",
-        include_str!("../migrations/V0001__ca.sql"),
-    )],
+    migrations: &[
+        Migration::portable(1, "ca", include_str!("../migrations/V0001__ca.sql")),
+        Migration::portable(
+            2,
+            "certificate_serial",
+            include_str!("../migrations/V0002__certificate_serial.sql"),
+        ),
+    ],
 };
 
 /// A column that holds the name of one of a few values.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use lamassu_testing::PostgresServer;
 use lamassu_x509::crl::CertificateList;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::support::client::Client;
 use crate::support::command;
 use crate::support::installation::{Installation, Layout};
 use crate::support::load::{Ledger, Load};
+use crate::support::plant::DeviceKey;
 use crate::support::program::{Options, Program, executable};
 use crate::support::wait::wait_for;
 
@@ -70,6 +72,71 @@ fn skis(client: &Client) -> Result<Vec<String>> {
     let skis = roles["list"].as_array().context("a list")?.iter();
     skis.map(|role| Ok(role["ca_ski"].as_str().context("a ski")?.to_owned()))
         .collect()
+}
+
+#[test]
+fn a_dump_of_postgres_is_restored_and_crl_numbers_go_on() -> Result<()> {
+    let server = PostgresServer::shared();
+    let mut installation = Installation::start(Layout::OneProcessPostgres)?;
+    let schema = installation
+        .program
+        .schema()
+        .context("a schema")?
+        .to_owned();
+    let mut plant = Plant::set_up(&installation.program)?;
+    let directory = installation.program.scratch();
+    let data_dir = installation.program.data_dir();
+    plant.key_and_csr("before", DeviceKey::P256)?;
+    let before = plant.sign("issuing", "before", &json!({}))?;
+    // 1. As the guide says: the database first, then the directories.
+    server.dump(&schema, &directory.join("dump"))?;
+    let copy = |from: &Path, to: &Path| {
+        let (from, to) = (from.to_string_lossy(), to.to_string_lossy());
+        command::run(&directory, "cp", &["-a", &from, &to]).map(drop)
+    };
+    copy(&data_dir, &directory.join("copy"))?;
+    // 2. CRLs that the dump does not know of.
+    let serial = before["serial_number"].as_str().context("a serial")?;
+    let revoked = json!({"status": "REVOKED", "revocation_reason": "KeyCompromise"});
+    let path = format!("ca/v1/certificates/{serial}/status");
+    plant.api.ok("PUT", &path, Some(&revoked))?;
+    let ski = plant.issuing_ski.clone();
+    let published = wait_for("a CRL", Duration::from_secs(20), || {
+        let number = crl_number(&plant, &ski, "issuing.pem").ok()?;
+        (number > 1).then_some(number)
+    })?;
+    // 3. Server and directories are lost and put back.
+    installation.program.kill()?;
+    std::fs::remove_dir_all(&data_dir)?;
+    copy(&directory.join("copy"), &data_dir)?;
+    server.restore(&schema, &directory.join("dump"))?;
+    let config = directory.join("config.yml");
+    let (config, data) = (config.to_string_lossy(), data_dir.to_string_lossy());
+    let arguments = [
+        "migrate",
+        "--restored",
+        "--config",
+        &config,
+        "--data-dir",
+        &data,
+    ];
+    command::run(&directory, &executable().to_string_lossy(), &arguments)?;
+    installation.kill_and_restart()?;
+    // 4. It is as it was, its keys sign, and relying parties see newer CRLs.
+    plant.api = crate::support::Api::of(&installation.program)?;
+    plant.va = format!("{}/api/va", installation.program.http());
+    let found = plant
+        .api
+        .ok("GET", &format!("ca/v1/certificates/{serial}"), None)?;
+    assert_eq!(found["status"], "ACTIVE");
+    plant.key_and_csr("after", DeviceKey::P256)?;
+    plant.sign("issuing", "after", &json!({}))?;
+    let renewed = wait_for("a CRL", Duration::from_secs(20), || {
+        let number = crl_number(&plant, &ski, "issuing.pem").ok()?;
+        (number > published).then_some(number)
+    })?;
+    assert!(renewed > published + 1_000_000, "{renewed}");
+    Ok(())
 }
 
 #[test]
@@ -141,7 +208,7 @@ fn a_backup_under_load_is_restored_whole() -> Result<()> {
     let mut plant = plant;
     plant.api = crate::support::Api::of(&installation.program)?;
     plant.va = format!("{}/api/va", installation.program.http());
-    plant.key_and_csr("after", crate::support::plant::DeviceKey::P256)?;
+    plant.key_and_csr("after", DeviceKey::P256)?;
     plant.sign("issuing", "after", &json!({}))?;
     assert_eq!(plant.ocsp("after")?, "good");
     for key in before.keys.intersection(&load.ledger().keys).take(5) {

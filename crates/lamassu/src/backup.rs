@@ -50,6 +50,11 @@ const PAGE: u32 = 1_000;
 /// One sentence; there is no file then.
 pub(crate) async fn run(arguments: &Backup) -> Result<()> {
     let config = Config::load(&arguments.installation)?;
+    ensure!(
+        !config.storage.is_shared(),
+        "the database is on a PostgreSQL server: dump it with pg_dump, then copy the key, TLS and \
+         CRL directories, in this order (see \"Backup\" in docs/operations.md)"
+    );
     let passphrase = arguments
         .encrypt_with_passphrase_file
         .as_deref()

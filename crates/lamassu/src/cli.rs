@@ -30,7 +30,7 @@ pub(crate) enum Command {
     /// Print a bearer token of the local issuer.
     Token(Token),
     /// Bring the database up to date and exit.
-    Migrate(Installation),
+    Migrate(Migrate),
     /// Write database, keys and certificates to one file, beside a running server or without one.
     Backup(Backup),
     /// Make a data directory out of a backup.
@@ -160,6 +160,16 @@ pub(crate) struct Restore {
     /// The passphrase of an encrypted backup.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// Bring the database up to date.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// The database was restored from a dump: numbers of CRLs go on above all that were published.
+    #[arg(long)]
+    pub(crate) restored: bool,
 }
 
 /// Look at the configuration.

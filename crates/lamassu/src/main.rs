@@ -87,10 +87,10 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             runtime()?.block_on(serve::serve(config))
         }
         Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
-        Command::Migrate(installation) => {
-            let config = Config::load(&installation)?;
+        Command::Migrate(arguments) => {
+            let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);
-            runtime()?.block_on(assembly::migrate(&config))
+            runtime()?.block_on(assembly::migrate(&config, arguments.restored))
         }
         Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
         Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),

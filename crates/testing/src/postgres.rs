@@ -183,12 +183,9 @@ impl PostgresServer {
     ///
     /// What `psql` says.
     pub fn psql(&self, sql: &str) -> Result<String> {
-        let output = Command::new(self.programs.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
-            .arg("-h")
-            .arg(&self.directory)
-            .args(["-U", "lamassu", "-d", "postgres"])
-            .args(["-p", &self.port.to_string(), "-c", sql])
+        let output = self
+            .client("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .output()?;
         ensure!(
             output.status.success(),
@@ -204,11 +201,10 @@ impl PostgresServer {
     ///
     /// What `psql` says.
     pub fn rows(&self, schema: &str, sql: &str) -> Result<Vec<Vec<String>>> {
-        let output = Command::new(self.programs.join("psql"))
+        let output = self
+            .client("psql")
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-F", "\u{1f}", "-R", "\u{1e}"])
-            .args(["-h", "127.0.0.1", "-U", "lamassu", "-d", "postgres"])
-            .args(["-p", &self.port.to_string()])
             .args(["-c", &format!("SET search_path = {schema}"), "-c", sql])
             .output()?;
         ensure!(
@@ -222,6 +218,37 @@ impl PostgresServer {
         Ok(rows
             .map(|row| row.split('\u{1f}').map(str::to_owned).collect())
             .collect())
+    }
+
+    /// Dumps a schema into a file, while it is in use.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_dump` says.
+    pub fn dump(&self, schema: &str, file: &Path) -> Result<()> {
+        run(self
+            .client("pg_dump")
+            .args(["--format=custom", "--schema", schema, "--file"])
+            .arg(file))
+    }
+
+    /// Puts a dumped schema in the place of what it is now.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_restore` says.
+    pub fn restore(&self, schema: &str, file: &Path) -> Result<()> {
+        self.psql(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))?;
+        run(self.client("pg_restore").arg(file))
+    }
+
+    /// A program that connects to the server.
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command
+            .args(["-h", "127.0.0.1", "-U", "lamassu", "-d", "postgres"])
+            .args(["-p", &self.port.to_string()]);
+        command
     }
 
     /// Stops the server as a crash does; [`PostgresServer::resume`] starts it again.

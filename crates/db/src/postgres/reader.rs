@@ -7,9 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use futures_util::{TryStreamExt as _, future};
 use tokio::sync::mpsc;
-use tokio_postgres::{
-    Client, Column, Error, GenericClient, IsolationLevel, Statement as Prepared, Transaction,
-};
+use tokio_postgres::{Column, Error, Statement as Prepared};
 
 use super::failure::{db_error, is_gone, is_outdated_plan, pool_error};
 use super::session::check_parameters;
@@ -19,6 +17,9 @@ use crate::row::Row;
 use crate::statement::Statement;
 use crate::value::Value;
 
+/// One snapshot for several statements.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Runs the statements in one snapshot; one result per statement.
 pub(super) async fn read(
     pool: &Pool,
@@ -27,8 +28,8 @@ pub(super) async fn read(
 ) -> Result<Vec<Vec<Row>>, DbError> {
     let mut tried_again = false;
     loop {
-        let mut client = pool.get().await.map_err(pool_error)?;
-        let reading = read_on(&mut client, statements);
+        let client = pool.get().await.map_err(pool_error)?;
+        let reading = read_on(&client, statements);
         match tokio::time::timeout(answer_within, reading).await {
             Ok(Ok(results)) => return Ok(results),
             Ok(Err((error, sql))) => {
@@ -58,31 +59,29 @@ fn retire(client: Object) {
 
 type Failed = (Error, String);
 
-async fn read_on(client: &mut Object, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Failed> {
+async fn read_on(client: &Object, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Failed> {
     let mut asked = Vec::with_capacity(statements.len());
     for statement in statements {
         asked.push((statement, prepared(client, statement).await?));
     }
     if let [(statement, prepared)] = asked.as_slice() {
-        let client: &Client = client;
         return Ok(vec![rows(client, statement, prepared.as_ref()).await?]);
     }
-    let fail = |error| (error, "snapshot".to_owned());
-    // Whoever waits may stop waiting at any time: the transaction rolls itself back then, so that
-    // no connection goes back to the pool with a snapshot from now.
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
-        .map_err(fail)?;
-    let snapshot: &Transaction<'_> = &transaction;
+    // One round trip: each is on its way when it is polled for the first time. So whoever stops
+    // waiting has sent the end along, and no connection goes back with a snapshot from now.
     let reading = asked
         .iter()
-        .map(|(statement, prepared)| rows(snapshot, statement, prepared.as_ref()));
-    let results = future::try_join_all(reading).await?;
-    transaction.commit().await.map_err(fail)?;
+        .map(|(statement, prepared)| rows(client, statement, prepared.as_ref()));
+    let (begun, results, ended) = future::join3(
+        client.batch_execute(BEGIN),
+        future::join_all(reading),
+        client.batch_execute("COMMIT"),
+    )
+    .await;
+    let fail = |error| (error, "snapshot".to_owned());
+    begun.map_err(fail)?;
+    let results = results.into_iter().collect::<Result<_, _>>()?;
+    ended.map_err(fail)?;
     Ok(results)
 }
 
@@ -99,7 +98,7 @@ async fn prepared(client: &Object, statement: &Statement) -> Result<Option<Prepa
 }
 
 async fn rows(
-    client: &impl GenericClient,
+    client: &Object,
     statement: &Statement,
     prepared: Option<&Prepared>,
 ) -> Result<Vec<Row>, Failed> {

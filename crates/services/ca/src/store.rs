@@ -18,6 +18,11 @@ pub const SCHEMA: Schema = Schema {
             "certificate_serial",
             include_str!("../migrations/V0002__certificate_serial.sql"),
         ),
+        Migration::portable(
+            3,
+            "enrollment_intents",
+            include_str!("../migrations/V0003__enrollment_intents.sql"),
+        ),
     ],
 };
 

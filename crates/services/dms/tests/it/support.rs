@@ -253,10 +253,12 @@ impl World {
     pub(crate) async fn heard_everything(&self) {
         let shutdown = CancellationToken::new();
         let head = newest_event(&self.db).await;
-        tokio::select! {
-            () = self.manager.run(&shutdown) => {}
-            () = self.db.caught_up("dms-directory", head) => {}
-        }
+        // It ends in order, so that the next one need not wait for what this one held.
+        let heard = async {
+            self.db.caught_up("dms-directory", head).await;
+            shutdown.cancel();
+        };
+        tokio::join!(self.manager.run(&shutdown), heard);
     }
 
     /// Operation, resource and reason of every refusal in the audit log.

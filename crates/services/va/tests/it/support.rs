@@ -48,6 +48,8 @@ pub(crate) struct World {
     shutdown: CancellationToken,
     dir: TempDir,
     _database: TestDatabase,
+    /// Where a KMS without keys keeps what it does not have.
+    elsewhere: TestDatabase,
 }
 
 impl Drop for World {
@@ -130,6 +132,7 @@ impl World {
             shutdown: CancellationToken::new(),
             dir,
             _database: database,
+            elsewhere: TestDatabase::fresh(),
         }
     }
 
@@ -189,9 +192,8 @@ impl World {
 
     /// The same service over a KMS that has no keys.
     pub(crate) async fn without_keys(&self) -> Router {
-        let elsewhere = TestDatabase::fresh();
         let clock = Arc::clone(&self.clock) as SharedClock;
-        let other = elsewhere.open(&clock).await;
+        let other = self.elsewhere.open(&clock).await;
         let kms = kms(&other).await;
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
         router(&va, &self.clock).await

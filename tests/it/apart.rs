@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use lamassu_testing::PostgresServer;
+use serde_json::json;
 
 use crate::support::program::{Options, storage_block};
 use crate::support::{Api, Program, command};
@@ -52,11 +53,21 @@ fn the_example_script_passes_over_three_processes() -> Result<()> {
     )?;
     assert!(output.contains("== done"), "{output}");
 
-    // A service that is away is said to be, and found again.
+    // Other processes record who asked, and from where.
     let api = Api::of(&front)?;
+    let profile = json!({"name": "Audited", "validity": {"type": "Duration", "duration": "90d"}});
+    api.ok("POST", "ca/v1/profiles", Some(&profile))?;
+    let who = format!(
+        "SELECT principal FROM {}.audit_log WHERE operation LIKE '%profile%' ORDER BY id DESC LIMIT 1",
+        storage.schema
+    );
+    assert_eq!(PostgresServer::shared().psql(&who)?, "admin");
+
+    // A service that is away is said to be, while the others go on.
     drop(devices);
     let answer = api.call("GET", "devmanager/v1/devices", None)?;
     assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("does not answer"), "{}", answer.body);
     assert_eq!(api.call("GET", "ca/v1/cas", None)?.status, 200);
     Ok(())
 }

@@ -353,7 +353,7 @@ impl CaService for CaClient {
     ) -> Result<IssuanceProfile, CaError> {
         let route = (Method::PUT, profile_path(&profile.id)?);
         let body = explicit(&profile).map_err(internal)?;
-        self.send(caller, route, &body, Repeat::Safe).await
+        self.send(caller, route, &body, Repeat::Once).await
     }
 
     async fn delete_profile(&self, caller: &Caller, id: &ProfileId) -> Result<(), CaError> {
@@ -478,7 +478,7 @@ impl CaService for CaClient {
             attachment,
             windows,
         };
-        self.send(caller, (Method::PUT, path), &body, Repeat::Safe)
+        self.send(caller, (Method::PUT, path), &body, Repeat::Once)
             .await
     }
 }

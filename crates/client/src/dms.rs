@@ -23,8 +23,8 @@ use crate::retry::Repeat;
 /// The DMS manager of another process. EST goes through `/internal/v1`, because only this side's
 /// TLS layer knows which certificates the client presented.
 ///
-/// Repeated after a doubt: reads, and [`update_dms`](DmsService::update_dms), which replaces.
-/// Never repeated: creating, binding by hand, enrolling, renewing, sweeping.
+/// Repeated after a doubt: reads. Never repeated: creating, replacing (it may undo what somebody
+/// else changed in between), binding by hand, enrolling, renewing, sweeping.
 #[derive(Clone, Debug)]
 pub struct DmsClient(Service);
 
@@ -110,7 +110,7 @@ impl DmsService for DmsClient {
             return Err(DmsError::DmsNotFound);
         }
         let path = format!("/v1/dms/{}", encode(dms.id.as_str()));
-        let call = Call::json(Method::PUT, path, &body(&dms)?, Repeat::Safe)?;
+        let call = Call::json(Method::PUT, path, &body(&dms)?, Repeat::Once)?;
         self.0.read(caller, call).await
     }
 

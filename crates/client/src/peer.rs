@@ -25,6 +25,9 @@ const SOURCE: HeaderName = HeaderName::from_static("x-lms-source");
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-lms-principal");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest pause that a peer can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a peer cannot be used.
@@ -108,6 +111,14 @@ impl Call {
             repeat,
         })
     }
+}
+
+/// Where it was that did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}")]
+struct At {
+    origin: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// Why nothing usable came back.
@@ -212,6 +223,21 @@ impl Service {
         caller: &Caller,
         call: &Call,
     ) -> Result<Answer, StorageFailure> {
+        let sent = self.exchange_until_it_stands(caller, call).await;
+        sent.map_err(|failure| match failure {
+            StorageFailure::PeerAway(source) => StorageFailure::PeerAway(Box::new(At {
+                origin: self.peer.origin.clone(),
+                source,
+            })),
+            other => other,
+        })
+    }
+
+    async fn exchange_until_it_stands(
+        &self,
+        caller: &Caller,
+        call: &Call,
+    ) -> Result<Answer, StorageFailure> {
         let peer = &*self.peer;
         let deadline = Instant::now() + peer.timeout;
         let mut repeats = 0;
@@ -245,7 +271,9 @@ impl Service {
                 .as_ref()
                 .ok()
                 .and_then(|answer| retry_after(&answer.headers));
-            let due = Instant::now() + wait(repeats).max(asked.unwrap_or_default());
+            // Beyond the deadline one is as good as another; an instant holds no number of seconds.
+            let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+            let due = Instant::now() + wait(repeats).max(asked);
             if !may_repeat || due >= deadline {
                 return sent.map_err(|error| call.repeat.failed(error));
             }
@@ -328,7 +356,7 @@ impl Repeat {
 }
 
 fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> StorageFailure {
-    StorageFailure::Unavailable(Box::new(cause))
+    StorageFailure::PeerAway(Box::new(cause))
 }
 
 pub(crate) fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> StorageFailure {

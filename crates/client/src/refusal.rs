@@ -93,6 +93,7 @@ fn storage_failure(refusal: &Refusal) -> Option<StorageFailure> {
     refusal
         .one_of([
             StorageErrors(StorageFailure::Unavailable(Box::new(Reported))),
+            StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
             StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
             StorageErrors(StorageFailure::Internal(Box::new(Reported))),
         ])

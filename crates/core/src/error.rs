@@ -138,6 +138,10 @@ pub enum StorageFailure {
     /// The database is down, busy or over its limits; nothing was changed.
     #[error("storage unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process of the installation, whose service is needed, does not answer; nothing was
+    /// changed.
+    #[error("a service of this installation does not answer")]
+    PeerAway(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection was lost around a commit: the change may or may not be stored.
     #[error("storage did not confirm the change; look before repeating it")]
     OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -150,7 +154,9 @@ impl StorageFailure {
     /// The kind that the client sees.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unavailable(_) | Self::OutcomeUnknown(_) => ErrorKind::Unavailable,
+            Self::Unavailable(_) | Self::PeerAway(_) | Self::OutcomeUnknown(_) => {
+                ErrorKind::Unavailable
+            }
             Self::Internal(_) => ErrorKind::Internal,
         }
     }

@@ -194,7 +194,7 @@ pub enum OpenError {
     #[error(transparent)]
     Migration(#[from] MigrationError),
     /// It opened, but the first reads or writes failed.
-    #[error("the database did not start")]
+    #[error("the database cannot be opened")]
     Start(#[from] CommitError),
 }
 
@@ -213,7 +213,8 @@ impl OpenError {
             | Self::Start(_) => return false,
         };
         match error {
-            DbError::Unreachable(cause) => !crate::postgres::is_refusal(cause.as_ref()),
+            // Who is not let in is not let in a second later either.
+            DbError::Refused(_) => false,
             other => other.kind() == ErrorKind::Unavailable,
         }
     }

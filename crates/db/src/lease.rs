@@ -169,10 +169,11 @@ async fn keep(lease: &Lease, ttl: Duration) {
     let mut failures = 0;
     while failures < 2 {
         every.tick().await;
-        match lease.renew().await {
-            Ok(()) => failures = 0,
-            Err(error) if error.is_race() => return,
-            Err(_) => failures += 1,
+        // A renewal that hangs is none.
+        match tokio::time::timeout(ttl / 3, lease.renew()).await {
+            Ok(Ok(())) => failures = 0,
+            Ok(Err(error)) if error.is_race() => return,
+            Ok(Err(_)) | Err(_) => failures += 1,
         }
     }
 }

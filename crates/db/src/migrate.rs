@@ -164,6 +164,13 @@ pub(crate) const STORAGE: Schema = Schema {
             sqlite: "SELECT 1;",
             postgres: include_str!("../migrations/V0002__list_functions.postgres.sql"),
         },
+        Migration {
+            version: 3,
+            name: "writer_marks",
+            // One writer, and no connection that can break.
+            sqlite: "SELECT 1;",
+            postgres: include_str!("../migrations/V0003__writer_marks.postgres.sql"),
+        },
     ],
 };
 

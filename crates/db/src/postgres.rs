@@ -33,7 +33,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::failure::is_refusal;
 use self::head::HeadTracker;
 pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::server::Server;
@@ -80,6 +79,7 @@ impl Postgres {
             signals: Arc::clone(&signals),
             heads: Arc::clone(&heads),
             session: None,
+            batch: 0,
             last_failure: None,
         };
         let tasks = Mutex::new(vec![tokio::spawn(writing.run())]);

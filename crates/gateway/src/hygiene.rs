@@ -50,6 +50,10 @@ pub struct ForwardedClientCertificateConfig {
     /// on; none by default. A proxy passes on the headers of the other formats as its client
     /// wrote them, so they are never read.
     pub formats: Vec<HeaderFormat>,
+    /// Whether services call here, so that what they say about the caller is passed on; the guard
+    /// believes it from their role only. Not a setting: the listener of services has it.
+    #[serde(skip)]
+    pub from_services: bool,
     /// How many trusted Envoy proxies stand in a row; 1 by default. The element that many places
     /// from the right is the client's.
     pub hops: usize,
@@ -61,6 +65,7 @@ impl Default for ForwardedClientCertificateConfig {
             enabled: true,
             trusted_proxies: Vec::new(),
             formats: Vec::new(),
+            from_services: false,
             hops: 1,
         }
     }
@@ -139,8 +144,10 @@ impl ForwardedClientCertificateConfig {
         if trusted {
             return believed;
         }
-        for name in CALLER_HEADERS {
-            claimed |= remove(headers, name);
+        if !self.from_services {
+            for name in CALLER_HEADERS {
+                claimed |= remove(headers, name);
+            }
         }
         remove_envoy_internals(headers);
         if claimed {

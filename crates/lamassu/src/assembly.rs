@@ -313,6 +313,9 @@ pub(crate) async fn migrate(config: &Config, restored: bool) -> Result<()> {
         mark_restored(&platform.db, platform.db.now()).await?;
     }
     platform.db.close().await;
+    if restored {
+        crate::print("numbers of CRLs go on above all that were published")?;
+    }
     crate::print("the database is up to date")
 }
 

@@ -34,7 +34,7 @@ use crate::engines;
 use crate::logging::LogsConfig;
 use crate::server::ServerConfig;
 use crate::services::Services;
-use crate::storage::StorageConfig;
+use crate::storage::{self, StorageConfig};
 
 /// Keys whose values are never printed.
 const SECRET_KEYS: [&str; 6] = [
@@ -181,11 +181,13 @@ impl Config {
         let given = under
             .merge(file)
             .merge(Env::prefixed("LAMASSU__").split("__"))
+            .merge(secrets_of_environment())
             .admerge(said);
         let given = hoist_authentication(given)?;
         let environment = given.extract_inner_lossy("environment").ok();
         let defaults = Self::defaults(environment);
         report_unknown(&given, &defaults, installation.strict_config)?;
+        storage::check_given(&given)?;
         let port_was_chosen = given.find_value("gateway.http_port").is_ok();
         let mut config: Self = Figment::from(Serialized::defaults(defaults))
             .merge(given)
@@ -293,6 +295,26 @@ impl Config {
         mask(&mut value);
         Ok(serde_json::to_string_pretty(&value)?)
     }
+}
+
+/// Secrets in the environment, letter by letter: elsewhere what looks like a number is one.
+#[expect(clippy::disallowed_methods, reason = "configuration is read here")]
+fn secrets_of_environment() -> Figment {
+    let mut secrets = Figment::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let Some(path) = name.strip_prefix("LAMASSU__") else {
+            continue;
+        };
+        let path = path.to_ascii_lowercase().replace("__", ".");
+        let last = path.rsplit('.').next().unwrap_or_default();
+        if SECRET_KEYS.contains(&last) {
+            secrets = secrets.merge(Serialized::default(&path, value));
+        }
+    }
+    secrets
 }
 
 /// Whose defaults a configuration file was written for.

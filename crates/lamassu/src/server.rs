@@ -79,6 +79,7 @@ impl ServerConfig {
         listener.tls.cert_file.clone_from(&self.cert_file);
         listener.tls.key_file.clone_from(&self.key_file);
         listener.metrics = metrics;
+        listener.forwarded_client_certificate.from_services = true;
         listener
     }
 }

@@ -30,12 +30,14 @@ impl Services {
     /// # Errors
     /// A name is no service's.
     pub(crate) fn named(names: &[String]) -> Result<Self> {
+        let mut services = BTreeSet::new();
+        let names = names.iter().map(|name| name.trim());
+        let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
         if names.is_empty() {
             return Ok(Self::default());
         }
-        let mut services = BTreeSet::new();
         for name in names {
-            match all().find(|known| known == name) {
+            match all().find(|known| *known == name) {
                 Some(service) => services.insert(service),
                 None => bail!(
                     "there is no service {name:?}; there are {}",

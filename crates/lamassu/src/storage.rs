@@ -11,7 +11,7 @@ use lamassu_db::{
     DataDir, Db, MigrateOnStart, OpenError, PostgresOptions, SqliteOptions, TlsMode, TlsOptions,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -67,7 +67,7 @@ pub(crate) struct StorageConfig {
     hostname: String,
     port: u16,
     username: String,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing, deserialize_with = "weak_secret")]
     password: Option<SecretString>,
     /// File that holds the password; a line end behind it is not part of it.
     password_file: Option<PathBuf>,
@@ -92,6 +92,64 @@ pub(crate) struct StorageConfig {
     /// How long a change waits for a row that another process is changing.
     lock_timeout: WireDuration,
     migrate_on_start: Migrate,
+}
+
+/// A password as text, or as the number or truth value that an unquoted one looks like; what does not
+/// fit is not repeated in the error.
+fn weak_secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Weak {
+        Text(String),
+        Flag(bool),
+        Unsigned(u64),
+        Signed(i64),
+        Other(serde::de::IgnoredAny),
+    }
+    Ok(match Option::<Weak>::deserialize(deserializer)? {
+        None => None,
+        Some(Weak::Text(text)) => Some(text.into()),
+        Some(Weak::Flag(flag)) => Some(flag.to_string().into()),
+        Some(Weak::Unsigned(number)) => Some(number.to_string().into()),
+        Some(Weak::Signed(number)) => Some(number.to_string().into()),
+        Some(Weak::Other(_)) => {
+            return Err(serde::de::Error::custom(
+                "a password is text: quote it, or use password_file",
+            ));
+        }
+    })
+}
+
+/// Keys that say something about a PostgreSQL server.
+const OF_POSTGRES: [&str; 8] = [
+    "hostname",
+    "port",
+    "username",
+    "password",
+    "password_file",
+    "database",
+    "schema",
+    "sslmode",
+];
+
+/// Refuses a block that describes a server and does not choose it: the rows would go elsewhere.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn check_given(given: &figment::Figment) -> Result<()> {
+    let provider = given.extract_inner_lossy::<String>("storage.provider");
+    if provider.is_ok_and(|provider| provider == "postgres") {
+        return Ok(());
+    }
+    for key in OF_POSTGRES {
+        ensure!(
+            given.find_value(&format!("storage.{key}")).is_err(),
+            "storage.{key} is for a PostgreSQL server: set storage.provider to postgres, or leave it out"
+        );
+    }
+    Ok(())
 }
 
 impl Default for StorageConfig {
@@ -268,7 +326,8 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
             let file = config.data_dir.join("lamassu.db");
             if matches!(file.try_exists(), Ok(false)) {
                 bail!(
-                    "there is no installation in {}; `lamassu serve` makes one",
+                    "there is no installation in {}; `lamassu serve` makes one (one on PostgreSQL is \
+                     named by --config)",
                     config.data_dir.display()
                 );
             }

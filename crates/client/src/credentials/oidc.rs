@@ -26,6 +26,9 @@ use crate::peer::PeerError;
 use crate::tls;
 use crate::transport::{Answer, Transport};
 
+/// A token is renewed after so long, whatever its issuer says.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
+
 /// How long a token lasts whose provider does not say.
 const UNSAID_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -106,7 +109,8 @@ impl ClientCredentials {
         let reply: TokenReply = read(&answer)?;
         let lifetime = reply
             .expires_in
-            .map_or(UNSAID_LIFETIME, Duration::from_secs);
+            .map_or(UNSAID_LIFETIME, Duration::from_secs)
+            .min(LONGEST_LIFETIME);
         let margin = std_duration(self.options.refresh_margin);
         Ok(Cached {
             authorization: Authorization::bearer(&reply.access_token)?,

@@ -46,9 +46,10 @@ fn cause() -> Box<dyn std::error::Error + Send + Sync> {
     Box::new(Reported)
 }
 
-fn storage<E: From<StorageFailure>>() -> [E; 3] {
+fn storage<E: From<StorageFailure>>() -> [E; 4] {
     [
         StorageFailure::Unavailable(cause()),
+        StorageFailure::PeerAway(cause()),
         StorageFailure::OutcomeUnknown(cause()),
         StorageFailure::Internal(cause()),
     ]

@@ -25,7 +25,10 @@ async fn stats(peer: &Peer) -> Result<DeviceStats, DeviceError> {
 }
 
 fn unavailable(error: &DeviceError) -> bool {
-    matches!(error, DeviceError::Storage(StorageFailure::Unavailable(_)))
+    matches!(
+        error,
+        DeviceError::Storage(StorageFailure::PeerAway(_) | StorageFailure::Unavailable(_))
+    )
 }
 
 /// A token per call of [`Credentials::refused`].

@@ -58,13 +58,34 @@ impl From<Error> for Broken {
     }
 }
 
+/// Names a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark<'a> {
+    pub(super) process: &'a str,
+    pub(super) batch: i64,
+}
+
+/// An answer, unless the server stays silent for longer than it works on any statement.
+async fn in_time<T>(within: Duration, answer: impl Future<Output = T>) -> Result<T, Broken> {
+    tokio::time::timeout(within, answer)
+        .await
+        .map_err(|elapsed| Broken::Lost(DbError::Unreachable(Arc::new(elapsed))))
+}
+
 /// Applies the sets in one transaction and commits it; one outcome per set.
-pub(super) async fn run(session: &mut Session, sets: &[&WriteSet]) -> Result<Vec<Outcome>, Broken> {
-    let fixed = session.fixed().await?;
+///
+/// `mark` names the batch: that of the process, and which one of its batches.
+pub(super) async fn run(
+    session: &mut Session,
+    sets: &[&WriteSet],
+    mark: Mark<'_>,
+) -> Result<Vec<Outcome>, Broken> {
+    let answer_within = session.answer_within;
+    let fixed = in_time(answer_within, session.fixed()).await??;
     let mut outcomes: Vec<Option<Outcome>> = vec![None; sets.len()];
     let mut all = Vec::with_capacity(sets.len());
     for (index, set) in sets.iter().enumerate() {
-        match prepare(session, index, set).await? {
+        match in_time(answer_within, prepare(session, index, set)).await?? {
             Ok(prepared) => all.push(prepared),
             Err(error) => set_outcome(&mut outcomes, index, Err(error)),
         }
@@ -75,6 +96,7 @@ pub(super) async fn run(session: &mut Session, sets: &[&WriteSet]) -> Result<Vec
         client: &session.client,
         answer_within: session.answer_within,
         fixed: &fixed,
+        mark,
         patience: Patience::Full,
         outcomes,
     };
@@ -225,6 +247,7 @@ struct Batch<'a> {
     client: &'a Client,
     answer_within: Duration,
     fixed: &'a Fixed,
+    mark: Mark<'a>,
     patience: Patience,
     outcomes: Vec<Option<Outcome>>,
 }
@@ -241,7 +264,7 @@ impl Batch<'_> {
         if first.all_met() {
             return Ok(self.note(first));
         }
-        self.client.batch_execute("ROLLBACK").await?;
+        self.control("ROLLBACK").await?;
         let (good, suspects) = self.sort_out(first);
 
         if good.is_empty() && suspects.is_empty() {
@@ -252,7 +275,7 @@ impl Batch<'_> {
         let (id, one_by_one) = if second.all_met() {
             (self.note(second), suspects)
         } else {
-            self.client.batch_execute("ROLLBACK").await?;
+            self.control("ROLLBACK").await?;
             let (mut rest, more) = self.sort_out(second);
             rest.extend(more);
             rest.extend(suspects);
@@ -299,7 +322,7 @@ impl Batch<'_> {
 
     /// One set under a savepoint: it fails alone.
     async fn alone(&mut self, set: &PreparedSet<'_>) -> Result<(), Broken> {
-        self.client.batch_execute("SAVEPOINT write_set").await?;
+        self.control("SAVEPOINT write_set").await?;
         let mut applying = self.together(&[set], false).await?;
         let outcome = match applying.sets.pop() {
             Some((_, Applied::Met(committed))) => Ok(committed),
@@ -310,7 +333,7 @@ impl Batch<'_> {
             Ok(_) => "RELEASE SAVEPOINT write_set",
             Err(_) => "ROLLBACK TO SAVEPOINT write_set; RELEASE SAVEPOINT write_set",
         };
-        self.client.batch_execute(end).await?;
+        self.control(end).await?;
         set_outcome(&mut self.outcomes, set.index, outcome);
         Ok(())
     }
@@ -321,7 +344,7 @@ impl Batch<'_> {
         sets: &[&'p PreparedSet<'s>],
         begin: bool,
     ) -> Result<Applying<'p, 's>, Broken> {
-        let (client, fixed) = (self.client, self.fixed);
+        let (client, fixed, mark) = (self.client, self.fixed, self.mark);
         let audit = columns(sets.iter().flat_map(|set| &set.audit));
         let events = columns(sets.iter().flat_map(|set| &set.events));
         let mut replies = Replies::new();
@@ -331,7 +354,9 @@ impl Batch<'_> {
                 client.batch_execute(begin).await.map(|()| Reply::Done)
             }));
             replies.push_back(Box::pin(async move {
-                let row = client.query_one(&fixed.take_id, &[]).await?;
+                let row = client
+                    .query_one(&fixed.mark, &[&mark.process, &mark.batch])
+                    .await?;
                 row.try_get(0).map(Reply::Id)
             }));
         }
@@ -373,21 +398,20 @@ impl Batch<'_> {
         }
         let mut answers = Vec::with_capacity(replies.len());
         // Each statement has its time, whatever those before it took.
-        while let Some(answer) = self.in_time(replies.next()).await.map_err(Broken::Lost)? {
+        while let Some(answer) = in_time(self.answer_within, replies.next()).await? {
             answers.push(answer);
         }
         judge(sets, &places, &steps, answers)
     }
 
-    /// An answer, unless the server stays silent for longer than it works on any statement.
-    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, DbError> {
-        tokio::time::timeout(self.answer_within, answer)
-            .await
-            .map_err(|elapsed| DbError::Unreachable(Arc::new(elapsed)))
+    /// Begins or ends a part of the transaction.
+    async fn control(&self, text: &str) -> Result<(), Broken> {
+        Ok(in_time(self.answer_within, self.client.batch_execute(text)).await??)
     }
 
     async fn commit(self, id: i64) -> Result<Vec<Outcome>, Broken> {
-        let confirmed = self.in_time(self.client.batch_execute("COMMIT")).await;
+        let confirmed =
+            tokio::time::timeout(self.answer_within, self.client.batch_execute("COMMIT")).await;
         let outcomes = finished(self.outcomes);
         let cause: Cause = match confirmed {
             Ok(Ok(())) => return Ok(outcomes),

@@ -101,14 +101,6 @@ pub(super) fn commit_error(error: Error, sql: &str, check: Option<Check>) -> Com
     }
 }
 
-/// Whether the server is there and does not let us in: by name, password or database.
-pub(crate) fn is_refusal(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause
-        .downcast_ref::<Error>()
-        .and_then(Error::code)
-        .is_some_and(|state| state.code().starts_with("28") || state.code().starts_with("3D"))
-}
-
 /// Why no connection came out of the pool.
 pub(super) fn pool_error(error: PoolError) -> DbError {
     match error {

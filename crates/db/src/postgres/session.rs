@@ -28,8 +28,14 @@ pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
      $6::text[], $7::text[], $8::text[])";
 
-/// Makes the transaction take its id now, before it takes places in the log.
-pub(super) const TAKE_ID: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
+/// Leaves the mark by which the batch's fate can be asked for, and gives the transaction's id, which
+/// it has from here on, before it takes places in the log.
+pub(super) const MARK: &str = "INSERT INTO writer_mark (process, batch) VALUES ($1, $2) \
+     ON CONFLICT (process) DO UPDATE SET batch = excluded.batch, marked_at = excluded.marked_at \
+     RETURNING CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
+
+/// Marks of processes that are long gone.
+const FORGET_MARKS: &str = "DELETE FROM writer_mark WHERE marked_at < now() - interval '7 days'";
 
 /// Tells the other processes.
 pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
@@ -45,7 +51,7 @@ const CONFIRM_WHEN_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on'
 /// The statements that every batch uses.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
-    pub(super) take_id: Prepared,
+    pub(super) mark: Prepared,
     pub(super) events: Prepared,
     pub(super) audit: Prepared,
 }
@@ -85,13 +91,14 @@ impl Session {
             return Ok(fixed.clone());
         }
         let client = &self.client;
-        let (take_id, events, audit) = tokio::try_join!(
-            client.prepare(TAKE_ID),
+        client.batch_execute(FORGET_MARKS).await?;
+        let (mark, events, audit) = tokio::try_join!(
+            client.prepare(MARK),
             client.prepare(INSERT_EVENTS),
             client.prepare(INSERT_AUDIT),
         )?;
         let fixed = Fixed {
-            take_id,
+            mark,
             events,
             audit,
         };

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postgres_types::ToSql;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{self, Broken, Outcome};
-use super::failure::db_error;
+use super::batch::{self, Broken, Mark, Outcome};
+use super::failure::{db_error, is_gone};
 use super::head::HeadTracker;
 use super::notification::Notification;
 use super::server::Server;
@@ -64,6 +65,8 @@ pub(super) struct Writer {
     pub(super) signals: Arc<Signals>,
     pub(super) heads: Arc<HeadTracker>,
     pub(super) session: Option<Session>,
+    /// The batch that was tried last.
+    pub(super) batch: i64,
     pub(super) last_failure: Option<(Instant, DbError)>,
 }
 
@@ -84,6 +87,10 @@ impl Writer {
                     self.queue.close();
                 }
             }
+        }
+        // What was sent without waiting, a notification, is out once this is answered.
+        if let Some(session) = &self.session {
+            let _unheard = self.server.in_time(session.client.batch_execute("")).await;
         }
         drop(self);
         if let Some(reply) = closing {
@@ -142,8 +149,14 @@ impl Writer {
         let give_up = Instant::now() + RECONNECT_FOR;
         let (mut overtaken, mut lost) = (0, 0);
         loop {
+            self.batch += 1;
+            let process = self.heads.process();
+            let mark = Mark {
+                process: &process,
+                batch: self.batch,
+            };
             let session = self.session(give_up).await?;
-            let broken = match batch::run(session, sets).await {
+            let broken = match batch::run(session, sets, mark).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(broken) => broken,
             };
@@ -176,7 +189,7 @@ impl Writer {
                 } => {
                     let timeline = self.session.take().map(|session| session.timeline);
                     let timeline = timeline.unwrap_or_default();
-                    match self.fate(id, &timeline).await {
+                    match self.fate(id, &timeline, mark).await {
                         Fate::Committed => return Ok(outcomes),
                         Fate::Aborted => {}
                         Fate::Unknown => return Err(CommitError::OutcomeUnknown(cause)),
@@ -222,7 +235,10 @@ impl Writer {
     /// Ends a transaction that failed as a whole; a connection that cannot do that is dropped.
     async fn roll_back(&mut self) {
         if let Some(session) = &self.session
-            && let Err(error) = session.client.batch_execute("ROLLBACK").await
+            && let Err(error) = self
+                .server
+                .in_time(session.client.batch_execute("ROLLBACK"))
+                .await
         {
             tracing::debug!(error = &error as &dyn std::error::Error, "rollback failed");
             self.session = None;
@@ -230,10 +246,10 @@ impl Writer {
     }
 
     /// What became of a transaction whose confirmation was lost.
-    async fn fate(&mut self, id: i64, timeline: &str) -> Fate {
+    async fn fate(&mut self, id: i64, timeline: &str, mark: Mark<'_>) -> Fate {
         let give_up = Instant::now() + RESOLVE_FOR;
         loop {
-            match self.ask_fate(id, timeline).await {
+            match self.ask_fate(id, timeline, mark).await {
                 Ok(Some(fate)) => return fate,
                 Ok(None) => {}
                 Err(error) => {
@@ -252,28 +268,51 @@ impl Writer {
     }
 
     /// `None` while the server is still at it.
-    async fn ask_fate(&mut self, id: i64, timeline: &str) -> Result<Option<Fate>, DbError> {
+    ///
+    /// The mark says what is committed. Where it is not there, the transaction may still be ending;
+    /// its id tells that as long as the same server goes on, and is of no use otherwise.
+    async fn ask_fate(
+        &mut self,
+        id: i64,
+        timeline: &str,
+        mark: Mark<'_>,
+    ) -> Result<Option<Fate>, DbError> {
         let session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.server).await?,
         };
         let session = self.session.insert(session);
-        if session.timeline != timeline {
-            // Another server took over: its transactions have ids of their own.
-            return Ok(Some(Fate::Unknown));
-        }
-        let query = "SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))";
-        let text = id.to_string();
-        let ask = async {
-            let row = session.client.query_one(query, &[&text]).await?;
-            row.try_get::<_, Option<String>>(0)
+        let client = &session.client;
+        let is_marked = async || {
+            let query = "SELECT 1 FROM writer_mark WHERE process = $1 AND batch = $2";
+            let parameters: [&(dyn ToSql + Sync); 2] = [&mark.process, &mark.batch];
+            let found = client.query_opt(query, &parameters);
+            Ok::<_, DbError>(self.server.in_time(found).await?.is_some())
         };
-        Ok(match self.server.in_time(ask).await?.as_deref() {
-            Some("committed") => Some(Fate::Committed),
-            Some("aborted") => Some(Fate::Aborted),
-            Some(_) => None,
-            None => Some(Fate::Unknown),
-        })
+        if is_marked().await? {
+            return Ok(Some(Fate::Committed));
+        }
+        if session.timeline == timeline {
+            let query = "SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))";
+            let text = id.to_string();
+            let ask = async {
+                match client.query_one(query, &[&text]).await {
+                    Ok(row) => row.try_get::<_, Option<String>>(0),
+                    // An id that was not given out since the server crashed.
+                    Err(error) if !is_gone(&error) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            };
+            if self.server.in_time(ask).await?.as_deref() == Some("in progress") {
+                return Ok(None);
+            }
+        }
+        // It may have ended between the two questions.
+        Ok(Some(if is_marked().await? {
+            Fate::Committed
+        } else {
+            Fate::Aborted
+        }))
     }
 
     /// Wakes whoever waits for what was committed, in this process and in others.

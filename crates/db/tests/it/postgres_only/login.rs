@@ -52,7 +52,7 @@ async fn a_wrong_password_and_a_missing_database_are_told_as_such() {
     };
     assert_eq!(
         chain(&wrong),
-        "the database did not start: the database server refused the login: db error: FATAL: \
+        "the database cannot be opened: the database server refused the login: db error: FATAL: \
          password authentication failed for user \"guest\""
     );
     let none = refusal(guest(None)).await;

@@ -87,6 +87,11 @@ fn tidied(given: Dict) -> Dict {
         let value = match value {
             Value::Empty(_, Empty::None | Empty::Unit) => continue,
             value if FREE_MAPS.contains(&key.as_str()) => value,
+            // Charts quote what they take from values.
+            Value::String(tag, text) if key.ends_with("port") => match text.trim().parse::<u16>() {
+                Ok(port) => Value::from(port),
+                Err(_) => Value::String(tag, text),
+            },
             value => tidied_value(value),
         };
         dict.insert(key, value);

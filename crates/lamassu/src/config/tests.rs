@@ -1,4 +1,5 @@
 use clap::Parser as _;
+use lamassu_auth::Mode;
 use lamassu_core::query::UnknownFields;
 use lamassu_gateway::Environment;
 
@@ -161,4 +162,66 @@ fn one_block_bounds_the_lists_of_every_service() {
     assert_eq!(query.unknown_fields, UnknownFields::Refuse);
     let refused = start("query: {max_page_size: 0}", "").unwrap_err();
     assert!(refused.contains("max_page_size"), "{refused}");
+}
+
+/// What a chart of the reference renders for its CA service, empty scalars included.
+const REFERENCE_CA: &str = "
+otel: {traces: {enabled: false, hostname: , port: }}
+logs: {level: debug}
+openapi: {enabled: true}
+server: {logLevel: , log_level: debug, health_check: false, listen_address: 0.0.0.0, port: \"8085\", protocol: http}
+publisher_event_bus: {log_level: , enabled: false, provider: amqp, protocol: amqp, hostname: mq, port: 5672, basic_auth: {enabled: true, username: user, password: 12345}}
+Storage: {log_level: , provider: postgres, hostname: db, port: 5432, username: admin, password: 0012}
+kms_client: {log_level: , auth_mode: noauth, protocol: http, base_path: , hostname: kms, port: 8085}
+certificate_monitoring_job: {enabled: true, frequency: \"* * * * *\", automatic_ca_rotation: {enabled: false, renewal_delta: 10d}}
+va_server_domains: [dev.lamassu.test/api/va]
+allow_cascade_delete: true
+";
+
+fn reference(file: &str) -> Result<Config, String> {
+    start(file, "--services ca --reference-config /nowhere")
+}
+
+#[test]
+fn files_of_the_reference_are_read() {
+    let config = reference(REFERENCE_CA).unwrap();
+    assert_eq!(config.ca.va_server_domains, ["dev.lamassu.test/api/va"]);
+    assert!(config.ca.certificate_monitoring_job.enabled);
+    assert_eq!(config.kms_client.hostname, "kms");
+    assert!(config.storage.is_shared());
+    assert_eq!(config.authentication.mode, Mode::Passthrough);
+
+    // Off where nothing is said, as there; and nobody is let in who was kept out there.
+    let silent = REFERENCE_CA.replace("certificate_monitoring_job", "openapi_too");
+    assert!(
+        !reference(&silent)
+            .unwrap()
+            .ca
+            .certificate_monitoring_job
+            .enabled
+    );
+    let mutual = REFERENCE_CA.replace(
+        "protocol: http}\npublisher",
+        "protocol: http, authentication: {mutual_tls: {enabled: true}}}\npublisher",
+    );
+    let refusal = reference(&mutual).unwrap_err();
+    assert!(refusal.contains("mutual_tls is not supported"), "{refusal}");
+}
+
+#[test]
+fn only_a_name_of_the_reference_switches_authentication_off() {
+    let ours = start(REFERENCE_CA, "--services ca").unwrap();
+    assert_eq!(ours.authentication.mode, Mode::Enforce);
+    let said = format!("{REFERENCE_CA}authentication: {{mode: enforce}}\n");
+    assert_eq!(reference(&said).unwrap().authentication.mode, Mode::Enforce);
+}
+
+#[test]
+fn rows_never_go_to_another_database_than_meant() {
+    let refusal = start("storage: {hostname: db, username: x}", "").unwrap_err();
+    assert!(refusal.contains("storage.provider"), "{refusal}");
+    let refusal = start("{}", "--services ca").unwrap_err();
+    assert!(refusal.contains("share"), "{refusal}");
+    let secret = start("storage: {provider: postgres, password: [1, 2]}", "").unwrap_err();
+    assert!(secret.contains("quote it"), "{secret}");
 }

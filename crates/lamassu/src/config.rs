@@ -298,7 +298,6 @@ impl Config {
 }
 
 /// Secrets in the environment, letter by letter: elsewhere what looks like a number is one.
-#[expect(clippy::disallowed_methods, reason = "configuration is read here")]
 fn secrets_of_environment() -> Figment {
     let mut secrets = Figment::new();
     for (name, value) in std::env::vars_os() {

@@ -34,9 +34,9 @@ use crate::retry::Repeat;
 
 /// The CA service of another process.
 ///
-/// Repeated after a doubt: reads, [`update_profile`](CaService::update_profile), which replaces,
-/// and what closes intents or attaches, which a second time changes nothing. Never repeated: what
-/// creates, issues, deletes, and [`set_certificate_status`](CaService::set_certificate_status),
+/// Repeated after a doubt: reads, and what closes intents, which a second time changes nothing. Never
+/// repeated: what creates, issues, deletes, replaces or attaches (it would tell of a change twice, or
+/// undo somebody else's), and [`set_certificate_status`](CaService::set_certificate_status),
 /// whose repeat is refused as a status that may not follow itself.
 #[derive(Clone, Debug)]
 pub struct CaClient(Service);

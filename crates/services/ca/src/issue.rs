@@ -2,7 +2,8 @@
 //!
 //! 1. Everything that can refuse does: the request reads, the CA exists and is active, the
 //!    request proves its key (or a policy waives that), the profile allows it.
-//! 2. The CA's key signs, and the signature is verified before it is believed.
+//! 2. The CA's key signs. The signature of a key that is elsewhere is verified before it is believed;
+//!    of a key in this process's memory it is looked at that it is the CA's.
 //! 3. One write set stores the certificate, its event, its audit record and, for a device, its
 //!    intent; it fails when the CA or the profile changed since they were read, and then the story
 //!    starts again.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::delivery::Replay;
@@ -39,9 +40,13 @@ const LEASE: Duration = Duration::from_secs(10);
 /// Events without interest that may go by before the position is stored anyway.
 const MAX_UNSTORED: i64 = 1_024;
 
+/// From one look at the log to the next, unless there was more than a handler takes at once. Whoever
+/// waits for one event has it at once; under load a look serves many commits instead of one.
+const REST: Duration = Duration::from_millis(10);
+
 /// The log has not grown for a while.
 async fn quiet() {
-    tokio::time::sleep_until(tokio::time::Instant::now() + QUIET).await;
+    tokio::time::sleep_until(Instant::now() + QUIET).await;
 }
 
 /// The name of the lease under which a subscription reads.
@@ -193,6 +198,7 @@ impl Subscription {
         while !shutdown.is_cancelled() {
             // Looked at before reading, so that nothing slips between reading and waiting.
             log.mark_unchanged();
+            let rested = Instant::now() + REST;
             asked |= replays.has_changed().unwrap_or(true);
             replays.mark_unchanged();
             rounds = rounds.wrapping_add(1);
@@ -219,11 +225,11 @@ impl Subscription {
                 break;
             }
             *failures = 0;
-            let idle = page.events.is_empty() && replay == Replay::Finished;
+            let up_to_date = page.scanned_to == page.head && replay == Replay::Finished;
             self.skip_to(page.scanned_to, &mut position).await?;
-            if idle {
+            if up_to_date {
                 tokio::select! {
-                    _grown = log.changed() => {}
+                    _grown = log.changed() => tokio::time::sleep_until(rested).await,
                     _asked = replays.changed() => asked = true,
                     () = shutdown.cancelled() => {}
                     () = quiet(), if position.reached != position.stored => {

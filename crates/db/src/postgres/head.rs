@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{db_error, pool_error};
@@ -16,6 +17,9 @@ use crate::write_set::Seq;
 /// How often the head is looked at when nobody said anything: a notification can be lost with its
 /// process, and a transaction that ends without a change says nothing at all.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// From one look to the next however fast the log grows: a look is three round trips.
+const REST: Duration = Duration::from_millis(5);
 
 /// Pauses between looks while an announced event waits for older transactions.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -88,7 +92,7 @@ impl HeadTracker {
             if let Some(head) = self.look().await? {
                 return Ok(head);
             }
-            tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+            tokio::time::sleep_until(Instant::now() + pause).await;
             pause = (pause * 2).min(LATEST_LOOK);
         }
     }
@@ -99,6 +103,7 @@ impl HeadTracker {
         let mut pause = FIRST_LOOK;
         while !shutdown.is_cancelled() {
             let wanted = *announced.borrow_and_update();
+            let rested = Instant::now() + REST;
             let seen = match self.look().await {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -122,8 +127,8 @@ impl HeadTracker {
                 wait
             };
             tokio::select! {
-                _more = announced.changed() => {}
-                () = tokio::time::sleep_until(tokio::time::Instant::now() + wait) => {}
+                _more = announced.changed() => tokio::time::sleep_until(rested).await,
+                () = tokio::time::sleep_until(Instant::now() + wait) => {}
                 () = shutdown.cancelled() => {}
             }
         }

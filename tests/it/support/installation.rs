@@ -76,20 +76,68 @@ impl Installation {
         self.program.kill_and_kill_while_starting(after)
     }
 
+    /// Kills one process without warning while the others go on, once more while it starts again
+    /// if `while_starting` says when, and waits until it is back.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub(crate) fn kill_one_and_restart(
+        &mut self,
+        n: usize,
+        while_starting: Option<Duration>,
+    ) -> Result<()> {
+        let killed = self.program.kill_one(n)?;
+        self.let_leases_end(&format!("holder LIKE '%/{killed}/%'"))?;
+        if let Some(after) = while_starting {
+            self.program.spawn_one(n)?;
+            std::thread::sleep(after);
+            let killed = self.program.kill_one(n)?;
+            self.let_leases_end(&format!("holder LIKE '%/{killed}/%'"))?;
+        }
+        self.program.restart_one(n)
+    }
+
     /// Where nothing proves that no other process runs, what a kill leaves is settled by its age
     /// and leases run out: here twenty minutes go by between the kill and the next start.
     fn let_time_pass(&self) -> Result<()> {
+        self.let_leases_end("TRUE")?;
+        self.let_leftovers_age("")
+    }
+
+    /// The same for what one killed process left to those that run, and nothing else is under way.
+    /// The jobs that settle it look every few minutes, so they do within that time.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) fn let_time_pass_while_running(&self) -> Result<()> {
         let Some(schema) = self.program.schema() else {
             return Ok(());
         };
-        for change in [
+        let told = r#"{"process": "a test", "wakes": ["kms-reaper", "ca-abandoned-operations", "dms-enrollment-sweep"]}"#;
+        self.let_leftovers_age(&format!("SELECT pg_notify('{schema}', '{told}')"))
+    }
+
+    fn let_leases_end(&self, which: &str) -> Result<()> {
+        self.change(&format!(
+            "UPDATE leases SET expires_at = expires_at - 1200000000 WHERE {which}"
+        ))
+    }
+
+    /// In one transaction with the statement `and_then`.
+    fn let_leftovers_age(&self, and_then: &str) -> Result<()> {
+        self.change(&format!(
             "UPDATE kms_key SET state_changed_at = state_changed_at - 1200000000 \
-             WHERE state <> 'ready'",
-            "UPDATE ca_operation SET started_at = started_at - 1200000000",
-            "UPDATE enrollment_intent SET opened_at = opened_at - 1200000000 WHERE state = 'open'",
-            "UPDATE leases SET expires_at = expires_at - 1200000000",
-        ] {
-            PostgresServer::shared().psql(&format!("SET search_path = {schema}; {change}"))?;
+             WHERE state <> 'ready'; \
+             UPDATE ca_operation SET started_at = started_at - 1200000000; \
+             UPDATE enrollment_intent SET opened_at = opened_at - 1200000000 \
+             WHERE state = 'open'; {and_then}"
+        ))
+    }
+
+    /// Changes rows of a PostgreSQL schema; does nothing where there is none.
+    fn change(&self, sql: &str) -> Result<()> {
+        if let Some(schema) = self.program.schema() {
+            PostgresServer::shared().psql(&format!("SET search_path = {schema}; {sql}"))?;
         }
         Ok(())
     }

@@ -5,14 +5,13 @@
 //! though not the moments that the machine adds to them.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::support::Plant;
 use crate::support::installation::{Installation, Layout};
-use crate::support::load::{Dice, Ending, Ledger, Load, Worker};
+use crate::support::load::{Dice, Ending, Ledger, Load, Worker, under_load};
 
 /// Rounds where the environment does not say otherwise.
 const ROUNDS: u64 = 5;
@@ -166,20 +165,9 @@ fn load_and_kill(
     kills: Kills,
 ) -> Result<()> {
     let client = installation.client()?;
-    let stop = AtomicBool::new(false);
-    let endings: Vec<Ending> = std::thread::scope(|scope| {
-        let running: Vec<_> = workers
-            .iter_mut()
-            .map(|worker| scope.spawn(|| worker.run(&client, &stop)))
-            .collect();
+    let endings = under_load(&client, workers, || {
         std::thread::sleep(kills.after);
-        let carried_out = kills.carry_out(installation);
-        stop.store(true, Ordering::Relaxed);
-        let endings = running
-            .into_iter()
-            .map(|worker| worker.join().expect("a worker does not panic"))
-            .collect::<Result<_>>()?;
-        carried_out.map(|()| endings)
+        kills.carry_out(installation)
     })?;
     ensure!(
         kills.cut_off_clients() || !endings.contains(&Ending::CutOff),

@@ -30,6 +30,8 @@ pub(crate) struct Installation {
     layout: Layout,
     /// Its process.
     pub(crate) program: Program,
+    /// The server of its rows, where it is not the one that tests share.
+    server: Option<PostgresServer>,
 }
 
 impl Installation {
@@ -49,13 +51,69 @@ impl Installation {
                 Program::start_on(options, schema())?
             }
         };
-        Ok(Self { layout, program })
+        let server = None;
+        Ok(Self {
+            layout,
+            program,
+            server,
+        })
     }
 
     /// The same, around a process that a test started in its own way.
     pub(crate) fn around(program: Program) -> Self {
-        let layout = Layout::OneProcessSqlite;
-        Self { layout, program }
+        Self {
+            layout: Layout::OneProcessSqlite,
+            program,
+            server: None,
+        }
+    }
+
+    /// The same, with rows on a server of its own.
+    pub(crate) fn with_server(program: Program, server: PostgresServer) -> Self {
+        Self {
+            layout: Layout::OneProcessPostgres,
+            program,
+            server: Some(server),
+        }
+    }
+
+    fn server(&self) -> &PostgresServer {
+        match &self.server {
+            Some(server) => server,
+            None => PostgresServer::shared(),
+        }
+    }
+
+    /// Ends the database server without warning and, so much after the order to do so, the process.
+    ///
+    /// # Errors
+    /// They cannot be ended.
+    pub(crate) fn cut_power(&mut self, process_lasts: Duration) -> Result<()> {
+        let server = self.server.as_ref().context("a server of its own")?;
+        let program = &mut self.program;
+        std::thread::scope(|scope| {
+            let crashing = scope.spawn(|| server.crash());
+            std::thread::sleep(process_lasts);
+            program.kill()?;
+            crashing.join().expect("no panic")
+        })
+    }
+
+    /// Starts the database server again after a power cut.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn resume_server(&self) -> Result<()> {
+        self.server().resume()
+    }
+
+    /// Starts the process again that was killed.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.let_time_pass()?;
+        self.program.restart()
     }
 
     /// Kills every process without warning, and starts them again.
@@ -64,8 +122,7 @@ impl Installation {
     /// They do not get ready.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
         self.program.kill()?;
-        self.let_time_pass()?;
-        self.program.restart()
+        self.restart()
     }
 
     /// Kills every process without warning, and once more while they start again.
@@ -137,7 +194,8 @@ impl Installation {
     /// Changes rows of a PostgreSQL schema; does nothing where there is none.
     fn change(&self, sql: &str) -> Result<()> {
         if let Some(schema) = self.program.schema() {
-            PostgresServer::shared().psql(&format!("SET search_path = {schema}; {sql}"))?;
+            self.server()
+                .psql(&format!("SET search_path = {schema}; {sql}"))?;
         }
         Ok(())
     }
@@ -169,12 +227,15 @@ impl Installation {
     }
 
     /// All rows of a query, as text; nothing is written. The SQL is what every database speaks.
-    fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         match self.layout {
             Layout::OneProcessSqlite => sqlite_rows(&self.program, sql),
             Layout::OneProcessPostgres | Layout::ApartPostgres => {
                 let schema = self.program.schema().context("a schema")?;
-                PostgresServer::shared().rows(schema, sql)
+                self.server().rows(schema, sql)
             }
         }
     }

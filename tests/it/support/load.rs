@@ -421,6 +421,31 @@ impl Worker {
     }
 }
 
+/// Lets all workers work at the same time while something happens to the server; how they ended.
+///
+/// # Errors
+/// What happens fails, or a change is refused.
+pub(crate) fn under_load(
+    client: &Client,
+    workers: &mut [Worker],
+    happen: impl FnOnce() -> Result<()>,
+) -> Result<Vec<Ending>> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = workers
+            .iter_mut()
+            .map(|worker| scope.spawn(|| worker.run(client, &stop)))
+            .collect();
+        let happened = happen();
+        stop.store(true, Ordering::Relaxed);
+        let endings = running
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker does not panic"))
+            .collect::<Result<_>>()?;
+        happened.map(|()| endings)
+    })
+}
+
 /// Why a change was not acknowledged.
 #[derive(Debug)]
 enum Failure {

@@ -115,7 +115,11 @@ impl Program {
         Self::start_at(TempDir::new()?, options, storage)
     }
 
-    fn start_at(
+    /// The same in such a directory and with such rows.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_at(
         directory: TempDir,
         options: Options,
         storage: Option<Box<PostgresOptions>>,

@@ -1,17 +1,17 @@
 //! SIGKILL under load, again and again: what was acknowledged is there, nothing is there in part.
+//! Where services run apart, a round kills all processes or one of them under the others.
 //!
 //! `LAMASSU_TEST_KILL_ROUNDS` says how often; `LAMASSU_TEST_KILL_SEED` repeats the choices of a run,
 //! though not the moments that the machine adds to them.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::support::Plant;
 use crate::support::installation::{Installation, Layout};
-use crate::support::load::{Dice, Ledger, Load, Worker};
+use crate::support::load::{Dice, Ending, Ledger, Load, Worker, under_load};
 
 /// Rounds where the environment does not say otherwise.
 const ROUNDS: u64 = 5;
@@ -60,26 +60,28 @@ fn survive(layout: Layout) -> Result<()> {
     let mut installation = Installation::start(layout)?;
     Plant::set_up(&installation.program)?;
     let load = Load::new(&installation.client()?)?;
+    let mut n_alone = 0;
     for round in 1..=rounds {
         let mut workers: Vec<Worker> = (0..WORKERS)
             .map(|worker| load.worker(&format!("{round}-{worker}"), dice.below(u64::MAX)))
             .collect();
-        let millis = 50 + dice.below(LONGEST_MILLIS);
-        let kills = Kills {
-            after: Duration::from_millis(millis),
-            // Recovery must survive its own interruption.
-            while_starting: (dice.below(3) == 0)
-                .then(|| Duration::from_millis(dice.below(LONGEST_START_MILLIS))),
-        };
-        load_and_kill(&mut installation, &mut workers, kills)
-            .with_context(|| format!("round {round}, seed {seed}"))?;
-        settled(&installation, &load.ledger())
-            .with_context(|| format!("after the kill of round {round}, seed {seed}"))?;
+        let kills = Kills::choose(&mut dice, installation.program.n_processes());
+        let what = || format!("round {round}, {kills:?}, seed {seed}");
+        load_and_kill(&mut installation, &mut workers, kills).with_context(what)?;
+        if let Victims::One(_) = kills.victims {
+            n_alone += 1;
+            let mut worker = load.worker(&format!("{round}-again"), dice.below(u64::MAX));
+            all_works_again(&installation, &mut worker).with_context(what)?;
+            installation.let_time_pass_while_running()?;
+        }
+        settled(&installation, &load.ledger()).with_context(what)?;
     }
     let ledger = load.ledger();
     println!(
-        "{layout:?}: {rounds} kills, {} changes acknowledged and whole ({} certificates, \
-         {} revocations, {} enrolled devices, {} CAs, {} keys, {} deleted keys), {} cut off, {} busy",
+        "{layout:?}: {rounds} kills ({n_alone} of one process under the others), {} changes \
+         acknowledged and whole ({} certificates, {} revocations, {} enrolled devices, {} CAs, \
+         {} keys, {} deleted keys), {} cut off, {} busy; answered and not stored 0, undelivered \
+         and valid 0, orphan keys 0",
         ledger.acknowledged(),
         ledger.certificates.len(),
         ledger.revoked.len(),
@@ -90,44 +92,99 @@ fn survive(layout: Layout) -> Result<()> {
         ledger.unanswered,
         ledger.busy,
     );
-    assert!(ledger.unanswered > 0, "no kill met a request");
+    assert!(
+        ledger.unanswered > 0 || n_alone == rounds,
+        "no kill met a request"
+    );
     Ok(())
 }
 
-/// When processes are killed in a round.
+/// Which processes are killed in a round, and when.
 #[derive(Clone, Copy, Debug)]
 struct Kills {
+    victims: Victims,
     /// Under load.
     after: Duration,
-    /// While they start again, if they are.
+    /// While they start again, if they are: recovery must survive its own interruption.
     while_starting: Option<Duration>,
 }
 
-/// Runs all workers until the process is gone, and starts it again.
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victims {
+    /// All processes at the same moment, as when a machine fails.
+    All,
+    /// One, while the others go on.
+    One(usize),
+}
+
+impl Kills {
+    fn choose(dice: &mut Dice, n_processes: usize) -> Self {
+        let mut millis = |longest| Duration::from_millis(dice.below(longest));
+        let after = Duration::from_millis(50) + millis(LONGEST_MILLIS);
+        let start = millis(LONGEST_START_MILLIS);
+        let while_starting = (dice.below(3) == 0).then_some(start);
+        // As often as each of several alone, all of them.
+        let victim = usize::try_from(dice.below(n_processes as u64 + 1)).unwrap_or_default();
+        let victims = if n_processes > 1 && victim < n_processes {
+            Victims::One(victim)
+        } else {
+            Victims::All
+        };
+        Self {
+            victims,
+            after,
+            while_starting,
+        }
+    }
+
+    /// Whether clients lose connections: those that the gateway has in its process.
+    const fn cut_off_clients(self) -> bool {
+        matches!(self.victims, Victims::All | Victims::One(0))
+    }
+
+    fn carry_out(self, installation: &mut Installation) -> Result<()> {
+        match (self.victims, self.while_starting) {
+            (Victims::All, None) => installation.kill_and_restart(),
+            (Victims::All, Some(after)) => {
+                installation.kill_while_starting(after)?;
+                installation.kill_and_restart()
+            }
+            (Victims::One(n), while_starting) => {
+                installation.kill_one_and_restart(n, while_starting)
+            }
+        }
+    }
+}
+
+/// Runs all workers until they are cut off or what was killed is there again. Where the gateway
+/// goes on, nobody is cut off: what needs the killed process is refused with 503.
 fn load_and_kill(
     installation: &mut Installation,
     workers: &mut [Worker],
     kills: Kills,
 ) -> Result<()> {
     let client = installation.client()?;
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = workers
-            .iter_mut()
-            .map(|worker| scope.spawn(|| worker.run(&client, &stop)))
-            .collect();
+    let endings = under_load(&client, workers, || {
         std::thread::sleep(kills.after);
-        let killed = match kills.while_starting {
-            Some(after) => installation.kill_while_starting(after),
-            None => Ok(()),
-        };
-        let restarted = killed.and_then(|()| installation.kill_and_restart());
-        stop.store(true, Ordering::Relaxed);
-        for worker in running {
-            worker.join().expect("a worker does not panic")?;
-        }
-        restarted
-    })
+        kills.carry_out(installation)
+    })?;
+    ensure!(
+        kills.cut_off_clients() || !endings.contains(&Ending::CutOff),
+        "clients of a living gateway are cut off"
+    );
+    Ok(())
+}
+
+/// Waits until changes of all kinds are possible again, with nothing started anew for that.
+fn all_works_again(installation: &Installation, worker: &mut Worker) -> Result<()> {
+    let client = installation.client()?;
+    let end = Instant::now() + SETTLES;
+    while !worker.all_kinds(&client)? {
+        ensure!(Instant::now() < end, "still refused with all processes up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// Waits until nothing is wrong; what stays wrong is the error.

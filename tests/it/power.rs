@@ -2,8 +2,10 @@
 //! that was written, so it proves nothing about what was synced.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lamassu_testing::PostgresServer;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,8 +15,8 @@ use crate::support::client::{Client, ClientKey};
 use crate::support::command;
 use crate::support::faultfs::{self, Change, Disk, Loss};
 use crate::support::installation::Installation;
-use crate::support::load::{Dice, Load};
-use crate::support::program::{Program, executable};
+use crate::support::load::{Dice, Load, Worker, under_load};
+use crate::support::program::{Options, Program, executable};
 
 /// Power cuts that are tried.
 const CUTS: usize = 150;
@@ -24,6 +26,11 @@ const OPENED: usize = 6;
 const CHANGES: usize = 150;
 /// Bytes in each device's metadata.
 const FILLER: usize = 350_000;
+
+/// Names of the files of all keys, in the directory of keys.
+const READY_KEYS: &str = "SELECT handle FROM kms_key WHERE state = 'ready'";
+/// Those of the newest CRLs, in the directory of CRLs.
+const NEWEST_CRLS: &str = "SELECT ca_ski || '/' || crl_file FROM va_role WHERE crl_number > 0";
 
 /// What was answered, and how long the recording was then.
 #[derive(Debug)]
@@ -234,11 +241,10 @@ fn check(data_dir: &Path, certain: &[&Acknowledged]) -> Result<()> {
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     };
-    for handle in column("SELECT handle FROM kms_key WHERE state = 'ready'")? {
+    for handle in column(READY_KEYS)? {
         whole_pem(&data_dir.join("keys").join(handle))?;
     }
-    let crls = "SELECT ca_ski || '/' || crl_file FROM va_role WHERE crl_number > 0";
-    for file in column(crls)? {
+    for file in column(NEWEST_CRLS)? {
         whole_pem(&data_dir.join("crl/pki/va/crl").join(file))?;
     }
     Ok(())
@@ -251,6 +257,89 @@ fn whole_pem(path: &Path) -> Result<()> {
         "{} is not whole",
         path.display()
     );
+    Ok(())
+}
+
+/// What PostgreSQL keeps is its own affair once it was asked to; that it is asked, and that keys and
+/// CRLs are on disk before the rows that name them, is ours. So its server is one that loses what it
+/// is not asked to keep, and the program's files fall back to what was synced.
+#[test]
+fn what_was_acknowledged_survives_a_power_cut_on_postgres() -> Result<()> {
+    /// Power cuts under load.
+    const CUTS: u64 = 4;
+    const WORKERS: u64 = 6;
+    let server = PostgresServer::start_lazy()?;
+    let program = faultfs::start_on(server.fresh_schema())?;
+    let mut installation = Installation::with_server(program, server);
+    Plant::set_up(&installation.program)?;
+    let load = Load::new(&installation.client()?)?;
+    let mut dice = Dice::new(20_261_129);
+    let mut disk = Disk::default();
+    let mut n_named = 0;
+    for cut in 0..CUTS {
+        let mut workers: Vec<Worker> = (0..WORKERS)
+            .map(|worker| load.worker(&format!("{cut}-{worker}"), dice.below(u64::MAX)))
+            .collect();
+        let client = installation.client()?;
+        under_load(&client, &mut workers, || {
+            std::thread::sleep(Duration::from_millis(300 + dice.below(900)));
+            installation.cut_power(Duration::from_millis(dice.below(150)))
+        })?;
+        for (_, change) in faultfs::recording(&installation.program)? {
+            disk.play(&change)?;
+        }
+        let losses = [Loss::Everything, Loss::Anything];
+        let loss = losses[usize::try_from(cut)? % losses.len()];
+        let context = || format!("cut {cut}, {loss:?}");
+        disk = lose(&installation.program, &disk, loss, &mut dice).with_context(context)?;
+        installation.resume_server()?;
+        n_named += named_files_are_whole(&installation).with_context(context)?;
+        installation.restart().with_context(context)?;
+        crate::kill::settled(&installation, &load.ledger()).with_context(context)?;
+    }
+    println!(
+        "{CUTS} power cuts on PostgreSQL: {} changes acknowledged and whole, {n_named} named files whole",
+        load.ledger().acknowledged()
+    );
+    let log = installation.program.log();
+    ensure!(!log.contains("a power cut may take"), "a server that syncs");
+    Ok(())
+}
+
+/// Puts what a power cut leaves in the place of the program's files; gives the disk that holds it.
+fn lose(program: &Program, disk: &Disk, loss: Loss, dice: &mut Dice) -> Result<Disk> {
+    let left = TempDir::new()?;
+    disk.cut(loss, dice, &program.scratch(), left.path())?;
+    let data_dir = program.data_dir();
+    std::fs::remove_dir_all(&data_dir)?;
+    std::fs::rename(left.path().join("data"), &data_dir)?;
+    faultfs::forget(program)?;
+    Disk::holding(&data_dir)
+}
+
+/// Every key and CRL that a row names is on disk, before anything is repaired; gives how many.
+fn named_files_are_whole(installation: &Installation) -> Result<usize> {
+    let data_dir = installation.program.data_dir();
+    let mut n_files = 0;
+    for (directory, query) in [("keys", READY_KEYS), ("crl/pki/va/crl", NEWEST_CRLS)] {
+        for file in installation.rows(query)?.into_iter().flatten() {
+            whole_pem(&data_dir.join(directory).join(file))?;
+            n_files += 1;
+        }
+    }
+    ensure!(n_files > 0, "no row names a file");
+    Ok(n_files)
+}
+
+#[test]
+fn a_database_server_that_does_not_sync_is_warned_of() -> Result<()> {
+    // Tests share one that is meant for speed.
+    let storage = PostgresServer::shared().fresh_schema();
+    let program = Program::start_on(Options::default(), Some(Box::new(storage)))?;
+    for setting in ["fsync", "full_page_writes"] {
+        let text = format!("the database server runs with {setting}=off");
+        ensure!(program.log().contains(&text), "{}", program.log());
+    }
     Ok(())
 }
 

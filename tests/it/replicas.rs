@@ -23,6 +23,10 @@ const ANSWERS: usize = 40;
 const IDS: usize = 8;
 /// Certificates that expire while both replicas watch.
 const EXPIRING: usize = 5;
+/// Seconds from one CRL to the next where they are made by time.
+const PERIOD: i64 = 1;
+/// CRLs that are waited for then: with one replica at work, and with both.
+const PERIODS: i64 = 3;
 
 /// A server, a schema in it, and what replicas share beside it.
 struct Cluster {
@@ -61,10 +65,67 @@ impl Cluster {
         Program::start_on(options, None)
     }
 
+    /// Runs statements in one transaction; gives what the last one does.
+    fn psql(&self, sql: &str) -> Result<String> {
+        let sql = format!("SET search_path = {}; {sql}", self.schema);
+        self.server.psql(&sql)
+    }
+
+    /// A statement that wakes a job, or those who wait for a lease, in all replicas.
+    fn wake(&self, signal: &str) -> String {
+        format!(
+            r#"SELECT pg_notify('{}', '{{"process": "a test", "wakes": ["{signal}"]}}')"#,
+            self.schema
+        )
+    }
+
+    /// Who holds the lease of the job that makes CRLs.
+    fn crl_maker(&self) -> Result<String> {
+        self.psql("SELECT holder FROM leases WHERE name = 'job/va-crl'")
+    }
+
+    /// Takes that lease from its holder until another one has it.
+    fn let_the_other_take_over(&self, holder: &str) -> Result<()> {
+        let end = format!(
+            "DELETE FROM leases WHERE name = 'job/va-crl' AND holder = '{holder}'; {}",
+            self.wake("job/va-crl")
+        );
+        let process = |holder: &str| holder.rsplit_once('/').map(|(place, _)| place.to_owned());
+        wait_for("another CRL maker", Duration::from_secs(60), || {
+            self.psql(&end).ok()?;
+            let now = self.crl_maker().ok()?;
+            (!now.is_empty() && process(&now) != process(holder)).then_some(())
+        })
+    }
+
+    /// The newest number of the issuing CA's CRLs, 0 before the first.
+    fn crl_number(&self) -> Result<i64> {
+        let number = "SELECT COALESCE(MAX(crl_number), 0) FROM va_role WHERE ca_id = 'issuing'";
+        Ok(self.psql(number)?.parse()?)
+    }
+
+    /// Waits for some more CRLs.
+    fn let_periods_pass(&self) -> Result<()> {
+        let before = self.crl_number()?;
+        wait_for("CRLs", Duration::from_secs(60), || {
+            (self.crl_number().ok()? >= before + PERIODS).then_some(())
+        })
+    }
+
+    /// Number and time, in microseconds, of every CRL of the issuing CA that was told.
+    fn crls(&self) -> Result<Vec<(i64, i64)>> {
+        let told = "SELECT CAST(e.body AS json)->'data'->>'Number', e.occurred_at \
+             FROM event_log e JOIN va_role r ON e.subject = 'crl/' || r.ca_ski \
+             WHERE e.event_type = 'va.role.crl.create' AND r.ca_id = 'issuing' ORDER BY e.seq";
+        let rows = self.server.rows(&self.schema, told)?;
+        rows.iter()
+            .map(|row| Ok((row[0].parse()?, row[1].parse()?)))
+            .collect()
+    }
+
     /// The first column of the first row.
     fn number(&self, select: &str) -> Result<u64> {
-        let sql = format!("SET search_path = {}; {select}", self.schema);
-        Ok(self.server.psql(&sql)?.parse()?)
+        Ok(self.psql(select)?.parse()?)
     }
 }
 
@@ -200,5 +261,39 @@ fn replicas_do_each_thing_once() -> Result<()> {
     )?;
     assert_eq!(made, numbers, "one CRL per number");
     assert_eq!(cluster.number("SELECT count(*) FROM dead_letters")?, 0);
+    Ok(())
+}
+
+/// The job that makes CRLs has a lease, so that usually one replica runs it. Here the lease is taken
+/// from the one that has it: until that one notices, within ten seconds, both are at it.
+#[test]
+fn replicas_make_one_crl_per_period() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let (a, b) = (cluster.replica()?, cluster.replica()?);
+    Plant::set_up(&a)?;
+    wait_for("the first CRL", Duration::from_secs(30), || {
+        (cluster.crl_number().ok()? > 0).then_some(())
+    })?;
+    cluster.psql(&format!(
+        "UPDATE va_role SET refresh_interval = {PERIOD} * 1000000000, next_due = 0 \
+         WHERE ca_id = 'issuing'; {}",
+        cluster.wake("va-crl")
+    ))?;
+    cluster.let_periods_pass()?;
+    let first = cluster.crl_maker()?;
+    cluster.let_the_other_take_over(&first)?;
+    cluster.let_periods_pass()?;
+    drop((a, b));
+
+    // What they did is in the log: the times there are theirs, however slow the machine is.
+    let crls = cluster.crls()?;
+    let numbers: Vec<i64> = crls.iter().map(|(number, _)| *number).collect();
+    let all: Vec<i64> = (1..=cluster.crl_number()?).collect();
+    assert_eq!(numbers, all, "no number twice, none left out");
+    // The first was made with the role, the second because the test said so.
+    for pair in crls[1..].windows(2) {
+        let apart = pair[1].1 - pair[0].1;
+        assert!(apart >= PERIOD * 1_000_000, "two in one period: {crls:?}");
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! stored is repeated for a moment; then the callers are told that the database is unreachable.
 
 mod batch;
+mod durability;
 mod failure;
 mod head;
 mod heads;

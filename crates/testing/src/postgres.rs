@@ -72,6 +72,16 @@ impl PostgresServer {
         Ok(server)
     }
 
+    /// A server of one's own that syncs, but by default confirms long before it does: what is
+    /// confirmed is lost in a crash of the next seconds unless whoever commits asks for more.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresServer::start`].
+    pub fn start_lazy() -> Result<Self> {
+        Self::start(&["synchronous_commit=off", "wal_writer_delay=10s"])
+    }
+
     /// A server that follows this one by streaming replication and takes reads only.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
+use lamassu_db::PostgresOptions;
 use tempfile::TempDir;
 
 use crate::support::command;
@@ -53,6 +54,20 @@ fn library() -> &'static Path {
 /// # Errors
 /// It does not get ready.
 pub(crate) fn start() -> Result<Program> {
+    let (directory, options) = prepare()?;
+    Program::start_in(directory, options)
+}
+
+/// The same with rows in a PostgreSQL schema; the layer sees what the program keeps beside them.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn start_on(storage: PostgresOptions) -> Result<Program> {
+    let (directory, options) = prepare()?;
+    Program::start_at(directory, options, Some(Box::new(storage)))
+}
+
+fn prepare() -> Result<(TempDir, Options)> {
     let directory = TempDir::new()?;
     let path = |name: &str| directory.path().join(name).into_os_string();
     std::fs::write(path("budget"), (-1_i64).to_ne_bytes())?;
@@ -68,7 +83,7 @@ pub(crate) fn start() -> Result<Program> {
             .into(),
         ..Options::default()
     };
-    Program::start_in(directory, options)
+    Ok((directory, options))
 }
 
 /// Lets this many more writes succeed; all of them for `None`.
@@ -90,6 +105,14 @@ pub(crate) fn set_budget(program: &Program, writes: Option<i64>) -> Result<()> {
 pub(crate) fn recorded(program: &Program) -> Result<usize> {
     let length = std::fs::metadata(program.scratch().join("recording"))?.len();
     Ok(usize::try_from(length)?)
+}
+
+/// Begins the recording anew.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn forget(program: &Program) -> Result<()> {
+    Ok(std::fs::write(program.scratch().join("recording"), "")?)
 }
 
 /// One thing that happened to a file.
@@ -235,6 +258,37 @@ enum Name {
 type NameChange = (String, Option<Name>);
 
 impl Disk {
+    /// A disk that holds what is in a directory, all of it durable.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn holding(directory: &Path) -> Result<Self> {
+        let mut disk = Self::default();
+        disk.take_in(directory)?;
+        Ok(disk)
+    }
+
+    fn take_in(&mut self, directory: &Path) -> Result<()> {
+        let name = |path: &Path| path.to_string_lossy().into_owned();
+        self.names.insert(name(directory), Name::Directory);
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.take_in(&path)?;
+                continue;
+            }
+            let inode = std::os::unix::fs::MetadataExt::ino(&path.metadata()?);
+            self.files.push(File {
+                synced: std::fs::read(&path)?,
+                unsynced: Vec::new(),
+            });
+            self.by_inode.insert(inode, self.files.len() - 1);
+            self.names
+                .insert(name(&path), Name::File(self.files.len() - 1));
+        }
+        Ok(())
+    }
+
     /// Plays one change.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub(crate) struct Installation {
     layout: Layout,
     /// Its process.
     pub(crate) program: Program,
+    /// The server of its rows, where it is not the one that tests share.
+    server: Option<PostgresServer>,
 }
 
 impl Installation {
@@ -49,13 +51,69 @@ impl Installation {
                 Program::start_on(options, schema())?
             }
         };
-        Ok(Self { layout, program })
+        let server = None;
+        Ok(Self {
+            layout,
+            program,
+            server,
+        })
     }
 
     /// The same, around a process that a test started in its own way.
     pub(crate) fn around(program: Program) -> Self {
-        let layout = Layout::OneProcessSqlite;
-        Self { layout, program }
+        Self {
+            layout: Layout::OneProcessSqlite,
+            program,
+            server: None,
+        }
+    }
+
+    /// The same, with rows on a server of its own.
+    pub(crate) fn with_server(program: Program, server: PostgresServer) -> Self {
+        Self {
+            layout: Layout::OneProcessPostgres,
+            program,
+            server: Some(server),
+        }
+    }
+
+    fn server(&self) -> &PostgresServer {
+        match &self.server {
+            Some(server) => server,
+            None => PostgresServer::shared(),
+        }
+    }
+
+    /// Ends the database server without warning and, so much after the order to do so, the process.
+    ///
+    /// # Errors
+    /// They cannot be ended.
+    pub(crate) fn cut_power(&mut self, process_lasts: Duration) -> Result<()> {
+        let server = self.server.as_ref().context("a server of its own")?;
+        let program = &mut self.program;
+        std::thread::scope(|scope| {
+            let crashing = scope.spawn(|| server.crash());
+            std::thread::sleep(process_lasts);
+            program.kill()?;
+            crashing.join().expect("no panic")
+        })
+    }
+
+    /// Starts the database server again after a power cut.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn resume_server(&self) -> Result<()> {
+        self.server().resume()
+    }
+
+    /// Starts the process again that was killed.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.let_time_pass()?;
+        self.program.restart()
     }
 
     /// Kills every process without warning, and starts them again.
@@ -64,8 +122,7 @@ impl Installation {
     /// They do not get ready.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
         self.program.kill()?;
-        self.let_time_pass()?;
-        self.program.restart()
+        self.restart()
     }
 
     /// Kills every process without warning, and once more while they start again.
@@ -76,20 +133,69 @@ impl Installation {
         self.program.kill_and_kill_while_starting(after)
     }
 
+    /// Kills one process without warning while the others go on, once more while it starts again
+    /// if `while_starting` says when, and waits until it is back.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub(crate) fn kill_one_and_restart(
+        &mut self,
+        n: usize,
+        while_starting: Option<Duration>,
+    ) -> Result<()> {
+        let killed = self.program.kill_one(n)?;
+        self.let_leases_end(&format!("holder LIKE '%/{killed}/%'"))?;
+        if let Some(after) = while_starting {
+            self.program.spawn_one(n)?;
+            std::thread::sleep(after);
+            let killed = self.program.kill_one(n)?;
+            self.let_leases_end(&format!("holder LIKE '%/{killed}/%'"))?;
+        }
+        self.program.restart_one(n)
+    }
+
     /// Where nothing proves that no other process runs, what a kill leaves is settled by its age
     /// and leases run out: here twenty minutes go by between the kill and the next start.
     fn let_time_pass(&self) -> Result<()> {
+        self.let_leases_end("TRUE")?;
+        self.let_leftovers_age("")
+    }
+
+    /// The same for what one killed process left to those that run, and nothing else is under way.
+    /// The jobs that settle it look every few minutes, so they do within that time.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) fn let_time_pass_while_running(&self) -> Result<()> {
         let Some(schema) = self.program.schema() else {
             return Ok(());
         };
-        for change in [
+        let told = r#"{"process": "a test", "wakes": ["kms-reaper", "ca-abandoned-operations", "dms-enrollment-sweep"]}"#;
+        self.let_leftovers_age(&format!("SELECT pg_notify('{schema}', '{told}')"))
+    }
+
+    fn let_leases_end(&self, which: &str) -> Result<()> {
+        self.change(&format!(
+            "UPDATE leases SET expires_at = expires_at - 1200000000 WHERE {which}"
+        ))
+    }
+
+    /// In one transaction with the statement `and_then`.
+    fn let_leftovers_age(&self, and_then: &str) -> Result<()> {
+        self.change(&format!(
             "UPDATE kms_key SET state_changed_at = state_changed_at - 1200000000 \
-             WHERE state <> 'ready'",
-            "UPDATE ca_operation SET started_at = started_at - 1200000000",
-            "UPDATE enrollment_intent SET opened_at = opened_at - 1200000000 WHERE state = 'open'",
-            "UPDATE leases SET expires_at = expires_at - 1200000000",
-        ] {
-            PostgresServer::shared().psql(&format!("SET search_path = {schema}; {change}"))?;
+             WHERE state <> 'ready'; \
+             UPDATE ca_operation SET started_at = started_at - 1200000000; \
+             UPDATE enrollment_intent SET opened_at = opened_at - 1200000000 \
+             WHERE state = 'open'; {and_then}"
+        ))
+    }
+
+    /// Changes rows of a PostgreSQL schema; does nothing where there is none.
+    fn change(&self, sql: &str) -> Result<()> {
+        if let Some(schema) = self.program.schema() {
+            self.server()
+                .psql(&format!("SET search_path = {schema}; {sql}"))?;
         }
         Ok(())
     }
@@ -121,12 +227,15 @@ impl Installation {
     }
 
     /// All rows of a query, as text; nothing is written. The SQL is what every database speaks.
-    fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         match self.layout {
             Layout::OneProcessSqlite => sqlite_rows(&self.program, sql),
             Layout::OneProcessPostgres | Layout::ApartPostgres => {
                 let schema = self.program.schema().context("a schema")?;
-                PostgresServer::shared().rows(schema, sql)
+                self.server().rows(schema, sql)
             }
         }
     }

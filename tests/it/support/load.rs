@@ -123,6 +123,15 @@ pub(crate) struct Worker {
     profile: Option<(String, u64)>,
 }
 
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was told to.
+    Told,
+    /// A request was not answered.
+    CutOff,
+}
+
 impl Load {
     /// A load on a plant's issuing CA and DMS (`Plant::set_up`).
     ///
@@ -173,9 +182,24 @@ impl Worker {
     /// # Errors
     /// There is no answer, or another than success and 503.
     pub(crate) fn once(&mut self, client: &Client) -> Result<bool> {
-        let busy = self.load.ledger().busy;
         let n = self.dice.below(CHANGES.len() as u64);
-        let change = CHANGES[usize::try_from(n)?];
+        self.one(client, CHANGES[usize::try_from(n)?])
+    }
+
+    /// Makes changes of all kinds; gives whether the server was up to every one.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub(crate) fn all_kinds(&mut self, client: &Client) -> Result<bool> {
+        let mut went_well = true;
+        for change in CHANGES {
+            went_well &= self.one(client, change)?;
+        }
+        Ok(went_well)
+    }
+
+    fn one(&mut self, client: &Client, change: Change) -> Result<bool> {
+        let busy = self.load.ledger().busy;
         match self.make(client, change) {
             Ok(()) => Ok(self.load.ledger().busy == busy),
             Err(failure) => bail!("{change:?}: {failure:?}"),
@@ -186,7 +210,7 @@ impl Worker {
     ///
     /// # Errors
     /// A change is refused; the load makes none that may be.
-    pub(crate) fn run(&mut self, client: &Client, stop: &AtomicBool) -> Result<()> {
+    pub(crate) fn run(&mut self, client: &Client, stop: &AtomicBool) -> Result<Ending> {
         while !stop.load(Ordering::Relaxed) {
             let n = self.dice.below(CHANGES.len() as u64);
             let change = CHANGES[usize::try_from(n)?];
@@ -194,12 +218,12 @@ impl Worker {
                 Ok(()) => {}
                 Err(Failure::Unanswered) => {
                     self.load.note(|ledger| ledger.unanswered += 1);
-                    return Ok(());
+                    return Ok(Ending::CutOff);
                 }
                 Err(Failure::Refused(text)) => bail!("{change:?}: {text}"),
             }
         }
-        Ok(())
+        Ok(Ending::Told)
     }
 
     fn make(&mut self, client: &Client, change: Change) -> std::result::Result<(), Failure> {
@@ -375,9 +399,10 @@ impl Worker {
         let next = number + 1;
         body["id"] = json!(id);
         body["name"] = json!(next.to_string());
-        self.profile = Some((id.clone(), next));
         let path = format!("ca/v1/profiles/{id}");
+        // What was answered busy may have happened: it is said again until it is answered.
         if self.call(client, "PUT", &path, &body)?.is_some() {
+            self.profile = Some((id.clone(), next));
             self.load.note(|ledger| ledger.profiles.insert(id, next));
         }
         Ok(())
@@ -394,6 +419,31 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Lets all workers work at the same time while something happens to the server; how they ended.
+///
+/// # Errors
+/// What happens fails, or a change is refused.
+pub(crate) fn under_load(
+    client: &Client,
+    workers: &mut [Worker],
+    happen: impl FnOnce() -> Result<()>,
+) -> Result<Vec<Ending>> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = workers
+            .iter_mut()
+            .map(|worker| scope.spawn(|| worker.run(client, &stop)))
+            .collect();
+        let happened = happen();
+        stop.store(true, Ordering::Relaxed);
+        let endings = running
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker does not panic"))
+            .collect::<Result<_>>()?;
+        happened.map(|()| endings)
+    })
 }
 
 /// Why a change was not acknowledged.

@@ -18,6 +18,7 @@ use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
 
 use crate::support::command;
+use crate::support::load::Dice;
 use crate::support::wait::wait_for;
 
 /// How long a start may take on a busy machine.
@@ -66,8 +67,8 @@ const IN_FRONT: &str = "gateway,dmsmanager";
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
-    /// Processes beside the first.
-    beside: Vec<Child>,
+    /// Processes beside the first, and the ports that the others find them at.
+    beside: Vec<(Child, u16)>,
     directory: TempDir,
     options: Options,
     /// Where its rows are, if not in the data directory.
@@ -114,7 +115,11 @@ impl Program {
         Self::start_at(TempDir::new()?, options, storage)
     }
 
-    fn start_at(
+    /// The same in such a directory and with such rows.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_at(
         directory: TempDir,
         options: Options,
         storage: Option<Box<PostgresOptions>>,
@@ -228,6 +233,56 @@ impl Program {
         self.kill()
     }
 
+    /// How many processes the server has.
+    pub(crate) fn n_processes(&self) -> usize {
+        1 + self.beside.len()
+    }
+
+    /// Kills one process without warning while the others go on, that of the gateway for 0; gives
+    /// its process id.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub(crate) fn kill_one(&mut self, n: usize) -> Result<u32> {
+        let child = self.processes().nth(n).context("no such process")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(child.id())
+    }
+
+    /// Starts a process again that was killed, where the others look for it, and does not wait.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn spawn_one(&mut self, n: usize) -> Result<()> {
+        let path = self.directory.path();
+        let child = match n.checked_sub(1) {
+            None => spawn_front(path, &self.options, !self.beside.is_empty())?,
+            Some(n) => spawn_beside(path, &self.options, n, self.beside[n].1)?,
+        };
+        *self.processes().nth(n).context("no such process")? = child;
+        Ok(())
+    }
+
+    /// The same, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn restart_one(&mut self, n: usize) -> Result<()> {
+        self.spawn_one(n)?;
+        let path = self.directory.path();
+        match n.checked_sub(1) {
+            None => {
+                let text = ready(path, "data", &mut self.child)?;
+                (self.https_port, self.http_port) = ports(&text)?;
+            }
+            Some(n) => {
+                ready(path, BESIDE[n].1, &mut self.beside[n].0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Kills the server without warning (SIGKILL).
     ///
     /// # Errors
@@ -244,7 +299,8 @@ impl Program {
 
     /// Every process of the server, that of the gateway first.
     fn processes(&mut self) -> impl Iterator<Item = &mut Child> {
-        std::iter::once(&mut self.child).chain(&mut self.beside)
+        let beside = self.beside.iter_mut().map(|(child, _)| child);
+        std::iter::once(&mut self.child).chain(beside)
     }
 
     /// Asks the server to stop (SIGTERM) and gives its exit status.
@@ -291,7 +347,7 @@ impl Drop for Program {
 /// Processes that are ready.
 struct Launched {
     child: Child,
-    beside: Vec<Child>,
+    beside: Vec<(Child, u16)>,
     https_port: u16,
     http_port: u16,
 }
@@ -325,14 +381,10 @@ fn launch(
 ) -> Result<Launched> {
     let (mut child, mut beside) = spawn(directory, options, storage)?;
     let text = ready(directory, "data", &mut child)?;
-    for (child, (_, data)) in beside.iter_mut().zip(BESIDE) {
+    for ((child, _), (_, data)) in beside.iter_mut().zip(BESIDE) {
         ready(directory, data, child)?;
     }
-    let https_port =
-        port(&text, "https://localhost:").or_else(|| port(&text, "services 127.0.0.1:"));
-    let http_port = port(&text, "http://localhost:").unwrap_or_default();
-    let https_port = https_port.context("no port in what the server printed")?;
-    ensure!(https_port != http_port, "one port for both listeners");
+    let (https_port, http_port) = ports(&text)?;
     Ok(Launched {
         child,
         beside,
@@ -346,7 +398,7 @@ fn spawn(
     directory: &Path,
     options: &Options,
     storage: Option<&PostgresOptions>,
-) -> Result<(Child, Vec<Child>)> {
+) -> Result<(Child, Vec<(Child, u16)>)> {
     let mut config = options.config.clone().unwrap_or_else(|| {
         "gateway: {metrics: {listen: null}}\nlogs: {level: \"info,lamassu_dms=debug,lamassu_http=debug\"}\n"
             .to_owned()
@@ -362,7 +414,7 @@ fn spawn(
     }
     if apart {
         for _ in BESIDE {
-            ports.push(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
+            ports.push(lasting_port()?);
         }
         let [keys, devices] = ports[..] else {
             bail!("a port for each process");
@@ -380,19 +432,49 @@ fn spawn(
     }
     std::fs::write(directory.join("config.yml"), config)?;
     let mut beside = Vec::new();
-    for ((services, data), port) in BESIDE.iter().zip(&ports) {
-        let mut command = serve(directory, data, options)?;
-        command
-            .args(["--services", services])
-            .env("LAMASSU__SERVER__PORT", port.to_string());
-        beside.push(command.spawn().context("the program does not start")?);
+    for (n, port) in ports.into_iter().enumerate() {
+        beside.push((spawn_beside(directory, options, n, port)?, port));
     }
+    let child = spawn_front(directory, options, apart)?;
+    Ok((child, beside))
+}
+
+/// Starts the process of the gateway, which is the only one unless services run apart.
+fn spawn_front(directory: &Path, options: &Options, apart: bool) -> Result<Child> {
     let mut command = serve(directory, "data", options)?;
     if apart {
         command.args(["--services", IN_FRONT]);
     }
-    let child = command.spawn().context("the program does not start")?;
-    Ok((child, beside))
+    command.spawn().context("the program does not start")
+}
+
+/// Starts one of the processes beside it.
+fn spawn_beside(directory: &Path, options: &Options, n: usize, port: u16) -> Result<Child> {
+    let (services, data) = BESIDE[n];
+    let mut command = serve(directory, data, options)?;
+    command
+        .args(["--services", services])
+        .env("LAMASSU__SERVER__PORT", port.to_string());
+    command.spawn().context("the program does not start")
+}
+
+/// A free port below those that the system gives to connections, so that it is still free when the
+/// process that listens there is started again.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn lasting_port() -> Result<u16> {
+    const LOWEST: u16 = 12_000;
+    const N: u64 = 18_000;
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let mut dice = Dice::new(now.as_secs() ^ u64::from(now.subsec_nanos()));
+    for _ in 0..100 {
+        let port = LOWEST + u16::try_from(dice.below(N))?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 /// A start with its own data directory; what it prints goes beside that.
@@ -430,6 +512,15 @@ fn ready(directory: &Path, data: &str, child: &mut Child) -> Result<String> {
     ready
         .and_then(|ready| ready)
         .with_context(|| std::fs::read_to_string(directory.join("log")).unwrap_or_default())
+}
+
+/// The ports of HTTPS and HTTP in what a process printed.
+fn ports(text: &str) -> Result<(u16, u16)> {
+    let https = port(text, "https://localhost:").or_else(|| port(text, "services 127.0.0.1:"));
+    let http = port(text, "http://localhost:").unwrap_or_default();
+    let https = https.context("no port in what the server printed")?;
+    ensure!(https != http, "one port for both listeners");
+    Ok((https, http))
 }
 
 /// The port behind the first `prefix` of a text.

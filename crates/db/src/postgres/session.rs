@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
+use super::durability::{RISKS, confirm_when_durable, warn_of};
 use super::notification::Notification;
 use super::server::Server;
 use crate::error::DbError;
@@ -29,10 +30,14 @@ pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
      $6::text[], $7::text[], $8::text[])";
 
 /// Leaves the mark by which the batch's fate can be asked for, and gives the transaction's id, which
-/// it has from here on, before it takes places in the log.
-pub(super) const MARK: &str = "INSERT INTO writer_mark (process, batch) VALUES ($1, $2) \
+/// it has from here on, before it takes places in the log. Being part of every batch, it also sees to
+/// what the batch's confirmation is worth.
+pub(super) const MARK: &str = concat!(
+    "INSERT INTO writer_mark (process, batch) VALUES ($1, $2) \
      ON CONFLICT (process) DO UPDATE SET batch = excluded.batch, marked_at = excluded.marked_at \
-     RETURNING CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
+     RETURNING CAST(CAST(pg_current_xact_id() AS text) AS bigint), ",
+    confirm_when_durable!()
+);
 
 /// Marks of processes that are long gone.
 const FORGET_MARKS: &str = "DELETE FROM writer_mark WHERE marked_at < now() - interval '7 days'";
@@ -42,11 +47,6 @@ pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
 /// The line of history that the server is on; another one after a fail-over.
 const TIMELINE: &str = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
-
-/// A server that confirms commits before they are on disk is told not to; one that confirms later
-/// than that, for its replicas, is left alone.
-const CONFIRM_WHEN_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-     WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The statements that every batch uses.
 #[derive(Clone, Debug)]
@@ -71,7 +71,9 @@ impl Session {
     pub(super) async fn open(server: &Server) -> Result<Self, DbError> {
         let client = server.client().await?;
         let greet = async {
-            client.batch_execute(CONFIRM_WHEN_DURABLE).await?;
+            for risk in client.query(RISKS, &[]).await? {
+                warn_of(risk.try_get(0)?);
+            }
             client.query_one(TIMELINE, &[]).await?.try_get(0)
         };
         let timeline = server.in_time(greet).await?;

@@ -93,7 +93,8 @@ impl Committers {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loses_nothing_that_was_confirmed() {
-    let server = Arc::new(start(&[]));
+    // The others in this file are about who takes over, and their servers never sync.
+    let server = Arc::new(PostgresServer::start_lazy().expect("server"));
     let fixture = Postgres::with(server.fresh_schema()).await;
     let committers = Committers::start(fixture.db());
     committers.go_on().await;
@@ -179,33 +180,47 @@ async fn text(db: &Db, query: &'static str) -> String {
     row.expect("query").expect("row").get("t").expect("text")
 }
 
+/// What `synchronous_commit` is in a transaction that writes.
+async fn confirmation(db: &Db) -> String {
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "UPDATE thing SET note = current_setting('synchronous_commit') WHERE id = 'a'",
+        Vec::new(),
+    ));
+    db.commit(set).await.expect("commit");
+    text(db, "SELECT note AS t FROM thing").await
+}
+
 #[tokio::test]
-async fn commits_are_durable_where_the_server_s_default_is_not() {
-    let server = start(&["synchronous_commit=off"]);
+async fn commits_are_durable_where_the_defaults_are_not() {
+    let server = start(&[]);
     let fixture = Postgres::with(server.fresh_schema()).await;
     put_thing(fixture.db(), "a", "A", 0).await;
-    let mut set = WriteSet::new();
-    set.execute(sql(
-        "UPDATE thing SET note = current_setting('synchronous_commit') WHERE id = 'a'",
-        Vec::new(),
-    ));
-    fixture.db().commit(set).await.expect("commit");
-    let note = text(fixture.db(), "SELECT note AS t FROM thing").await;
-    assert_eq!(note, "on");
-    // And where it means more than that, it is left alone.
+    assert_eq!(confirmation(fixture.db()).await, "on");
+    // The default goes down under a session that is in use.
     server
-        .psql("ALTER SYSTEM SET synchronous_commit = remote_apply")
+        .psql("ALTER SYSTEM SET synchronous_commit = off")
         .expect("setting");
     server.psql("SELECT pg_reload_conf()").expect("reload");
+    let seen = fixture.db();
+    let default = "SELECT current_setting('synchronous_commit') AS t";
+    eventually(|| async { text(seen, default).await == "off" }).await;
+    assert_eq!(confirmation(fixture.db()).await, "on");
+    // Those of a database and of a role are worth no more.
+    for place in ["DATABASE postgres", "ROLE lamassu"] {
+        server
+            .psql(&format!("ALTER {place} SET synchronous_commit = off"))
+            .expect("setting");
+        let other = fixture.another().await;
+        assert_eq!(confirmation(&other).await, "on", "{place}");
+        other.close().await;
+    }
+    // And where it means more than that, it is left alone.
+    server
+        .psql("ALTER ROLE lamassu SET synchronous_commit = remote_apply")
+        .expect("setting");
     let other = fixture.another().await;
-    let mut set = WriteSet::new();
-    set.execute(sql(
-        "UPDATE thing SET note = current_setting('synchronous_commit') WHERE id = 'a'",
-        Vec::new(),
-    ));
-    other.commit(set).await.expect("commit");
-    let note = text(&other, "SELECT note AS t FROM thing").await;
-    assert_eq!(note, "remote_apply");
+    assert_eq!(confirmation(&other).await, "remote_apply");
 }
 
 #[tokio::test]

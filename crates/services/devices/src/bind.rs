@@ -5,6 +5,8 @@
 //!    something else than the caller has seen. The slot is compared by active version and serial
 //!    number, not by revision, so that a status change in between costs nobody an enrollment.
 //! 3. Register the device first where just-in-time provisioning asks for it.
+//!    Whoever asks for that has looked a moment ago, so the insert itself tells whether the device is
+//!    there by now; only then it is read.
 //! 4. Commit device, version, history, events and audit at the revision that was read; a lost race
 //!    starts again at 1, where a real conflict shows.
 
@@ -20,6 +22,14 @@ use crate::create::NewDevice;
 use crate::service::DevicesService;
 use crate::store::StoredDevice;
 use crate::{events, metrics};
+
+/// Whether the device is read before something is decided about it.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    First,
+    /// It is presumed not to be there.
+    Later,
+}
 
 /// What a binding does to a device as it was read.
 #[derive(Debug)]
@@ -38,15 +48,27 @@ impl DevicesService {
         caller: &Caller,
         request: &BindIdentity,
     ) -> Result<Device, DeviceError> {
-        retry_races(|| self.try_bind(caller, request)).await
+        let mut look = match (&request.expected, &request.create) {
+            (SlotState::NoDevice, Some(_)) => Look::Later,
+            _ => Look::First,
+        };
+        let attempt = || {
+            let look = std::mem::replace(&mut look, Look::First);
+            self.try_bind(caller, request, look)
+        };
+        retry_races(attempt).await
     }
 
     async fn try_bind(
         &self,
         caller: &Caller,
         request: &BindIdentity,
+        look: Look,
     ) -> Result<Device, Attempt<DeviceError>> {
-        let stored = self.store.device(&request.device_id).await?;
+        let stored = match look {
+            Look::First => self.store.device(&request.device_id).await?,
+            Look::Later => None,
+        };
         let context = self.change_by(caller);
         let (registration, before) = match plan(stored, request)? {
             Plan::Bound(device) => return Ok(device),

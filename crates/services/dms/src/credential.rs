@@ -9,12 +9,13 @@ use lamassu_core::dms::settings::{
 };
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::ids::CaId;
-use lamassu_x509::path::{Expiry, PathError, PathIssuer, PathRules, validate};
+use lamassu_x509::path::{Expiry, PathError, PathIssuer, PathRules};
 use lamassu_x509::{Certificate, KeyUsageBit, oids};
 use time::OffsetDateTime;
 
 use crate::config::{EkuMode, EstConfig};
 use crate::directory::{Directory, KnownCa};
+use crate::known_paths::KnownPaths;
 
 /// How a DMS authenticates devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Presented {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge<'a> {
     pub(crate) directory: &'a Directory,
+    pub(crate) paths: &'a KnownPaths,
     pub(crate) config: &'a EstConfig,
     pub(crate) caller: &'a Caller,
     pub(crate) now: OffsetDateTime,
@@ -181,7 +183,10 @@ impl Judge<'_> {
             let Some(anchor) = self.anchor(id).await? else {
                 continue;
             };
-            match validate(&end_entity, &intermediates, &anchor.certificate, &rules) {
+            let path =
+                self.paths
+                    .validate(&end_entity, &intermediates, &anchor.certificate, &rules);
+            match path {
                 Ok(issuer) => {
                     return Ok(Presented {
                         certificate: end_entity,

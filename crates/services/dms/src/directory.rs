@@ -1,4 +1,4 @@
-//! CAs and profiles as enrollment needs them, kept for a moment.
+//! CAs, profiles and DMSs as enrollment needs them, kept for a moment.
 //!
 //! What is kept is dropped when an event tells of a change. The short life covers changes made by
 //! another process, and the status of a CA's certificate that was set as that of any certificate:
@@ -13,14 +13,17 @@ use std::time::Duration;
 use lamassu_core::ca::{CaError, CaService, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_core::dms::{Dms, DmsError};
+use lamassu_core::ids::{CaId, DmsId, ProfileId};
 use lamassu_core::query::ListRequest;
 use lamassu_x509::Certificate;
 use moka::sync::Cache;
 
 /// How long an entry lives without an event.
 const LIFE: Duration = Duration::from_secs(10);
-/// Most CAs, most profiles, and most certificates of CAs that are kept.
+/// How long a DMS lives: so long a change by another process of the DMS manager may go unseen.
+const LIFE_OF_DMS: Duration = Duration::from_secs(1);
+/// Most DMSs, most CAs, most profiles, and most certificates of CAs that are kept.
 const MAX_ENTRIES: u64 = 1_000;
 /// CAs of one name that are read at once.
 const PAGE: u32 = 100;
@@ -50,6 +53,7 @@ pub(crate) struct Directory {
     ca: Arc<dyn CaService>,
     authorities: Cache<CaId, Arc<KnownCa>>,
     profiles: Cache<ProfileId, Arc<IssuanceProfile>>,
+    dmss: Cache<DmsId, Arc<Dms>>,
     /// By the fingerprint of a certificate with the CA's name and key.
     namesakes: Cache<Vec<u8>, Arc<[KnownCa]>>,
     /// Counts changes, so that what was read before one is not kept after it.
@@ -75,6 +79,10 @@ impl Directory {
             profiles: Cache::builder()
                 .max_capacity(MAX_ENTRIES)
                 .time_to_live(LIFE)
+                .build(),
+            dmss: Cache::builder()
+                .max_capacity(MAX_ENTRIES)
+                .time_to_live(LIFE_OF_DMS)
                 .build(),
             namesakes: Cache::builder()
                 .max_capacity(MAX_ENTRIES)
@@ -168,11 +176,29 @@ impl Directory {
         Ok(profile)
     }
 
+    /// The DMS of this id; `read` reads its row.
+    pub(crate) async fn dms(
+        &self,
+        id: &DmsId,
+        read: impl Future<Output = Result<Dms, DmsError>>,
+    ) -> Result<Arc<Dms>, DmsError> {
+        if let Some(known) = self.dmss.get(id) {
+            return Ok(known);
+        }
+        let read_at = self.generation.load(Ordering::Acquire);
+        let dms = Arc::new(read.await?);
+        if self.generation.load(Ordering::Acquire) == read_at {
+            self.dmss.insert(id.clone(), Arc::clone(&dms));
+        }
+        Ok(dms)
+    }
+
     /// Drops everything.
     pub(crate) fn forget(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.authorities.invalidate_all();
         self.profiles.invalidate_all();
+        self.dmss.invalidate_all();
         self.namesakes.invalidate_all();
     }
 }

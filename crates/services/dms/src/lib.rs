@@ -34,6 +34,7 @@ mod events;
 mod http;
 mod issue;
 mod jobs;
+mod known_paths;
 mod manage;
 mod metrics;
 mod profile;

@@ -48,7 +48,10 @@ impl DmsManager {
             let stored = store::by_id(&self.db, &sent.id).await?;
             let stored = stored.ok_or(DmsError::DmsNotFound)?;
             let (updated, set) = self.replacement(caller, &stored, &sent).await?;
-            self.db.commit(set).await?;
+            let committed = self.db.commit(set).await;
+            // Whatever came of it, the next enrollment sees what is stored.
+            self.directory.forget();
+            committed?;
             Ok(updated)
         })
         .await

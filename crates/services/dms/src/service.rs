@@ -27,6 +27,7 @@ use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
 use crate::jobs::Sweep;
+use crate::known_paths::KnownPaths;
 use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
@@ -70,6 +71,7 @@ pub struct DmsManager {
     pub(crate) system_ca: Arc<dyn SystemCa>,
     pub(crate) config: EstConfig,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) paths: KnownPaths,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
@@ -93,6 +95,7 @@ impl DmsManager {
         db.migrate(SCHEMA).await?;
         Ok(Self {
             directory: Arc::new(Directory::new(Arc::clone(&ca))),
+            paths: KnownPaths::new(),
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
             db,
@@ -126,18 +129,19 @@ impl DmsManager {
         );
     }
 
-    /// The DMS behind an EST label, or the one for paths without label.
-    pub(crate) async fn labelled_dms(&self, label: Option<&DmsId>) -> Result<Dms, DmsError> {
+    /// The DMS behind an EST label, or the one for paths without label; as it was at most a moment
+    /// ago where another process changes it.
+    pub(crate) async fn labelled_dms(&self, label: Option<&DmsId>) -> Result<Arc<Dms>, DmsError> {
         let default = || self.config.default_label(None);
         let label = label
             .cloned()
             .or_else(default)
             .ok_or(DmsError::LabelMissing)?;
-        self.dms_by_id(&label).await
+        self.directory.dms(&label, self.dms_by_id(&label)).await
     }
 
     /// The same, for operations that need a DMS which speaks EST.
-    pub(crate) async fn est_dms(&self, label: Option<&DmsId>) -> Result<Dms, DmsError> {
+    pub(crate) async fn est_dms(&self, label: Option<&DmsId>) -> Result<Arc<Dms>, DmsError> {
         let dms = self.labelled_dms(label).await?;
         let is_est = dms.settings.enrollment_settings.protocol == PROTOCOL_EST;
         if is_est {
@@ -151,6 +155,7 @@ impl DmsManager {
     pub(crate) fn judge<'a>(&'a self, caller: &'a Caller) -> Judge<'a> {
         Judge {
             directory: &self.directory,
+            paths: &self.paths,
             config: &self.config,
             caller,
             now: self.db.now(),
@@ -257,7 +262,7 @@ impl DmsService for DmsManager {
     ) -> Result<Vec<CertificateDer>, DmsError> {
         let started = Instant::now();
         let found = async {
-            self.distributed(caller, &self.labelled_dms(label).await?)
+            self.distributed(caller, &*self.labelled_dms(label).await?)
                 .await
         }
         .await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamassu_tls::AnyServer;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
@@ -76,9 +76,13 @@ fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|cause| TlsError::NoPem { what, cause })
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    // A file without any is a mistake, not the wish to believe nobody more.
+    match read {
+        Ok(none) if none.is_empty() => Err(pem::Error::NoItemsFound),
+        read => read,
+    }
+    .map_err(|cause| TlsError::NoPem { what, cause })
 }
 
 fn own_certificate(

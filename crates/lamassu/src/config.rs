@@ -247,6 +247,13 @@ impl Config {
     fn validate(&self) -> Result<()> {
         self.storage.validate().context("storage")?;
         self.server.validate().context("server")?;
+        for (block, client) in self.clients() {
+            ensure!(
+                !client.insecure_skip_verify || self.environment != Some(Environment::Production),
+                "{block}.insecure_skip_verify is refused in production: name the server's CA in \
+                 ca_cert_file"
+            );
+        }
         self.gateway.validate().context("gateway")?;
         self.requests
             .validate()
@@ -258,6 +265,17 @@ impl Config {
         self.va.validate().context("va")?;
         engines::validate(&self.engines()).context("crypto_engines")?;
         Ok(())
+    }
+
+    /// Every block by which a service of another process is reached, with its name.
+    fn clients(&self) -> [(&'static str, &ClientConfig); 5] {
+        [
+            ("kms_client", &self.kms_client),
+            ("ca_client", &self.ca_client),
+            ("device_manager_client", &self.device_manager_client),
+            ("dms_manager_client", &self.dms_manager_client),
+            ("va_client", &self.va_client),
+        ]
     }
 
     /// The crypto engines, configured or embedded.

@@ -209,6 +209,17 @@ fn files_of_the_reference_are_read() {
 }
 
 #[test]
+fn nobody_is_believed_unseen_in_production() {
+    let file = "kms_client: {insecure_skip_verify: true}";
+    start(file, "").unwrap();
+    let refused = start(file, "--environment production").unwrap_err();
+    assert!(
+        refused.starts_with("kms_client.insecure_skip_verify"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn only_a_name_of_the_reference_switches_authentication_off() {
     let ours = start(REFERENCE_CA, "--services ca").unwrap();
     assert_eq!(ours.authentication.mode, Mode::Enforce);

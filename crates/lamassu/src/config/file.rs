@@ -14,7 +14,16 @@ use figment::value::{Dict, Empty, Value};
 use super::first_error;
 
 /// Maps whose keys are the user's own.
-const FREE_MAPS: [&str; 5] = ["metadata", "env", "roles", "subjects", "clients"];
+const FREE_MAPS: [&str; 8] = [
+    "metadata",
+    "env",
+    "roles",
+    "subjects",
+    "clients",
+    "role_mappings",
+    "subject_mappings",
+    "client_mappings",
+];
 
 /// Where keys of a reference file are here.
 const MOVED: [(&str, &[&str]); 8] = [

@@ -139,15 +139,6 @@ fn settle_reference_keys(given: &mut Dict) -> Result<()> {
     {
         job.remove("automatic_ca_rotation");
     }
-    if let Some(Value::Dict(_, server)) = given.get("server")
-        && let Some(Value::Dict(_, authentication)) = server.get("authentication")
-    {
-        ensure!(
-            !authentication.get("mutual_tls").is_some_and(is_on),
-            "server.authentication.mutual_tls is not supported: without it the service would let \
-             everybody in; use authentication.mode enforce, and tokens between services"
-        );
-    }
     for name in WITHOUT_EFFECT {
         if let Some(value) = given.remove(name)
             && is_on(&value)

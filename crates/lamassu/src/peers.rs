@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
     CaClient, ClientConfig, CredentialsError, DeviceClient, DmsClient, KmsClient, MintToken, Peer,
-    Protocol, VaClient, from_config,
+    Protocol, VaClient, Wallet,
 };
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::SharedClock;
@@ -32,7 +32,7 @@ const TOKEN_MARGIN: Duration = Duration::minutes(5);
 #[derive(Debug)]
 pub(crate) struct Peers<'c> {
     config: &'c Config,
-    tokens: Arc<ServiceTokens>,
+    wallet: Wallet,
 }
 
 impl<'c> Peers<'c> {
@@ -44,7 +44,7 @@ impl<'c> Peers<'c> {
         };
         Self {
             config,
-            tokens: Arc::new(tokens),
+            wallet: Wallet::new(Arc::new(tokens)),
         }
     }
 
@@ -61,8 +61,8 @@ impl<'c> Peers<'c> {
                  service, and gets the credentials for it"
             );
         }
-        let tokens = Arc::clone(&self.tokens) as Arc<dyn MintToken>;
-        from_config(config, tokens)
+        self.wallet
+            .credentials(config)
             .and_then(|credentials| Peer::new(config, source, credentials))
             .with_context(|| block.to_owned())
     }

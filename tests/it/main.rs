@@ -13,6 +13,7 @@ mod support;
 
 mod apart;
 mod backup;
+mod between;
 mod command_line;
 mod crash;
 mod est_clients;

@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod plant;
 pub(crate) mod program;
 pub(crate) mod socket;
+pub(crate) mod token_endpoint;
 pub(crate) mod wait;
 
 pub(crate) use api::Api;

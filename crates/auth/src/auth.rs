@@ -15,8 +15,10 @@ use lamassu_x509::Certificate;
 use moka::sync::Cache;
 use tracing::{info, warn};
 
+use crate::api_key::ApiKeys;
 use crate::bearer::bearer_token;
-use crate::config::{AuthConfig, ConfigError, Mode};
+use crate::certificate::{Certificates, ClientCaError};
+use crate::config::{AuthConfig, ConfigError, Mode, NeedsToken};
 use crate::issuer::{IssuerError, LocalIssuer};
 use crate::metrics;
 use crate::provider::{Provider, ProviderError};
@@ -42,6 +44,9 @@ pub enum AuthError {
     /// A configured provider cannot be used.
     #[error("an identity provider cannot be used")]
     Provider(#[from] ProviderError),
+    /// The CAs of client certificates cannot be read.
+    #[error("client certificates cannot be verified")]
+    ClientCa(#[from] ClientCaError),
     /// The local issuer's keys cannot be read or made.
     #[error("the local token issuer cannot start")]
     Issuer(#[from] IssuerError),
@@ -56,6 +61,8 @@ pub struct Auth {
     issuer: Arc<LocalIssuer>,
     providers: Vec<Arc<Provider>>,
     verifier: Verifier,
+    api_keys: ApiKeys,
+    certificates: Option<Certificates>,
     refusals: RefusalLog,
     clock: SharedClock,
     lately_logged: Cache<IpAddr, ()>,
@@ -100,6 +107,8 @@ impl Auth {
                 &config.authorization,
                 Arc::clone(&clock),
             ),
+            api_keys: ApiKeys::new(&config.api_keys),
+            certificates: Certificates::open(&config.client_certificate)?,
             issuer,
             providers,
             refusals: RefusalLog::new(db, AUDITED_PER_MINUTE),
@@ -129,9 +138,32 @@ impl Auth {
         &self.providers
     }
 
+    /// One credential decides: a token where there is one, else a fixed key, else a certificate.
     async fn verify(&self, request: &Parts) -> Result<Identity, Refused> {
-        let token = bearer_token(&request.headers)?;
-        self.verifier.verify(token).await
+        let now = self.clock.now();
+        let (needed, sufficient) = match &self.certificates {
+            Some(certificates) => match certificates.needs_token {
+                NeedsToken::Yes => (Some(certificates), None),
+                NeedsToken::No => (None, Some(certificates)),
+            },
+            None => (None, None),
+        };
+        if let Some(certificates) = needed {
+            certificates.demand(request, now)?;
+        }
+        match bearer_token(&request.headers) {
+            Ok(token) => return self.verifier.verify(token).await,
+            Err(Refusal::Missing) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+        if let Some(identity) = self.api_keys.identity(&request.headers)? {
+            return Ok(identity);
+        }
+        let identity = match sufficient {
+            Some(certificates) => certificates.identity(request, now)?,
+            None => None,
+        };
+        identity.ok_or_else(|| Refusal::Missing.into())
     }
 
     /// Stores the refusal of a credential; a request without one refused nothing of anybody's.
@@ -200,7 +232,7 @@ impl Authenticator for Auth {
             }
             Err(refused) => refused,
         };
-        metrics::refused(refusal.code());
+        metrics::refused(refusal.credential(), refusal.code());
         if refusal != Refusal::Missing {
             self.log(request, &refusal, &hearsay);
             let why = refusal.to_string();
@@ -217,7 +249,8 @@ impl Authenticator for Auth {
         permission: Permission,
     ) -> AuthRefusal {
         let refusal = Refusal::Permission(permission);
-        metrics::refused(refusal.code());
+        let kind = identity.principal.auth_type().unwrap_or_default();
+        metrics::refused(kind, refusal.code());
         let hearsay = Hearsay {
             subject: identity.principal.auth_id().map(str::to_owned),
             ..Hearsay::default()

@@ -1,5 +1,6 @@
 //! The `authentication` block of a configuration.
 
+mod credentials;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 use lamassu_core::duration::WireDuration;
 use serde::{Deserialize, Serialize};
 
+pub use credentials::{ApiKeyConfig, ClientCertificateConfig, SubjectField};
+pub(crate) use credentials::{NeedsToken, Pattern};
 pub use validate::ConfigError;
 
 /// Who may call, and how that is found out.
@@ -22,6 +25,10 @@ pub struct AuthConfig {
     pub jwt: JwtConfig,
     /// What roles of tokens mean here.
     pub authorization: AuthorizationConfig,
+    /// Client certificates of the management API.
+    pub client_certificate: ClientCertificateConfig,
+    /// Fixed keys. Default none.
+    pub api_keys: Vec<ApiKeyConfig>,
     /// Client id that dashboards use at the identity provider. Default `frontend`.
     pub frontend_client_id: String,
 }
@@ -33,6 +40,8 @@ impl Default for AuthConfig {
             realm: "lamassu".to_owned(),
             jwt: JwtConfig::default(),
             authorization: AuthorizationConfig::default(),
+            client_certificate: ClientCertificateConfig::default(),
+            api_keys: Vec::new(),
             frontend_client_id: "frontend".to_owned(),
         }
     }
@@ -42,7 +51,7 @@ impl Default for AuthConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Calls without an acceptable token are refused.
+    /// Calls without an acceptable credential are refused.
     Enforce,
     /// Everybody may do everything; tokens and certificates are decoded, unverified, only to name
     /// the caller in events. For use behind a gateway that enforces.

@@ -95,6 +95,7 @@ async fn me(identity: Identity) -> Json200<Me> {
         Principal::Token { provider, .. } => Some(provider.to_string()),
         Principal::Anonymous
         | Principal::Certificate { .. }
+        | Principal::ApiKey { .. }
         | Principal::Service { .. }
         | Principal::System => None,
     };

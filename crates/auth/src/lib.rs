@@ -1,15 +1,17 @@
-//! Authentication and permissions: bearer tokens, the local token issuer, roles.
+//! Authentication and permissions: bearer tokens, the local token issuer, client certificates, fixed
+//! keys, roles.
 //!
 //! [`Auth`] is the [`Authenticator`](lamassu_http::Authenticator) of every process. In mode
 //! `enforce` a management call needs a token that one of the configured providers issued; the
-//! steps of its verification are in `verifier.rs`, in the order in which they answer. The
+//! steps of its verification are in `verifier.rs`, in the order in which they answer. Without a
+//! token a configured key decides (`api_key.rs`), and without that a client certificate, where the
+//! configuration gives it a role (`certificate.rs`); a presented token that is refused is. The
 //! installation itself is one provider: [`LocalIssuer`] keeps ES256 keys in the database, so that
 //! all replicas share them, and mints tokens for people (`lamassu token`) and for services.
 //!
 //! Absent on purpose: permissions (each route declares its own, the guard in `lamassu-http`
-//! checks it), sessions and cookies, tokens in query strings (they leak into logs), and client
-//! certificates as credentials of management calls. A certificate that a client presents is
-//! EST's business.
+//! checks it), sessions and cookies, and tokens in query strings (they leak into logs). What devices
+//! enroll with is EST's business.
 //!
 //! **At rest** the issuer's private keys lie unencrypted in the database: whoever reads the
 //! database file (mode 0600) or its backups can mint tokens of any role. They rotate by themselves
@@ -18,8 +20,10 @@
 //! Where next: [`AuthConfig`] for the keys, [`Provider`] and [`KeySource`] for where keys of
 //! others come from, [`routes`] for the public documents and "who am I".
 
+mod api_key;
 mod auth;
 mod bearer;
+mod certificate;
 mod claims;
 mod config;
 mod http;
@@ -33,9 +37,10 @@ mod token;
 mod verifier;
 
 pub use auth::{Auth, AuthError};
+pub use certificate::{CertificateRefusal, ClientCaError};
 pub use config::{
-    AuthConfig, AuthorizationConfig, ConfigError, JwtConfig, Mappings, Mode, OneOrMany,
-    ProviderConfig, TokenAlgorithm,
+    ApiKeyConfig, AuthConfig, AuthorizationConfig, ClientCertificateConfig, ConfigError, JwtConfig,
+    Mappings, Mode, OneOrMany, ProviderConfig, SubjectField, TokenAlgorithm,
 };
 pub use http::{routes, service_routes};
 pub use issuer::{IssuerError, KeyRotation, LocalIssuer, MAX_TOKEN_TTL, Minted};

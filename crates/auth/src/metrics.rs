@@ -14,6 +14,6 @@ pub(crate) fn admitted(kind: &'static str) {
     counter!(REQUESTS, "kind" => kind, "result" => "admitted", "code" => "").increment(1);
 }
 
-pub(crate) fn refused(code: &'static str) {
-    counter!(REQUESTS, "kind" => "jwt", "result" => "refused", "code" => code).increment(1);
+pub(crate) fn refused(kind: &'static str, code: &'static str) {
+    counter!(REQUESTS, "kind" => kind, "result" => "refused", "code" => code).increment(1);
 }

@@ -6,6 +6,8 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_http::AuthRefusal;
 
+use crate::certificate::CertificateRefusal;
+
 /// When to come back after [`Refusal::KeysUnavailable`].
 const KEYS_RETRY: Duration = Duration::from_secs(5);
 
@@ -51,6 +53,12 @@ pub enum Refusal {
     /// The provider's keys cannot be had at the moment.
     #[error("identity provider keys unavailable")]
     KeysUnavailable,
+    /// The client certificate is no credential here; the reason is safe to show.
+    #[error("client certificate not accepted: {0}")]
+    Certificate(CertificateRefusal),
+    /// Nobody's key is in the header for keys, or several are.
+    #[error("API key not accepted")]
+    ApiKey,
     /// The caller is known and lacks this permission.
     #[error("insufficient permissions")]
     Permission(Permission),
@@ -73,6 +81,8 @@ impl Refusal {
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
             Self::KeysUnavailable => "idp_unavailable",
+            Self::Certificate(why) => why.code(),
+            Self::ApiKey => "api_key_unknown",
             Self::Permission(_) => "insufficient_permissions",
         }
     }
@@ -93,7 +103,31 @@ impl Refusal {
             | Self::Claim(_)
             | Self::Expired
             | Self::NotYetValid
-            | Self::Audience => ErrorKind::Unauthenticated,
+            | Self::Audience
+            | Self::Certificate(_)
+            | Self::ApiKey => ErrorKind::Unauthenticated,
+        }
+    }
+
+    /// The kind of credential that was refused, as metrics name it.
+    pub(crate) const fn credential(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "crt",
+            Self::ApiKey => "apikey",
+            Self::Missing
+            | Self::Scheme
+            | Self::SeveralHeaders
+            | Self::Malformed
+            | Self::Algorithm
+            | Self::Issuer
+            | Self::Key
+            | Self::Signature
+            | Self::Claim(_)
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Audience
+            | Self::KeysUnavailable
+            | Self::Permission(_) => "jwt",
         }
     }
 
@@ -101,7 +135,10 @@ impl Refusal {
     fn challenge(&self, realm: &str) -> Option<String> {
         Some(match self {
             Self::KeysUnavailable => return None,
-            Self::Missing | Self::Scheme => format!("Bearer realm=\"{realm}\""),
+            // Not `invalid_token`: no other token is asked for because of these.
+            Self::Missing | Self::Scheme | Self::Certificate(_) | Self::ApiKey => {
+                format!("Bearer realm=\"{realm}\"")
+            }
             Self::SeveralHeaders => format!("Bearer realm=\"{realm}\", error=\"invalid_request\""),
             Self::Permission(needed) => format!(
                 "Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{needed}\""

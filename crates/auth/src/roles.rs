@@ -100,11 +100,14 @@ impl ProviderMapping {
 }
 
 fn read(mappings: &BTreeMap<String, Vec<String>>) -> HashMap<String, Vec<Role>> {
+    let mappings = mappings.iter();
     mappings
-        .iter()
-        .map(|(from, names)| {
-            let roles = names.iter().filter_map(|name| Role::from_name(name));
-            (from.clone(), roles.collect())
-        })
+        .map(|(from, names)| (from.clone(), named_roles(names)))
         .collect()
+}
+
+/// The built-in roles of these names; what is none grants nothing.
+pub(crate) fn named_roles(names: &[String]) -> Vec<Role> {
+    let roles = names.iter().filter_map(|name| Role::from_name(name));
+    roles.collect()
 }

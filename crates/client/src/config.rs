@@ -160,6 +160,35 @@ impl Default for JwtOptions {
     }
 }
 
+impl JwtOptions {
+    /// Whether the same client asks the same provider for the same token.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        use secrecy::ExposeSecret as _;
+
+        let Self {
+            oidc_client_id,
+            oidc_client_secret,
+            oidc_well_known,
+            token_url,
+            scopes,
+            audience,
+            refresh_margin,
+        } = self;
+        // Both sides are our own configuration: no stranger can time this comparison.
+        let secret = |secret: &Option<SecretString>| {
+            let secret = secret.as_ref();
+            secret.map(|secret| secret.expose_secret().to_owned())
+        };
+        *oidc_client_id == other.oidc_client_id
+            && secret(oidc_client_secret) == secret(&other.oidc_client_secret)
+            && *oidc_well_known == other.oidc_well_known
+            && *token_url == other.token_url
+            && *scopes == other.scopes
+            && *audience == other.audience
+            && *refresh_margin == other.refresh_margin
+    }
+}
+
 /// The client's certificate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

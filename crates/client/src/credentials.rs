@@ -3,7 +3,7 @@
 mod oidc;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
@@ -91,6 +91,9 @@ impl ApiKey {
             }
             (None, None) => return Err("no key".into()),
         };
+        if key.expose_secret().is_empty() {
+            return Err("the key is empty".into());
+        }
         Ok(Self(Authorization::new(name, key.expose_secret())?))
     }
 }
@@ -134,21 +137,45 @@ impl Credentials for ServiceToken {
     }
 }
 
-/// The credentials that a block asks for; `internal` is what mints tokens under
-/// `auth_mode: internal`.
-///
-/// # Errors
-/// A key or the TLS settings cannot be read.
-pub fn from_config(
-    config: &ClientConfig,
+/// The credentials of a process. Blocks that ask for the same token share it, so that the provider
+/// is asked once and not once for every service that is called.
+#[derive(Debug)]
+pub struct Wallet {
     internal: Arc<dyn MintToken>,
-) -> Result<Arc<dyn Credentials>, PeerError> {
-    Ok(match config.auth_mode {
-        AuthMode::Internal => Arc::new(ServiceToken(internal)),
-        AuthMode::Noauth | AuthMode::Mtls => Arc::new(NoAuth),
-        AuthMode::Jwt => Arc::new(ClientCredentials::new(config)?),
-        AuthMode::Apikey => {
-            Arc::new(ApiKey::open(&config.apikey_options).map_err(PeerError::Credentials)?)
+    tokens: Mutex<Vec<Arc<ClientCredentials>>>,
+}
+
+impl Wallet {
+    /// An empty one; `internal` is what mints tokens under `auth_mode: internal`.
+    pub fn new(internal: Arc<dyn MintToken>) -> Self {
+        Self {
+            internal,
+            tokens: Mutex::default(),
         }
-    })
+    }
+
+    /// The credentials that a block asks for.
+    ///
+    /// # Errors
+    /// A key or the TLS settings cannot be read.
+    pub fn credentials(&self, config: &ClientConfig) -> Result<Arc<dyn Credentials>, PeerError> {
+        Ok(match config.auth_mode {
+            AuthMode::Internal => Arc::new(ServiceToken(Arc::clone(&self.internal))),
+            AuthMode::Noauth | AuthMode::Mtls => Arc::new(NoAuth),
+            AuthMode::Jwt => self.tokens(config)?,
+            AuthMode::Apikey => {
+                Arc::new(ApiKey::open(&config.apikey_options).map_err(PeerError::Credentials)?)
+            }
+        })
+    }
+
+    fn tokens(&self, config: &ClientConfig) -> Result<Arc<ClientCredentials>, PeerError> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = tokens.iter().find(|one| one.is_of(config)) {
+            return Ok(Arc::clone(shared));
+        }
+        let new = Arc::new(ClientCredentials::new(config)?);
+        tokens.push(Arc::clone(&new));
+        Ok(new)
+    }
 }

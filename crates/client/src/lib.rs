@@ -37,7 +37,7 @@ pub use config::{
 };
 pub use credentials::{
     ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, MintToken, NoAuth,
-    ServiceToken, from_config,
+    ServiceToken, Wallet,
 };
 pub use device::DeviceClient;
 pub use dms::DmsClient;

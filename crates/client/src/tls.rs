@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use lamassu_tls::AnyServer;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 
 use crate::config::{self, AuthMode, MtlsOptions, Protocol};
@@ -45,7 +45,7 @@ pub(crate) fn client_config(
     let builder = if config.insecure_skip_verify {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            .with_custom_certificate_verifier(Arc::new(AnyServer::new(provider)))
     } else {
         builder.with_root_certificates(anchors(config.ca_cert_file.as_deref())?)
     };
@@ -76,9 +76,13 @@ fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|cause| TlsError::NoPem { what, cause })
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    // A file without any is a mistake, not the wish to believe nobody more.
+    match read {
+        Ok(none) if none.is_empty() => Err(pem::Error::NoItemsFound),
+        read => read,
+    }
+    .map_err(|cause| TlsError::NoPem { what, cause })
 }
 
 fn own_certificate(
@@ -99,45 +103,4 @@ fn file_or_text(value: &str) -> Result<Vec<u8>, TlsError> {
         return Ok(value.as_bytes().to_vec());
     }
     std::fs::read(value).map_err(|cause| TlsError::Unreadable(value.into(), cause))
-}
-
-/// `insecure_skip_verify`: any certificate, but the handshake must be signed by its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -29,6 +29,11 @@ pub enum Principal {
         /// Subject common name of the end-entity certificate, `""` when it has none.
         common_name: String,
     },
+    /// A fixed key of the configuration.
+    ApiKey {
+        /// Who its holder is, by the configuration.
+        subject: String,
+    },
     /// Another service of this installation.
     Service {
         /// The service's name, for example `dms-manager`.
@@ -45,6 +50,7 @@ impl Principal {
             Self::Anonymous => None,
             Self::Token { .. } => Some("jwt"),
             Self::Certificate { .. } => Some("crt"),
+            Self::ApiKey { .. } => Some("apikey"),
             Self::Service { .. } => Some("internal"),
             Self::System => Some("system"),
         }
@@ -54,7 +60,7 @@ impl Principal {
     pub fn auth_id(&self) -> Option<&str> {
         match self {
             Self::Anonymous | Self::System => None,
-            Self::Token { subject, .. } => Some(subject),
+            Self::Token { subject, .. } | Self::ApiKey { subject } => Some(subject),
             Self::Certificate { common_name } => Some(common_name),
             Self::Service { name } => Some(name),
         }
@@ -81,9 +87,11 @@ impl Principal {
     pub fn to_header(&self) -> Option<String> {
         let provider = match self {
             Self::Token { provider, .. } => provider.to_string(),
-            Self::Anonymous | Self::Certificate { .. } | Self::Service { .. } | Self::System => {
-                String::new()
-            }
+            Self::Anonymous
+            | Self::Certificate { .. }
+            | Self::ApiKey { .. }
+            | Self::Service { .. }
+            | Self::System => String::new(),
         };
         let wire = WirePrincipal {
             kind: self.auth_type().unwrap_or(ANONYMOUS).to_owned(),
@@ -107,6 +115,9 @@ impl Principal {
             }),
             "crt" => Some(Self::Certificate {
                 common_name: wire.subject,
+            }),
+            "apikey" => Some(Self::ApiKey {
+                subject: wire.subject,
             }),
             "internal" => Some(Self::Service {
                 name: wire.subject.into(),
@@ -218,6 +229,9 @@ mod tests {
             },
             Principal::Certificate {
                 common_name: "operator".to_owned(),
+            },
+            Principal::ApiKey {
+                subject: "importer".to_owned(),
             },
             Principal::Service { name: "ca".into() },
             Principal::System,

@@ -86,6 +86,7 @@ fn credential(principal: &Principal) -> String {
         Principal::Anonymous => "none".to_owned(),
         Principal::Token { provider, .. } => format!("jwt:{provider}"),
         Principal::Certificate { .. } => "certificate".to_owned(),
+        Principal::ApiKey { .. } => "apikey".to_owned(),
         Principal::Service { .. } => "service".to_owned(),
         Principal::System => "system".to_owned(),
     }

@@ -27,6 +27,7 @@ use crate::metrics::{MetricsExporter, UPKEEP_INTERVAL};
 use crate::plain_http::PlainHttpPolicy;
 use crate::status_page::StatusPage;
 use crate::tls::certificate_source::CertificateSource;
+use crate::tls::client_trust;
 use crate::tls::server_config::server_config;
 
 /// The gateway before it is bound.
@@ -100,7 +101,8 @@ impl Https {
         let socket = bind(config.listen_address, port).await?;
         let source =
             CertificateSource::open(config, &parts.data_dir, Arc::clone(&parts.clock)).await?;
-        let tls = Arc::new(server_config(&config.tls, source.certificate())?);
+        let clients = client_trust::verifier(&config.tls)?;
+        let tls = Arc::new(server_config(&config.tls, source.certificate(), clients)?);
         Ok(Self {
             socket,
             tls,

@@ -150,6 +150,10 @@ pub struct TlsConfig {
     pub key_file: Option<PathBuf>,
     /// Whether a client must present a certificate.
     pub client_certificate: ClientCertificateMode,
+    /// PEM file of CAs: only clients whose certificate one of them stands behind pass the handshake.
+    /// Not a setting: the listener of services has it.
+    #[serde(skip)]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 impl Default for TlsConfig {
@@ -160,6 +164,7 @@ impl Default for TlsConfig {
             cert_file: None,
             key_file: None,
             client_certificate: ClientCertificateMode::Request,
+            client_ca_file: None,
         }
     }
 }

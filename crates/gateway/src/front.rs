@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::header::{HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response};
-use lamassu_http::{ConnectionInfo, PeerAddress, Scheme};
+use lamassu_http::{ConnectionInfo, PeerAddress, ProvenCertificate, Scheme};
 use tower::ServiceExt;
 
 use crate::health::Readiness;
@@ -93,8 +93,12 @@ impl Front {
         // binding: there the header counts alone.
         let direct = !self.forwarded.trusts(peer);
         let identity = origin.identity.as_ref().filter(|_| direct);
-        let chain = forwarded.or_else(|| identity.and_then(|identity| identity.chain.clone()));
+        let proven = identity.and_then(|identity| identity.chain.clone());
+        let chain = forwarded.or_else(|| proven.clone());
         let extensions = request.extensions_mut();
+        if let Some(proven) = proven {
+            extensions.insert(ProvenCertificate(proven));
+        }
         extensions.insert(PeerAddress(client));
         extensions.insert(origin.info.clone());
         if let Some(chain) = chain {

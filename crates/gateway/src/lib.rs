@@ -9,8 +9,9 @@
 //!
 //! Deliberately absent: decoding or cleaning of paths (an OCSP request in a GET path holds `//`,
 //! `%2F` and a trailing `/` that mean something), authentication and permissions (they belong to
-//! the routes), and any judgement of a client certificate beyond possession of its key (which
-//! CAs are trusted depends on the device manufacturer that the path addresses).
+//! the routes), and, on the gateway's own ports, any judgement of a client certificate beyond
+//! possession of its key (which CAs are trusted depends on the device manufacturer that the path
+//! addresses).
 //!
 //! Where next: [`Gateway::bind`] and [`BoundGateway::serve`] in `assembly.rs`, [`GatewayConfig`].
 

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lamassu_core::caller::ClientCertificateChain;
+
 /// How the client reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -24,6 +26,14 @@ pub struct ConnectionInfo {
     /// The name that the client asked for in the handshake (RFC 6066 3), lower case.
     pub server_name: Option<Arc<str>>,
 }
+
+/// The certificates that the client of this very connection presented, whose key it proved to us.
+///
+/// Never what a proxy says in a header, and never the proxy's own: it is what a client certificate
+/// has to be that is a credential by itself. Where devices enroll, a trusted proxy's word counts as
+/// well, and `ClientCertificateChain` holds either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenCertificate(pub ClientCertificateChain);
 
 /// The channel binding `tls-exporter` (RFC 9266): keying material exported under the label
 /// `EXPORTER-Channel-Binding` with an empty context.

@@ -59,7 +59,7 @@ pub mod testing;
 
 pub use admission::AdmissionLimits;
 pub use body::{BodyBytes, BodyLimits, GoJson};
-pub use connection::{ConnectionInfo, Scheme, TlsExporter};
+pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use dispatch::not_found;
 pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress};

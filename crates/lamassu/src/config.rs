@@ -11,7 +11,7 @@ mod tests;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use figment::providers::{Env, Serialized};
 use figment::value::Value;
 use figment::{Figment, Profile, Provider as _};
@@ -33,7 +33,7 @@ use crate::cli::{Installation, Serve};
 use crate::engines;
 use crate::logging::LogsConfig;
 use crate::server::ServerConfig;
-use crate::services::Services;
+use crate::services::{GATEWAY, Services};
 use crate::storage::{self, StorageConfig};
 
 /// Keys whose values are never printed.
@@ -164,6 +164,12 @@ impl Config {
              set storage.provider to postgres, or leave --services out"
         );
         config.services = services;
+        ensure!(
+            config.has_service_listener() || !config.server.has_mutual_tls(),
+            "server.authentication.mutual_tls is on, and this process has no listener of services \
+             that could ask for certificates: run it with --services, beside a gateway with \
+             server.port"
+        );
         Ok(config)
     }
 
@@ -174,16 +180,15 @@ impl Config {
             Some(path) => file::read(path)?,
             None => Figment::new(),
         };
+        let given = file
+            .merge(Env::prefixed("LAMASSU__").split("__"))
+            .merge(secrets_of_environment());
+        let given = hoist_authentication(given)?;
         let under = match origin {
             Origin::Ours => Figment::new(),
-            Origin::Reference => reference_defaults(&file),
+            Origin::Reference => reference_defaults(&given),
         };
-        let given = under
-            .merge(file)
-            .merge(Env::prefixed("LAMASSU__").split("__"))
-            .merge(secrets_of_environment())
-            .admerge(said);
-        let given = hoist_authentication(given)?;
+        let given = under.merge(given).admerge(said);
         let environment = given.extract_inner_lossy("environment").ok();
         let defaults = Self::defaults(environment);
         report_unknown(&given, &defaults, installation.strict_config)?;
@@ -230,6 +235,12 @@ impl Config {
                 self.gateway.domains.push(domain.clone());
             }
         }
+        let certificate = &mut self.authentication.client_certificate;
+        if certificate.enabled && certificate.ca_cert_files.is_empty() {
+            certificate
+                .ca_cert_files
+                .extend(self.server.client_ca_file().cloned());
+        }
         // A port that nobody chose, or that 0 picked, must not get into certificates; 80 needs not.
         let port = self
             .gateway
@@ -247,6 +258,13 @@ impl Config {
     fn validate(&self) -> Result<()> {
         self.storage.validate().context("storage")?;
         self.server.validate().context("server")?;
+        for (block, client) in self.clients() {
+            ensure!(
+                !client.insecure_skip_verify || self.environment != Some(Environment::Production),
+                "{block}.insecure_skip_verify is refused in production: name the server's CA in \
+                 ca_cert_file"
+            );
+        }
         self.gateway.validate().context("gateway")?;
         self.requests
             .validate()
@@ -258,6 +276,23 @@ impl Config {
         self.va.validate().context("va")?;
         engines::validate(&self.engines()).context("crypto_engines")?;
         Ok(())
+    }
+
+    /// Whether the services of this process have a listener of their own.
+    pub(crate) fn has_service_listener(&self) -> bool {
+        let apart = !self.services.is_all() && !self.services.mounted().is_empty();
+        apart && (!self.services.has(GATEWAY) || self.server.is_wanted())
+    }
+
+    /// Every block by which a service of another process is reached, with its name.
+    fn clients(&self) -> [(&'static str, &ClientConfig); 5] {
+        [
+            ("kms_client", &self.kms_client),
+            ("ca_client", &self.ca_client),
+            ("device_manager_client", &self.device_manager_client),
+            ("dms_manager_client", &self.dms_manager_client),
+            ("va_client", &self.va_client),
+        ]
     }
 
     /// The crypto engines, configured or embedded.
@@ -327,15 +362,13 @@ pub(crate) enum Origin {
 
 /// What a program of the reference does where its file says nothing. Without any word about
 /// authentication there is none, as there; a warning at start says so.
-fn reference_defaults(file: &Figment) -> Figment {
+fn reference_defaults(given: &Figment) -> Figment {
     let mut defaults = json!({
         "ca": {"certificate_monitoring_job": {"enabled": false}},
         "va": {"crl_monitoring_job": {"enabled": false}},
         "server": {"listen_address": "0.0.0.0"},
     });
-    let says = |path: &str| file.find_value(path).is_ok();
-    if !says("authentication")
-        && !says("gateway.authentication")
+    if given.find_value("authentication").is_err()
         && let Some(members) = defaults.as_object_mut()
     {
         members.insert("authentication".to_owned(), json!({"mode": "passthrough"}));
@@ -352,16 +385,31 @@ fn published(domains: &[String], port: Option<u16>) -> Vec<String> {
         .collect()
 }
 
-/// `gateway.authentication`, the place of the reference's single process, is `authentication`.
-fn hoist_authentication(given: Figment) -> Result<Figment> {
-    let Ok(block) = given.find_value("gateway.authentication") else {
-        return Ok(given);
-    };
-    ensure!(
-        given.find_value("authentication").is_err(),
-        "authentication is configured twice: at the top and below gateway"
-    );
-    Ok(given.merge(Serialized::default("authentication", block)))
+/// The places of `authentication` in files for the single process and for one service of the
+/// reference. Below `server`, `mutual_tls` is the listener's own and stays there.
+fn hoist_authentication(mut given: Figment) -> Result<Figment> {
+    for place in ["gateway", "server"] {
+        let (tag, mut block) = match given.find_value(&format!("{place}.authentication")) {
+            Ok(Value::Dict(tag, block)) => (tag, block),
+            Ok(_) => bail!("{place}.authentication is no block"),
+            Err(_absent) => continue,
+        };
+        if place == "server" {
+            block.remove("mutual_tls");
+            if block.is_empty() {
+                continue;
+            }
+        }
+        ensure!(
+            given.find_value("authentication").is_err(),
+            "authentication is configured twice: below {place} and elsewhere"
+        );
+        given = given.merge(Serialized::default(
+            "authentication",
+            Value::Dict(tag, block),
+        ));
+    }
+    Ok(given)
 }
 
 /// Says which keys nobody reads, and what was probably meant.
@@ -375,7 +423,13 @@ fn report_unknown(given: &Figment, defaults: &Config, strict: bool) -> Result<()
     let read: Result<Config, _> =
         serde_ignored::deserialize(&value, |path| unknown.push(path.to_string()));
     read.map_err(|error| first_error(&error))?;
-    unknown.retain(|path| path != "gateway.authentication");
+    // Read where it was moved to.
+    let is_moved = |path: &str| {
+        let below_server = path.strip_prefix("server.authentication.");
+        path == "gateway.authentication"
+            || below_server.is_some_and(|key| !key.starts_with("mutual_tls"))
+    };
+    unknown.retain(|path| !is_moved(path));
     let known = serde_json::to_value(defaults)?;
     for path in unknown {
         let hint = nearest(&path, &known)

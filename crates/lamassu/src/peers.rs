@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
     CaClient, ClientConfig, CredentialsError, DeviceClient, DmsClient, KmsClient, MintToken, Peer,
-    VaClient, from_config,
+    Protocol, VaClient, Wallet,
 };
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::SharedClock;
@@ -18,6 +18,7 @@ use lamassu_core::permission::Role;
 use lamassu_core::va::VaService;
 use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
+use tracing::warn;
 
 use crate::config::Config;
 
@@ -31,7 +32,7 @@ const TOKEN_MARGIN: Duration = Duration::minutes(5);
 #[derive(Debug)]
 pub(crate) struct Peers<'c> {
     config: &'c Config,
-    tokens: Arc<ServiceTokens>,
+    wallet: Wallet,
 }
 
 impl<'c> Peers<'c> {
@@ -43,7 +44,7 @@ impl<'c> Peers<'c> {
         };
         Self {
             config,
-            tokens: Arc::new(tokens),
+            wallet: Wallet::new(Arc::new(tokens)),
         }
     }
 
@@ -53,8 +54,15 @@ impl<'c> Peers<'c> {
             !config.hostname.is_empty(),
             "{block}.hostname is missing: it says where the service is that does not run here"
         );
-        let tokens = Arc::clone(&self.tokens) as Arc<dyn MintToken>;
-        from_config(config, tokens)
+        if config.insecure_skip_verify && config.protocol == Protocol::Https {
+            warn!(
+                block,
+                "insecure_skip_verify is on: whoever answers at this address is believed to be the \
+                 service, and gets the credentials for it"
+            );
+        }
+        self.wallet
+            .credentials(config)
             .and_then(|credentials| Peer::new(config, source, credentials))
             .with_context(|| block.to_owned())
     }

@@ -101,8 +101,7 @@ async fn bind(
     if is_gateway {
         listeners.push(config.gateway.clone());
     }
-    let apart = !config.services.is_all() && !config.services.mounted().is_empty();
-    if apart && (!is_gateway || config.server.is_wanted()) {
+    if config.has_service_listener() {
         let metrics = if is_gateway {
             MetricsConfig { listen: None }
         } else {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use lamassu_gateway::GatewayConfig;
-use lamassu_gateway::config::{MetricsConfig, PlainHttpMode};
+use lamassu_gateway::config::{
+    ClientCertificateMode, MetricsConfig, PlainHttpMode, TlsConfig, TlsVersion,
+};
 use serde::{Deserialize, Serialize};
 
 /// The port of a service of its own, when none is said.
@@ -32,6 +34,9 @@ pub(crate) struct ServerConfig {
     protocol: Protocol,
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
+    tls: TlsLimits,
+    /// Of the block, what belongs to the listener; the rest of it is `authentication`.
+    authentication: ListenerAuthentication,
     /// Read for compatibility; `logs` decides.
     #[serde(skip_serializing)]
     log_level: Option<String>,
@@ -40,7 +45,120 @@ pub(crate) struct ServerConfig {
     health_check: Option<bool>,
 }
 
+/// Versions of TLS of this listener.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct TlsLimits {
+    /// That of the gateway when not said.
+    min_version: Option<TlsVersion>,
+    /// When not said, 1.2 under `mutual_tls`, as in the reference: 1.3 has no signature scheme for
+    /// P-224, so clients with such a key would present nothing. Otherwise that of the gateway.
+    max_version: Option<TlsVersion>,
+}
+
+/// `server.authentication`, as far as the handshake goes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ListenerAuthentication {
+    mutual_tls: MutualTls,
+}
+
+/// Client certificates in the handshake. They decide who may connect, and nothing else: what a
+/// certificate may do is said by `authentication.client_certificate`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct MutualTls {
+    enabled: bool,
+    /// `strict` when not said.
+    validation_mode: ValidationMode,
+    /// PEM file of CAs, for `strict`.
+    ca_cert_file: Option<PathBuf>,
+}
+
+/// What is asked of a client's certificate; proof of its key in every case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", from = "String")]
+enum ValidationMode {
+    /// It is required, and one of the CAs stands behind it.
+    Strict,
+    /// It may be absent, and anybody may have issued it.
+    Request,
+    /// It is required, and anybody may have issued it.
+    Any,
+    /// Another word, which means `strict`, with a warning at start.
+    #[serde(untagged)]
+    Unknown(String),
+}
+
+impl Default for ValidationMode {
+    fn default() -> Self {
+        Self::Unknown(String::new())
+    }
+}
+
+impl From<String> for ValidationMode {
+    fn from(word: String) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "strict" => Self::Strict,
+            "request" => Self::Request,
+            "any" => Self::Any,
+            _ => Self::Unknown(word),
+        }
+    }
+}
+
+impl MutualTls {
+    fn is_strict(&self) -> bool {
+        match self.validation_mode {
+            ValidationMode::Strict | ValidationMode::Unknown(_) => true,
+            ValidationMode::Request | ValidationMode::Any => false,
+        }
+    }
+
+    fn apply_to(&self, tls: &mut TlsConfig) {
+        if !self.enabled {
+            return;
+        }
+        match &self.validation_mode {
+            ValidationMode::Strict => {}
+            ValidationMode::Unknown(word) => tracing::warn!(
+                validation_mode = word,
+                "server.authentication.mutual_tls has no such validation mode, using strict"
+            ),
+            ValidationMode::Request | ValidationMode::Any => {
+                if self.ca_cert_file.is_some() {
+                    tracing::warn!(
+                        "server.authentication.mutual_tls.ca_cert_file is not used: only the \
+                         validation mode strict verifies"
+                    );
+                }
+            }
+        }
+        tls.client_certificate = match self.validation_mode {
+            ValidationMode::Request => ClientCertificateMode::Request,
+            ValidationMode::Any | ValidationMode::Strict | ValidationMode::Unknown(_) => {
+                ClientCertificateMode::Any
+            }
+        };
+        if self.is_strict() {
+            tls.client_ca_file.clone_from(&self.ca_cert_file);
+        }
+    }
+}
+
 impl ServerConfig {
+    /// Whether clients of this listener are asked for certificates.
+    pub(crate) fn has_mutual_tls(&self) -> bool {
+        self.authentication.mutual_tls.enabled
+    }
+
+    /// The CAs without whose certificate nobody connects; none where others may.
+    pub(crate) fn client_ca_file(&self) -> Option<&PathBuf> {
+        let mutual_tls = &self.authentication.mutual_tls;
+        let file = mutual_tls.ca_cert_file.as_ref();
+        file.filter(|_| mutual_tls.enabled && mutual_tls.is_strict())
+    }
+
     /// Whether a process that also runs the gateway has this listener, too.
     pub(crate) fn is_wanted(&self) -> bool {
         self.port.is_some()
@@ -55,6 +173,18 @@ impl ServerConfig {
             self.cert_file.is_some() == self.key_file.is_some(),
             "cert_file and key_file are given together or not at all"
         );
+        let mutual_tls = &self.authentication.mutual_tls;
+        if mutual_tls.enabled {
+            ensure!(
+                self.protocol == Protocol::Https,
+                "authentication.mutual_tls needs protocol https"
+            );
+            ensure!(
+                !mutual_tls.is_strict() || mutual_tls.ca_cert_file.is_some(),
+                "authentication.mutual_tls needs ca_cert_file: in validation mode strict it says \
+                 whose certificates are accepted"
+            );
+        }
         Ok(())
     }
 
@@ -78,8 +208,21 @@ impl ServerConfig {
         listener.plain_http = Some(PlainHttpMode::Everything);
         listener.tls.cert_file.clone_from(&self.cert_file);
         listener.tls.key_file.clone_from(&self.key_file);
+        self.limit_versions(&mut listener.tls);
+        self.authentication.mutual_tls.apply_to(&mut listener.tls);
         listener.metrics = metrics;
         listener.forwarded_client_certificate.from_services = true;
         listener
+    }
+
+    fn limit_versions(&self, tls: &mut TlsConfig) {
+        if let Some(version) = self.tls.min_version {
+            tls.min_version = version;
+        }
+        if let Some(version) = self.tls.max_version {
+            tls.max_version = version;
+        } else if self.has_mutual_tls() {
+            tls.max_version = TlsVersion::V1_2;
+        }
     }
 }

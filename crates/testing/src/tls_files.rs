@@ -31,7 +31,7 @@ impl TlsFiles {
         Ok(files)
     }
 
-    /// The certificate `ca`, `other-ca`, `server` or `client`.
+    /// The certificate `ca`, `other-ca`, `server`, `client` or one that was issued since.
     pub fn certificate(&self, name: &str) -> PathBuf {
         self.path(name, "crt")
     }
@@ -48,7 +48,8 @@ impl TlsFiles {
     fn ca(&self, name: &str) -> Result<()> {
         openssl(
             Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+                // They outlive what they issue.
+                .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"])
                 .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj"])
                 .arg(format!("/CN={name}"))
                 .arg("-keyout")
@@ -58,16 +59,30 @@ impl TlsFiles {
         )
     }
 
-    fn issue(&self, name: &str, subject: &str, extension: &str) -> Result<()> {
+    /// A further certificate of `ca`, with one extension more.
+    ///
+    /// # Errors
+    ///
+    /// What `openssl` says.
+    pub fn issue(&self, name: &str, subject: &str, extension: &str) -> Result<()> {
+        self.issue_by("ca", name, subject, extension)
+    }
+
+    /// The same of another CA.
+    ///
+    /// # Errors
+    ///
+    /// What `openssl` says.
+    pub fn issue_by(&self, ca: &str, name: &str, subject: &str, extension: &str) -> Result<()> {
         openssl(
             Command::new("openssl")
                 .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
                 .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", subject])
                 .args(["-addext", "basicConstraints=critical,CA:FALSE"])
                 .args(["-addext", extension, "-CA"])
-                .arg(self.certificate("ca"))
+                .arg(self.certificate(ca))
                 .arg("-CAkey")
-                .arg(self.key("ca"))
+                .arg(self.key(ca))
                 .arg("-keyout")
                 .arg(self.key(name))
                 .arg("-out")

@@ -10,13 +10,14 @@
 //! | read | [`Certificate`], [`CertificationRequest`], [`crl`], [`ocsp`], [`pkcs7`], [`pem`] |
 //! | issue | [`issue`] with a [`VerifiedCsr`], checked by [`lint`] |
 //! | make a request | [`RequestTemplate`] |
-//! | validate a chain | [`path`] |
+//! | validate a chain | [`path`], [`client_auth`] |
 //! | name | [`Name`], [`SubjectFields`], [`SerialNumber`] |
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod algorithm;
 mod certificate;
+pub mod client_auth;
 pub mod crl;
 mod csr;
 mod csr_attrs;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use lamassu_core::permission::Role;
 
-use super::{AuthConfig, AuthorizationConfig, LOCAL_PROVIDER, Mappings};
+use super::{
+    AuthConfig, AuthorizationConfig, ClientCertificateConfig, LOCAL_PROVIDER, Mappings, Pattern,
+};
 
 /// What is wrong with the block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +53,36 @@ pub enum ConfigError {
         /// The provider.
         name: String,
     },
+    /// Client certificates are credentials, and it is not said whose.
+    #[error(
+        "authentication.client_certificate needs ca_cert_files, or a listener with mutual_tls in \
+         validation mode strict"
+    )]
+    NoClientCa,
+    /// A name in the mappings of certificates is no pattern.
+    #[error(
+        "authentication.client_certificate.role_mappings: {pattern:?} is empty or has more than \
+         one *"
+    )]
+    Pattern {
+        /// The text.
+        pattern: String,
+    },
+    /// A fixed key has no name, or that of another one.
+    #[error("authentication.api_keys: the name {name:?} is empty or used twice")]
+    ApiKeyName {
+        /// The name.
+        name: String,
+    },
+    /// A fixed key cannot be one.
+    #[error(
+        "authentication.api_keys: {name:?} needs sha256, the digest of a key in 64 hex digits, and \
+         a header that is not used otherwise"
+    )]
+    ApiKey {
+        /// Its name.
+        name: String,
+    },
     /// A mapping names a role that does not exist.
     #[error("authentication maps {from:?} to the unknown role {role:?}")]
     UnknownRole {
@@ -80,7 +112,9 @@ impl AuthConfig {
             }
         }
         self.validate_providers()?;
-        self.validate_mappings()
+        self.validate_mappings()?;
+        self.client_certificate.validate()?;
+        self.validate_api_keys()
     }
 
     /// The names of providers that accept any audience without saying so: each service that has
@@ -90,6 +124,21 @@ impl AuthConfig {
         providers
             .filter(|provider| provider.audiences.is_empty())
             .map(|provider| provider.name.as_str())
+    }
+
+    fn validate_api_keys(&self) -> Result<(), ConfigError> {
+        let mut names = BTreeSet::from([""]);
+        for key in &self.api_keys {
+            let name = key.name.clone();
+            if !names.insert(&key.name) {
+                return Err(ConfigError::ApiKeyName { name });
+            }
+            if key.header_name().is_none() || key.digest().is_none() {
+                return Err(ConfigError::ApiKey { name });
+            }
+            validate_roles(&key.name, &key.roles)?;
+        }
+        Ok(())
     }
 
     fn validate_mappings(&self) -> Result<(), ConfigError> {
@@ -157,15 +206,34 @@ impl Mappings {
             subjects,
             clients,
         } = self;
-        for (from, roles) in [roles, subjects, clients].into_iter().flatten() {
-            if let Some(role) = roles.iter().find(|role| Role::from_name(role).is_none()) {
-                return Err(ConfigError::UnknownRole {
-                    from: from.clone(),
-                    role: role.clone(),
-                });
+        let mut all = [roles, subjects, clients].into_iter().flatten();
+        all.try_for_each(|(from, roles)| validate_roles(from, roles))
+    }
+}
+
+impl ClientCertificateConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.enabled && self.ca_cert_files.is_empty() {
+            return Err(ConfigError::NoClientCa);
+        }
+        for (text, roles) in &self.role_mappings {
+            if Pattern::parse(text).is_none() {
+                let pattern = text.clone();
+                return Err(ConfigError::Pattern { pattern });
             }
+            validate_roles(text, roles)?;
         }
         Ok(())
+    }
+}
+
+fn validate_roles(from: &str, roles: &[String]) -> Result<(), ConfigError> {
+    match roles.iter().find(|role| Role::from_name(role).is_none()) {
+        Some(role) => Err(ConfigError::UnknownRole {
+            from: from.to_owned(),
+            role: role.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
-//! What is kept of a refused token for the log.
+//! What is kept of a refused credential for the log.
 
 use std::sync::Arc;
+
+use lamassu_x509::Certificate;
 
 use crate::provider::Provider;
 use crate::refusal::Refusal;
@@ -9,7 +11,7 @@ use crate::token::UnverifiedToken;
 /// How much of a refused token's texts goes into a log, in characters.
 const MAX_EXCERPT: usize = 128;
 
-/// What a refused token said about itself; for logs, not believed.
+/// What a refused credential said about itself; for logs, not believed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hearsay {
     pub(crate) provider: Option<Arc<str>>,
@@ -45,11 +47,22 @@ impl Hearsay {
     }
 }
 
-/// A refused token.
+/// A refused credential.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     pub(crate) hearsay: Box<Hearsay>,
+}
+
+impl Hearsay {
+    /// What a certificate says.
+    pub(crate) fn of_certificate(certificate: &Certificate) -> Self {
+        Self {
+            issuer: Some(excerpt(&certificate.issuer().to_string())),
+            subject: Some(excerpt(&certificate.subject().to_string())),
+            ..Self::default()
+        }
+    }
 }
 
 impl From<Refusal> for Refused {

@@ -1,7 +1,9 @@
 //! Authentication, seen through a router whose routes need it.
 #![cfg(test)]
 
+mod api_keys;
 mod audit;
+mod certificates;
 mod configuration;
 mod documents;
 mod issuer;

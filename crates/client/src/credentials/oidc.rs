@@ -1,10 +1,11 @@
 //! Tokens of an OpenID provider by client credentials (RFC 6749 section 4.4).
 //!
 //! One token at a time is asked for, however many calls wait for it; it is kept until
-//! `refresh_margin` before it expires. The token endpoint is asked with HTTP Basic first, and with
+//! `refresh_margin` before it expires. A failure is kept for a moment, too, so that calls that
+//! waited for it fail with it instead of asking one after the other. The token endpoint is asked with HTTP Basic first, and with
 //! the secret in the body when that is refused (RFC 6749 section 2.3.1).
 
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Authorization, Credentials, CredentialsError};
-use crate::config::{ClientConfig, JwtOptions, Protocol, std_duration};
+use crate::config::{ClientConfig, Protocol, std_duration};
 use crate::metrics;
 use crate::peer::PeerError;
 use crate::tls;
@@ -32,13 +33,17 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
 /// How long a token lasts whose provider does not say.
 const UNSAID_LIFETIME: Duration = Duration::from_secs(60);
 
+/// How long nobody is asked again after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Tokens of an OpenID provider.
 #[derive(Debug)]
 pub struct ClientCredentials {
     transport: Transport,
-    options: JwtOptions,
-    timeout: Duration,
+    /// The block, as the provider is reached by it.
+    config: ClientConfig,
     cached: StdMutex<Option<Cached>>,
+    failed: StdMutex<Option<(Instant, Arc<dyn std::error::Error + Send + Sync>)>>,
     /// Held while a token is asked for.
     asking: Mutex<()>,
 }
@@ -67,6 +72,8 @@ enum OidcError {
     Status(StatusCode),
     #[error("the identity provider did not answer in time")]
     TimedOut,
+    #[error("the identity provider gave no token")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl ClientCredentials {
@@ -82,11 +89,36 @@ impl ClientCredentials {
         };
         Ok(Self {
             transport: Transport::new(tls::client_config(&provider)?, &provider),
-            options: config.jwt_options.clone(),
-            timeout: std_duration(config.timeout),
+            config: provider,
             cached: StdMutex::new(None),
+            failed: StdMutex::new(None),
             asking: Mutex::new(()),
         })
+    }
+
+    /// Whether a block asks for the same token of the same provider, reached in the same way.
+    pub(crate) fn is_of(&self, config: &ClientConfig) -> bool {
+        let ClientConfig {
+            jwt_options,
+            insecure_skip_verify,
+            ca_cert_file,
+            timeout,
+            connect_timeout,
+            ..
+        } = &self.config;
+        jwt_options.is_like(&config.jwt_options)
+            && *insecure_skip_verify == config.insecure_skip_verify
+            && *ca_cert_file == config.ca_cert_file
+            && *timeout == config.timeout
+            && *connect_timeout == config.connect_timeout
+    }
+
+    fn failed(&self) -> Option<OidcError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < PAUSE)
+            .map(|(_, error)| OidcError::Failed(Arc::clone(error)))
     }
 
     fn cached(&self) -> Option<Authorization> {
@@ -111,26 +143,28 @@ impl ClientCredentials {
             .expires_in
             .map_or(UNSAID_LIFETIME, Duration::from_secs)
             .min(LONGEST_LIFETIME);
-        let margin = std_duration(self.options.refresh_margin);
+        let margin = std_duration(self.config.jwt_options.refresh_margin);
         Ok(Cached {
             authorization: Authorization::bearer(&reply.access_token)?,
-            // A lifetime below the margin is used for half of it.
-            renew_at: Instant::now() + lifetime.checked_sub(margin).unwrap_or(lifetime / 2),
+            // Half of a lifetime is used whatever the margin is.
+            renew_at: Instant::now() + lifetime.saturating_sub(margin).max(lifetime / 2),
         })
     }
 
     async fn token_endpoint(&self) -> Result<String, CredentialsError> {
-        if !self.options.token_url.is_empty() {
-            return Ok(self.options.token_url.clone());
+        let options = &self.config.jwt_options;
+        if !options.token_url.is_empty() {
+            return Ok(options.token_url.clone());
         }
-        let request = Request::get(&self.options.oidc_well_known).body(Full::default())?;
+        let request = Request::get(&options.oidc_well_known).body(Full::default())?;
         let discovery: Discovery = read(&self.transport.send(request).await?)?;
         Ok(discovery.token_endpoint)
     }
 
     async fn ask(&self, endpoint: &str, place: SecretPlace) -> Result<Answer, CredentialsError> {
-        let id = percent::encode(&self.options.oidc_client_id);
-        let secret = self.options.oidc_client_secret.as_ref();
+        let options = &self.config.jwt_options;
+        let id = percent::encode(&options.oidc_client_id);
+        let secret = options.oidc_client_secret.as_ref();
         let secret = percent::encode(secret.map_or("", |secret| secret.expose_secret()));
         let mut form = "grant_type=client_credentials".to_owned();
         let mut member = |name: &str, value: &str| {
@@ -138,8 +172,8 @@ impl ClientCredentials {
                 form.push_str(&format!("&{name}={}", percent::encode(value)));
             }
         };
-        member("scope", &self.options.scopes.join(" "));
-        member("audience", &self.options.audience);
+        member("scope", &options.scopes.join(" "));
+        member("audience", &options.audience);
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(endpoint)
@@ -185,12 +219,24 @@ impl Credentials for ClientCredentials {
         if let Some(authorization) = self.cached() {
             return Ok(Some(authorization));
         }
-        let fetched = match tokio::time::timeout(self.timeout, self.fetch()).await {
+        if let Some(error) = self.failed() {
+            return Err(error.into());
+        }
+        let timeout = std_duration(self.config.timeout);
+        let fetched = match tokio::time::timeout(timeout, self.fetch()).await {
             Ok(fetched) => fetched,
             Err(_elapsed) => Err(OidcError::TimedOut.into()),
         };
         metrics::token_refresh(if fetched.is_ok() { "ok" } else { "error" });
-        let fetched = fetched?;
+        let fetched = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let error: Arc<dyn std::error::Error + Send + Sync> = Arc::from(error);
+                let failed = Some((Instant::now(), Arc::clone(&error)));
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+                return Err(OidcError::Failed(error).into());
+            }
+        };
         let authorization = fetched.authorization.clone();
         *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
         Ok(Some(authorization))

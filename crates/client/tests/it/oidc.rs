@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use lamassu_client::{ClientCredentials, Credentials, JwtOptions};
+use lamassu_client::{
+    AuthMode, ClientConfig, ClientCredentials, Credentials, CredentialsError, JwtOptions,
+    MintToken, Wallet,
+};
 use lamassu_core::duration::WireDuration;
 
 use crate::server::{Act, Server, answer};
@@ -77,12 +80,78 @@ async fn a_provider_that_wants_the_secret_in_the_body_gets_it_there() {
 #[tokio::test]
 async fn a_provider_that_gives_none_is_an_error_that_names_no_secret() {
     let (_server, credentials) = provider(vec![answer(500, "", "s3:cret")]).await;
-    let error = credentials.authorization().await.unwrap_err().to_string();
+    let error = credentials.authorization().await.unwrap_err();
+    let cause = error.source().unwrap().to_string();
     assert_eq!(
-        error,
-        "the identity provider answered 500 Internal Server Error"
+        (error.to_string().as_str(), cause.as_str()),
+        (
+            "the identity provider gave no token",
+            "the identity provider answered 500 Internal Server Error"
+        )
     );
     assert!(!format!("{credentials:?}").contains("s3:cret"));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_is_asked_once_for_everybody_who_waits() {
+    let (server, credentials) = provider(vec![answer(500, "", "")]).await;
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let credentials = Arc::clone(&credentials);
+            tokio::spawn(async move { credentials.authorization().await.is_err() })
+        })
+        .collect();
+    for waiting in waiting {
+        assert!(waiting.await.unwrap());
+    }
+    assert_eq!(server.n_asked(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_used_for_half_of_its_life_at_least_and_never_beyond() {
+    // The margin is 30 seconds, longer than either token lives.
+    let (server, credentials) = provider(vec![token("one", 0), token("two", 29)]).await;
+    assert_eq!(bearer(&credentials).await, "Bearer one");
+    assert_eq!(bearer(&credentials).await, "Bearer two");
+    assert_eq!(bearer(&credentials).await, "Bearer two");
+    assert_eq!(server.n_asked(), 2);
+}
+
+/// Whoever would mint a token of our own is not asked.
+#[derive(Debug)]
+struct NoMint;
+
+#[async_trait::async_trait]
+impl MintToken for NoMint {
+    async fn service_token(&self) -> Result<secrecy::SecretString, CredentialsError> {
+        Err("nobody mints here".into())
+    }
+
+    fn refused(&self) {}
+}
+
+#[tokio::test]
+async fn blocks_that_ask_for_the_same_token_share_it() {
+    let (server, _) = provider(vec![token("one", 300), token("two", 300)]).await;
+    let mut config = server.config();
+    config.auth_mode = AuthMode::Jwt;
+    config.jwt_options = JwtOptions {
+        oidc_client_id: "front".to_owned(),
+        oidc_client_secret: Some("s3:cret".to_owned().into()),
+        token_url: format!("http://127.0.0.1:{}/token", server.port),
+        ..JwtOptions::default()
+    };
+    let wallet = Wallet::new(Arc::new(NoMint));
+    let of = async |config: &ClientConfig| {
+        let credentials = wallet.credentials(config).unwrap();
+        let authorization = credentials.authorization().await.unwrap().unwrap();
+        authorization.value.to_str().unwrap().to_owned()
+    };
+    assert_eq!(of(&config).await, "Bearer one");
+    config.port = 1;
+    assert_eq!(of(&config).await, "Bearer one");
+    config.jwt_options.audience = "others".to_owned();
+    assert_eq!(of(&config).await, "Bearer two");
 }
 
 #[tokio::test]

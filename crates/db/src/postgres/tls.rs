@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lamassu_tls::AnyServer;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -39,7 +40,8 @@ pub(crate) enum TlsSettingsError {
 pub(crate) fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsSettingsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match options.mode {
-        TlsMode::Disable | TlsMode::Require => Arc::new(Anybody(Arc::clone(&provider))),
+        // The connection is encrypted to somebody who has the key of what was presented.
+        TlsMode::Disable | TlsMode::Require => Arc::new(AnyServer::new(Arc::clone(&provider))),
         TlsMode::VerifyCa => Arc::new(AnyName(web_pki(options, &provider)?)),
         TlsMode::VerifyFull => web_pki(options, &provider)?,
     };
@@ -94,47 +96,6 @@ fn file(path: &Path, source: rustls::pki_types::pem::Error) -> TlsSettingsError 
 
 fn refused(source: impl std::error::Error + Send + Sync + 'static) -> TlsSettingsError {
     TlsSettingsError::Refused(Box::new(source))
-}
-
-/// Mode `require`: the connection is encrypted to somebody who has the key of what was presented.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Mode `verify-ca`: everything is verified but the name.

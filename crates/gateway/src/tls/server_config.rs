@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
-use super::client_verifier::PossessionVerifier;
 use super::server_certificate::ServerCertificate;
 use crate::config::{TlsConfig, TlsVersion};
 
@@ -36,11 +36,11 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub fn server_config(
     config: &TlsConfig,
     certificate: Arc<ServerCertificate>,
+    clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let verifier = PossessionVerifier::new(config.client_certificate);
     let mut tls = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&versions(config))?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(certificate);
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls.session_storage = Arc::new(NoServerSessionStorage {});

@@ -111,6 +111,80 @@ async fn a_listener_that_demands_a_certificate_refuses_clients_without() {
     assert!(reply.contains("client=Some(\"p256\")"), "{reply}");
 }
 
+/// A certificate of `ca` as `NAME.pem` and `NAME.key`.
+fn issued(dir: &Path, ca: &str, name: &str, extension: &str) {
+    let (ca_pem, ca_key) = (format!("{ca}.pem"), format!("{ca}.key"));
+    let (pem, key, subject) = (
+        format!("{name}.pem"),
+        format!("{name}.key"),
+        format!("/CN={name}"),
+    );
+    let mut arguments = vec!["req", "-x509", "-nodes", "-days", "2", "-subj", &subject];
+    arguments.extend([
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        extension,
+    ]);
+    arguments.extend([
+        "-CA", &ca_pem, "-CAkey", &ca_key, "-keyout", &key, "-out", &pem,
+    ]);
+    arguments.extend(P256);
+    openssl(dir, &arguments);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_with_cas_lets_in_their_clients_alone_and_says_why() {
+    let authorities = tempfile::tempdir().unwrap();
+    let dir = authorities.path();
+    for ca in ["first", "second", "other"] {
+        client_certificate(dir, ca, P256);
+    }
+    // All certificates of the file count, not only its first.
+    let both = ["first.pem", "second.pem"].map(|file| fs::read(dir.join(file)).unwrap());
+    fs::write(dir.join("cas.pem"), both.concat()).unwrap();
+    let mut config = config();
+    config.tls.client_ca_file = Some(dir.join("cas.pem"));
+    let gateway = start_with(config, None).await.unwrap();
+    issued(dir, "second", "peer", "extendedKeyUsage=clientAuth");
+    issued(dir, "second", "server", "extendedKeyUsage=serverAuth");
+    issued(dir, "other", "stranger", "extendedKeyUsage=clientAuth");
+    for (name, expected) in [
+        ("peer", "client=Some(\"peer\")"),
+        ("server", "unsupported certificate"),
+        ("stranger", "unknown ca"),
+        ("second", "unsupported certificate"),
+    ] {
+        for version in ["1.2", "1.3"] {
+            let (cert, key) = files(dir, name);
+            let options = ["--tls-max", version, "--cert", &cert, "--key", &key];
+            let reply = text(&gateway.curl("/whoami", &options).await);
+            assert!(reply.contains(expected), "{name} under {version}: {reply}");
+        }
+    }
+    let reply = text(&gateway.curl("/whoami", &[]).await);
+    assert!(reply.contains("certificate required"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_readable_cas_a_listener_that_needs_them_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, content) in [("empty.pem", ""), ("broken.pem", broken)] {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    for (name, reason) in [
+        ("empty.pem", "holds no readable certificate"),
+        ("broken.pem", "holds no readable certificate"),
+        ("absent.pem", "cannot be read"),
+    ] {
+        let mut config = config();
+        config.tls.client_ca_file = Some(dir.path().join(name));
+        let error = start_with(config, None).await.err().unwrap().to_string();
+        assert!(error.ends_with(reason), "{name}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dates_do_not_matter_in_the_handshake() {
     let gateway = start().await;

@@ -14,7 +14,16 @@ use figment::value::{Dict, Empty, Value};
 use super::first_error;
 
 /// Maps whose keys are the user's own.
-const FREE_MAPS: [&str; 5] = ["metadata", "env", "roles", "subjects", "clients"];
+const FREE_MAPS: [&str; 8] = [
+    "metadata",
+    "env",
+    "roles",
+    "subjects",
+    "clients",
+    "role_mappings",
+    "subject_mappings",
+    "client_mappings",
+];
 
 /// Where keys of a reference file are here.
 const MOVED: [(&str, &[&str]); 8] = [
@@ -129,15 +138,6 @@ fn settle_reference_keys(given: &mut Dict) -> Result<()> {
         && let Some(Value::Dict(_, job)) = ca.get_mut("certificate_monitoring_job")
     {
         job.remove("automatic_ca_rotation");
-    }
-    if let Some(Value::Dict(_, server)) = given.get("server")
-        && let Some(Value::Dict(_, authentication)) = server.get("authentication")
-    {
-        ensure!(
-            !authentication.get("mutual_tls").is_some_and(is_on),
-            "server.authentication.mutual_tls is not supported: without it the service would let \
-             everybody in; use authentication.mode enforce, and tokens between services"
-        );
     }
     for name in WITHOUT_EFFECT {
         if let Some(value) = given.remove(name)

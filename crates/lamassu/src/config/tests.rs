@@ -2,6 +2,7 @@ use clap::Parser as _;
 use lamassu_auth::Mode;
 use lamassu_core::query::UnknownFields;
 use lamassu_gateway::Environment;
+use lamassu_gateway::config::{ClientCertificateMode, TlsVersion};
 
 use super::Config;
 use crate::cli::{Cli, Command};
@@ -200,12 +201,118 @@ fn files_of_the_reference_are_read() {
             .certificate_monitoring_job
             .enabled
     );
-    let mutual = REFERENCE_CA.replace(
+}
+
+/// The reference's file with this for `protocol` and what follows it in `server`.
+fn with_server(rest: &str) -> String {
+    REFERENCE_CA.replace(
         "protocol: http}\npublisher",
-        "protocol: http, authentication: {mutual_tls: {enabled: true}}}\npublisher",
+        &format!("{rest}}}\npublisher"),
+    )
+}
+
+const MUTUAL: &str =
+    "protocol: https, authentication: {mutual_tls: {enabled: true, ca_cert_file: /ca.pem}";
+
+#[test]
+fn a_listener_asks_for_certificates_as_the_reference_does() {
+    let listener = |rest: &str| {
+        let config = reference(&with_server(rest)).unwrap();
+        let metrics = config.gateway.metrics.clone();
+        config.server.listener(&config.gateway, metrics).tls
+    };
+    let ca = Some("/ca.pem".into());
+    let mode = |word: &str| {
+        let rest = MUTUAL.replace("enabled", &format!("validation_mode: {word}, enabled"));
+        let tls = listener(&format!("{rest}}}"));
+        assert_eq!(tls.max_version, TlsVersion::V1_2, "{word}");
+        (tls.client_certificate, tls.client_ca_file)
+    };
+    assert_eq!(mode("strict"), (ClientCertificateMode::Any, ca.clone()));
+    assert_eq!(mode("STRICTER"), (ClientCertificateMode::Any, ca.clone()));
+    assert_eq!(mode(""), (ClientCertificateMode::Any, ca));
+    assert_eq!(mode("any"), (ClientCertificateMode::Any, None));
+    assert_eq!(mode("request"), (ClientCertificateMode::Request, None));
+
+    let raised = listener(&format!("tls: {{max_version: \"1.3\"}}, {MUTUAL}}}"));
+    assert_eq!(raised.max_version, TlsVersion::V1_3);
+    let off = listener(&format!("{}}}", MUTUAL.replace("true", "false")));
+    assert_eq!(
+        (off.client_ca_file, off.max_version),
+        (None, TlsVersion::V1_3)
     );
-    let refusal = reference(&mutual).unwrap_err();
-    assert!(refusal.contains("mutual_tls is not supported"), "{refusal}");
+}
+
+#[test]
+fn certificates_are_not_asked_for_in_vain() {
+    let refused = |rest: &str| reference(&with_server(rest)).unwrap_err();
+    let plain = refused(&format!("{}}}", MUTUAL.replace("https", "http")));
+    assert_eq!(
+        plain,
+        "server: authentication.mutual_tls needs protocol https"
+    );
+    let nobody = refused(&format!(
+        "{}}}",
+        MUTUAL.replace(", ca_cert_file: /ca.pem", "")
+    ));
+    assert!(nobody.contains("needs ca_cert_file"), "{nobody}");
+    let file = format!("server: {{{MUTUAL}}}}}");
+    let alone = start(&file, "").unwrap_err();
+    assert!(alone.contains("no listener of services"), "{alone}");
+    let misspelt = MUTUAL.replace("ca_cert_file", "ca_cert_fil");
+    let file = with_server(&format!("{misspelt}}}"));
+    let unknown = start(&file, "--services ca --strict-config").unwrap_err();
+    assert!(unknown.contains("did you mean ca_cert_file?"), "{unknown}");
+    let unsaid = "authentication: {client_certificate: {enabled: true}}";
+    let nobody = start(unsaid, "").unwrap_err();
+    assert!(
+        nobody.contains("client_certificate needs ca_cert_files"),
+        "{nobody}"
+    );
+}
+
+#[test]
+fn authentication_of_one_service_is_read_below_server() {
+    // Certificates alone leave the rest as it is in the reference: nobody is asked who they are.
+    let config = reference(&with_server(&format!("{MUTUAL}}}"))).unwrap();
+    assert_eq!(config.authentication.mode, Mode::Passthrough);
+    let ours = start(&with_server(&format!("{MUTUAL}}}")), "--services ca").unwrap();
+    assert_eq!(ours.authentication.mode, Mode::Enforce);
+
+    let assigned = format!(
+        "{MUTUAL}, client_certificate: {{enabled: true, role_mappings: {{Jane: [auditor]}}}}}}"
+    );
+    let config = reference(&with_server(&assigned)).unwrap();
+    assert_eq!(config.authentication.mode, Mode::Enforce);
+    let certificates = &config.authentication.client_certificate;
+    assert_eq!(certificates.role_mappings["Jane"], ["auditor"]);
+    // Those who connect are those whom the handshake believed.
+    assert_eq!(
+        certificates.ca_cert_files,
+        [std::path::PathBuf::from("/ca.pem")]
+    );
+
+    let twice = format!(
+        "{}authentication: {{mode: enforce}}\n",
+        with_server(&assigned)
+    );
+    assert!(reference(&twice).unwrap_err().contains("twice"));
+    let word = with_server("protocol: http, authentication: enforce");
+    assert_eq!(
+        reference(&word).unwrap_err(),
+        "server.authentication is no block"
+    );
+}
+
+#[test]
+fn nobody_is_believed_unseen_in_production() {
+    let file = "kms_client: {insecure_skip_verify: true}";
+    start(file, "").unwrap();
+    let refused = start(file, "--environment production").unwrap_err();
+    assert!(
+        refused.starts_with("kms_client.insecure_skip_verify"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -9,8 +9,9 @@ use lamassu_core::dms::settings::{
 };
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::ids::CaId;
+use lamassu_x509::Certificate;
+use lamassu_x509::client_auth::is_for_clients;
 use lamassu_x509::path::{Expiry, PathError, PathIssuer, PathRules};
-use lamassu_x509::{Certificate, KeyUsageBit, oids};
 use time::OffsetDateTime;
 
 use crate::config::{EkuMode, EstConfig};
@@ -271,21 +272,4 @@ fn refusal_of(error: PathError, before: CertificateRefusal) -> CertificateRefusa
         | PathError::MalformedExtension
         | PathError::TooLong => before,
     }
-}
-
-/// Whether the usages, where there are any, include authentication of TLS clients.
-fn is_for_clients(certificate: &Certificate) -> bool {
-    let extensions = certificate.extensions();
-    let purposes = match extensions.extended_key_usage() {
-        Ok(None) => true,
-        Ok(Some(purposes)) => purposes
-            .iter()
-            .any(|oid| *oid == oids::KP_CLIENT_AUTH || *oid == oids::KP_ANY),
-        Err(_) => false,
-    };
-    let usages = match extensions.key_usage() {
-        Ok(usage) => usage.is_none_or(|usage| usage.contains(KeyUsageBit::DigitalSignature)),
-        Err(_) => false,
-    };
-    purposes && usages
 }

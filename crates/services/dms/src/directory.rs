@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use lamassu_core::ca::{CaError, CaService, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
-use lamassu_core::error::StorageFailure;
 use lamassu_core::dms::{Dms, DmsError};
+use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, DmsId, ProfileId};
 use lamassu_core::query::ListRequest;
 use lamassu_x509::Certificate;

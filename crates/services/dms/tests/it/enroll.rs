@@ -184,6 +184,28 @@ async fn credentials_are_refused_with_text_and_code() {
 }
 
 #[tokio::test]
+async fn a_changed_dms_counts_at_the_next_enrollment() {
+    let world = world(&json!({})).await;
+    let bootstrap = world.issue("boot", &Device::new("bootstrap")).await;
+    let enroll = async |name: &str| {
+        let csr = Device::new(name).csr();
+        let answer = world
+            .est("simpleenroll", "dms", &csr, Some(&[&bootstrap]))
+            .await;
+        answer.status.as_u16()
+    };
+    assert_eq!(enroll("before").await, 200);
+    let closed = dms(
+        "dms",
+        &json!({"registration_mode": "PRE_REGISTRATION"}),
+        &json!({}),
+    );
+    let (status, reply) = world.call("PUT", "/v1/dms/dms", closed).await;
+    assert_eq!(status.as_u16(), 200, "{reply}");
+    assert_eq!(enroll("after").await, 400);
+}
+
+#[tokio::test]
 async fn an_expired_certificate_enrolls_where_the_dms_allows_it_unless_revoked() {
     let expired =
         json!({"est_rfc7030_settings": {"client_certificate_settings": {"allow_expired": true}}});

@@ -18,9 +18,11 @@ impl Claims {
         names.try_fold(first, |value, name| value.get(name))
     }
 
-    /// A claim that is a text with something in it.
+    /// A claim that is a text with something in it, and that a record can hold: no U+0000.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        self.at(path)?.as_str().filter(|text| !text.is_empty())
+        self.at(path)?
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains('\0'))
     }
 
     /// A point in time, seconds since the Unix epoch; fractions are allowed.

@@ -185,6 +185,7 @@ impl Subscription {
             () = shutdown.cancelled() => return Ok(()),
         };
         let mut position = loaded?;
+        let mut history = self.db.signals().history();
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
         let mut replay = Replay::Unfinished;
@@ -206,6 +207,13 @@ impl Subscription {
                 page = crate::log::page(&self.db, position.reached, self.patterns, self.batch) => page?,
                 () = shutdown.cancelled() => break,
             };
+            let history_now = self.db.signals().history();
+            if history_now != history {
+                // Neither what was noted nor what was stored need be so on the server that took over.
+                history = history_now;
+                position = self.load().await?;
+                continue;
+            }
             if page.head < position.reached && position.stored < position.reached {
                 // Another server took over that lacks the last events; their places are used again.
                 position.reached = position.stored;

@@ -39,3 +39,16 @@ impl Claims {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Claims;
+
+    /// It could not be written into any record.
+    #[test]
+    fn a_claim_with_nul_counts_as_absent() {
+        let claims = Claims(serde_json::from_str(r#"{"sub":"a\u0000","name":"a"}"#).unwrap());
+        assert_eq!(claims.text("sub"), None);
+        assert_eq!(claims.text("name"), Some("a"));
+    }
+}

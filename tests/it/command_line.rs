@@ -3,14 +3,15 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
 
 use crate::support::Program;
-use crate::support::program::executable;
+use crate::support::program::{executable, storage_block};
 use crate::support::wait::wait_for;
 
 fn lamassu(arguments: &[&str]) -> Result<Output> {
@@ -264,4 +265,53 @@ fn a_full_disk_is_named_and_harms_nothing() -> Result<()> {
     assert_eq!(sentence.len(), 1, "{errors}");
     assert!(sentence.concat().contains("disk is full"), "{errors}");
     Ok(())
+}
+
+/// The lock that whoever changes tables holds.
+const MIGRATION_LOCK: i64 = 0x006c_616d_6173_7375;
+
+#[test]
+fn a_start_that_waits_for_another_process_ends_when_asked() -> Result<()> {
+    let server = PostgresServer::start(&["fsync=off"])?;
+    let directory = TempDir::new()?;
+    let config = directory.path().join("config.yml");
+    std::fs::write(&config, storage_block(&server.fresh_schema()))?;
+    let locks = |state: &str| -> Option<()> {
+        let count =
+            format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {state}");
+        (server.psql(&count).ok()? == "1").then_some(())
+    };
+    let hold = format!("SELECT pg_advisory_lock({MIGRATION_LOCK}), pg_sleep(60)");
+    std::thread::scope(|scope| {
+        // Ends with an error once it is cut off.
+        scope.spawn(|| drop(server.psql(&hold)));
+        let ended = (|| {
+            wait_for("the lock", Duration::from_secs(10), || locks("granted"))?;
+            let mut child = Command::new(executable())
+                .args(["serve", "--http-port", "0", "--https-port", "0", "--config"])
+                .arg(&config)
+                .arg("--data-dir")
+                .arg(directory.path().join("data"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            wait_for("a start that waits", Duration::from_secs(30), || {
+                locks("NOT granted")
+            })?;
+            let id = child.id().to_string();
+            Command::new("kill").args(["-TERM", &id]).status()?;
+            let ended = wait_for("the end", Duration::from_secs(5), || {
+                child.try_wait().ok().flatten()
+            });
+            if ended.is_err() {
+                child.kill()?;
+            }
+            ended
+        })();
+        server.psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
+        )?;
+        anyhow::ensure!(ended.context("it did not end")?.success());
+        Ok(())
+    })
 }

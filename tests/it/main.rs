@@ -19,6 +19,7 @@ mod crash;
 mod est_clients;
 mod first_device;
 mod kill;
+mod outage;
 mod overload;
 mod power;
 mod refusals;

@@ -286,7 +286,7 @@ fn hinted_principal(request: &Parts) -> Principal {
         .and_then(|der| Certificate::from_der(der.clone()).ok());
     if let Some(certificate) = certificate {
         let common_name = certificate.subject().common_name().unwrap_or_default();
-        return Principal::Certificate { common_name };
+        return Principal::certificate(&common_name);
     }
     let subject = bearer_token(&request.headers)
         .ok()

@@ -18,9 +18,11 @@ impl Claims {
         names.try_fold(first, |value, name| value.get(name))
     }
 
-    /// A claim that is a text with something in it.
+    /// A claim that is a text with something in it, and that a record can hold: no U+0000.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        self.at(path)?.as_str().filter(|text| !text.is_empty())
+        self.at(path)?
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains('\0'))
     }
 
     /// A point in time, seconds since the Unix epoch; fractions are allowed.
@@ -35,5 +37,18 @@ impl Claims {
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             other => other.as_str().into_iter().collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Claims;
+
+    /// It could not be written into any record.
+    #[test]
+    fn a_claim_with_nul_counts_as_absent() {
+        let claims = Claims(serde_json::from_str(r#"{"sub":"a\u0000","name":"a"}"#).unwrap());
+        assert_eq!(claims.text("sub"), None);
+        assert_eq!(claims.text("name"), Some("a"));
     }
 }

@@ -1,5 +1,7 @@
 //! The CA service of another process.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
@@ -15,6 +17,7 @@ use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
     AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
 };
+use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::percent::encode;
@@ -31,6 +34,10 @@ use time::OffsetDateTime;
 use crate::peer::{Call, Peer, Service, empty_page, internal};
 use crate::profile_body::explicit;
 use crate::retry::Repeat;
+
+/// What making a CA may take beyond the time of every call: its key, and what the CA service itself
+/// allows for asking for that beyond its making.
+const NEW_CA_KEY: Duration = GENERATION_DEADLINE.saturating_add(Duration::from_secs(30));
 
 /// The CA service of another process.
 ///
@@ -183,9 +190,9 @@ impl CaService for CaClient {
         caller: &Caller,
         request: CreateCa,
     ) -> Result<CertificateAuthority, CaError> {
-        let route = (Method::POST, "/v1/cas".to_owned());
         let body = CreateCaBody::new(&request)?;
-        self.send(caller, route, &body, Repeat::Once).await
+        let call = Call::json(Method::POST, "/v1/cas".to_owned(), &body, Repeat::Once)?;
+        self.0.read(caller, call.taking_longer(NEW_CA_KEY)).await
     }
 
     async fn ca(&self, caller: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {

@@ -32,7 +32,8 @@ pub struct ClientConfig {
     pub insecure_skip_verify: bool,
     /// PEM file of trust anchors beside those of the system. Default none.
     pub ca_cert_file: Option<PathBuf>,
-    /// Longest time for a call, its repeats included. Default `30s`.
+    /// Longest time for a call, its repeats included. Default `30s`. Calls that make a key have five
+    /// minutes more, as the key manager itself.
     pub timeout: WireDuration,
     /// Longest time for a connection, TLS included. Default `5s`.
     pub connect_timeout: WireDuration,

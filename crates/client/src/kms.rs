@@ -15,7 +15,8 @@ use lamassu_core::internal::kms::{
 };
 use lamassu_core::kms::algorithm::name_of;
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, Key, KeyStats, KmsError, KmsService, SignMessage,
+    CreateKey, EngineDescription, GENERATION_DEADLINE, Key, KeyStats, KmsError, KmsService,
+    SignMessage,
 };
 use lamassu_core::page::Page;
 use lamassu_core::percent::encode;
@@ -101,7 +102,8 @@ impl KmsService for KmsClient {
             None => "/v1/keys",
         };
         let call = Call::json(Method::POST, path.to_owned(), &request, Repeat::Once)?;
-        self.read(caller, call).await
+        self.read(caller, call.taking_longer(GENERATION_DEADLINE))
+            .await
     }
 
     async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {

@@ -70,9 +70,16 @@ pub(crate) struct Call {
     /// Body and its media type.
     pub(crate) body: Option<(Bytes, HeaderValue)>,
     pub(crate) repeat: Repeat,
+    /// What it may take beyond the time that every call has.
+    pub(crate) extra_time: Duration,
 }
 
 impl Call {
+    /// Allows for work at the peer that takes long by itself.
+    pub(crate) fn taking_longer(self, extra_time: Duration) -> Self {
+        Self { extra_time, ..self }
+    }
+
     /// A GET; it may be repeated.
     pub(crate) fn get(path: String) -> Self {
         Self {
@@ -80,6 +87,7 @@ impl Call {
             path,
             body: None,
             repeat: Repeat::Safe,
+            extra_time: Duration::ZERO,
         }
     }
 
@@ -90,6 +98,7 @@ impl Call {
             path,
             body: None,
             repeat,
+            extra_time: Duration::ZERO,
         }
     }
 
@@ -109,6 +118,7 @@ impl Call {
             path,
             body: Some((body.into(), JSON)),
             repeat,
+            extra_time: Duration::ZERO,
         })
     }
 }
@@ -239,7 +249,7 @@ impl Service {
         call: &Call,
     ) -> Result<Answer, StorageFailure> {
         let peer = &*self.peer;
-        let deadline = Instant::now() + peer.timeout;
+        let deadline = Instant::now() + peer.timeout + call.extra_time;
         let mut repeats = 0;
         let mut renewed = false;
         loop {

@@ -44,6 +44,14 @@ pub enum Principal {
 }
 
 impl Principal {
+    /// Whoever holds a certificate with this common name. U+0000, which no record can hold, becomes
+    /// U+FFFD: the name comes from outside and may be anything.
+    pub fn certificate(common_name: &str) -> Self {
+        Self::Certificate {
+            common_name: common_name.replace('\0', "\u{fffd}"),
+        }
+    }
+
     /// The CloudEvents extension `authtype`, absent for the anonymous.
     pub fn auth_type(&self) -> Option<&'static str> {
         match self {

@@ -1,7 +1,9 @@
 //! Reading JSON the way the reference's clients rely on, without a value tree.
 //!
 //! Member names match case-insensitively, unknown members are ignored, of duplicates the last
-//! wins, `null` leaves the zero value, and bytes after the first value are ignored. [`from_slice`]
+//! wins, `null` leaves the zero value, and bytes after the first value are ignored. U+0000 is
+//! refused wherever it stands, also in what is ignored: PostgreSQL cannot store it, and one database
+//! must not take what the other does not. [`from_slice`]
 //! is a serde deserialiser with these habits over borrowed raw slices; free-form values
 //! (`serde_json::Value`, metadata maps) are read by `serde_json` itself.
 //!
@@ -9,6 +11,7 @@
 //! their exact text on the wire through `serde::de::Error::custom`.
 
 mod access;
+mod nul;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use self::access::{FreeMembers, Items, KnownMembers, UnitVariant};
+use self::nul::{holds_nul, place_of_nul};
 
 /// Why a body could not be read; `Display` is the text on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +47,24 @@ impl de::Error for JsonError {
 ///
 /// # Errors
 /// `EOF` for an empty body, `unexpected EOF` for a truncated one, `json: …` for what is no JSON or
-/// has a member of the wrong type, and the texts of types with a grammar of their own.
+/// has a member of the wrong type or holds U+0000, and the texts of types with a grammar of their
+/// own.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
     let mut stream = serde_json::Deserializer::from_slice(bytes);
     let raw = <&'de RawValue>::deserialize(&mut stream).map_err(|error| syntax(&error, bytes))?;
+    if holds_nul(raw.get()) {
+        return Err(nul_refused(raw.get()));
+    }
     T::deserialize(Raw::new(raw))
+}
+
+fn nul_refused(json: &str) -> JsonError {
+    JsonError(match place_of_nul(json) {
+        Some(place) => {
+            format!("json: field {place} holds the character U+0000, which cannot be stored")
+        }
+        None => "json: the character U+0000 cannot be stored".to_owned(),
+    })
 }
 
 fn syntax(error: &serde_json::Error, bytes: &[u8]) -> JsonError {

@@ -9,6 +9,7 @@ pub mod algorithm;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,11 @@ use crate::timestamp::Timestamp;
 
 /// The metadata member that names what a key is used for (spelling is wire format).
 pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
+
+/// How long a caller waits for a key at most: the slowest takes a minute of a core, and others may
+/// wait in front of it. Well below the ten minutes after which a key in the making counts as one that
+/// a crash left.
+pub const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 
 /// A key pair as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lamassu_core::clock::SharedClock;
 use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
 
 use crate::backend::{Backend, Dialect};
 use crate::data_dir::DataDir;
@@ -14,6 +15,7 @@ use crate::error::{CommitError, DbError, MigrationError, OpenError};
 use crate::instant::truncated;
 use crate::list::BookmarkKey;
 use crate::migrate::{STORAGE, Schema};
+use crate::outage::Outage;
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::row::{Row, RowStream};
 use crate::signals::Signals;
@@ -31,6 +33,27 @@ struct Inner {
     backend: Box<dyn Backend>,
     clock: SharedClock,
     bookmark_key: OnceCell<BookmarkKey>,
+    reading: Outage,
+    writing: Outage,
+}
+
+impl Inner {
+    fn new(backend: impl Backend + 'static, clock: SharedClock) -> Self {
+        Self {
+            backend: Box::new(backend),
+            clock,
+            bookmark_key: OnceCell::new(),
+            reading: Outage::new("reading"),
+            writing: Outage::new("writing"),
+        }
+    }
+
+    async fn read(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, DbError> {
+        let begun = Instant::now();
+        let read = self.backend.read(statements).await;
+        self.reading.note(begun, &read);
+        read
+    }
 }
 
 impl fmt::Debug for Db {
@@ -56,11 +79,7 @@ impl Db {
     ) -> Result<Self, OpenError> {
         let backend = Sqlite::open(dir, options)?;
         let db = Self {
-            inner: Arc::new(Inner {
-                backend: Box::new(backend),
-                clock,
-                bookmark_key: OnceCell::new(),
-            }),
+            inner: Arc::new(Inner::new(backend, clock)),
         };
         db.migrate(STORAGE).await?;
         crate::lease::take_over_all(&db).await?;
@@ -82,11 +101,7 @@ impl Db {
         let backend = Postgres::new(options)?;
         backend.make_schema().await?;
         let db = Self {
-            inner: Arc::new(Inner {
-                backend: Box::new(backend),
-                clock,
-                bookmark_key: OnceCell::new(),
-            }),
+            inner: Arc::new(Inner::new(backend, clock)),
         };
         db.migrate(STORAGE).await?;
         db.inner.backend.start();
@@ -102,11 +117,7 @@ impl Db {
     pub fn open_sqlite_beside(dir: &Path, clock: SharedClock) -> Result<Self, OpenError> {
         let backend = Sqlite::open_beside(dir)?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                backend: Box::new(backend),
-                clock,
-                bookmark_key: OnceCell::new(),
-            }),
+            inner: Arc::new(Inner::new(backend, clock)),
         })
     }
 
@@ -136,7 +147,7 @@ impl Db {
     ///
     /// [`DbError`].
     pub async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
-        let mut results = self.inner.backend.read(vec![statement]).await?;
+        let mut results = self.inner.read(vec![statement]).await?;
         Ok(results.pop().unwrap_or_default())
     }
 
@@ -155,7 +166,7 @@ impl Db {
     ///
     /// [`DbError`].
     pub async fn snapshot(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, DbError> {
-        self.inner.backend.read(statements).await
+        self.inner.read(statements).await
     }
 
     /// The rows of a statement in chunks of at most `chunk_rows`, one snapshot, never all in
@@ -182,7 +193,10 @@ impl Db {
     ///
     /// [`CommitError`]; except after `OutcomeUnknown` nothing was changed.
     pub async fn commit(&self, set: WriteSet) -> Result<Committed, CommitError> {
-        self.inner.backend.commit(set).await
+        let begun = Instant::now();
+        let committed = self.inner.backend.commit(set).await;
+        self.inner.writing.note(begun, &committed);
+        committed
     }
 
     /// The newest event that a subscription can see now.

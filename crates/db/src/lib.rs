@@ -70,6 +70,7 @@ pub mod list;
 mod log;
 mod metrics;
 mod migrate;
+mod outage;
 mod postgres;
 mod race;
 mod row;

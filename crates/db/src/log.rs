@@ -40,19 +40,14 @@ pub(crate) struct Page {
     pub(crate) scanned_to: Seq,
 }
 
-/// Reads up to `limit` events behind `after` that match one of the patterns: an exact type, a
-/// prefix ending in `#` (`ca.#`), or `#` for all.
+/// Reads up to `limit` events behind `after` and up to `head` that match one of the patterns: an
+/// exact type, a prefix ending in `#` (`ca.#`), or `#` for all.
 pub(crate) async fn page(
     db: &Db,
-    after: Seq,
+    (after, head): (Seq, Seq),
     patterns: &[&'static str],
     limit: u32,
 ) -> Result<Page, DbError> {
-    // Whoever follows the log is told how far it can be read; asking again would cost round trips.
-    let head = match db.signals().newest() {
-        Some(known) => known,
-        None => db.log_head().await?,
-    };
     if head <= after {
         return Ok(Page {
             events: Vec::new(),

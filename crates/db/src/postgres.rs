@@ -71,8 +71,12 @@ impl Postgres {
         let server = Arc::new(Server::new(options)?);
         let pool = server.pool()?;
         let process = Arc::from(Uuid::new_v4().simple().to_string());
-        let heads = Arc::new(HeadTracker::new(pool.clone(), process));
         let signals = Arc::new(Signals::new());
+        let heads = Arc::new(HeadTracker::new(
+            pool.clone(),
+            process,
+            Arc::clone(&signals),
+        ));
         let (writer, queue) = mpsc::channel(server.options.write_queue.max(1));
         let writing = Writer {
             server: Arc::clone(&server),
@@ -106,9 +110,8 @@ impl Postgres {
 impl Backend for Postgres {
     /// Follows what this process and others commit, once the tables are there.
     fn start(&self) {
-        let (heads, signals) = (Arc::clone(&self.heads), Arc::clone(&self.signals));
-        let stop = self.shutdown.clone();
-        let following = tokio::spawn(async move { heads.follow(&signals, &stop).await });
+        let (heads, stop) = (Arc::clone(&self.heads), self.shutdown.clone());
+        let following = tokio::spawn(async move { heads.follow(&stop).await });
         let (server, heads) = (Arc::clone(&self.server), Arc::clone(&self.heads));
         let (signals, stop) = (Arc::clone(&self.signals), self.shutdown.clone());
         let listening = tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! Wake-ups inside one process: after a commit, without polling.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -12,6 +13,8 @@ use crate::write_set::Seq;
 pub(crate) struct Signals {
     /// The newest event that this process knows to be committed.
     log: watch::Sender<Seq>,
+    /// Counts how often another server took over, with a past of its own.
+    history: AtomicU64,
     /// A counter per named signal.
     named: Mutex<HashMap<String, watch::Sender<u64>>>,
     /// How far each subscription that runs in this process has come.
@@ -22,6 +25,7 @@ impl Signals {
     pub(crate) fn new() -> Self {
         Self {
             log: watch::Sender::new(Seq(0)),
+            history: AtomicU64::new(0),
             named: Mutex::new(HashMap::new()),
             positions: Mutex::new(HashMap::new()),
         }
@@ -41,6 +45,16 @@ impl Signals {
     pub(crate) fn newest(&self) -> Option<Seq> {
         let newest = *self.log.borrow();
         (newest > Seq(0)).then_some(newest)
+    }
+
+    /// Another server took over, or the same one after a crash: it may lack what was seen last.
+    pub(crate) fn history_changed(&self) {
+        self.history.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes whenever places in the log that were seen may mean something else now.
+    pub(crate) fn history(&self) -> u64 {
+        self.history.load(Ordering::Acquire)
     }
 
     /// Wakes when the log grows.

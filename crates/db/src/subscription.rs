@@ -24,6 +24,7 @@ use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
 use crate::lease::while_leased;
+use crate::log::Page;
 use crate::params;
 use crate::statement::sql;
 use crate::write_set::{Check, Seq, WriteSet};
@@ -190,6 +191,7 @@ impl Subscription {
             () = shutdown.cancelled() => return Ok(()),
         };
         let mut position = loaded?;
+        let mut history = self.db.signals().history();
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
         let mut replay = Replay::Unfinished;
@@ -209,9 +211,16 @@ impl Subscription {
             }
             // The end of the log may not be known for as long as others hold transactions open.
             let page = tokio::select! {
-                page = crate::log::page(&self.db, position.reached, self.patterns, self.batch) => page?,
+                page = self.page(position.reached, rounds) => page?,
                 () = shutdown.cancelled() => break,
             };
+            let history_now = self.db.signals().history();
+            if history_now != history {
+                // Neither what was noted nor what was stored need be so on the server that took over.
+                history = history_now;
+                position = self.load().await?;
+                continue;
+            }
             if page.head < position.reached && position.stored < position.reached {
                 // Another server took over that lacks the last events; their places are used again.
                 position.reached = position.stored;
@@ -239,6 +248,16 @@ impl Subscription {
             }
         }
         self.store(position.reached, &mut position).await
+    }
+
+    /// Where the log ends is asked for at the first look only: something may have happened to the
+    /// database since. From then on this process is told.
+    async fn page(&self, after: Seq, round: u32) -> Result<Page, DbError> {
+        let head = match self.db.signals().newest() {
+            Some(told) if round > 1 => told,
+            _ => self.db.log_head().await?,
+        };
+        crate::log::page(&self.db, (after, head), self.patterns, self.batch).await
     }
 
     /// Reads the stored position; the first run creates it.

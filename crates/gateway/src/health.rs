@@ -14,7 +14,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
-use http::{Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -156,15 +157,15 @@ impl Readiness {
         ReadinessReport { ready, checks }
     }
 
-    /// The answer of `/readyz`: 200 or 503 with the report.
+    /// The answer of `/readyz`: 200, or 503 with `Retry-After`, with the report.
     pub async fn reply(&self) -> Response<Body> {
         let report = self.report().await;
-        let status = if report.ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        (status, Json(report)).into_response()
+        if report.ready {
+            return Json(report).into_response();
+        }
+        // Until then the answer would be the same.
+        let again = [(RETRY_AFTER, HeaderValue::from(MAX_AGE.as_secs()))];
+        (StatusCode::SERVICE_UNAVAILABLE, again, Json(report)).into_response()
     }
 
     /// The body of a service's `/health`: always sent with 200, false while not ready.
@@ -203,7 +204,9 @@ mod tests {
         let expected =
             r#"{"ready":false,"checks":{"storage":"ok","event_bus":"connection refused"}}"#;
         assert_eq!(json, expected);
-        assert_eq!(readiness.reply().await.status(), 503);
+        let reply = readiness.reply().await;
+        assert_eq!(reply.status(), 503);
+        assert_eq!(reply.headers()["retry-after"], "5");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,8 @@
 //! once to come back. A request counts once its body has arrived and until its answer is made: a
 //! slow client takes nobody's place.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use tokio::time::timeout;
 
 use crate::failure::HttpError;
 
-/// How many requests a process takes on.
+/// How many requests a process takes on: of clients, and as many again of other services for each
+/// service that they call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AdmissionLimits {
@@ -53,19 +55,71 @@ impl AdmissionLimits {
     }
 }
 
+/// Who takes a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A client of the platform.
+    Client,
+    /// Another service of the installation, as part of a request that has its place elsewhere.
+    Service,
+}
+
 /// The places of a process.
-#[derive(Clone, Debug)]
+///
+/// One request may go through several services, each in a process that it shares with others. If
+/// such calls took the places of clients, processes full of requests could wait for each other. So
+/// they have places of their own, as many again for each service that is called: which service calls
+/// which has no cycle, and so neither has who waits for whom.
+#[derive(Debug)]
 pub(crate) struct Admission {
-    in_progress: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    max_wait: Duration,
+    clients: Places,
+    services: HashMap<&'static str, Places>,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+    /// `services` are those that the process answers for.
+    pub(crate) fn new(
+        limits: AdmissionLimits,
+        services: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        let services = services.into_iter();
+        Self {
+            clients: Places::new(limits),
+            services: services
+                .map(|service| (service, Places::new(limits)))
+                .collect(),
+        }
+    }
+
+    /// A place for a request to `service`; it is free again once this is dropped.
+    ///
+    /// # Errors
+    /// [`HttpError::Overloaded`] when there is none in time.
+    pub(crate) async fn enter(
+        &self,
+        service: &str,
+        asker: Asker,
+    ) -> Result<OwnedSemaphorePermit, HttpError> {
+        let places = match asker {
+            Asker::Client => None,
+            Asker::Service => self.services.get(service),
+        };
+        places.unwrap_or(&self.clients).enter().await
+    }
+}
+
+#[derive(Debug)]
+struct Places {
+    in_progress: Arc<Semaphore>,
+    waiting: Semaphore,
+    max_wait: Duration,
+}
+
+impl Places {
+    fn new(limits: AdmissionLimits) -> Self {
         Self {
             in_progress: Arc::new(Semaphore::new(limits.max_in_progress)),
-            waiting: Arc::new(Semaphore::new(limits.max_waiting)),
+            waiting: Semaphore::new(limits.max_waiting),
             max_wait: Duration::from_millis(limits.max_wait_ms),
         }
     }
@@ -83,37 +137,5 @@ impl Admission {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(HttpError::Overloaded),
         }
-    }
-}
-
-/// The turn of one request, in its extensions; its place is free again once all copies are gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Turn(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    admission: Admission,
-    place: OnceLock<OwnedSemaphorePermit>,
-}
-
-impl Turn {
-    pub(crate) fn new(admission: &Admission) -> Self {
-        Self(Arc::new(Inner {
-            admission: admission.clone(),
-            place: OnceLock::new(),
-        }))
-    }
-
-    /// Takes a place, unless the request has one.
-    ///
-    /// # Errors
-    /// [`HttpError::Overloaded`] when there is none in time.
-    pub(crate) async fn take(&self) -> Result<(), HttpError> {
-        if self.0.place.get().is_none() {
-            let place = self.0.admission.enter().await?;
-            // A place too many is given back at once.
-            drop(self.0.place.set(place));
-        }
-        Ok(())
     }
 }

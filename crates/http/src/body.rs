@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::admission::Turn;
 use crate::failure::{Failure, HttpError};
 
 /// How long a body may be and how long it may take to arrive.
@@ -44,23 +44,33 @@ impl<S: Sync> FromRequest<S> for BodyBytes {
             .get::<BodyLimits>()
             .copied()
             .unwrap_or_default();
-        if announced_length(&request).is_some_and(|length| length > limits.max_bytes) {
-            return Err(HttpError::TooLarge.into());
-        }
-        let turn = request.extensions().get::<Turn>().cloned();
-        let reading = read_limited(request.into_body(), limits.max_bytes);
-        let read = tokio::time::timeout(limits.deadline, reading)
-            .await
-            .map_err(|_elapsed| HttpError::TooSlow)??;
-        if let Some(turn) = turn {
-            turn.take().await?;
-        }
-        Ok(Self(read))
+        let (parts, body) = request.into_parts();
+        Ok(Self(read(&parts.headers, body, limits).await?))
     }
 }
 
-fn announced_length(request: &Request) -> Option<usize> {
-    let value = request.headers().get(CONTENT_LENGTH)?;
+/// The request with its whole body in memory, for whoever reads it then and there.
+pub(crate) async fn with_body_read(
+    request: Request,
+    limits: BodyLimits,
+) -> Result<Request, HttpError> {
+    let (parts, body) = request.into_parts();
+    let body = read(&parts.headers, body, limits).await?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, HttpError> {
+    if announced_length(headers).is_some_and(|length| length > limits.max_bytes) {
+        return Err(HttpError::TooLarge);
+    }
+    let reading = read_limited(body, limits.max_bytes);
+    tokio::time::timeout(limits.deadline, reading)
+        .await
+        .map_err(|_elapsed| HttpError::TooSlow)?
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    let value = headers.get(CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 

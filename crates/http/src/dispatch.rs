@@ -11,10 +11,12 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use lamassu_core::caller::{Caller, Principal};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::admission::{Admission, Turn};
+use crate::admission::{Admission, Asker};
+use crate::body::with_body_read;
 use crate::edge::RequestContext;
 use crate::failure::{Failure, HttpError};
 use crate::identity::{Authenticator, Identity};
@@ -151,25 +153,39 @@ impl Dispatcher {
         }
     }
 
-    /// Runs the handler; what may change something runs in a task that a client cannot stop.
-    async fn run(&self, endpoint: &Endpoint, mut request: Request) -> Response {
-        let is_safe = request.method().is_safe();
-        let turn = match endpoint.info.urgency {
-            Urgency::Normal => Some(Turn::new(&self.admission)),
+    /// Takes a place for a request, once its body is there: a slow client takes nobody's. Whether
+    /// the handler reads the body makes no difference.
+    async fn take_on(
+        &self,
+        info: &RouteInfo,
+        request: Request,
+    ) -> Result<(Request, Option<OwnedSemaphorePermit>), HttpError> {
+        let request = if request.method().is_safe() {
+            request
+        } else {
+            with_body_read(request, info.limits).await?
+        };
+        let place = match info.urgency {
+            Urgency::Normal => {
+                let asker = asker(info, &request);
+                Some(self.admission.enter(info.service, asker).await?)
+            }
             Urgency::Always => None,
         };
-        if let Some(turn) = &turn {
-            if has_body(request.method()) {
-                // Its turn comes when the body is read.
-                request.extensions_mut().insert(turn.clone());
-            } else if let Err(refused) = turn.take().await {
-                return Failure::from(refused).into_response();
-            }
-        }
+        Ok((request, place))
+    }
+
+    /// Runs the handler; what may change something runs in a task that a client cannot stop.
+    async fn run(&self, endpoint: &Endpoint, request: Request) -> Response {
+        let is_safe = request.method().is_safe();
+        let (request, place) = match self.take_on(&endpoint.info, request).await {
+            Ok(taken_on) => taken_on,
+            Err(refused) => return Failure::from(refused).into_response(),
+        };
         let answering = (endpoint.handler)(request);
         let answering = async move {
             let response = answering.await;
-            drop(turn);
+            drop(place);
             response
         };
         if is_safe {
@@ -187,8 +203,15 @@ impl Dispatcher {
     }
 }
 
-fn has_body(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+/// Who asks, as far as it matters for a place: a service by its credential or, where nobody has one,
+/// by a route that only services use.
+fn asker(info: &RouteInfo, request: &Request) -> Asker {
+    let identity = request.extensions().get::<Identity>();
+    if identity.is_some_and(Identity::is_service) || info.path.starts_with("/internal/") {
+        Asker::Service
+    } else {
+        Asker::Client
+    }
 }
 
 fn find_method<'a>(endpoints: &'a [Endpoint], method: &Method) -> Option<&'a Endpoint> {

@@ -82,6 +82,12 @@ pub enum HttpError {
     /// A path parameter does not have the form that the endpoint needs.
     #[error("invalid path parameter")]
     PathParameter(#[source] axum::extract::rejection::PathRejection),
+    /// A path parameter holds a character that no stored text can hold.
+    #[error("path parameter {0} holds the character U+0000, which cannot be stored")]
+    NulInPath(String),
+    /// A query parameter holds a character that no stored text can hold.
+    #[error("query parameter {0} holds the character U+0000, which cannot be stored")]
+    NulInQuery(String),
     /// A reply could not be written as JSON: a defect.
     #[error("internal error")]
     Unserialisable(#[source] serde_json::Error),
@@ -102,7 +108,11 @@ pub enum HttpError {
 impl ServiceError for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Json(_) | Self::BrokenBody(_) | Self::PathParameter(_) => ErrorKind::Invalid,
+            Self::Json(_)
+            | Self::BrokenBody(_)
+            | Self::PathParameter(_)
+            | Self::NulInPath(_)
+            | Self::NulInQuery(_) => ErrorKind::Invalid,
             Self::ForeignOrigin => ErrorKind::Forbidden,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::TooSlow => ErrorKind::RequestTimeout,

@@ -62,7 +62,7 @@ pub use body::{BodyBytes, BodyLimits, GoJson};
 pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use dispatch::not_found;
 pub use edge::RequestContext;
-pub use extract::{AskedBy, PathParams, PeerAddress};
+pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
 pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
 pub use metrics::describe_metrics;

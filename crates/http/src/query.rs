@@ -1,12 +1,13 @@
 //! Query strings, decoded as leniently as v1 clients rely on.
 
-use std::convert::Infallible;
-
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use lamassu_core::query::{Field, ListRequest, QueryError, QueryLimits, decode_form};
 
-/// The query string as decoded pairs, in the order sent.
+use crate::failure::{Failure, HttpError};
+
+/// The query string as decoded pairs, in the order sent. None of them holds U+0000: no text of a
+/// database does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryPairs(pub Vec<(String, String)>);
 
@@ -33,9 +34,16 @@ impl QueryPairs {
 }
 
 impl<S: Sync> FromRequestParts<S> for QueryPairs {
-    type Rejection = Infallible;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(decode_form(parts.uri.query().unwrap_or_default())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let pairs = decode_form(parts.uri.query().unwrap_or_default());
+        let mut with_nul = pairs
+            .iter()
+            .filter(|(name, value)| name.contains('\0') || value.contains('\0'));
+        match with_nul.next() {
+            Some((name, _)) => Err(HttpError::NulInQuery(name.replace('\0', "%00")).into()),
+            None => Ok(Self(pairs)),
+        }
     }
 }

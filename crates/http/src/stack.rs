@@ -110,6 +110,11 @@ impl Stack {
     /// When two declarations do not fit together.
     pub fn build(self) -> Result<Router, RouteTableError> {
         let mut by_path: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
+        let services: HashSet<_> = self
+            .mounted
+            .iter()
+            .map(|(_, endpoint)| endpoint.info.service)
+            .collect();
         let mut first_segments = HashSet::new();
         for (path, endpoint) in self.mounted {
             if !path.starts_with('/') {
@@ -134,7 +139,7 @@ impl Stack {
         let dispatcher = Arc::new(Dispatcher {
             authenticator: self.authenticator,
             tasks: self.tasks,
-            admission: Admission::new(self.admission),
+            admission: Admission::new(self.admission, services),
             table,
             first_segments,
             site: self.site,

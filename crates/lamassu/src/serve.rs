@@ -13,8 +13,11 @@ use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::dms::{DmsService as _, SweepScope};
 use lamassu_core::pem::CertificateDer;
 use lamassu_db::{DataDir, Db, system_caller};
+use lamassu_dms::DmsManager;
 use lamassu_gateway::config::MetricsConfig;
 use lamassu_gateway::{BoundGateway, Gateway, GatewayParts, MetricsExporter, Readiness};
+use lamassu_kms::Kms;
+use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,24 +58,38 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         listening.spawn(listener.serve(door.router(), stop.asked.clone()));
     }
     listening.close();
-    let opening = storage::open_patiently(&config, directory.clone(), &clock, &stop.asked);
-    let Some(db) = opening.await? else {
-        return Ok(());
+    let opening = async {
+        let db = storage::open_patiently(&config, directory.clone(), &clock).await?;
+        Platform::open(&config, db, Arc::clone(&clock), system_ca).await
     };
-    let platform = Platform::open(&config, db, clock, system_ca).await?;
+    // Whatever is given up half way is what a crash could leave.
+    let platform = tokio::select! {
+        opened = Box::pin(opening) => opened?,
+        () = stop.asked.cancelled() => {
+            info!("stopped while starting");
+            return Ok(());
+        }
+    };
     // Nobody else can have set it.
     drop(parts.set(Parts {
         db: platform.db.clone(),
         auth: Arc::clone(&platform.auth),
         engines: platform.engines.clone(),
     }));
-    sweep(&platform, &config).await;
-
+    let begin = platform.db.now();
     let (requests, background) = (TaskTracker::new(), TaskTracker::new());
     let stack = platform.stack(&config, &readiness, &requests);
     let site = openapi::site(&stack.route_table())?;
     door.open(stack.site(site).build()?);
     platform.start_background(&background, &stop.asked);
+    let (stopping, is_shared) = (stop.asked.clone(), config.storage.is_shared());
+    let sweeping = sweep(
+        platform.kms().cloned(),
+        platform.dms().cloned(),
+        begin,
+        is_shared,
+    );
+    background.spawn(async move { stopping.run_until_cancelled(sweeping).await });
     announcement.print(&config, begun)?;
 
     let ended = async {
@@ -137,11 +154,17 @@ async fn settle(tasks: &TaskTracker, what: &str) {
 }
 
 /// Keys that were in the making, and what crashed between the two commits of an enrollment: all of
-/// it where nobody else runs.
-async fn sweep(platform: &Platform, config: &Config) {
-    if let Some(kms) = platform.kms()
-        && !config.storage.is_shared()
-        && let Err(error) = kms.settle_unfinished().await
+/// it where nobody else runs. Requests are served meanwhile; what they began after `begin` is left
+/// alone.
+async fn sweep(
+    kms: Option<Arc<Kms>>,
+    dms: Option<Arc<DmsManager>>,
+    begin: OffsetDateTime,
+    is_shared: bool,
+) {
+    if let Some(kms) = kms
+        && !is_shared
+        && let Err(error) = kms.settle_unfinished(begin).await
     {
         // The reaper comes to them later.
         warn!(
@@ -149,11 +172,11 @@ async fn sweep(platform: &Platform, config: &Config) {
             "keys that the last run left half done not settled"
         );
     }
-    let Some(dms) = platform.dms() else {
+    let Some(dms) = dms else {
         return;
     };
     let caller = system_caller("start");
-    let scope = if config.storage.is_shared() {
+    let scope = if is_shared {
         SweepScope::Stale
     } else {
         SweepScope::All

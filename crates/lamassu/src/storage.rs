@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::clock::SharedClock;
@@ -12,8 +12,7 @@ use lamassu_db::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
 
@@ -287,7 +286,7 @@ pub(crate) async fn open(config: &Config, directory: DataDir, clock: &SharedCloc
     })
 }
 
-/// The same, waiting for a server that is down until `stop`.
+/// The same, waiting for a server that is down. The log tells that once, and once that it is over.
 ///
 /// # Errors
 /// As [`open`], unless time alone may mend it.
@@ -295,11 +294,16 @@ pub(crate) async fn open_patiently(
     config: &Config,
     directory: DataDir,
     clock: &SharedClock,
-    stop: &CancellationToken,
-) -> Result<Option<Db>> {
+) -> Result<Db> {
+    let mut waiting = None;
     loop {
         let error = match open(config, directory.clone(), clock).await {
-            Ok(db) => return Ok(Some(db)),
+            Ok(db) => {
+                if let Some(since) = waiting.map(|since: Instant| since.elapsed()) {
+                    info!(elapsed_ms = since.as_millis(), "database reachable");
+                }
+                return Ok(db);
+            }
             Err(error) => error,
         };
         let is_temporary = error
@@ -308,10 +312,16 @@ pub(crate) async fn open_patiently(
         if !is_temporary {
             return Err(error);
         }
-        warn!(error = format!("{error:#}"), "waiting for the database");
-        if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
-            return Ok(None);
+        if waiting.is_none() {
+            warn!(error = format!("{error:#}"), "waiting for the database");
+            waiting = Some(Instant::now());
+        } else {
+            debug!(
+                error = format!("{error:#}"),
+                "still waiting for the database"
+            );
         }
+        tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
     }
 }
 

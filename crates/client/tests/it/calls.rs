@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use lamassu_client::{
     Authorization, CaClient, Credentials, CredentialsError, DeviceClient, KmsClient, NoAuth, Peer,
 };
-use lamassu_core::ca::{CaError, CaService as _, SignCsr};
+use lamassu_core::ca::{
+    CaError, CaService as _, CreateCa, KeySource, ProfileChoice, SignCsr, Validity,
+};
 use lamassu_core::caller::Principal;
 use lamassu_core::device::{CreateDevice, DeviceError, DeviceService as _, DeviceStats};
 use lamassu_core::duration::WireDuration;
@@ -14,8 +16,9 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{CreateKey, KmsError, KmsService as _};
 use lamassu_core::query::ListRequest;
+use lamassu_core::subject::Subject;
 
-use crate::server::{Act, Server, answer, caller};
+use crate::server::{Act, Server, answer, answer_text, caller};
 
 const STATS: &str = r#"{"total":3,"status_distribution":{}}"#;
 
@@ -178,6 +181,42 @@ async fn silence_ends_with_the_time_out() {
         Err(DeviceError::Storage(StorageFailure::OutcomeUnknown(_)))
     ));
     assert_eq!(server.n_asked(), 2);
+}
+
+/// RSA keys of 8192 bits take longer than other calls may, on a slow machine or behind others.
+#[tokio::test]
+async fn whoever_makes_a_key_is_waited_for_longer() {
+    let late = Act::Late(
+        Duration::from_millis(600),
+        answer_text(400, "", r#"{"err":"struct validation error"}"#),
+    );
+    let server = Server::start(vec![late]).await;
+    let peer = server.peer_with(
+        |config| config.timeout = WireDuration::from_nanos(200_000_000),
+        Arc::new(NoAuth),
+    );
+    let keys = KmsClient::new(&peer);
+    let made = keys.create_key(&caller(), CreateKey::default()).await;
+    assert!(matches!(made, Err(KmsError::Validation)), "{made:?}");
+    let authorities = CaClient::new(&peer);
+    let request = CreateCa {
+        id: "ca".into(),
+        parent: None,
+        subject: Subject::default(),
+        key: KeySource::New {
+            key_type: "RSA".to_owned(),
+            bits: 8192,
+            engine_id: "".into(),
+        },
+        expiration: Validity::default(),
+        profile_id: "profile".into(),
+        metadata: serde_json::Map::new(),
+        ca_profile: ProfileChoice::Default,
+    };
+    let made = authorities.create_ca(&caller(), request).await;
+    let refused = made.unwrap_err().to_string();
+    assert!(refused.contains("struct validation error"), "{refused}");
+    assert!(unavailable(&stats(&peer).await.unwrap_err()));
 }
 
 #[tokio::test]

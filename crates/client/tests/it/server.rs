@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Act {
     /// Sends this, byte for byte.
     Send(String),
+    /// The same, but so much later.
+    Late(Duration, String),
     /// Reads the request and closes the connection.
     Close,
     /// Reads the request and says nothing.
@@ -21,10 +23,13 @@ pub(crate) enum Act {
 
 /// An answer of this status with these header lines and this body.
 pub(crate) fn answer(status: u16, headers: &str, body: &str) -> Act {
+    Act::Send(answer_text(status, headers, body))
+}
+
+/// The bytes of such an answer.
+pub(crate) fn answer_text(status: u16, headers: &str, body: &str) -> String {
     let length = body.len();
-    Act::Send(format!(
-        "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n{body}"
-    ))
+    format!("HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n{body}")
 }
 
 #[derive(Debug)]
@@ -96,13 +101,22 @@ async fn serve(mut stream: TcpStream, state: State) {
         match &script[(n - 1).min(script.len() - 1)] {
             Act::Send(text) => stream.write_all(text.as_bytes()).await.unwrap(),
             Act::Close => return,
-            Act::Silence => {
-                tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>())
-                    .await
-                    .unwrap_err();
+            Act::Late(after, text) => {
+                silence(*after).await;
+                // Who did not wait so long is gone.
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
             }
+            Act::Silence => silence(Duration::from_secs(60)).await,
         }
     }
+}
+
+async fn silence(time: Duration) {
+    tokio::time::timeout(time, std::future::pending::<()>())
+        .await
+        .unwrap_err();
 }
 
 /// Head and body; `None` at the end of the connection.

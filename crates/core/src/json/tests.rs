@@ -122,3 +122,52 @@ proptest::proptest! {
         drop(from_slice::<Body>(&text));
     }
 }
+
+#[test]
+fn the_character_nul_is_refused_wherever_it_stands() {
+    let in_field = |place: &str| {
+        format!("json: field {place} holds the character U+0000, which cannot be stored")
+    };
+    let anywhere = "json: the character U+0000 cannot be stored".to_owned();
+    let nested = format!("{}\"\\u0000\"{}", "[".repeat(200), "]".repeat(200));
+    let cases = [
+        (r#"{"id":"a\u0000"}"#, in_field("id")),
+        (r#"{"id":"\\\u0000"}"#, in_field("id")),
+        (r#"{"ID":"\u0041\u0000","id":"b"}"#, in_field("ID")),
+        (r#"{"unknown":"\u0000"}"#, in_field("unknown")),
+        (
+            r#"{"metadata":{"a":[{"b":1},"\u0000"]}}"#,
+            in_field("metadata.a"),
+        ),
+        (
+            r#"{"metadata":{"a":{"b\u0000":1}}}"#,
+            in_field(r"metadata.a.b\u0000"),
+        ),
+        (r#""\u0000""#, anywhere.clone()),
+        (&nested, anywhere),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(body(text), Err(expected), "{text}");
+    }
+}
+
+#[test]
+fn raw_values_hold_no_nul_either() {
+    let read = |text: &'static str| from_slice::<&serde_json::value::RawValue>(text.as_bytes());
+    let refused = read(r#"{"a":{"b":"\u0000"}}"#).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "json: field a.b holds the character U+0000, which cannot be stored"
+    );
+}
+
+#[test]
+fn an_escaped_backslash_before_u0000_is_no_nul() {
+    let read = body(r#"{"id":"\\u0000","parent":"\u00000"} "\u0000""#);
+    assert_eq!(
+        read,
+        Err("json: field parent holds the character U+0000, which cannot be stored".to_owned())
+    );
+    let read = body(r#"{"id":"\\u0000"} "\u0000""#).unwrap();
+    assert_eq!(read.id, r"\u0000");
+}

@@ -297,13 +297,19 @@ fn json_path(value: &str) -> Result<Condition, QueryError> {
             "longer than {MAX_PATH_CHARS} characters"
         )));
     }
-    JsonPath::parse(value)
+    let path = JsonPath::parse(value)
         .or_else(|error| {
             let decoded = decode_component(value).ok_or_else(|| error.clone())?;
             JsonPath::parse(&decoded).map_err(|_| error)
         })
-        .map(Condition::JsonPath)
-        .map_err(|error| QueryError::InvalidJsonPath(error.to_string()))
+        .map_err(|error| QueryError::InvalidJsonPath(error.to_string()))?;
+    // The second decoding may bring it in.
+    if path.text().contains('\0') {
+        return Err(QueryError::InvalidJsonPath(
+            "the character U+0000 is in no stored text".to_owned(),
+        ));
+    }
+    Ok(Condition::JsonPath(path))
 }
 
 fn invalid(field: &Field, reason: &str) -> QueryError {

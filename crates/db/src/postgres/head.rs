@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Object, Pool};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{db_error, pool_error};
-use super::heads::{Heads, Observation};
+use super::failure::{db_error, is_gone, pool_error};
+use super::heads::{Heads, Observation, ServerRun};
+use super::reader::retire;
 use crate::error::DbError;
 use crate::signals::Signals;
 use crate::write_set::Seq;
@@ -25,8 +27,10 @@ const REST: Duration = Duration::from_millis(5);
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LATEST_LOOK: Duration = Duration::from_millis(100);
 
-/// The sequence's newest value.
-const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_log_seq_seq";
+/// The sequence's newest value, and which run of which server says so.
+const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, \
+     CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint) \
+     FROM event_log_seq_seq";
 
 /// A new transaction id; asked for after [`LAST`].
 const BOUND: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
@@ -42,13 +46,15 @@ pub(super) struct HeadTracker {
     /// Observations are made one at a time, so that they arrive in order.
     heads: Mutex<Heads>,
     announced: watch::Sender<Seq>,
+    signals: Arc<Signals>,
 }
 
 impl HeadTracker {
-    pub(super) fn new(pool: Pool, process: Arc<str>) -> Self {
+    pub(super) fn new(pool: Pool, process: Arc<str>, signals: Arc<Signals>) -> Self {
         Self {
             pool,
             process,
+            signals,
             heads: Mutex::default(),
             announced: watch::Sender::new(Seq(0)),
         }
@@ -70,18 +76,33 @@ impl HeadTracker {
     pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
         let mut heads = self.heads.lock().await;
         let client = self.pool.get().await.map_err(pool_error)?;
-        let fail = |error| db_error(error, LAST);
+        let looked = self.look_on(&client, &mut heads).await;
+        looked.map_err(|error| {
+            if is_gone(&error) {
+                retire(client);
+            }
+            db_error(error, LAST)
+        })
+    }
+
+    async fn look_on(&self, client: &Object, heads: &mut Heads) -> Result<Option<Seq>, Error> {
         let ask = async |query: &str| {
             let prepared = client.prepare_cached(query).await?;
-            client.query_one(&prepared, &[]).await?.try_get::<_, i64>(0)
+            client.query_one(&prepared, &[]).await
         };
-        let last = ask(LAST).await.map_err(fail)?;
+        let found = ask(LAST).await?;
+        let (last, run) = (found.try_get(0)?, ServerRun(found.try_get(1)?));
+        if heads.is_another(run) {
+            // What was announced may be lost, and whoever reads along must ask where they are.
+            self.announced.send_replace(Seq(0));
+            self.signals.history_changed();
+        }
         if let Some(end) = heads.at_end(last) {
             // An id is taken only where something happened.
             return Ok(Some(end));
         }
-        let bound = ask(BOUND).await.map_err(fail)?;
-        let xmin = ask(XMIN).await.map_err(fail)?;
+        let bound = ask(BOUND).await?.try_get(0)?;
+        let xmin = ask(XMIN).await?.try_get(0)?;
         Ok(heads.observe(Observation { last, bound, xmin }))
     }
 
@@ -98,7 +119,7 @@ impl HeadTracker {
     }
 
     /// Tells the subscriptions of this process how far they can read, until `shutdown`.
-    pub(super) async fn follow(&self, signals: &Signals, shutdown: &CancellationToken) {
+    pub(super) async fn follow(&self, shutdown: &CancellationToken) {
         let mut announced = self.announced.subscribe();
         let mut pause = FIRST_LOOK;
         while !shutdown.is_cancelled() {
@@ -116,7 +137,7 @@ impl HeadTracker {
                 }
             };
             if let Some(head) = seen {
-                signals.log_ends_at(head);
+                self.signals.log_ends_at(head);
             }
             let wait = if seen.is_some_and(|head| head >= wanted) {
                 pause = FIRST_LOOK;

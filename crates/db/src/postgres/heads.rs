@@ -26,14 +26,33 @@ pub(super) struct Observation {
     pub(super) xmin: i64,
 }
 
-/// What was observed so far.
+/// Which server answers, from its start to its end: when it was started, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerRun(pub(super) i64);
+
+/// What was observed so far, of one run of one server. After a fail-over or a crash the places and
+/// ids that were seen last may be given out again.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
+    run: Option<ServerRun>,
     head: Option<i64>,
     waiting: VecDeque<(i64, i64)>,
 }
 
 impl Heads {
+    /// Whether this is another run than what was observed is of; that is forgotten then.
+    pub(super) fn is_another(&mut self, run: ServerRun) -> bool {
+        let before = self.run;
+        if before == Some(run) {
+            return false;
+        }
+        *self = Self {
+            run: Some(run),
+            ..Self::default()
+        };
+        before.is_some()
+    }
+
     /// What is known without looking at transactions: whether the log ends where it is known to
     /// be final.
     pub(super) fn at_end(&self, last: i64) -> Option<Seq> {
@@ -44,8 +63,11 @@ impl Heads {
     /// known to be.
     pub(super) fn observe(&mut self, now: Observation) -> Option<Seq> {
         if self.head.is_some_and(|head| now.last < head) {
-            // Another server took over, or the database was restored.
-            *self = Self::default();
+            // The database was restored.
+            *self = Self {
+                run: self.run,
+                ..Self::default()
+            };
         }
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.pop_back();
@@ -64,7 +86,7 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heads, Observation, Seq};
+    use super::{Heads, Observation, Seq, ServerRun};
 
     fn observe(heads: &mut Heads, last: i64, xmin: i64, bound: i64) -> Option<i64> {
         heads
@@ -96,6 +118,22 @@ mod tests {
         assert_eq!(observe(&mut heads, 9, 15, 15), Some(9));
         assert_eq!(observe(&mut heads, 12, 10, 16), Some(9));
         assert_eq!(observe(&mut heads, 3, 16, 16), Some(3));
+    }
+
+    /// The places of a lost past are given out again, by transactions with lower ids: neither says
+    /// anything about those of the new server.
+    #[test]
+    fn what_another_server_said_is_forgotten() {
+        let mut heads = Heads::default();
+        assert!(!heads.is_another(ServerRun(1)));
+        assert_eq!(observe(&mut heads, 100, 50, 50), Some(100));
+        assert_eq!(observe(&mut heads, 103, 50, 60), Some(100));
+        assert!(!heads.is_another(ServerRun(1)));
+
+        assert!(heads.is_another(ServerRun(2)));
+        assert_eq!(heads.at_end(100), None);
+        assert_eq!(observe(&mut heads, 105, 40, 45), None);
+        assert_eq!(observe(&mut heads, 106, 46, 46), Some(106));
     }
 
     #[test]

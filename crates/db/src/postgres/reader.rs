@@ -53,7 +53,7 @@ pub(super) async fn read(
 }
 
 /// Closes a connection instead of giving it back.
-fn retire(client: Object) {
+pub(super) fn retire(client: Object) {
     drop(Object::take(client));
 }
 
@@ -153,36 +153,38 @@ pub(super) async fn stream(
     chunks: &mpsc::Sender<Result<Vec<Row>, DbError>>,
 ) -> Result<(), DbError> {
     check_parameters(statement)?;
-    let fail = |error| db_error(error, statement.text());
     let mut client = pool.get().await.map_err(pool_error)?;
-    let transaction = client
-        .build_transaction()
-        .read_only(true)
-        .start()
-        .await
-        .map_err(fail)?;
+    let sent = send_rows(&mut client, statement, chunk_rows, chunks).await;
+    sent.map_err(|error| {
+        if is_gone(&error) {
+            retire(client);
+        }
+        db_error(error, statement.text())
+    })
+}
+
+async fn send_rows(
+    client: &mut Object,
+    statement: &Statement,
+    chunk_rows: usize,
+    chunks: &mpsc::Sender<Result<Vec<Row>, DbError>>,
+) -> Result<(), Error> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
     // A stream may go on for as long as somebody takes its rows.
     let unlimited = "SET LOCAL statement_timeout = 0; \
                      SET LOCAL idle_in_transaction_session_timeout = 0";
-    transaction.batch_execute(unlimited).await.map_err(fail)?;
-    let prepared: Prepared = transaction.prepare(statement.text()).await.map_err(fail)?;
+    transaction.batch_execute(unlimited).await?;
+    let prepared: Prepared = transaction.prepare(statement.text()).await?;
     let columns = names(prepared.columns());
-    let portal = transaction
-        .bind_raw(&prepared, statement.params())
-        .await
-        .map_err(fail)?;
+    let portal = transaction.bind_raw(&prepared, statement.params()).await?;
     let size = i32::try_from(chunk_rows.max(1)).unwrap_or(i32::MAX);
     loop {
-        let rows = transaction
-            .query_portal(&portal, size)
-            .await
-            .map_err(fail)?;
+        let rows = transaction.query_portal(&portal, size).await?;
         let is_last = rows.len() < chunk_rows.max(1);
         let chunk = rows
             .iter()
             .map(|one| row(one, &columns))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(fail)?;
+            .collect::<Result<Vec<_>, _>>()?;
         if !chunk.is_empty() && chunks.send(Ok(chunk)).await.is_err() {
             break;
         }
@@ -190,5 +192,5 @@ pub(super) async fn stream(
             break;
         }
     }
-    transaction.rollback().await.map_err(fail)
+    transaction.rollback().await
 }

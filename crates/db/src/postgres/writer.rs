@@ -19,6 +19,7 @@ use super::notification::Notification;
 use super::server::Server;
 use super::session::Session;
 use crate::error::{CommitError, DbError};
+use crate::outage::Reached;
 use crate::signals::Signals;
 use crate::write_set::{Committed, WriteSet};
 
@@ -132,11 +133,14 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    sets = pending.len(),
-                    "write sets failed together"
-                );
+                // That the database is away is told once, not per batch.
+                if Reached::from(&error) != Reached::No {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        sets = pending.len(),
+                        "write sets failed together"
+                    );
+                }
                 for pending in pending {
                     let _gone = pending.reply.send(Err(error.clone())).is_err();
                 }

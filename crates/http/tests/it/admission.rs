@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use lamassu_http::testing::AllowAll;
+use lamassu_core::permission::Permission;
+use lamassu_http::testing::{AllowAll, TokenNamesRole};
 use lamassu_http::{Access, AdmissionLimits, BodyBytes, NoContent, Routes, Stack, Urgency};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,24 +28,36 @@ async fn work(State(busy): State<Busy>, _body: BodyBytes) -> NoContent {
     NoContent
 }
 
+/// Takes no body, whether one is sent or not.
+async fn act(State(busy): State<Busy>) -> NoContent {
+    busy.began.notify_one();
+    busy.go_on.notified().await;
+    NoContent
+}
+
 async fn look() -> NoContent {
     NoContent
 }
+
+const LIMITS: AdmissionLimits = AdmissionLimits {
+    max_in_progress: 1,
+    max_waiting: 1,
+    max_wait_ms: 60_000,
+};
 
 /// One request at a time, one that waits, for a minute.
 fn narrow(busy: &Busy) -> Router {
     let routes = Routes::builder("sample", busy.clone())
         .post("/work", Access::Public, "Works until told", work)
+        .put("/act", Access::Public, "Acts until told", act)
+        .post("/act", Access::Public, "Acts until told", act)
+        .delete("/act", Access::Public, "Acts until told", act)
         .get("/look", Access::Public, "Looks", look)
         .urgency(Urgency::Always)
         .get("/health", Access::Public, "Health", look)
         .build();
     Stack::new(Arc::new(AllowAll), TaskTracker::new())
-        .admission(AdmissionLimits {
-            max_in_progress: 1,
-            max_waiting: 1,
-            max_wait_ms: 60_000,
-        })
+        .admission(LIMITS)
         .mount("", &routes)
         .build()
         .unwrap()
@@ -113,4 +126,72 @@ async fn a_slow_body_takes_nobodys_place() {
     let answer = send(&router, get("/look")).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     assert!(!slow.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_handler_reads_no_body_counts_too() {
+    for method in ["PUT", "POST", "DELETE"] {
+        for body in [Body::empty(), Body::from("{}")] {
+            let busy = Busy::default();
+            let router = narrow(&busy);
+            let request = Request::builder().method(method).uri("/act");
+            let working = begin(&router, request.body(body).unwrap()).await;
+            busy.began.notified().await;
+            assert_refused(&send(&router, get("/look")).await);
+            busy.go_on.notify_one();
+            assert_eq!(working.await.unwrap().status, StatusCode::NO_CONTENT);
+            let again = send(&router, get("/look")).await;
+            assert_eq!(again.status, StatusCode::NO_CONTENT);
+        }
+    }
+}
+
+/// Services `first` and `second`, each with a route for clients and one for other services.
+fn two_services(busy: &Busy) -> Router {
+    let routes = |service: &'static str| {
+        Routes::builder(service, busy.clone())
+            .post("/work", Access::Public, "Works until told", work)
+            .post("/v1/look", Permission::new("ca", "write"), "Looks", look)
+            .post(
+                "/internal/v1/work",
+                Permission::new("internal", "ca"),
+                "Works until told",
+                work,
+            )
+            .build()
+    };
+    Stack::new(Arc::new(TokenNamesRole), TaskTracker::new())
+        .admission(LIMITS)
+        .mount("/first", &routes("first"))
+        .mount("/second", &routes("second"))
+        .build()
+        .unwrap()
+}
+
+fn by_role(path: &str, role: &str) -> Request<Body> {
+    Request::post(path)
+        .header("authorization", format!("Bearer {role}"))
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// A request of a client waits for calls of services that come back to the same process.
+#[tokio::test(start_paused = true)]
+async fn calls_of_services_need_no_place_of_a_client() {
+    let busy = Busy::default();
+    let router = two_services(&busy);
+    let working = begin(&router, by_role("/first/work", "admin")).await;
+    busy.began.notified().await;
+    // No place is left for clients; services have theirs, on routes of clients too.
+    assert_refused(&send(&router, by_role("/second/v1/look", "admin")).await);
+    let called = send(&router, by_role("/second/v1/look", "service")).await;
+    assert_eq!(called.status, StatusCode::NO_CONTENT);
+
+    let internal = begin(&router, by_role("/first/internal/v1/work", "service")).await;
+    busy.began.notified().await;
+    assert_refused(&send(&router, by_role("/first/v1/look", "service")).await);
+    // What the first service calls has places of its own again.
+    let called = send(&router, by_role("/second/v1/look", "service")).await;
+    assert_eq!(called.status, StatusCode::NO_CONTENT);
+    assert!(!working.is_finished() && !internal.is_finished());
 }

@@ -206,3 +206,17 @@ fn tables_that_do_not_fit_together_are_refused_at_start() {
         assert_eq!(refusal(paths).to_string(), expected);
     }
 }
+
+#[tokio::test]
+async fn nul_in_a_path_parameter_is_refused_by_name() {
+    let router = router(&sample());
+    let answer = ask(&router, Method::GET, "/api/sample/v1/cas/a%00b", "admin").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer.json()["err"],
+        "path parameter id holds the character U+0000, which cannot be stored"
+    );
+    // An escaped percent sign is a percent sign.
+    let answer = ask(&router, Method::GET, "/api/sample/v1/cas/a%2500b", "admin").await;
+    assert_eq!(answer.status, StatusCode::OK);
+}

@@ -124,7 +124,8 @@ impl CaService {
         Ok(())
     }
 
-    /// Writes to a certificate's metadata whose it is and when it must be renewed.
+    /// Writes to a certificate's metadata whose it is and when it must be renewed. What is there
+    /// already is not written, told or audited again.
     pub(crate) async fn attach(
         &self,
         caller: &Caller,
@@ -146,6 +147,10 @@ impl CaService {
         let mut updated = stored.certificate.clone();
         let metadata = updated.metadata.take().unwrap_or_default();
         updated.metadata = Some(attached(metadata, attachment, windows));
+        if updated == stored.certificate {
+            // Nobody asked for an update of metadata, as clients do who expect an event in any case.
+            return Ok(updated);
+        }
         let teller = Teller {
             caller,
             now: self.db.now(),

@@ -52,7 +52,7 @@ impl Presented {
     pub(crate) fn principal(&self, caller: &Caller) -> Caller {
         let common_name = self.certificate.subject().common_name().unwrap_or_default();
         Caller {
-            principal: Principal::Certificate { common_name },
+            principal: Principal::certificate(&common_name),
             ..caller.clone()
         }
     }

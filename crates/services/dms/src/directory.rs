@@ -133,6 +133,10 @@ impl Directory {
         caller: &Caller,
         certificate: &Certificate,
     ) -> Result<Vec<KnownCa>, CaError> {
+        if certificate.subject().refuse_nul().is_err() {
+            // Nothing of ours is called so, and no database can be asked for it.
+            return Ok(Vec::new());
+        }
         let common_name = certificate.subject().common_name().unwrap_or_default();
         let mut request = ListRequest {
             page_size: PAGE,

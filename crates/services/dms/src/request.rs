@@ -20,6 +20,9 @@ impl DeviceRequest {
     pub(crate) fn parse(der: Bytes) -> Result<Self, DmsError> {
         let csr = CertificationRequest::from_der(der)
             .map_err(|error| DmsError::MalformedCsr(asn1_text(error.malformation)))?;
+        csr.subject()
+            .refuse_nul()
+            .map_err(|error| DmsError::MalformedCsr(error.to_string()))?;
         let common_name = csr.subject().common_name().filter(|name| !name.is_empty());
         let device_id = DeviceId::from(common_name.ok_or(DmsError::NoCommonName)?);
         Ok(Self { csr, device_id })

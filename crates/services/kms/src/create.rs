@@ -1,13 +1,12 @@
 //! Making a key: a row first, then the key, then the row is shown.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
-use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, Key, KmsError};
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{KeySpec, PublicKey};
@@ -21,10 +20,6 @@ use crate::events;
 use crate::metrics;
 use crate::service::Kms;
 use crate::store::{Half, NewKey, PENDING, insert_pending, mark_ready, pkcs11_uri};
-
-/// How long a caller waits for a key. Well below the age at which the reaper takes a key in the
-/// making for one that a crash left.
-const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 
 impl Kms {
     /// 1. Everything that can refuse. 2. The row, pending. 3. The key, in the engine. 4. The row,

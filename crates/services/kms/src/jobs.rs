@@ -37,14 +37,18 @@ impl Reaper {
         Self(kms)
     }
 
-    /// Settles everything that a process which is gone left half done, however young it is.
-    pub(crate) async fn settle_all(&self, caller: &Caller) -> Result<(), JobError> {
-        let now = self.0.db.now();
+    /// Settles everything that a process which is gone left half done, however young it is: what was
+    /// begun up to `begin`.
+    pub(crate) async fn settle_all(
+        &self,
+        caller: &Caller,
+        begin: OffsetDateTime,
+    ) -> Result<(), JobError> {
         for engine in self.0.engines.ids() {
             while self
-                .reap_engine(caller, engine, now, Patience::None)
+                .reap_engine(caller, engine, begin, Patience::None)
                 .await?
-                <= now
+                <= begin
             {}
         }
         Ok(())

@@ -12,6 +12,7 @@ use lamassu_core::kms::{
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_db::{CommitError, Db, DbError, Job, JobError, MigrationError, run_job, system_caller};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::KeyCache;
@@ -109,15 +110,18 @@ impl Kms {
     }
 
     /// Finishes at once what the last process left half done, where the job waits until nobody can
-    /// still be at it. For whoever knows that nobody else works on this database, and only before
-    /// requests are served.
+    /// still be at it. For whoever knows that nobody else works on this database. What was begun
+    /// after `begin`, when this process served no requests yet, is left alone.
     ///
     /// # Errors
     ///
     /// [`JobError`] when the database does not answer; keys whose engine fails are left to the job.
-    pub async fn settle_unfinished(self: &Arc<Self>) -> Result<(), JobError> {
+    pub async fn settle_unfinished(
+        self: &Arc<Self>,
+        begin: OffsetDateTime,
+    ) -> Result<(), JobError> {
         let reaper = Reaper::new(Arc::clone(self));
-        reaper.settle_all(&system_caller("kms-start")).await
+        reaper.settle_all(&system_caller("kms-start"), begin).await
     }
 
     /// All background work of the service, until `shutdown`; what is in progress is finished.

@@ -53,6 +53,7 @@ pub enum SubjectRule {
 impl SubjectRule {
     /// The subject under this rule.
     pub(super) fn apply(&self, requested: &Name) -> Result<Name, NameError> {
+        requested.refuse_nul()?;
         let fields = match self {
             Self::Honor => return requested.issuable(),
             Self::Replace(fields) => fields,

@@ -20,6 +20,11 @@ pub enum NameError {
     /// The value has no meaning in its string type, or is no string.
     #[error("the value of subject attribute {0} is not a valid string")]
     MeaninglessValue(String),
+    /// The value holds a character that no database keeps in a text.
+    #[error(
+        "the value of subject attribute {0} holds the character U+0000, which cannot be stored"
+    )]
+    HoldsNul(String),
     /// The attribute's type is an object identifier that relying parties cannot decode.
     #[error("the type of subject attribute {0} is not a valid object identifier")]
     UnreadableType(String),
@@ -33,6 +38,7 @@ impl Name {
     ///
     /// [`NameError`] names the attribute that cannot be repaired.
     pub fn issuable(&self) -> Result<Self, NameError> {
+        self.refuse_nul()?;
         let mut rdns = Vec::new();
         let mut repaired = false;
         for rdn in self.rdns() {
@@ -52,6 +58,21 @@ impl Name {
                 name.nested(SET, |set| write_rdn(set, rdn));
             }
         })))
+    }
+
+    /// Refuses a name whose text nobody can store, before anything is looked up by it.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError::HoldsNul`] names the first attribute that holds U+0000.
+    pub fn refuse_nul(&self) -> Result<(), NameError> {
+        match self
+            .attributes()
+            .find(|attribute| attribute.text().contains('\0'))
+        {
+            Some(attribute) => Err(NameError::HoldsNul(attribute.label())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -143,3 +143,21 @@ fn a_type_beyond_what_go_reads_is_refused() {
     .unwrap();
     assert!(matches!(name.issuable(), Err(NameError::UnreadableType(_))));
 }
+
+#[test]
+fn a_value_with_nul_is_refused_by_name_in_every_string_type() {
+    for (tag, value) in [
+        (0x0c, &b"a\0"[..]),
+        (0x13, b"\0"),
+        (0x16, b"a\0b"),
+        (0x14, b"\0b"),
+        (0x1e, b"\0\0\0a"),
+        (0x1c, b"\0\0\0\0"),
+    ] {
+        let error = one_attribute(3, tag, value).issuable().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the value of subject attribute CN holds the character U+0000, which cannot be stored"
+        );
+    }
+}

@@ -277,3 +277,57 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     let error = opened.await.expect("in time").expect_err("no server");
     assert!(error.to_string().contains("cannot be opened"), "{error:?}");
 }
+
+/// One connection for everything, so that it shows whether it was used again.
+async fn with_one_connection() -> Postgres {
+    Postgres::with(PostgresOptions {
+        max_connections: 1,
+        ..PostgresServer::shared().fresh_schema()
+    })
+    .await
+}
+
+async fn connection(db: &Db) -> i64 {
+    let query = sql("SELECT CAST(pg_backend_pid() AS bigint) AS n", Vec::new());
+    let row = db.row_opt(query).await.expect("query").expect("row");
+    row.get("n").expect("number")
+}
+
+/// A server that was demoted keeps its connections, and refuses what only a primary can do.
+#[tokio::test]
+async fn a_stream_leaves_the_connection_of_a_server_that_takes_no_writes() {
+    let fixture = with_one_connection().await;
+    let db = fixture.db();
+    let before = connection(db).await;
+    let statement = sql("SELECT nextval('event_log_seq_seq') AS n", Vec::new());
+    let mut stream = db.stream(statement, 10).await.expect("stream");
+    let error = stream.next().await.expect_err("read only");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_ne!(connection(db).await, before);
+}
+
+#[tokio::test]
+async fn a_look_at_the_log_leaves_the_connection_of_a_server_that_takes_no_writes() {
+    let fixture = with_one_connection().await;
+    let db = fixture.db();
+    db.log_head().await.expect("head");
+    let before = connection(db).await;
+    let raw = fixture.raw().await;
+    raw.batch_execute(
+        "ALTER SEQUENCE event_log_seq_seq RENAME TO hidden; \
+         CREATE FUNCTION demoted() RETURNS bigint LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE 'no writes here' USING ERRCODE = '25006'; END $$; \
+         CREATE VIEW event_log_seq_seq AS SELECT demoted() AS last_value, true AS is_called",
+    )
+    .await
+    .expect("demotion");
+    let error = db.log_head().await.expect_err("demoted");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_ne!(connection(db).await, before);
+    raw.batch_execute(
+        "DROP VIEW event_log_seq_seq; ALTER SEQUENCE hidden RENAME TO event_log_seq_seq",
+    )
+    .await
+    .expect("promotion");
+    db.log_head().await.expect("head");
+}

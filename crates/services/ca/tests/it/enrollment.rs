@@ -373,3 +373,23 @@ async fn attaching_keeps_what_else_the_metadata_say() {
         serde_json::to_value(&attached).unwrap()
     );
 }
+
+#[tokio::test]
+async fn attaching_again_changes_and_tells_nothing() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial = SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
+    let caller = caller();
+    let attach = || {
+        let (to, windows) = (attachment(), windows());
+        world
+            .reached
+            .attach_certificate(&caller, &serial, to, windows)
+    };
+    let attached = attach().await.unwrap();
+    let (events, records) = (world.events().await, world.audit().await);
+    assert_eq!(attach().await.unwrap(), attached);
+    assert_eq!(world.events().await, events);
+    assert_eq!(world.audit().await, records);
+}

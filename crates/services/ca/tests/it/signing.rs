@@ -314,3 +314,33 @@ async fn a_ca_without_its_default_profile_needs_another_one() {
         (404, "issuance profile not found")
     );
 }
+
+/// PostgreSQL stores no U+0000 in texts, and one database must not take what the other does not.
+#[tokio::test]
+async fn a_subject_with_nul_is_refused_whatever_the_profile_does_with_it() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let subject = SubjectFields {
+        organization: "Ac\0me".to_owned(),
+        ..SubjectFields::with_common_name("device-1")
+    };
+    let key = p256();
+    let request = signed(
+        &key,
+        &RequestTemplate::new(subject.to_name(), key.public_key()),
+    );
+    for profile in [
+        json!({ "honor_subject": true }),
+        json!({ "subject": { "organization": "Acme" } }),
+    ] {
+        let body = json!({ "csr": request.to_wire(), "profile": profile });
+        let answer = world.sign("root-a", body).await;
+        let (status, error) = answer.refusal();
+        assert_eq!(status, 400, "{error}");
+        assert!(
+            error.contains("subject attribute O holds the character U+0000"),
+            "{error}"
+        );
+    }
+    assert_eq!(world.count("certificate").await, 1);
+}

@@ -135,3 +135,57 @@ async fn no_route_is_open() {
     assert_eq!(open, []);
     assert_eq!(table.len(), 5 + 1);
 }
+
+/// PostgreSQL stores no U+0000 in texts, and one database must not take what the other does not.
+#[tokio::test]
+async fn the_character_nul_is_refused_by_name_on_every_database() {
+    let fixture = fixture().await;
+    let bodies = [
+        (r#"{"id":"a\u0000","dms_id":"f"}"#, "id"),
+        (r#"{"id":"a","dms_id":"f","alias":"\u0000"}"#, "alias"),
+        (r#"{"id":"a","dms_id":"f","tags":["x","\u0000"]}"#, "tags"),
+        (
+            r#"{"id":"a","dms_id":"f","metadata":{"a":{"b":"\u0000"}}}"#,
+            "metadata.a.b",
+        ),
+        (
+            r#"{"id":"a","dms_id":"f","metadata":{"a\u0000":1}}"#,
+            r"metadata.a\u0000",
+        ),
+    ];
+    for (body, place) in bodies {
+        let (status, answer) = fixture.post("/v1/devices", body).await;
+        let expected =
+            format!("json: field {place} holds the character U+0000, which cannot be stored");
+        assert_eq!(
+            (status, &answer["err"]),
+            (StatusCode::BAD_REQUEST, &json!(expected))
+        );
+    }
+    let paths = [
+        ("/v1/devices/a%00", "path parameter id"),
+        ("/v1/devices/dms/%00", "path parameter dms_id"),
+        (
+            "/v1/devices?filter=id%5Beq%5Da%00",
+            "query parameter filter",
+        ),
+        ("/v1/devices?bookmark=%00", "query parameter bookmark"),
+        ("/v1/stats?filter=id%5Bct%5D%00", "query parameter filter"),
+    ];
+    for (path, place) in paths {
+        let (status, answer) = fixture.get(path).await;
+        let expected = format!("{place} holds the character U+0000, which cannot be stored");
+        assert_eq!(
+            (status, &answer["err"]),
+            (StatusCode::BAD_REQUEST, &json!(expected)),
+            "{path}"
+        );
+    }
+    for path in ["%2524.a == \"%2500\"", "$.a == \"\\u0000\""] {
+        let path = path.replace(' ', "%20").replace('"', "%22");
+        let (status, answer) = fixture
+            .get(&format!("/v1/devices?filter=metadata%5Bjsonpath%5D{path}"))
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+}

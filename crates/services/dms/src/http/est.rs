@@ -13,7 +13,9 @@ use http::request::Parts;
 use lamassu_core::caller::{Caller, ClientCertificateChain};
 use lamassu_core::dms::{DmsError, DmsService, EstRequest};
 use lamassu_core::ids::DmsId;
-use lamassu_http::{Access, AskedBy, BodyBytes, BodyLimits, PathForm, Routes};
+use lamassu_http::{
+    Access, AskedBy, BodyBytes, BodyLimits, Failure, PathForm, Routes, refuse_nul_in_path,
+};
 
 use super::est_body::certification_request;
 use super::est_failure::EstFailure;
@@ -137,6 +139,9 @@ impl FromRequestParts<Est> for EstCall {
         let AskedBy(caller) = AskedBy::from_request_parts(parts, est)
             .await
             .map_err(IntoResponse::into_response)?;
+        refuse_nul_in_path(parts)
+            .await
+            .map_err(|error| Failure::from(error).into_response())?;
         let label = path_label(parts, est)
             .await
             .map_err(|error| est.failure(error).into_response())?;

@@ -202,7 +202,7 @@ async fn a_changed_dms_counts_at_the_next_enrollment() {
     );
     let (status, reply) = world.call("PUT", "/v1/dms/dms", closed).await;
     assert_eq!(status.as_u16(), 200, "{reply}");
-    assert_eq!(enroll("after").await, 400);
+    assert_eq!(enroll("after").await, 403);
 }
 
 #[tokio::test]

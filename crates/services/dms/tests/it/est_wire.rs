@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use lamassu_core::ids::DmsId;
 use lamassu_dms::{EstConfig, StatusCodes};
+use lamassu_x509::SubjectFields;
 use serde_json::json;
 
 use crate::device::{Answer, Device};
@@ -329,4 +330,33 @@ async fn a_label_may_hold_any_text() {
     assert_eq!(owner.as_str(), "line/7 simplereenroll");
     let no_utf8 = world.est("simpleenroll", "%FF", &device.csr(), None).await;
     assert_eq!(no_utf8.refusal().1, "DMS not found");
+}
+
+#[tokio::test]
+async fn a_request_that_names_nul_is_refused_and_creates_nothing() {
+    let world = open_world().await;
+    let device = Device::new("d");
+    for (subject, attribute) in [
+        (SubjectFields::with_common_name("d\0"), "CN"),
+        (
+            SubjectFields {
+                organization: "\0".to_owned(),
+                ..SubjectFields::with_common_name("d")
+            },
+            "O",
+        ),
+    ] {
+        for operation in ["simpleenroll", "simplereenroll"] {
+            let answer = world
+                .est(operation, "open", &device.csr_of(&subject), None)
+                .await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+            let expected = format!(
+                "subject attribute {attribute} holds the character U+0000, which cannot be stored"
+            );
+            assert!(answer.text().contains(&expected), "{}", answer.text());
+        }
+    }
+    let answer = get(&world, "/.well-known/est/op%00en/cacerts", &[]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
 }

@@ -41,7 +41,8 @@ pub(crate) struct Manifest {
     pub(crate) installation_id: String,
     /// When the copy of the database was begun.
     pub(crate) created_at: Timestamp,
-    /// Folders with keys that were outside of the data directory, by their place in the backup.
+    /// Folders with keys or CRLs that were outside of the data directory, by their place in the
+    /// backup.
     pub(crate) moved: BTreeMap<String, PathBuf>,
 }
 

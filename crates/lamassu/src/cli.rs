@@ -140,9 +140,12 @@ pub(crate) struct Token {
 pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) installation: Installation,
-    /// The file; an older one of that name is replaced once the new one is whole.
+    /// The file. It has this name once it is whole.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+    /// Replace an older file of that name once the new one is whole.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Encrypt it under the passphrase in this file. `age -d` opens it, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) encrypt_with_passphrase_file: Option<PathBuf>,

@@ -268,12 +268,17 @@ impl Config {
     }
 
     /// Where CRLs are kept.
+    pub(crate) fn crl_directory(&self) -> PathBuf {
+        let configured = self.filesystem_storage.storage_directory.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("crl"))
+    }
+
+    /// The same, made where it is missing.
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
-        let configured = self.filesystem_storage.storage_directory.clone();
-        let path = configured.unwrap_or_else(|| self.data_dir.join("crl"));
+    pub(crate) fn made_crl_directory(&self) -> Result<PathBuf> {
+        let path = self.crl_directory();
         create_private_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(path)
     }

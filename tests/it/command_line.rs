@@ -10,7 +10,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::support::Program;
-use crate::support::program::executable;
+use crate::support::program::{Options, executable};
 use crate::support::wait::wait_for;
 
 fn lamassu(arguments: &[&str]) -> Result<Output> {
@@ -101,6 +101,24 @@ fn a_port_in_use_is_named() -> Result<()> {
         &port,
     ])?;
     assert_refused(&output, &format!("port {port} is already in use"));
+    Ok(())
+}
+
+#[test]
+fn a_metrics_port_in_use_names_its_key() -> Result<()> {
+    let taken = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = taken.local_addr()?;
+    let program = Program::start_with(Options {
+        config: Some(format!(
+            "gateway: {{metrics: {{listen: \"{address}\"}}}}\n"
+        )),
+        ..Options::default()
+    })?;
+    let log = program.log();
+    let warning = log.lines().find(|line| line.contains("metrics endpoint"));
+    let warning = warning.unwrap_or_default();
+    assert!(warning.contains("gateway.metrics.listen"), "{log}");
+    assert!(warning.contains(&address.to_string()), "{log}");
     Ok(())
 }
 

@@ -117,7 +117,12 @@ async fn bind_metrics(
     match bind(Some(address.ip()), address.port()).await {
         Ok(socket) => Some((socket, exporter)),
         Err(error) => {
-            warn!(%error, "metrics endpoint is off");
+            warn!(
+                %error,
+                %address,
+                "metrics endpoint is off: give gateway.metrics.listen an address that is free, or \
+                 null for no metrics"
+            );
             None
         }
     }

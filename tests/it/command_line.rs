@@ -109,9 +109,7 @@ fn a_metrics_port_in_use_names_its_key() -> Result<()> {
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let address = taken.local_addr()?;
     let program = Program::start_with(Options {
-        config: Some(format!(
-            "gateway: {{metrics: {{listen: \"{address}\"}}}}\n"
-        )),
+        config: Some(format!("gateway: {{metrics: {{listen: \"{address}\"}}}}\n")),
         ..Options::default()
     })?;
     let log = program.log();

@@ -7,14 +7,14 @@
 mod file;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use figment::Figment;
 use figment::providers::{Env, Serialized};
-use figment::value::Value;
-use figment::{Figment, Profile, Provider as _};
 use lamassu_auth::AuthConfig;
 use lamassu_ca::CaConfig;
 use lamassu_client::ClientConfig;
@@ -186,7 +186,7 @@ impl Config {
         let given = hoist_authentication(given)?;
         let environment = given.extract_inner_lossy("environment").ok();
         let defaults = Self::defaults(environment);
-        report_unknown(&given, &defaults, installation.strict_config)?;
+        unknown::report(&given, &defaults, installation.strict_config)?;
         storage::check_given(&given)?;
         let port_was_chosen = given.find_value("gateway.http_port").is_ok();
         let mut config: Self = Figment::from(Serialized::defaults(defaults))
@@ -369,46 +369,9 @@ fn hoist_authentication(given: Figment) -> Result<Figment> {
     Ok(given.merge(Serialized::default("authentication", block)))
 }
 
-/// Says which keys nobody reads, and what was probably meant.
-fn report_unknown(given: &Figment, defaults: &Config, strict: bool) -> Result<()> {
-    let mut unknown = Vec::new();
-    let data = given
-        .data()
-        .map_err(|error| first_error(&error))?
-        .remove(&Profile::Default);
-    let value = Value::from(data.unwrap_or_default());
-    let read: Result<Config, _> =
-        serde_ignored::deserialize(&value, |path| unknown.push(path.to_string()));
-    read.map_err(|error| first_error(&error))?;
-    unknown.retain(|path| path != "gateway.authentication");
-    let known = serde_json::to_value(defaults)?;
-    for path in unknown {
-        let hint = nearest(&path, &known)
-            .map(|name| format!(" (did you mean {name}?)"))
-            .unwrap_or_default();
-        ensure!(!strict, "unknown configuration key {path}{hint}");
-        warn(&format!("unknown configuration key {path}{hint} ignored"));
-    }
-    Ok(())
-}
-
 /// Says something about the configuration; logging is configured by the very file that is read.
 fn warn(text: &str) {
     drop(writeln!(std::io::stderr(), "warning: {text}"));
-}
-
-/// The known key beside an unknown one that is spelt most like it.
-fn nearest(path: &str, known: &serde_json::Value) -> Option<String> {
-    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
-    let block = parent
-        .split('.')
-        .filter(|part| !part.is_empty())
-        .try_fold(known, |block, part| block.get(part))?;
-    let names = block.as_object()?.keys();
-    let near = names
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min()?;
-    (near.0 <= 3).then(|| near.1.clone())
 }
 
 fn first_error(error: &figment::Error) -> anyhow::Error {

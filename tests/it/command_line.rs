@@ -7,10 +7,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::Result;
+use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
 
 use crate::support::Program;
-use crate::support::program::{Options, executable};
+use crate::support::program::{Options, executable, storage_block};
 use crate::support::wait::wait_for;
 
 fn lamassu(arguments: &[&str]) -> Result<Output> {
@@ -162,6 +163,32 @@ fn a_key_that_cannot_be_read_is_named() -> Result<()> {
     std::fs::write(program.data_dir().join("tls/ca.key"), "no key")?;
     std::fs::remove_file(program.data_dir().join("tls/server.pem"))?;
     assert_refused(&serve(&program.data_dir(), &[])?, "ca.key");
+    Ok(())
+}
+
+#[test]
+fn tables_on_a_server_are_migrated_without_a_data_directory() -> Result<()> {
+    let storage = PostgresServer::shared().fresh_schema();
+    let directory = TempDir::new()?;
+    let config = directory.path().join("config.yml");
+    let block = storage_block(&storage).replace('}', ", migrate_on_start: never}");
+    std::fs::write(&config, block)?;
+    let data_dir = directory.path().join("data");
+    let (config, data) = (config.to_string_lossy(), data_dir.to_string_lossy());
+    let arguments = ["--config", &*config, "--data-dir", &*data];
+    let token = lamassu(&[&["token"], &arguments[..]].concat())?;
+    assert_refused(&token, "older than this version of lamassu needs");
+    let migrated = lamassu(&[&["migrate"], &arguments[..]].concat())?;
+    let errors = String::from_utf8_lossy(&migrated.stderr).into_owned();
+    assert!(migrated.status.success(), "{errors}");
+    assert!(!data_dir.exists(), "a data directory was made");
+    // Beside a running server, too, which locks its own.
+    let program = Program::start_on(Options::default(), Some(Box::new(storage)))?;
+    let data = program.data_dir();
+    let data = data.to_string_lossy();
+    let beside = lamassu(&["migrate", "--config", &config, "--data-dir", &data])?;
+    let errors = String::from_utf8_lossy(&beside.stderr).into_owned();
+    assert!(beside.status.success(), "{errors}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use lamassu_core::dms::DmsService;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, mark_restored, run_job};
+use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
 use lamassu_devices::{DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
@@ -297,26 +297,6 @@ pub(crate) fn build_info() -> BuildInfo {
         build: version::BUILD.to_owned(),
         build_time: version::BUILD_TIME.to_owned(),
     }
-}
-
-/// Brings every table up to date, and nothing else; notes that the rows are those of a dump if they
-/// are.
-///
-/// # Errors
-/// As a start.
-pub(crate) async fn migrate(config: &Config, restored: bool) -> Result<()> {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let directory = DataDir::open(config.data_dir.clone())?;
-    let db = storage::open(config, directory, &clock).await?;
-    let platform = Platform::open(config, db, clock, None).await?;
-    if restored {
-        mark_restored(&platform.db, platform.db.now()).await?;
-    }
-    platform.db.close().await;
-    if restored {
-        crate::print("numbers of CRLs go on above all that were published")?;
-    }
-    crate::print("the database is up to date")
 }
 
 /// The routes of the program, without an installation: an empty one is made and thrown away.

@@ -17,6 +17,7 @@ mod health_routes;
 mod healthcheck;
 mod issuer_token;
 mod logging;
+mod migrate;
 mod openapi;
 mod passphrase;
 mod peers;
@@ -90,7 +91,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);
-            runtime()?.block_on(assembly::migrate(&config, arguments.restored))
+            runtime()?.block_on(migrate::run(&config, &arguments))
         }
         Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
         Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),

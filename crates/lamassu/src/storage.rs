@@ -342,6 +342,25 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
     }
 }
 
+/// The database for whoever brings its tables up to date, whatever a start may do to them. The data
+/// directory is locked where the database is in it; a server needs none.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_for_migration(config: &Config, clock: &SharedClock) -> Result<Db> {
+    match config.storage.provider {
+        Provider::Sqlite => {
+            let directory = DataDir::open(config.data_dir.clone())?;
+            open(config, directory, clock).await
+        }
+        Provider::Postgres => {
+            let mut config = config.clone();
+            config.storage.migrate_on_start = Migrate::Auto;
+            open_postgres(&config, Arc::clone(clock)).await
+        }
+    }
+}
+
 async fn open_postgres(config: &Config, clock: SharedClock) -> Result<Db> {
     let options = config.storage.postgres().context("storage")?;
     // Migrations make it large; it is awaited once.

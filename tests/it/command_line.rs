@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lamassu_testing::PostgresServer;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::support::Program;
@@ -193,8 +194,8 @@ fn tables_on_a_server_are_migrated_without_a_data_directory() -> Result<()> {
 }
 
 #[test]
-fn the_event_log_is_looked_at_beside_a_server_and_changed_without_one() -> Result<()> {
-    let mut program = Program::start()?;
+fn the_event_log_is_looked_at_beside_a_server_and_changed_by_it() -> Result<()> {
+    let mut program = Program::start_on(Options::default(), None)?;
     let data_dir = program.data_dir().to_string_lossy().into_owned();
     let events = |arguments: &[&str]| {
         let mut all = vec!["events"];
@@ -219,18 +220,215 @@ fn the_event_log_is_looked_at_beside_a_server_and_changed_without_one() -> Resul
         String::from_utf8(letters.stdout)?.split_whitespace().next(),
         Some("ID")
     );
-    assert_refused(&events(&["show", "7"])?, "there is no dead letter 7");
-    for change in [
-        &["replay", "--all"][..],
-        &["replay", "7"],
-        &["discard", "7"],
-    ] {
-        assert_refused(&events(change)?, "stop the server first");
+    let misspelt = "(did you mean dms-directory?); there are ";
+    for lists in [&["dead-letters"][..], &["replay", "--all"]] {
+        let asked = [lists, &["--subscription", "dms-dierctory"]].concat();
+        assert_refused(&events(&asked)?, misspelt);
+        let asked = [lists, &["--subscription", "dms-directory"]].concat();
+        assert!(events(&asked)?.status.success());
     }
-    assert!(program.stop()?.success());
-    assert!(events(&["replay", "--all"])?.status.success());
-    assert_refused(&events(&["replay", "7"])?, "there is no dead letter 7");
-    assert_refused(&events(&["discard", "7"])?, "there is no dead letter 7");
+    // The server refuses what is not there; without one the command does.
+    for is_running in [true, false] {
+        if !is_running {
+            assert!(program.stop()?.success());
+        }
+        assert!(events(&["replay", "--all"])?.status.success());
+        for change in ["show", "replay", "discard"] {
+            assert_refused(&events(&[change, "7"])?, "there is no dead letter 7");
+        }
+    }
+    Ok(())
+}
+
+/// Sets two events aside, as if a handler had failed.
+fn set_aside(data_dir: &Path) -> Result<()> {
+    let connection = Connection::open(data_dir.join("lamassu.db"))?;
+    connection.execute(
+        "INSERT INTO dead_letters \
+         (id, subscription, seq, event_type, subject, body, error, attempts, failed_at, replay) \
+         VALUES (7, 'dms-directory', 1, 'x', NULL, '{}', 'e', 1, 0, 0), \
+         (8, 'dms-directory', 2, 'x', NULL, '{}', 'e', 1, 0, 0)",
+        [],
+    )?;
+    Ok(())
+}
+
+#[test]
+fn dead_letters_are_replayed_and_discarded_by_the_running_server() -> Result<()> {
+    // With a certificate of its own, and with one that names another host.
+    let own = "gateway: {metrics: {listen: null}}\n".to_owned();
+    let directory = TempDir::new()?;
+    let cert = directory.path().join("cert.pem");
+    let certificate = || {
+        crate::support::command::run(
+            directory.path(),
+            "openssl",
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                "key.pem",
+                "-out",
+                "cert.pem",
+                "-subj",
+                "/CN=pki.example",
+                "-days",
+                "2",
+            ],
+        )
+    };
+    certificate()?;
+    let given = format!(
+        "gateway: {{metrics: {{listen: null}}, tls: {{cert_file: {0}/cert.pem, key_file: {0}/key.pem}}}}\n",
+        directory.path().display()
+    );
+    for config in [own, given] {
+        let options = Options {
+            config: Some(config),
+            ..Options::default()
+        };
+        let mut program = Program::start_on(options, None)?;
+        assert!(program.stop()?.success());
+        set_aside(&program.data_dir())?;
+        program.restart()?;
+        let data_dir = program.data_dir().to_string_lossy().into_owned();
+        let events = |arguments: &[&str]| {
+            lamassu(&[&["events"], arguments, &["--data-dir", &data_dir]].concat())
+        };
+        let discarded = events(&["discard", "7"])?;
+        let said = String::from_utf8_lossy(&discarded.stderr).into_owned();
+        assert!(discarded.status.success(), "{said}");
+        assert_refused(&events(&["show", "7"])?, "there is no dead letter 7");
+        let replayed = String::from_utf8(events(&["replay", "8"])?.stdout)?;
+        assert!(
+            replayed.starts_with("1 dead letters are tried"),
+            "{replayed}"
+        );
+        // Its handler knows no such event, so that it is done at once.
+        wait_for("the replay", Duration::from_secs(20), || {
+            let listed = events(&["dead-letters", "--json"]).ok()?;
+            (listed.stdout == b"[]\n").then_some(())
+        })?;
+        let beside = Connection::open(program.data_dir().join("lamassu.db"))?;
+        let audited: i64 = beside.query_row(
+            "SELECT COUNT(*) FROM audit_log WHERE operation LIKE 'dead_letter.%' \
+             AND principal LIKE '%lamassu events%'",
+            [],
+            |row| row.get(0),
+        )?;
+        assert_eq!(audited, 2);
+        // Nobody else gets the token: the certificate is not the one that is expected.
+        certificate()?;
+        std::fs::create_dir_all(program.data_dir().join("tls"))?;
+        std::fs::copy(&cert, program.data_dir().join("tls/ca.pem"))?;
+        assert_refused(
+            &events(&["discard", "7"])?,
+            "the running server did not do it",
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn only_services_change_dead_letters_over_http() -> Result<()> {
+    let program = Program::start()?;
+    let url = format!(
+        "{}/api/events/internal/v1/dead-letters/7/replay",
+        program.https()
+    );
+    let status = |token: &str| {
+        let authorization = format!("Authorization: Bearer {token}");
+        let anchor = program.anchor().to_string_lossy().into_owned();
+        let arguments = [
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cacert",
+            &anchor,
+            "-X",
+            "POST",
+            "-H",
+            &authorization,
+            &url,
+        ];
+        crate::support::command::run(&program.scratch(), "curl", &arguments)
+    };
+    assert_eq!(status("")?, "401");
+    assert_eq!(status(&program.token("admin")?)?, "403");
+    assert_eq!(status(&program.token("service")?)?, "404");
+    Ok(())
+}
+
+#[test]
+fn a_server_is_found_by_its_data_directory_and_asked_for_its_health() -> Result<()> {
+    let mut program = Program::start_on(Options::default(), None)?;
+    let data_dir = program.data_dir().to_string_lossy().into_owned();
+    let health = |arguments: &[&str]| {
+        lamassu(&[&["healthcheck", "--data-dir", &data_dir], arguments].concat())
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    // 1. By its picked port, by the configured port, by an address; HTTPS with its own certificate.
+    let http = format!("http://127.0.0.1:{}", program.http_port);
+    assert_eq!(said(&health(&[])?), format!("{http} is ready\n"));
+    let https = program.https();
+    assert_eq!(
+        said(&health(&["--url", &https])?),
+        format!("{https} is ready\n")
+    );
+    let elsewhere = program.scratch().join("nothing");
+    let configured = Command::new(executable())
+        .args(["healthcheck", "--data-dir"])
+        .arg(elsewhere)
+        .env("LAMASSU__GATEWAY__HTTP_PORT", program.http_port.to_string())
+        .output()?;
+    assert_eq!(said(&configured), format!("{http} is ready\n"));
+    // 2. One that does not answer, killed or stopped, is not ready.
+    program.kill()?;
+    assert_refused(&health(&[])?, &format!("{http} is not ready"));
+    program.restart()?;
+    program.stop()?;
+    assert!(!program.data_dir().join("listening.json").exists());
+    assert_refused(&health(&[])?, "is not ready");
+    Ok(())
+}
+
+#[test]
+fn a_process_with_some_services_is_asked_at_its_port() -> Result<()> {
+    let storage = PostgresServer::shared().fresh_schema();
+    let options = Options {
+        config: Some("server: {port: 0}\ngateway: {metrics: {listen: null}}\n".to_owned()),
+        arguments: ["--services", "kms"].map(str::to_owned).to_vec(),
+        ..Options::default()
+    };
+    let program = Program::start_on(options, Some(Box::new(storage)))?;
+    let place = format!("http://127.0.0.1:{}", program.https_port);
+    let data_dir = program.data_dir().to_string_lossy().into_owned();
+    let asked = lamassu(&["healthcheck", "--data-dir", &data_dir])?;
+    assert_eq!(
+        String::from_utf8(asked.stdout)?,
+        format!("{place} is ready\n")
+    );
+    let configured = Command::new(executable())
+        .args([
+            "healthcheck",
+            "--services",
+            "kms",
+            "--data-dir",
+            "/nonexistent",
+        ])
+        .env("LAMASSU__SERVER__PORT", program.https_port.to_string())
+        .output()?;
+    assert_eq!(
+        String::from_utf8(configured.stdout)?,
+        format!("{place} is ready\n")
+    );
     Ok(())
 }
 

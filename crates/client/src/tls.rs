@@ -7,7 +7,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use secrecy::ExposeSecret as _;
 
 use crate::config::{self, AuthMode, MtlsOptions, Protocol};
@@ -42,10 +44,15 @@ pub(crate) fn client_config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
-    let builder = if config.insecure_skip_verify {
+    let only = match &config.server_certificate {
+        Some(path) => Some(certificate_in(path)?),
+        None => None,
+    };
+    let builder = if only.is_some() || config.insecure_skip_verify {
+        let verifier = WithoutChain { only, provider };
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            .with_custom_certificate_verifier(Arc::new(verifier))
     } else {
         builder.with_root_certificates(anchors(config.ca_cert_file.as_deref())?)
     };
@@ -75,6 +82,15 @@ fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
+/// The first certificate of a file.
+fn certificate_in(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+    CertificateDer::from_pem_slice(&text).map_err(|cause| TlsError::NoPem {
+        what: "the server's certificate file",
+        cause,
+    })
+}
+
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
@@ -101,20 +117,26 @@ fn file_or_text(value: &str) -> Result<Vec<u8>, TlsError> {
     std::fs::read(value).map_err(|cause| TlsError::Unreadable(value.into(), cause))
 }
 
-/// `insecure_skip_verify`: any certificate, but the handshake must be signed by its key.
+/// One certificate, or any (`insecure_skip_verify`), but the handshake must be signed by its key.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct WithoutChain {
+    only: Option<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for WithoutChain {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        presented: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.only {
+            Some(only) if only != presented => Err(CertificateError::UnknownIssuer.into()),
+            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -123,7 +145,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -133,11 +155,13 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -168,6 +168,11 @@ impl BoundGateway {
             .and_then(|https| https.source.trust_anchor_file())
     }
 
+    /// The file with the server certificate, where the operator gave one.
+    pub fn certificate_file(&self) -> Option<PathBuf> {
+        self.config.tls.cert_file.clone()
+    }
+
     /// Serves `services` until `shutdown` is cancelled and what was in flight is done or cut.
     ///
     /// The gateway answers `GET` of `/`, `/livez`, `/readyz` and `/healthz` itself; every other

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::peers::Peers;
 use crate::services::GATEWAY;
-use crate::{engines, health_routes, storage, version};
+use crate::{engines, event_routes, health_routes, storage, version};
 
 /// The services that run in this process, and the way to those that run elsewhere.
 #[derive(Debug)]
@@ -169,7 +169,8 @@ impl Platform {
     ) -> Stack {
         let mut stack = Stack::new(Arc::clone(&self.auth) as _, tasks.clone())
             .admission(config.requests)
-            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)));
+            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)))
+            .mount("/api/events", &event_routes::routes(self.db.clone()));
         let query = config.query;
         let mut mounted: Vec<(&str, Routes)> = Vec::new();
         if let Some(kms) = &self.reach.kms {

@@ -29,7 +29,7 @@ use lamassu_va::VaConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{Installation, Serve};
+use crate::cli::{Healthcheck, Installation, Serve};
 use crate::engines;
 use crate::logging::LogsConfig;
 use crate::server::ServerConfig;
@@ -129,6 +129,16 @@ impl Config {
     /// One sentence: the file cannot be read, or which key is wrong and why.
     pub(crate) fn load(installation: &Installation) -> Result<Self> {
         Self::layered(installation, Origin::Ours, Figment::new())
+    }
+
+    /// The configuration of the server that is asked for its health.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn for_healthcheck(arguments: &Healthcheck) -> Result<Self> {
+        let mut config = Self::load(&arguments.installation)?;
+        config.services = Services::named(&arguments.services)?;
+        Ok(config)
     }
 
     /// The configuration of a start, with what the command line says.

@@ -12,6 +12,7 @@ mod backup;
 mod cli;
 mod config;
 mod engines;
+mod event_routes;
 mod events;
 mod health_routes;
 mod healthcheck;
@@ -28,6 +29,7 @@ mod services;
 mod starting;
 mod storage;
 mod version;
+mod whereabouts;
 
 use std::io::Write as _;
 use std::process::ExitCode;

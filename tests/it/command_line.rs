@@ -87,6 +87,122 @@ fn a_wrong_option_or_configuration_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// Certificates `a.pem` and `b.pem` with their keys, and files that hold something else.
+fn key_files(directory: &Path) -> Result<()> {
+    for name in ["a", "b"] {
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+        crate::support::command::run(
+            directory,
+            "openssl",
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+                "-subj",
+                "/CN=localhost",
+                "-days",
+                "2",
+            ],
+        )?;
+    }
+    for (name, content) in [
+        ("garbage", "hush hush"),
+        ("empty", "\n"),
+        ("password", "correct horse\n"),
+        ("keys.json", "{\"keys\": []}"),
+    ] {
+        std::fs::write(directory.join(name), content)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn files_that_a_configuration_names_are_checked_by_key_and_path() -> Result<()> {
+    let directory = TempDir::new()?;
+    key_files(directory.path())?;
+    let data_dir = directory.path().join("data");
+    let check = |config: &str| {
+        let file = directory.path().join("config.yml");
+        let path = directory.path().to_string_lossy();
+        std::fs::write(&file, config.replace("DIR", &path))?;
+        let (file, data_dir) = (file.to_string_lossy(), data_dir.to_string_lossy());
+        lamassu(&[
+            "config",
+            "check",
+            "--config",
+            &file,
+            "--data-dir",
+            &data_dir,
+        ])
+    };
+    let postgres = "storage: {provider: postgres, hostname: db.invalid, username: u, ";
+    let kms = "kms_client: {hostname: kms.invalid, ";
+    let provider = "authentication: {jwt: {providers: [{name: idp, issuer: x, audiences: [y], ";
+    let engine = "crypto_engines: [{id: disk, type: filesystem, storage_directory: DIR/keys, ";
+    for (config, says) in [
+        ("gateway: {tls: {cert_file: DIR/none, key_file: DIR/a.key}}".to_owned(),
+         "gateway.tls.cert_file: DIR/none cannot be read: No such file"),
+        ("gateway: {tls: {cert_file: DIR/a.key, key_file: DIR/a.key}}".to_owned(),
+         "gateway.tls.cert_file: DIR/a.key: it holds no certificate in PEM"),
+        ("gateway: {tls: {cert_file: DIR/a.pem, key_file: DIR/garbage}}".to_owned(),
+         "gateway.tls.key_file: DIR/garbage: "),
+        ("gateway: {tls: {cert_file: DIR/a.pem, key_file: DIR/b.key}}".to_owned(),
+         "gateway.tls: the private key in DIR/b.key does not belong to the certificate in DIR/a.pem"),
+        ("server: {protocol: https, cert_file: DIR/a.pem, key_file: DIR/a.pem}".to_owned(),
+         "server.key_file: DIR/a.pem: "),
+        ("server: {protocol: https, cert_file: DIR/a.pem, key_file: DIR/b.key}".to_owned(),
+         "server: the private key in DIR/b.key does not belong"),
+        (format!("{postgres} password_file: DIR/none}}"), "storage.password_file: DIR/none cannot"),
+        (format!("{postgres} password_file: DIR/empty}}"), "storage.password_file: DIR/empty: it is empty"),
+        (format!("{postgres} sslmode: verify-full, ca_cert_file: DIR/garbage}}"),
+         "storage.ca_cert_file: DIR/garbage: it holds no certificate"),
+        (format!("{postgres} client_cert_file: DIR/a.pem, client_key_file: DIR/b.key}}"), "storage: "),
+        (format!("{kms} ca_cert_file: DIR}}"), "kms_client.ca_cert_file: DIR cannot be read: Is a directory"),
+        (format!("{kms} auth_mode: mtls, mtls_options: {{cert_file: DIR/a.pem, key_file: DIR/none}}}}"),
+         "kms_client.mtls_options.key_file: DIR/none cannot be read"),
+        (format!("{kms} auth_mode: apikey, apikey_options: {{key_file: DIR/empty}}}}"),
+         "kms_client.apikey_options.key_file: DIR/empty: it is empty"),
+        (format!("{provider} jwks_file: DIR/keys.json}}]}}}}"),
+         "authentication.jwt.providers.0.jwks_file: DIR/keys.json: the set has no key"),
+        (format!("{provider} public_key_files: [DIR/garbage]}}]}}}}"),
+         "authentication.jwt.providers.0.public_key_files: DIR/garbage: no PEM public key"),
+        (format!("{engine} passphrase_file: DIR/none}}]"),
+         "crypto_engines.disk.passphrase_file: DIR/none cannot be read"),
+        ("downstream_cert_file: DIR/garbage".to_owned(), "downstream_cert_file: DIR/garbage: "),
+        ("downstream_cert_file: DIR/none\ngateway: {tls: {cert_file: DIR/none, key_file: DIR/none}}".to_owned(),
+         "; downstream_cert_file: DIR/none cannot be read"),
+    ] {
+        let output = check(&config)?;
+        assert_refused(&output, &says.replace("DIR", &directory.path().to_string_lossy()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("hush") && !said.contains("horse"), "{said}");
+    }
+    // What is right is, and what is not used is not looked at; nothing is opened or made.
+    for config in [
+        "gateway: {tls: {cert_file: DIR/a.pem, key_file: DIR/a.key}}\ndownstream_cert_file: DIR/b.pem".to_owned(),
+        format!("{postgres} password_file: DIR/password, sslmode: verify-ca, ca_cert_file: DIR/b.pem, \
+                 client_cert_file: DIR/a.pem, client_key_file: DIR/a.key}}"),
+        format!("{kms} auth_mode: mtls, ca_cert_file: DIR/b.pem, \
+                 mtls_options: {{cert_file: DIR/a.pem, key_file: DIR/a.key}}}}"),
+        "kms_client: {ca_cert_file: DIR/none}\nserver: {cert_file: DIR/none, key_file: DIR/none}".to_owned(),
+        format!("{engine} passphrase_file: DIR/password}}]"),
+    ] {
+        let output = check(&config)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{config}: {said}");
+    }
+    assert!(!data_dir.exists() && !directory.path().join("keys").exists());
+    Ok(())
+}
+
 #[test]
 fn a_port_in_use_is_named() -> Result<()> {
     let directory = TempDir::new()?;

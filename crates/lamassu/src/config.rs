@@ -1,10 +1,12 @@
 //! The configuration of the program: one file, the environment, the command line, in rising order.
 //!
 //! Each part's keys, defaults and checks are in that part's crate; here they are put together.
-//! Loading reads the file and opens nothing else, so that `lamassu config check` can say whether
-//! a start would get as far as opening things.
+//! Loading reads the file and opens nothing else; `lamassu config check` reads the files that it
+//! names, too ([`Config::check_files`]), and can so say whether a start would get as far as opening
+//! things.
 
 mod file;
+mod named_files;
 #[cfg(test)]
 mod tests;
 mod unknown;
@@ -268,6 +270,14 @@ impl Config {
         self.va.validate().context("va")?;
         engines::validate(&self.engines()).context("crypto_engines")?;
         Ok(())
+    }
+
+    /// Reads the files that are named, as a start would, and opens nothing else.
+    ///
+    /// # Errors
+    /// Every key whose file cannot be used, with the path and the reason.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        named_files::check(self)
     }
 
     /// The crypto engines, configured or embedded.

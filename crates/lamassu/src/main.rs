@@ -113,7 +113,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
 fn configuration(command: &ConfigCommand) -> Result<()> {
     match command {
         ConfigCommand::Check(installation) => {
-            Config::load(installation)?;
+            Config::load(installation)?.check_files()?;
             print("the configuration can be used")
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),

@@ -143,6 +143,12 @@ pub(crate) fn listeners(config: &Config) -> Vec<GatewayConfig> {
     listeners
 }
 
+/// What the services listen at where they have a listener of their own.
+pub(crate) fn services_listener(config: &Config) -> GatewayConfig {
+    let metrics = MetricsConfig { listen: None };
+    config.server.listener(&config.gateway, metrics)
+}
+
 /// Waits for what is still running, but not for ever.
 async fn settle(tasks: &TaskTracker, what: &str) {
     tasks.close();

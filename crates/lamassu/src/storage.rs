@@ -1,6 +1,6 @@
 //! Where rows are: configuration of the database, and opening it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +92,15 @@ pub(crate) struct StorageConfig {
     /// How long a change waits for a row that another process is changing.
     lock_timeout: WireDuration,
     migrate_on_start: Migrate,
+}
+
+/// Files of the block `storage`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StorageFiles<'c> {
+    pub(crate) password: Option<&'c Path>,
+    pub(crate) ca_cert: Option<&'c Path>,
+    pub(crate) client_cert: Option<&'c Path>,
+    pub(crate) client_key: Option<&'c Path>,
 }
 
 /// A password as text, or as the number or truth value that an unquoted one looks like; what does not
@@ -222,6 +231,27 @@ impl StorageConfig {
                 !timeout.is_negative() && !timeout.is_zero(),
                 "{name} must be above zero"
             );
+        }
+        Ok(())
+    }
+
+    /// The files that are named, where they are used.
+    pub(crate) fn files(&self) -> Option<StorageFiles<'_>> {
+        self.is_shared().then(|| StorageFiles {
+            password: self.password_file.as_deref(),
+            ca_cert: self.ca_cert_file.as_deref(),
+            client_cert: self.client_cert_file.as_deref(),
+            client_key: self.client_key_file.as_deref(),
+        })
+    }
+
+    /// Whether the files go together, without reaching the server.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        if self.is_shared() {
+            self.postgres()?.check_files()?;
         }
         Ok(())
     }

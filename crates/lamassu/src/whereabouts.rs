@@ -4,16 +4,15 @@
 //! the command line, of the environment and picked ones are known nowhere else. Who cannot read
 //! that file is left with what the configuration says.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
 use lamassu_client::{ClientConfig, Protocol};
 use lamassu_gateway::{BoundGateway, GatewayConfig};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use tracing::warn;
 
 use crate::config::Config;
@@ -119,21 +118,26 @@ impl Whereabouts {
     /// Commands beside the server miss them, the server does not.
     pub(crate) fn announce(&self, data_dir: &Path) -> Announced {
         let announced = Announced(data_dir.join(FILE));
-        if let Err(error) = self.write(data_dir, &announced.0) {
+        if let Err(error) = self.write(&announced.0) {
             warn!(
-                error = format!("{error:#}"),
+                error = &error as &dyn std::error::Error,
                 "commands beside this server will not find its ports"
             );
         }
         announced
     }
 
-    fn write(&self, data_dir: &Path, path: &Path) -> Result<()> {
-        let mut file = NamedTempFile::with_prefix_in(".listening-", data_dir)?;
+    /// Under another name first: who reads it meanwhile reads the whole of it.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let fresh = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
         file.write_all(&serde_json::to_vec(self)?)?;
-        file.persist(path)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(())
+        fs::rename(&fresh, path)
     }
 }
 

@@ -82,7 +82,7 @@ fn named(url: &str, arguments: &Healthcheck) -> Result<ClientConfig> {
     Ok(ClientConfig {
         protocol,
         hostname: host.to_owned(),
-        port: uri.port_u16().unwrap_or(protocol.default_port()),
+        port: uri.port_u16().unwrap_or_else(|| protocol.default_port()),
         base_path: "/".to_owned(),
         ca_cert_file: anchor,
         ..ClientConfig::default()

@@ -237,7 +237,7 @@ impl StorageConfig {
 
     /// The files that are named, where they are used.
     pub(crate) fn files(&self) -> Option<StorageFiles<'_>> {
-        self.is_shared().then(|| StorageFiles {
+        self.is_shared().then_some(StorageFiles {
             password: self.password_file.as_deref(),
             ca_cert: self.ca_cert_file.as_deref(),
             client_cert: self.client_cert_file.as_deref(),

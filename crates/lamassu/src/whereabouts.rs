@@ -206,7 +206,10 @@ mod tests {
         drop(announced);
         assert_eq!(Whereabouts::running(directory.path()), None);
 
-        std::mem::forget(whereabouts().announce(directory.path()));
+        // One that was killed removes nothing.
+        let path = directory.path().join(super::FILE);
+        whereabouts().write(&path).unwrap();
+        assert_eq!(Whereabouts::running(directory.path()), Some(whereabouts()));
         forget(directory.path()).unwrap();
         forget(directory.path()).unwrap();
         assert_eq!(Whereabouts::running(directory.path()), None);

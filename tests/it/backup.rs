@@ -322,7 +322,7 @@ fn keys_from_elsewhere_and_lost_keys_are_told() -> Result<()> {
     assert!(told.starts_with(&warning), "{told}");
     let told = restore(&directory, "backup", "restored", &[])?.map_err(anyhow::Error::msg)?;
     let hint = format!(
-        "move the keys in restored/engines/disk to {}",
+        "move what is in restored/engines/disk to {}",
         keys.display()
     );
     assert!(told.ends_with(&hint), "{told}");
@@ -330,6 +330,69 @@ fn keys_from_elsewhere_and_lost_keys_are_told() -> Result<()> {
         names(&directory.join("restored/engines/disk"))?,
         names(&keys)?
     );
+    Ok(())
+}
+
+#[test]
+fn crls_from_elsewhere_come_back_and_their_numbers_go_on() -> Result<()> {
+    let elsewhere = tempfile::TempDir::new()?;
+    let crls = elsewhere.path().join("crls");
+    let config = json!({
+        "gateway": {"metrics": {"listen": null}},
+        "filesystem_storage": {"type": "local", "storage_directory": crls},
+    });
+    let mut program = Program::start_on(
+        Options {
+            config: Some(config.to_string()),
+            ..Options::default()
+        },
+        None,
+    )?;
+    let mut plant = Plant::set_up(&program)?;
+    let ski = plant.issuing_ski.clone();
+    let published = crl_number(&plant, &ski, "issuing.pem")?;
+    let directory = program.scratch();
+    backup(&program, "backup", &["--config", "config.yml"])?;
+    // Both directories are lost; what is in the backup is all that there is.
+    program.kill()?;
+    let folder = PathBuf::from("pki/va/crl").join(&ski);
+    let before = names(&crls.join(&folder))?;
+    std::fs::remove_dir_all(&crls)?;
+    std::fs::remove_dir_all(program.data_dir())?;
+    let told = restore(&directory, "backup", "data", &[])?.map_err(anyhow::Error::msg)?;
+    let hint = format!("move what is in data/crl to {}", crls.display());
+    assert!(told.ends_with(&hint), "{told}");
+    std::fs::rename(directory.join("data/crl"), &crls)?;
+    assert_eq!(names(&crls.join(&folder))?, before);
+    program.restart()?;
+    plant.va = format!("{}/api/va", program.http());
+    let renewed = wait_for("a newer CRL", Duration::from_secs(20), || {
+        let number = crl_number(&plant, &ski, "issuing.pem").ok()?;
+        (number > published).then_some(number)
+    })?;
+    assert!(renewed > published + 1_000_000, "{renewed}");
+    Ok(())
+}
+
+#[test]
+fn an_older_backup_is_replaced_only_when_asked() -> Result<()> {
+    let program = Program::start_on(Options::default(), None)?;
+    let directory = program.scratch();
+    std::fs::write(directory.join("backup"), "the only one")?;
+    let refusal = backup(&program, "backup", &[]).expect_err("refused");
+    assert_eq!(
+        refusal.to_string(),
+        "error: backup exists already: choose another name, or replace it with --force"
+    );
+    assert_eq!(std::fs::read(directory.join("backup"))?, b"the only one");
+    std::os::unix::fs::symlink("backup", directory.join("link"))?;
+    let refusal = backup(&program, "link", &["--force"]).expect_err("refused");
+    assert_eq!(
+        refusal.to_string(),
+        "error: link is no file, --force replaces files only"
+    );
+    backup(&program, "backup", &["--force"])?;
+    restore(&directory, "backup", "restored", &[])?.map_err(anyhow::Error::msg)?;
     Ok(())
 }
 

@@ -78,9 +78,10 @@ fn every_configuration_example_can_be_used() -> Result<()> {
             let example = example.split("```").next().unwrap_or_default();
             let file = directory.path().join("example.yml");
             std::fs::write(&file, example)?;
+            // `check` would look for the files that the examples name.
             let arguments = [
                 "config",
-                "check",
+                "print",
                 "--strict-config",
                 "--config",
                 &file.to_string_lossy(),

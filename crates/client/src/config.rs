@@ -32,6 +32,10 @@ pub struct ClientConfig {
     pub insecure_skip_verify: bool,
     /// PEM file of trust anchors beside those of the system. Default none.
     pub ca_cert_file: Option<PathBuf>,
+    /// PEM file of the only certificate that is believed, whatever it says. For the program's own
+    /// listeners, whose file it is; no key of a configuration.
+    #[serde(skip)]
+    pub server_certificate: Option<PathBuf>,
     /// Longest time for a call, its repeats included. Default `30s`. Calls that make a key have five
     /// minutes more, as the key manager itself.
     pub timeout: WireDuration,
@@ -61,6 +65,7 @@ impl Default for ClientConfig {
             base_path: String::new(),
             insecure_skip_verify: false,
             ca_cert_file: None,
+            server_certificate: None,
             timeout: WireDuration::from_secs(30),
             connect_timeout: WireDuration::from_secs(5),
             retries: 3,

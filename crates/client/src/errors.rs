@@ -1,6 +1,7 @@
 //! One table per error enum: what a refusal was before the wire.
 
 mod ca;
+mod dead_letter;
 mod device;
 mod dms;
 mod kms;

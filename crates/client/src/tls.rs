@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lamassu_tls::AnyServer;
+use lamassu_tls::WithoutChain;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -42,10 +42,18 @@ pub(crate) fn client_config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
-    let builder = if config.insecure_skip_verify {
+    let only = match &config.server_certificate {
+        Some(path) => Some(certificate_in(path)?),
+        None => None,
+    };
+    let builder = if only.is_some() || config.insecure_skip_verify {
+        let verifier = match only {
+            Some(certificate) => WithoutChain::only(certificate, provider),
+            None => WithoutChain::any(provider),
+        };
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer::new(provider)))
+            .with_custom_certificate_verifier(Arc::new(verifier))
     } else {
         builder.with_root_certificates(anchors(config.ca_cert_file.as_deref())?)
     };
@@ -73,6 +81,15 @@ fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
         }
     }
     Ok(store)
+}
+
+/// The first certificate of a file.
+fn certificate_in(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+    CertificateDer::from_pem_slice(&text).map_err(|cause| TlsError::NoPem {
+        what: "the server's certificate file",
+        cause,
+    })
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -10,6 +10,8 @@ pub mod dms;
 pub mod kms;
 
 mod binary;
+#[cfg(test)]
+mod tests;
 
 pub use binary::Base64;
 pub(crate) use binary::{instant, octets32};

@@ -13,6 +13,7 @@ pub mod ca;
 pub mod caller;
 pub mod clock;
 pub mod crypto_engine;
+pub mod dead_letter;
 pub mod device;
 pub mod dms;
 pub mod duration;

@@ -119,7 +119,12 @@ async fn bind_metrics(
     match bind(Some(address.ip()), address.port()).await {
         Ok(socket) => Some((socket, exporter)),
         Err(error) => {
-            warn!(%error, "metrics endpoint is off");
+            warn!(
+                %error,
+                %address,
+                "metrics endpoint is off: give gateway.metrics.listen an address that is free, or \
+                 null for no metrics"
+            );
             None
         }
     }
@@ -163,6 +168,11 @@ impl BoundGateway {
         self.https
             .as_ref()
             .and_then(|https| https.source.trust_anchor_file())
+    }
+
+    /// The file with the server certificate, where the operator gave one.
+    pub fn certificate_file(&self) -> Option<PathBuf> {
+        self.config.tls.cert_file.clone()
     }
 
     /// Serves `services` until `shutdown` is cancelled and what was in flight is done or cut.

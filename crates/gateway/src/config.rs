@@ -14,6 +14,8 @@ use crate::environment::Environment;
 use crate::error::GatewayError;
 use crate::hygiene::ForwardedClientCertificateConfig;
 use crate::self_tls::is_dns_name;
+use crate::tls::pem_files;
+use crate::tls::server_config::provider;
 
 /// Configuration of the gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,6 +93,21 @@ impl GatewayConfig {
         self.timeouts.validate()?;
         self.limits.validate()?;
         self.forwarded_client_certificate.validate()
+    }
+
+    /// Reads the configured certificate and key of HTTPS as a start would, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// One of the file errors of [`GatewayError`].
+    pub fn check_certificate_files(&self) -> Result<(), GatewayError> {
+        match (self.https_port, &self.tls.cert_file, &self.tls.key_file) {
+            (Some(_), Some(cert_file), Some(key_file)) => {
+                pem_files::check_key_mode(key_file, self.environment)?;
+                pem_files::certified_key(&provider(), cert_file, key_file).map(drop)
+            }
+            (Some(_) | None, _, _) => Ok(()),
+        }
     }
 
     /// What plain HTTP serves, by this setting or else by the environment.

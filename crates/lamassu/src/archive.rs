@@ -41,7 +41,8 @@ pub(crate) struct Manifest {
     pub(crate) installation_id: String,
     /// When the copy of the database was begun.
     pub(crate) created_at: Timestamp,
-    /// Folders with keys that were outside of the data directory, by their place in the backup.
+    /// Folders with keys or CRLs that were outside of the data directory, by their place in the
+    /// backup.
     pub(crate) moved: BTreeMap<String, PathBuf>,
 }
 
@@ -272,12 +273,14 @@ impl<R: Read> Read for Digesting<R> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
 
     use aws_lc_rs::digest::{SHA256, digest};
     use flate2::Compression;
+    use flate2::read::GzDecoder;
     use flate2::write::GzEncoder;
     use lamassu_core::timestamp::Timestamp;
+    use proptest::prelude::*;
     use tar::{Builder, EntryType, Header};
     use tempfile::TempDir;
 
@@ -408,5 +411,93 @@ mod tests {
         text.write_all(b"hello").unwrap();
         refusal(&text.finish().unwrap());
         refusal(b"hello");
+    }
+
+    /// A whole backup with these files, as a tar before it is compressed.
+    fn whole(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let first = serde_json::to_vec(&manifest(FORMAT)).unwrap();
+        let mut named: Vec<_> = vec![("manifest.json", first.as_slice())];
+        named.extend(
+            files
+                .iter()
+                .map(|(name, content)| (name.as_str(), content.as_slice())),
+        );
+        let digests = sums(&named);
+        let members = named.iter().copied().chain([("SHA256SUMS", &*digests)]);
+        let members: Vec<Member<'_>> = members
+            .map(|(name, content)| (name, EntryType::Regular, content))
+            .collect();
+        let mut tar = Vec::new();
+        GzDecoder::new(&*crafted(&members))
+            .read_to_end(&mut tar)
+            .unwrap();
+        tar
+    }
+
+    fn compressed(tar: &[u8]) -> Vec<u8> {
+        let mut file = GzEncoder::new(Vec::new(), Compression::none());
+        file.write_all(tar).unwrap();
+        file.finish().unwrap()
+    }
+
+    /// Unpacks a file; nothing is outside of the directory whatever becomes of it. Names with
+    /// contents, if it was accepted.
+    fn unpacked(file: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
+        let directory = TempDir::new().unwrap();
+        let into = directory.path().join("into");
+        std::fs::create_dir(&into).unwrap();
+        let outcome = unpack(file, &into);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        outcome.ok()?;
+        let mut files = BTreeMap::new();
+        let mut folders = vec![into.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&into).unwrap().to_str().unwrap();
+                    files.insert(name.to_owned(), std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        Some(files)
+    }
+
+    fn files() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {
+        let content = proptest::collection::vec(any::<u8>(), 0..700);
+        proptest::collection::btree_map("(keys|tls|crl/pki)/[a-z0-9-]{1,12}", content, 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_changed_is_refused_or_the_same(
+            files in files(),
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in proptest::option::of(any::<prop::sample::Index>()),
+        ) {
+            let listed: Vec<_> = files.clone().into_iter().collect();
+            let mut tar = whole(&listed);
+            for (at, byte) in &edits {
+                let at = at.index(tar.len());
+                tar[at] = *byte;
+            }
+            if let Some(cut) = &cut {
+                tar.truncate(cut.index(tar.len()));
+            }
+            match unpacked(&compressed(&tar)) {
+                Some(found) => prop_assert_eq!(found, files),
+                None => prop_assert!(!edits.is_empty() || cut.is_some()),
+            }
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+            prop_assert_eq!(unpacked(&bytes), None);
+            prop_assert_eq!(unpacked(&compressed(&bytes)), None);
+        }
     }
 }

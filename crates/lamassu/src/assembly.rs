@@ -16,7 +16,7 @@ use lamassu_core::dms::DmsService;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, mark_restored, run_job};
+use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
 use lamassu_devices::{DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::peers::Peers;
 use crate::services::GATEWAY;
-use crate::{engines, health_routes, storage, version};
+use crate::{engines, event_routes, health_routes, storage, version};
 
 /// The services that run in this process, and the way to those that run elsewhere.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Platform {
                 db: db.clone(),
                 ca: ca("service/va")?,
                 kms: kms("service/va")?,
-                blobs: lamassu_va::local_blobs(&config.crl_directory()?)?,
+                blobs: lamassu_va::local_blobs(&config.made_crl_directory()?)?,
                 config: config.va.clone(),
             };
             here.va = Some(Arc::new(VaService::new(ports).await?));
@@ -169,7 +169,8 @@ impl Platform {
     ) -> Stack {
         let mut stack = Stack::new(Arc::clone(&self.auth) as _, tasks.clone())
             .admission(config.requests)
-            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)));
+            .mount("/api", &lamassu_auth::routes(Arc::clone(&self.auth)))
+            .mount("/api/events", &event_routes::routes(self.db.clone()));
         let query = config.query;
         let mut mounted: Vec<(&str, Routes)> = Vec::new();
         if let Some(kms) = &self.reach.kms {
@@ -297,26 +298,6 @@ pub(crate) fn build_info() -> BuildInfo {
         build: version::BUILD.to_owned(),
         build_time: version::BUILD_TIME.to_owned(),
     }
-}
-
-/// Brings every table up to date, and nothing else; notes that the rows are those of a dump if they
-/// are.
-///
-/// # Errors
-/// As a start.
-pub(crate) async fn migrate(config: &Config, restored: bool) -> Result<()> {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let directory = DataDir::open(config.data_dir.clone())?;
-    let db = storage::open(config, directory, &clock).await?;
-    let platform = Platform::open(config, db, clock, None).await?;
-    if restored {
-        mark_restored(&platform.db, platform.db.now()).await?;
-    }
-    platform.db.close().await;
-    if restored {
-        crate::print("numbers of CRLs go on above all that were published")?;
-    }
-    crate::print("the database is up to date")
 }
 
 /// The routes of the program, without an installation: an empty one is made and thrown away.

@@ -6,6 +6,10 @@
 //! Keys made after the copy are not in the backup, nor are those that were in the making: their
 //! pending rows are settled by the reaper after a restore. CRL files come last; one that was swept
 //! in between was not the newest any more, and after a restore every CA makes a new one.
+//!
+//! What is in the backup under the target's name is whole: it is written under another name beside
+//! it, synced and renamed. An older file of that name may be the only backup, so that replacing it
+//! has to be asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -21,6 +25,7 @@ use lamassu_core::ids::EngineId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{Db, copy_sqlite, installation_id};
 use lamassu_kms::{EngineKind, handles_of_engine};
+use lamassu_va::CRL_ROOT;
 use rustix::fs::{FlockOperation, flock};
 use secrecy::SecretString;
 use tempfile::NamedTempFile;
@@ -37,6 +42,12 @@ const DATABASE: &str = "lamassu.db";
 
 /// Where the copy of the database is while it is packed: it is as secret as the original.
 const WORKSPACE: &str = ".backup";
+
+/// The certificates of the server in the data directory and in the backup.
+const TLS: &str = "tls";
+
+/// CRLs in the backup where their directory is elsewhere.
+const CRLS: &str = "crl";
 
 /// How often the copy is taken again because keys were deleted meanwhile.
 const MAX_ATTEMPTS: u32 = 5;
@@ -65,16 +76,24 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
         "there is no installation in {}",
         config.data_dir.display()
     );
+    let target = Target {
+        path: &arguments.to,
+        existing: if arguments.force {
+            Existing::Replaced
+        } else {
+            Existing::Kept
+        },
+        passphrase: passphrase.as_ref(),
+    };
+    target.check()?;
     let folders = key_folders(&config)?;
+    let crls = CrlFolder::of(&config);
     let workspace = Workspace::enter(&config.data_dir)?;
     let mut missing = BTreeSet::new();
     for _ in 0..MAX_ATTEMPTS {
-        let copy = Copy::take(&config, &folders, &workspace).await?;
-        let target = Target {
-            path: &arguments.to,
-            passphrase: passphrase.as_ref(),
-        };
-        match copy.pack(&config, &workspace, target, &missing)? {
+        let mut copy = Copy::take(&config, &folders, &workspace).await?;
+        copy.manifest.moved.extend(crls.moved());
+        match copy.pack(&config, &workspace, &crls, target, &missing)? {
             Packed::Whole { bytes } => {
                 for key in &missing {
                     note(&format!("warning: key {} has no file", key.display()));
@@ -92,7 +111,55 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
 #[derive(Clone, Copy)]
 struct Target<'a> {
     path: &'a Path,
+    existing: Existing,
     passphrase: Option<&'a SecretString>,
+}
+
+/// What becomes of a file that has the target's name already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Kept,
+    Replaced,
+}
+
+impl Target<'_> {
+    /// Refuses a name that is taken, before any work is done.
+    fn check(&self) -> Result<()> {
+        let Ok(metadata) = fs::symlink_metadata(self.path) else {
+            return Ok(());
+        };
+        ensure!(self.existing == Existing::Replaced, self.taken());
+        ensure!(
+            metadata.is_file(),
+            "{} is no file, --force replaces files only",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Gives a file that is whole and on disk its name.
+    fn settle(&self, file: NamedTempFile) -> Result<()> {
+        let settled = match self.existing {
+            Existing::Replaced => file.persist(self.path),
+            Existing::Kept => file.persist_noclobber(self.path),
+        };
+        match settled {
+            Ok(_) => Ok(()),
+            // Somebody was faster.
+            Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+                bail!(self.taken())
+            }
+            Err(refused) => Err(refused.error)
+                .with_context(|| format!("{} cannot be written", self.path.display())),
+        }
+    }
+
+    fn taken(&self) -> String {
+        format!(
+            "{} exists already: choose another name, or replace it with --force",
+            self.path.display()
+        )
+    }
 }
 
 /// What came of packing a copy.
@@ -126,6 +193,44 @@ enum Location {
     Elsewhere,
 }
 
+/// The folder with CRLs, and its place in the backup.
+struct CrlFolder {
+    path: PathBuf,
+    place: PathBuf,
+    location: Location,
+}
+
+impl CrlFolder {
+    fn of(config: &Config) -> Self {
+        let path = config.crl_directory();
+        let inside = place_in(&config.data_dir, &path);
+        let location = match inside {
+            Some(_) => Location::InDataDir,
+            None => Location::Elsewhere,
+        };
+        // Each CA makes a new CRL after a restore; a file system that is not mounted should be known.
+        if !path.exists() {
+            note(&format!("warning: there are no CRLs in {}", path.display()));
+        }
+        Self {
+            place: inside.unwrap_or_else(|| PathBuf::from(CRLS)),
+            path,
+            location,
+        }
+    }
+
+    /// What a restore tells to be moved.
+    fn moved(&self) -> Option<(String, PathBuf)> {
+        (self.location == Location::Elsewhere).then(|| (CRLS.to_owned(), self.path.clone()))
+    }
+}
+
+/// The place of a folder in the data directory, if it is there.
+fn place_in(data_dir: &Path, folder: &Path) -> Option<PathBuf> {
+    let (folder, data_dir) = (folder.canonicalize().ok()?, data_dir.canonicalize().ok()?);
+    folder.strip_prefix(data_dir).ok().map(Path::to_owned)
+}
+
 /// The folders of the engines that keep keys in files.
 fn key_folders(config: &Config) -> Result<Vec<KeyFolder>> {
     let mut folders = Vec::new();
@@ -138,10 +243,7 @@ fn key_folders(config: &Config) -> Result<Vec<KeyFolder>> {
             continue;
         };
         let path = engines::filesystem_options(&engine)?.storage_directory;
-        let inside = match (path.canonicalize(), config.data_dir.canonicalize()) {
-            (Ok(path), Ok(data_dir)) => path.strip_prefix(data_dir).ok().map(Path::to_owned),
-            _ => None,
-        };
+        let inside = place_in(&config.data_dir, &path);
         let location = match inside {
             Some(_) => Location::InDataDir,
             None => Location::Elsewhere,
@@ -253,6 +355,7 @@ impl Copy {
         &self,
         config: &Config,
         workspace: &Workspace,
+        crls: &CrlFolder,
         target: Target<'_>,
         lost: &BTreeSet<PathBuf>,
     ) -> Result<Packed> {
@@ -274,15 +377,16 @@ impl Copy {
         if !missing.is_subset(lost) {
             return Ok(Packed::KeysMissing(missing));
         }
-        add_folder(&mut archive, &config.data_dir, Path::new("tls"))?;
-        add_folder(&mut archive, &config.data_dir, Path::new("crl"))?;
+        add_folder(&mut archive, &config.data_dir.join(TLS), Path::new(TLS))?;
+        // Only what is ours of a folder that others may use, too.
+        let (path, place) = (crls.path.join(CRL_ROOT), crls.place.join(CRL_ROOT));
+        add_folder(&mut archive, &path, &place)?;
         let database = add(&mut archive, &workspace.path.join(DATABASE), DATABASE)?;
         ensure!(database == Added::Added, "the copy of the database is gone");
         let file = archive.finish()?.finish()?;
         file.as_file().sync_all()?;
         let bytes = file.as_file().metadata()?.len();
-        file.persist(target.path)
-            .with_context(|| format!("{} cannot be written", target.path.display()))?;
+        target.settle(file)?;
         File::open(folder)?.sync_all()?;
         Ok(Packed::Whole { bytes })
     }
@@ -311,21 +415,20 @@ fn add(archive: &mut ArchiveWriter<Sink>, path: &Path, name: &str) -> Result<Add
     }
 }
 
-/// Adds the files below a folder of the data directory; those being written have names of their own.
-fn add_folder(archive: &mut ArchiveWriter<Sink>, data_dir: &Path, folder: &Path) -> Result<()> {
-    let path = data_dir.join(folder);
-    let entries = match fs::read_dir(&path) {
+/// Adds the files below a folder at a place; those being written have names of their own.
+fn add_folder(archive: &mut ArchiveWriter<Sink>, folder: &Path, place: &Path) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+            return Err(error).with_context(|| format!("{} cannot be read", folder.display()));
         }
     };
     for entry in entries {
         let entry = entry?;
-        let place = folder.join(entry.file_name());
+        let place = place.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            add_folder(archive, data_dir, &place)?;
+            add_folder(archive, &entry.path(), &place)?;
         } else if is_whole(&place)
             && let Some(name) = place.to_str()
         {

@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Events(EventsCommand),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
     Openapi,
-    /// Ask a running server whether it is ready; exit code 0 when it is.
+    /// Ask the running server of an installation whether it is ready; exit code 0 when it is.
     Healthcheck(Healthcheck),
     /// Print the version.
     Version,
@@ -140,9 +140,12 @@ pub(crate) struct Token {
 pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) installation: Installation,
-    /// The file; an older one of that name is replaced once the new one is whole.
+    /// The file. It has this name once it is whole.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+    /// Replace an older file of that name once the new one is whole.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Encrypt it under the passphrase in this file. `age -d` opens it, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) encrypt_with_passphrase_file: Option<PathBuf>,
@@ -246,9 +249,14 @@ pub(crate) struct Replay {
 /// Ask a running server whether it is ready.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Healthcheck {
-    /// Plain HTTP address of the server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Services of the server, where it runs only some of them.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
+    pub(crate) services: Vec<String>,
+    /// Address of another server, http:// or https://.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 /// Flags of the reference's launcher that are the default behaviour here, or mean nothing here.

@@ -1,20 +1,23 @@
 //! The configuration of the program: one file, the environment, the command line, in rising order.
 //!
 //! Each part's keys, defaults and checks are in that part's crate; here they are put together.
-//! Loading reads the file and opens nothing else, so that `lamassu config check` can say whether
-//! a start would get as far as opening things.
+//! Loading reads the file and opens nothing else; `lamassu config check` reads the files that it
+//! names, too ([`Config::check_files`]), and can so say whether a start would get as far as opening
+//! things.
 
 mod file;
+mod named_files;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use figment::Figment;
 use figment::providers::{Env, Serialized};
 use figment::value::Value;
-use figment::{Figment, Profile, Provider as _};
 use lamassu_auth::AuthConfig;
 use lamassu_ca::CaConfig;
 use lamassu_client::ClientConfig;
@@ -29,7 +32,7 @@ use lamassu_va::VaConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{Installation, Serve};
+use crate::cli::{Healthcheck, Installation, Serve};
 use crate::engines;
 use crate::logging::LogsConfig;
 use crate::server::ServerConfig;
@@ -131,6 +134,16 @@ impl Config {
         Self::layered(installation, Origin::Ours, Figment::new())
     }
 
+    /// The configuration of the server that is asked for its health.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn for_healthcheck(arguments: &Healthcheck) -> Result<Self> {
+        let mut config = Self::load(&arguments.installation)?;
+        config.services = Services::named(&arguments.services)?;
+        Ok(config)
+    }
+
     /// The configuration of a start, with what the command line says.
     ///
     /// # Errors
@@ -191,7 +204,7 @@ impl Config {
         let given = under.merge(given).admerge(said);
         let environment = given.extract_inner_lossy("environment").ok();
         let defaults = Self::defaults(environment);
-        report_unknown(&given, &defaults, installation.strict_config)?;
+        unknown::report(&given, &defaults, installation.strict_config)?;
         storage::check_given(&given)?;
         let port_was_chosen = given.find_value("gateway.http_port").is_ok();
         let mut config: Self = Figment::from(Serialized::defaults(defaults))
@@ -295,6 +308,14 @@ impl Config {
         ]
     }
 
+    /// Reads the files that are named, as a start would, and opens nothing else.
+    ///
+    /// # Errors
+    /// Every key whose file cannot be used, with the path and the reason.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        named_files::check(self)
+    }
+
     /// The crypto engines, configured or embedded.
     pub(crate) fn engines(&self) -> CryptoEnginesConfig {
         self.crypto_engines
@@ -303,12 +324,17 @@ impl Config {
     }
 
     /// Where CRLs are kept.
+    pub(crate) fn crl_directory(&self) -> PathBuf {
+        let configured = self.filesystem_storage.storage_directory.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("crl"))
+    }
+
+    /// The same, made where it is missing.
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub(crate) fn crl_directory(&self) -> Result<PathBuf> {
-        let configured = self.filesystem_storage.storage_directory.clone();
-        let path = configured.unwrap_or_else(|| self.data_dir.join("crl"));
+    pub(crate) fn made_crl_directory(&self) -> Result<PathBuf> {
+        let path = self.crl_directory();
         create_private_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(path)
     }
@@ -412,52 +438,9 @@ fn hoist_authentication(mut given: Figment) -> Result<Figment> {
     Ok(given)
 }
 
-/// Says which keys nobody reads, and what was probably meant.
-fn report_unknown(given: &Figment, defaults: &Config, strict: bool) -> Result<()> {
-    let mut unknown = Vec::new();
-    let data = given
-        .data()
-        .map_err(|error| first_error(&error))?
-        .remove(&Profile::Default);
-    let value = Value::from(data.unwrap_or_default());
-    let read: Result<Config, _> =
-        serde_ignored::deserialize(&value, |path| unknown.push(path.to_string()));
-    read.map_err(|error| first_error(&error))?;
-    // Read where it was moved to.
-    let is_moved = |path: &str| {
-        let below_server = path.strip_prefix("server.authentication.");
-        path == "gateway.authentication"
-            || below_server.is_some_and(|key| !key.starts_with("mutual_tls"))
-    };
-    unknown.retain(|path| !is_moved(path));
-    let known = serde_json::to_value(defaults)?;
-    for path in unknown {
-        let hint = nearest(&path, &known)
-            .map(|name| format!(" (did you mean {name}?)"))
-            .unwrap_or_default();
-        ensure!(!strict, "unknown configuration key {path}{hint}");
-        warn(&format!("unknown configuration key {path}{hint} ignored"));
-    }
-    Ok(())
-}
-
 /// Says something about the configuration; logging is configured by the very file that is read.
 fn warn(text: &str) {
     drop(writeln!(std::io::stderr(), "warning: {text}"));
-}
-
-/// The known key beside an unknown one that is spelt most like it.
-fn nearest(path: &str, known: &serde_json::Value) -> Option<String> {
-    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
-    let block = parent
-        .split('.')
-        .filter(|part| !part.is_empty())
-        .try_fold(known, |block, part| block.get(part))?;
-    let names = block.as_object()?.keys();
-    let near = names
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min()?;
-    (near.0 <= 3).then(|| near.1.clone())
 }
 
 fn first_error(error: &figment::Error) -> anyhow::Error {

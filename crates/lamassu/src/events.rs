@@ -1,30 +1,31 @@
 //! `lamassu events`: who reads the event log, and what they could not handle.
 //!
-//! On PostgreSQL all of it works beside running processes. An SQLite database is read beside a
-//! running server, too; it is changed by its owner only, so replaying and discarding need the
-//! server to be stopped: what is marked for replay is handled when it starts again.
+//! All of it works beside running processes. An SQLite database is changed by its owner only, so
+//! that replaying and discarding are left to the server where one runs ([`Writer`]); where none
+//! does, what is marked for replay is handled when it starts again.
 
+mod writer;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_db::{
-    DataDir, Db, DeadLetter, OpenError, SubscriptionStatus, dead_letter, dead_letters,
-    discard_dead_letter, replay_dead_letter, subscriptions, system_caller,
-};
+use lamassu_db::{Db, DeadLetter, SubscriptionStatus, dead_letter, dead_letters, subscriptions};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::writer::{Outcome, Writer};
 use crate::cli::{EventsCommand, EventsOutput, Installation, Replay};
 use crate::config::Config;
 use crate::storage;
 
-/// Who changes something, in the audit log.
-const OPERATOR: &str = "lamassu events";
-
 /// Dead letters that one query reads.
 const PAGE: u32 = 500;
+
+/// Letters in which a name may differ from the one that was meant.
+const MAX_DISTANCE: usize = 3;
 
 /// Characters of an error or a subject in a table; `show` has all of it.
 const CELL: usize = 60;
@@ -44,7 +45,7 @@ pub(crate) async fn run(command: &EventsCommand) -> Result<()> {
         }
         EventsCommand::DeadLetters(asked) => {
             let db = open_for_reading(&asked.output.installation).await?;
-            let all = letters(&db, asked.subscription.as_deref()).await?;
+            let all = named_letters(&db, asked.subscription.as_deref()).await?;
             db.close().await;
             print_list(&asked.output, &DEAD_LETTERS, &all, outline)
         }
@@ -57,39 +58,34 @@ pub(crate) async fn run(command: &EventsCommand) -> Result<()> {
         }
         EventsCommand::Replay(asked) => replay(asked).await,
         EventsCommand::Discard(asked) => {
-            let db = open_for_writing(&asked.output.installation).await?;
-            let outcome = discard_dead_letter(&db, &system_caller(OPERATOR), asked.id).await;
-            db.close().await;
-            match outcome {
-                Err(error) if error.is_race() => bail!(no_such(asked.id)),
-                outcome => outcome?,
-            }
+            let writer = Writer::open(&asked.output.installation).await?;
+            let outcome = writer.discard(asked.id).await?;
+            writer.close().await;
+            ensure!(outcome == Outcome::Done, no_such(asked.id));
             crate::print(&format!("dead letter {} is discarded", asked.id))
         }
     }
 }
 
 async fn replay(asked: &Replay) -> Result<()> {
-    let db = open_for_writing(&asked.installation).await?;
+    let writer = Writer::open(&asked.installation).await?;
     let ids = match asked.id {
         Some(id) => vec![id],
         None => {
-            let all = letters(&db, asked.subscription.as_deref()).await?;
+            let all = named_letters(writer.db(), asked.subscription.as_deref()).await?;
             all.iter().map(|letter| letter.id).collect()
         }
     };
-    let caller = system_caller(OPERATOR);
     let mut marked = 0_usize;
     for id in ids {
-        match replay_dead_letter(&db, &caller, id).await {
-            Ok(()) => marked += 1,
+        match writer.replay(id).await? {
+            Outcome::Done => marked += 1,
             // Of all, one that was handled or discarded meanwhile.
-            Err(error) if error.is_race() && asked.all => {}
-            Err(error) if error.is_race() => bail!(no_such(id)),
-            Err(error) => return Err(error.into()),
+            Outcome::NoSuch if asked.all => {}
+            Outcome::NoSuch => bail!(no_such(id)),
         }
     }
-    db.close().await;
+    writer.close().await;
     crate::print(&format!(
         "{marked} dead letters are tried again by their subscriptions, as soon as those run"
     ))
@@ -99,8 +95,43 @@ fn no_such(id: i64) -> String {
     format!("there is no dead letter {id}")
 }
 
-/// All dead letters, or those of one subscription, oldest first.
-async fn letters(db: &Db, subscription: Option<&str>) -> Result<Vec<DeadLetter>> {
+/// All dead letters, or those of one subscription that there is, oldest first.
+async fn named_letters(db: &Db, subscription: Option<&str>) -> Result<Vec<DeadLetter>> {
+    let mut all = letters(db).await?;
+    let Some(name) = subscription else {
+        return Ok(all);
+    };
+    // One that no program runs any more may have left some.
+    let mut known: BTreeSet<_> = all
+        .iter()
+        .map(|letter| letter.subscription.clone())
+        .collect();
+    known.extend(subscriptions(db).await?.into_iter().map(|one| one.name));
+    if !known.contains(name) {
+        bail!(no_subscription(name, &known));
+    }
+    all.retain(|letter| letter.subscription == name);
+    Ok(all)
+}
+
+fn no_subscription(name: &str, known: &BTreeSet<String>) -> String {
+    let nearest = known
+        .iter()
+        .map(|one| (strsim::damerau_levenshtein(one, name), one))
+        .min()
+        .filter(|(distance, _)| *distance <= MAX_DISTANCE);
+    let meant = nearest.map(|(_, one)| format!(" (did you mean {one}?)"));
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    let known = match known.as_slice() {
+        [] => "none ran yet".to_owned(),
+        known => format!("there are {}", known.join(", ")),
+    };
+    let meant = meant.unwrap_or_default();
+    format!("there is no subscription {name:?}{meant}; {known}")
+}
+
+/// All dead letters, oldest first.
+async fn letters(db: &Db) -> Result<Vec<DeadLetter>> {
     let mut all = Vec::new();
     let mut after = 0;
     loop {
@@ -109,28 +140,8 @@ async fn letters(db: &Db, subscription: Option<&str>) -> Result<Vec<DeadLetter>>
             return Ok(all);
         };
         after = last.id;
-        all.extend(
-            page.into_iter()
-                .filter(|letter| subscription.is_none_or(|name| letter.subscription == name)),
-        );
+        all.extend(page);
     }
-}
-
-async fn open_for_writing(installation: &Installation) -> Result<Db> {
-    let config = Config::load(installation)?;
-    if config.storage.is_shared() {
-        return storage::open_beside(&config, clock()).await;
-    }
-    let directory = DataDir::open(config.data_dir.clone()).map_err(|error| {
-        let in_use = matches!(error, OpenError::InUse { .. });
-        let error = anyhow::Error::new(error);
-        if in_use {
-            return error
-                .context("stop the server first, only the owner of the database changes it");
-        }
-        error
-    })?;
-    storage::open(&config, directory, &clock()).await
 }
 
 async fn open_for_reading(installation: &Installation) -> Result<Db> {
@@ -255,7 +266,21 @@ fn table(rows: &[Vec<String>]) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{CELL, cell, table};
+    use super::{CELL, cell, no_subscription, table};
+
+    #[test]
+    fn a_misspelt_subscription_is_told_the_known_ones() {
+        let known = ["va-ca", "dms-directory"].map(str::to_owned).into();
+        assert_eq!(
+            no_subscription("dms-dierctory", &known),
+            "there is no subscription \"dms-dierctory\" (did you mean dms-directory?); \
+             there are dms-directory, va-ca"
+        );
+        assert_eq!(
+            no_subscription("mail", &[].into()),
+            "there is no subscription \"mail\"; none ran yet"
+        );
+    }
 
     #[test]
     fn columns_are_aligned() {

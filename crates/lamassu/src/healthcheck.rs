@@ -1,55 +1,90 @@
 //! `lamassu healthcheck`: asks a running server whether it is ready.
+//!
+//! Which one, its data directory tells, or else the configuration: the server that a start with
+//! the same arguments would be.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use anyhow::{Context as _, Result, ensure};
+use lamassu_client::{ClientConfig, NoAuth, Peer, ProcessClient, Protocol};
+use lamassu_core::duration::WireDuration;
+use lamassu_db::system_caller;
 
 use crate::cli::Healthcheck;
+use crate::config::Config;
+use crate::serve;
+use crate::whereabouts::{Whereabouts, trust_anchor};
 
 /// How long the server may take to answer.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: WireDuration = WireDuration::from_secs(5);
 
 /// Succeeds when the server says that it is ready.
+///
+/// # Errors
+/// One sentence: which server is asked, and why it is not ready.
 pub(crate) async fn ask(arguments: &Healthcheck) -> Result<()> {
-    let (status, body) = timeout(DEADLINE, readyz(&arguments.url))
-        .await
-        .with_context(|| format!("{} does not answer in time", arguments.url))??;
-    if !status.is_success() {
-        bail!("not ready: {body}");
-    }
-    crate::print(&body)
+    let mut server = match &arguments.url {
+        Some(url) => named(url, arguments)?,
+        None => found(arguments)?,
+    };
+    server.timeout = DEADLINE;
+    server.retries = 0;
+    let place = format!(
+        "{}://{}:{}",
+        server.protocol.scheme(),
+        server.hostname,
+        server.port
+    );
+    let peer = Peer::new(&server, "", Arc::new(NoAuth))?;
+    let caller = system_caller("healthcheck");
+    let found = ProcessClient::new(&peer).readiness(&caller).await;
+    let found = found.with_context(|| format!("{place} is not ready"))?;
+    ensure!(
+        found.ready,
+        "{place} is not ready: {}",
+        found.report.trim_end()
+    );
+    crate::print(&format!("{place} is ready"))
 }
 
-async fn readyz(url: &str) -> Result<(http::StatusCode, String)> {
-    let url: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-    ensure!(
-        url.scheme_str() == Some("http"),
-        "{url} does not begin with http://, and the health check asks over plain HTTP"
-    );
-    let host = url.host().context("the URL names no host")?;
-    let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80)))
-        .await
-        .with_context(|| format!("{url} does not answer"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::get("/readyz")
-        .header(http::header::HOST, host)
-        .body(Empty::<bytes::Bytes>::new())?;
-    let exchange = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        Ok::<_, anyhow::Error>((status, String::from_utf8_lossy(&body).into_owned()))
+/// The server of an installation.
+fn found(arguments: &Healthcheck) -> Result<ClientConfig> {
+    let config = Config::for_healthcheck(arguments)?;
+    let running = Whereabouts::running(&config.data_dir);
+    let whereabouts =
+        running.or_else(|| Whereabouts::configured(&config, &serve::listeners(&config)));
+    whereabouts
+        .and_then(|whereabouts| whereabouts.plain())
+        .with_context(|| {
+            format!(
+                "no server runs on {}, and the configuration leaves the choice of its ports to it",
+                config.data_dir.display()
+            )
+        })
+}
+
+/// The server at an address. Its certificate may be this installation's own.
+fn named(url: &str, arguments: &Healthcheck) -> Result<ClientConfig> {
+    let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
+    let protocol = match uri.scheme_str() {
+        Some("http") => Protocol::Http,
+        Some("https") => Protocol::Https,
+        Some(_) | None => anyhow::bail!("{url} begins with neither http:// nor https://"),
     };
-    tokio::select! {
-        answer = exchange => answer,
-        ended = connection => {
-            ended?;
-            bail!("the server closed the connection")
+    let host = uri.host().context("the URL names no host")?;
+    let anchor = match protocol {
+        Protocol::Http => None,
+        Protocol::Https => {
+            let config = Config::for_healthcheck(arguments)?;
+            Some(trust_anchor(&config.data_dir)).filter(|path| path.exists())
         }
-    }
+    };
+    Ok(ClientConfig {
+        protocol,
+        hostname: host.to_owned(),
+        port: uri.port_u16().unwrap_or_else(|| protocol.default_port()),
+        base_path: "/".to_owned(),
+        ca_cert_file: anchor,
+        ..ClientConfig::default()
+    })
 }

@@ -12,11 +12,13 @@ mod backup;
 mod cli;
 mod config;
 mod engines;
+mod event_routes;
 mod events;
 mod health_routes;
 mod healthcheck;
 mod issuer_token;
 mod logging;
+mod migrate;
 mod openapi;
 mod passphrase;
 mod peers;
@@ -27,6 +29,7 @@ mod services;
 mod starting;
 mod storage;
 mod version;
+mod whereabouts;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -90,7 +93,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);
-            runtime()?.block_on(assembly::migrate(&config, arguments.restored))
+            runtime()?.block_on(migrate::run(&config, &arguments))
         }
         Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
         Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),
@@ -110,7 +113,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
 fn configuration(command: &ConfigCommand) -> Result<()> {
     match command {
         ConfigCommand::Check(installation) => {
-            Config::load(installation)?;
+            Config::load(installation)?.check_files()?;
             print("the configuration can be used")
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),

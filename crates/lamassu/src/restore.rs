@@ -119,7 +119,7 @@ fn report(target: &Path, manifest: &Manifest) -> Result<()> {
     );
     for (place, original) in &manifest.moved {
         text.push_str(&format!(
-            "\nmove the keys in {} to {}",
+            "\nmove what is in {} to {}",
             target.join(place).display(),
             original.display()
         ));

@@ -15,7 +15,9 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_db::{DataDir, Db, system_caller};
 use lamassu_dms::DmsManager;
 use lamassu_gateway::config::MetricsConfig;
-use lamassu_gateway::{BoundGateway, Gateway, GatewayParts, MetricsExporter, Readiness};
+use lamassu_gateway::{
+    BoundGateway, Gateway, GatewayConfig, GatewayParts, MetricsExporter, Readiness,
+};
 use lamassu_kms::Kms;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +32,7 @@ use crate::openapi;
 use crate::services::{GATEWAY, MOUNTED};
 use crate::starting::Door;
 use crate::storage;
+use crate::whereabouts::{self, Whereabouts};
 
 /// How long what still runs may take to end, each kind.
 const GRACE: Duration = Duration::from_secs(30);
@@ -44,9 +47,13 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     describe_metrics();
     let clock: SharedClock = Arc::new(SystemClock);
     let directory = DataDir::open(config.data_dir.clone())?;
+    whereabouts::forget(&config.data_dir)
+        .with_context(|| format!("{} cannot be used", config.data_dir.display()))?;
     let parts = Arc::new(OnceLock::new());
     let readiness = readiness(&parts);
     let listeners = bind(&config, &clock, &readiness, metrics).await?;
+    let announced = Whereabouts::of(&config, &listeners)
+        .map(|whereabouts| whereabouts.announce(&config.data_dir));
     let announcement = Announcement::of(&config, &listeners);
     let system_ca = system_ca(&config, announcement.trust_anchor.as_deref())?;
     let stop = Stop::on_signals()?;
@@ -97,6 +104,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         settle(&requests, "requests").await;
         settle(&background, "background work").await;
         platform.db.close().await;
+        drop(announced);
         drop(directory);
     };
     tokio::select! {
@@ -114,18 +122,6 @@ async fn bind(
     metrics: MetricsExporter,
 ) -> Result<Vec<BoundGateway>> {
     let is_gateway = config.services.has(GATEWAY);
-    let mut listeners = Vec::new();
-    if is_gateway {
-        listeners.push(config.gateway.clone());
-    }
-    if config.has_service_listener() {
-        let metrics = if is_gateway {
-            MetricsConfig { listen: None }
-        } else {
-            config.gateway.metrics.clone()
-        };
-        listeners.push(config.server.listener(&config.gateway, metrics));
-    }
     let parts = GatewayParts {
         data_dir: config.data_dir.clone(),
         clock: Arc::clone(clock),
@@ -139,10 +135,34 @@ async fn bind(
         metrics: Some(metrics),
     };
     let mut bound = Vec::new();
-    for listener in listeners {
+    for listener in listeners(config) {
         bound.push(Gateway::bind(listener, parts.clone()).await?);
     }
     Ok(bound)
+}
+
+/// What a process listens at: the gateway, the services, or both in this order.
+pub(crate) fn listeners(config: &Config) -> Vec<GatewayConfig> {
+    let is_gateway = config.services.has(GATEWAY);
+    let mut listeners = Vec::new();
+    if is_gateway {
+        listeners.push(config.gateway.clone());
+    }
+    if config.has_service_listener() {
+        let metrics = if is_gateway {
+            MetricsConfig { listen: None }
+        } else {
+            config.gateway.metrics.clone()
+        };
+        listeners.push(config.server.listener(&config.gateway, metrics));
+    }
+    listeners
+}
+
+/// What the services listen at where they have a listener of their own.
+pub(crate) fn services_listener(config: &Config) -> GatewayConfig {
+    let metrics = MetricsConfig { listen: None };
+    config.server.listener(&config.gateway, metrics)
 }
 
 /// Waits for what is still running, but not for ever.

@@ -1,7 +1,7 @@
 //! The block `server`: the listener of a process that runs only some services.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use lamassu_gateway::GatewayConfig;
@@ -186,6 +186,14 @@ impl ServerConfig {
             );
         }
         Ok(())
+    }
+
+    /// Certificate and key, where they are used.
+    pub(crate) fn certificate_files(&self) -> Option<(&Path, &Path)> {
+        match self.protocol {
+            Protocol::Http => None,
+            Protocol::Https => self.cert_file.as_deref().zip(self.key_file.as_deref()),
+        }
     }
 
     /// The listener, with the limits of the gateway.

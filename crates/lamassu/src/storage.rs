@@ -1,6 +1,6 @@
 //! Where rows are: configuration of the database, and opening it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,15 @@ pub(crate) struct StorageConfig {
     /// How long a change waits for a row that another process is changing.
     lock_timeout: WireDuration,
     migrate_on_start: Migrate,
+}
+
+/// Files of the block `storage`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StorageFiles<'c> {
+    pub(crate) password: Option<&'c Path>,
+    pub(crate) ca_cert: Option<&'c Path>,
+    pub(crate) client_cert: Option<&'c Path>,
+    pub(crate) client_key: Option<&'c Path>,
 }
 
 /// A password as text, or as the number or truth value that an unquoted one looks like; what does not
@@ -225,6 +234,27 @@ impl StorageConfig {
         Ok(())
     }
 
+    /// The files that are named, where they are used.
+    pub(crate) fn files(&self) -> Option<StorageFiles<'_>> {
+        self.is_shared().then_some(StorageFiles {
+            password: self.password_file.as_deref(),
+            ca_cert: self.ca_cert_file.as_deref(),
+            client_cert: self.client_cert_file.as_deref(),
+            client_key: self.client_key_file.as_deref(),
+        })
+    }
+
+    /// Whether the files go together, without reaching the server.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        if self.is_shared() {
+            self.postgres()?.check_files()?;
+        }
+        Ok(())
+    }
+
     fn postgres(&self) -> Result<PostgresOptions> {
         let password = match &self.password_file {
             Some(path) => {
@@ -348,6 +378,25 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
             let mut config = config.clone();
             config.storage.migrate_on_start = Migrate::Never;
             open_postgres(&config, clock).await
+        }
+    }
+}
+
+/// The database for whoever brings its tables up to date, whatever a start may do to them. The data
+/// directory is locked where the database is in it; a server needs none.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_for_migration(config: &Config, clock: &SharedClock) -> Result<Db> {
+    match config.storage.provider {
+        Provider::Sqlite => {
+            let directory = DataDir::open(config.data_dir.clone())?;
+            open(config, directory, clock).await
+        }
+        Provider::Postgres => {
+            let mut config = config.clone();
+            config.storage.migrate_on_start = Migrate::Auto;
+            open_postgres(&config, Arc::clone(clock)).await
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What TLS clients share, whoever they call: services of other processes, a database, the program
 //! under test.
 //!
-//! There is one thing so far, [`AnyServer`], because verifying nothing must be written once and be
-//! easy to find. Deliberately absent: whom a client believes otherwise, and what it presents. That
+//! There is one thing so far, [`WithoutChain`], because verifying less than a chain must be written
+//! once and be easy to find. Deliberately absent: whom a client believes otherwise, and what it presents. That
 //! is said by each client's own settings and lives with them.
 
 use std::sync::Arc;
@@ -10,32 +10,49 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Believes any server certificate: no issuer, no name and no date is looked at. The handshake must
+/// Believes one certificate, or any: no issuer, no name and no date is looked at. The handshake must
 /// be signed by its key all the same, so the connection is encrypted to whoever holds that.
 ///
-/// Only for clients that were told so, by a setting whose name says what it gives up.
+/// Any, only for clients that were told so, by a setting whose name says what it gives up.
 #[derive(Debug)]
-pub struct AnyServer(Arc<CryptoProvider>);
+pub struct WithoutChain {
+    only: Option<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl AnyServer {
-    /// The verifier, with the signature algorithms of this provider.
-    pub const fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self(provider)
+impl WithoutChain {
+    /// Believes whatever is presented.
+    pub const fn any(provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            only: None,
+            provider,
+        }
+    }
+
+    /// Believes exactly this certificate.
+    pub const fn only(certificate: CertificateDer<'static>, provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            only: Some(certificate),
+            provider,
+        }
     }
 }
 
-impl ServerCertVerifier for AnyServer {
+impl ServerCertVerifier for WithoutChain {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        presented: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.only {
+            Some(only) if only != presented => Err(CertificateError::UnknownIssuer.into()),
+            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -44,7 +61,7 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -54,11 +71,13 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
 use lamassu_core::ca::CaError;
+use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::DeviceError;
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::error::{ServiceError, StorageFailure};
@@ -214,6 +215,17 @@ async fn refusals_of_the_device_manager_read_back() {
             | DeviceError::SlotChanged
             | DeviceError::Query(_)
             | DeviceError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_dead_letters_read_back() {
+    let mut all = vec![DeadLetterError::NotFound];
+    all.extend(storage());
+    for error in all {
+        match error {
+            DeadLetterError::NotFound | DeadLetterError::Storage(_) => reads_back(error).await,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! How a PostgreSQL server is reached.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::tls::client_config;
+use crate::error::OpenError;
 use crate::migrate::MigrateOnStart;
 
 /// How long the server may be silent beyond its own time limit.
@@ -89,6 +92,17 @@ impl Default for PostgresOptions {
 }
 
 impl PostgresOptions {
+    /// Reads the files of `tls` and sees whether they go together, without reaching the server.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Database`], with the file and the reason behind it.
+    pub fn check_files(&self) -> Result<(), OpenError> {
+        let built = client_config(&self.tls);
+        built.map_err(|error| OpenError::Database(Arc::new(error)))?;
+        Ok(())
+    }
+
     /// How long all attempts to connect may take together: a host that is gone without a word
     /// must not keep us from the next one.
     pub(super) fn reach_within(&self) -> Duration {

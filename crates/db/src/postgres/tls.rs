@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lamassu_tls::AnyServer;
+use lamassu_tls::WithoutChain;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -41,7 +41,7 @@ pub(crate) fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsSet
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match options.mode {
         // The connection is encrypted to somebody who has the key of what was presented.
-        TlsMode::Disable | TlsMode::Require => Arc::new(AnyServer::new(Arc::clone(&provider))),
+        TlsMode::Disable | TlsMode::Require => Arc::new(WithoutChain::any(Arc::clone(&provider))),
         TlsMode::VerifyCa => Arc::new(AnyName(web_pki(options, &provider)?)),
         TlsMode::VerifyFull => web_pki(options, &provider)?,
     };

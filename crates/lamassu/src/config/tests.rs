@@ -102,7 +102,15 @@ fn an_unknown_key_is_refused_when_asked_with_the_one_that_was_meant() {
     let refused = start("est: {defualt_dms: x}", "--strict-config").unwrap_err();
     assert_eq!(
         refused,
-        "unknown configuration key est.defualt_dms (did you mean default_dms?)"
+        "unknown configuration key est.defualt_dms (did you mean est.default_dms?)"
+    );
+    let refused = start(
+        "storage: {provider: postgres, host: db, username: x}",
+        "--strict-config",
+    );
+    assert_eq!(
+        refused.unwrap_err(),
+        "unknown configuration key storage.host (did you mean storage.hostname?)"
     );
     start("gatway: {}", "").unwrap();
 }

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::store::role::{CrlFile, StoredRole};
 
-/// Where the folders are.
-const ROOT: &str = "pki/va/crl";
+/// Where the folders are in the blob store.
+pub const CRL_ROOT: &str = "pki/va/crl";
 
 /// Why a CRL file was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ impl CrlFiles {
 
     /// Removes the files of a role that nobody needs.
     pub(crate) async fn sweep(&self, role: &StoredRole, sweep: Sweep) -> Result<(), FileError> {
-        let folder = Path::from(format!("{ROOT}/{}", role.role.ca_ski));
+        let folder = Path::from(format!("{CRL_ROOT}/{}", role.role.ca_ski));
         let files: Vec<_> = self.blobs.list(Some(&folder)).try_collect().await?;
         for found in files {
             let needed = found
@@ -176,7 +176,7 @@ fn number_in(name: &str) -> Option<u64> {
 }
 
 fn location(ski: &str, name: &str) -> Path {
-    Path::from(format!("{ROOT}/{ski}/{name}"))
+    Path::from(format!("{CRL_ROOT}/{ski}/{name}"))
 }
 
 fn digest(der: &[u8]) -> String {

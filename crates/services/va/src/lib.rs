@@ -38,7 +38,7 @@ mod store;
 
 pub use ca_events::CA_SUBSCRIPTION;
 pub use config::{CrlConfig, OcspConfig, VaConfig, VaConfigError, ValidationConfig};
-pub use files::{BlobError, local_blobs};
+pub use files::{BlobError, CRL_ROOT, local_blobs};
 pub use http::routes;
 pub use jobs::{CRL_JOB, RECONCILE_JOB};
 pub use metrics::describe_metrics;

@@ -12,7 +12,7 @@ use super::functions;
 /// Statements kept prepared per connection; every service's constant texts fit.
 const PREPARED_STATEMENTS: usize = 512;
 
-/// How long emptying the write-ahead log may wait for readers. Commits wait behind it, and a reader
+/// How long starting the write-ahead log over may wait for readers. Commits wait behind it, and a reader
 /// that outlasts this would outlast any wait that they could bear; it is tried again later.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(50);
 

@@ -6,8 +6,8 @@
 //! here opens a socket, a file or a database, reads the clock or draws random numbers.
 //!
 //! Where next: [`kms`], [`ca`], [`device`], [`dms`], [`va`] for the services; [`caller`],
-//! [`permission`] and [`error`] for what all of them share; [`query`] for lists;
-//! [`crypto_engine`] for the port that key holders implement.
+//! [`permission`] and [`error`] for what all of them share; [`query`] for lists, [`patch`] for
+//! metadata; [`crypto_engine`] for the port that key holders implement.
 
 pub mod ca;
 pub mod caller;
@@ -25,6 +25,7 @@ pub mod json;
 pub mod kms;
 pub mod monitoring_job;
 pub mod page;
+pub mod patch;
 pub mod pem;
 pub mod percent;
 pub mod permission;

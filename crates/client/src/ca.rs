@@ -1,14 +1,17 @@
 //! The CA service of another process.
 
+mod body;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{
-    CaError, CaService, Certificate, CertificateAuthority, CertificateStatus, CreateCa, Enrollment,
-    IssuanceProfile, KeySource, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
-    SignCsr, StatusInfo, Validity,
+    CaError, CaService, CaStats, Cascade, Certificate, CertificateAuthority, CertificateStatus,
+    CreateCa, CreateCertificate, Enrollment, ImportCa, ImportCertificate, IssuanceProfile,
+    KeySource, OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows, RevokedEntry, SignCsr,
+    StatusCounts, StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
@@ -19,9 +22,10 @@ use lamassu_core::internal::ca::{
 };
 use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
+use lamassu_core::patch::{PatchBody, PatchOperation};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::percent::encode;
-use lamassu_core::query::ListRequest;
+use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
@@ -31,6 +35,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use self::body::{
+    CreateCertificateBody, ImportCaBody, ImportCertificateBody, Nothing, ProfileIdBody,
+    ReissueBody, SignatureBody, Signed, Verified, filters,
+};
 use crate::peer::{Call, Peer, Service, empty_page, internal};
 use crate::profile_body::explicit;
 use crate::retry::Repeat;
@@ -42,9 +50,9 @@ const NEW_CA_KEY: Duration = GENERATION_DEADLINE.saturating_add(Duration::from_s
 /// The CA service of another process.
 ///
 /// Repeated after a doubt: reads, and what closes intents, which a second time changes nothing. Never
-/// repeated: what creates, issues, deletes, replaces or attaches (it would tell of a change twice, or
-/// undo somebody else's), and [`set_certificate_status`](CaService::set_certificate_status),
-/// whose repeat is refused as a status that may not follow itself.
+/// repeated: what creates, imports, issues, deletes, replaces, patches or attaches (it would tell of a
+/// change twice, or undo somebody else's), and changes of a status, whose repeat is refused as one that
+/// may not follow itself.
 #[derive(Clone, Debug)]
 pub struct CaClient(Service);
 
@@ -195,6 +203,16 @@ impl CaService for CaClient {
         self.0.read(caller, call.taking_longer(NEW_CA_KEY)).await
     }
 
+    async fn import_ca(
+        &self,
+        caller: &Caller,
+        request: ImportCa,
+    ) -> Result<CertificateAuthority, CaError> {
+        let body = ImportCaBody::new(&request)?;
+        let route = (Method::POST, "/v1/cas/import".to_owned());
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
     async fn ca(&self, caller: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {
         self.get(caller, ca_path("/v1", id, "")?).await
     }
@@ -220,6 +238,127 @@ impl CaService for CaClient {
         }
         let (name, query) = (encode(common_name), request.to_query());
         self.get(caller, format!("/v1/cas/cn/{name}?{query}")).await
+    }
+
+    async fn set_ca_status(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<CertificateAuthority, CaError> {
+        let route = (Method::POST, ca_path("/v1", id, "/status")?);
+        let body = StatusBody {
+            status,
+            revocation_reason: reason,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn set_ca_profile(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        profile: &ProfileId,
+    ) -> Result<CertificateAuthority, CaError> {
+        let route = (Method::POST, ca_path("/v1", id, "/profile")?);
+        let body = ProfileIdBody {
+            profile_id: profile,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn reissue_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        choice: ProfileChoice,
+    ) -> Result<CertificateAuthority, CaError> {
+        let route = (Method::POST, ca_path("/v1", id, "/reissue")?);
+        let (profile, profile_id) = profile(&choice)?;
+        let body = ReissueBody {
+            profile,
+            profile_id,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn patch_ca_metadata(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<CertificateAuthority, CaError> {
+        let route = (Method::PUT, ca_path("/v1", id, "/metadata")?);
+        let body = PatchBody {
+            patches: Some(patches),
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn delete_ca(&self, caller: &Caller, id: &CaId, cascade: Cascade) -> Result<(), CaError> {
+        let query = match cascade {
+            Cascade::Yes => "?cascade_delete=true",
+            Cascade::No => "",
+        };
+        let path = ca_path("/v1", id, query)?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0
+            .read::<Nothing, CaError>(caller, call)
+            .await
+            .map(drop)
+    }
+
+    async fn sign_with_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        message: RawMessage,
+    ) -> Result<Vec<u8>, CaError> {
+        let route = (Method::POST, ca_path("/v1", id, "/signature/sign")?);
+        let body = SignatureBody::new(&message, None);
+        let Signed { signed_data } = self.send(caller, route, &body, Repeat::Once).await?;
+        Ok(signed_data.0.into())
+    }
+
+    async fn verify_with_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        message: RawMessage,
+        signature: &[u8],
+    ) -> Result<bool, CaError> {
+        let route = (Method::POST, ca_path("/v1", id, "/signature/verify")?);
+        let body = SignatureBody::new(&message, Some(signature));
+        let Verified { valid } = self.send(caller, route, &body, Repeat::Safe).await?;
+        Ok(valid)
+    }
+
+    async fn stats(
+        &self,
+        caller: &Caller,
+        cas: &[Filter],
+        certificates: &[Filter],
+    ) -> Result<CaStats, CaError> {
+        let mut path = "/v1/stats".to_owned();
+        filters(&mut path, "ca_filter", cas);
+        filters(&mut path, "cert_filter", certificates);
+        self.get(caller, path).await
+    }
+
+    async fn stats_of_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        certificates: &[Filter],
+    ) -> Result<StatusCounts, CaError> {
+        // No route can name it.
+        if id.is_empty() {
+            return Ok(StatusCounts::default());
+        }
+        let mut path = format!("/v1/stats/{}", encode(id.as_str()));
+        filters(&mut path, "cert_filter", certificates);
+        self.get(caller, path).await
     }
 
     async fn sign_csr(
@@ -327,6 +466,50 @@ impl CaService for CaClient {
             status,
             revocation_reason: reason,
         };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn patch_certificate_metadata(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Certificate, CaError> {
+        let route = (Method::PUT, format!("/v1/certificates/{serial}/metadata"));
+        let body = PatchBody {
+            patches: Some(patches),
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn delete_certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        let path = format!("/v1/certificates/{serial}");
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn create_certificate(
+        &self,
+        caller: &Caller,
+        request: CreateCertificate,
+    ) -> Result<Certificate, CaError> {
+        let body = CreateCertificateBody::new(&request)?;
+        let path = "/v1/certificates".to_owned();
+        let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
+        self.0.read(caller, call.taking_longer(NEW_CA_KEY)).await
+    }
+
+    async fn import_certificate(
+        &self,
+        caller: &Caller,
+        request: ImportCertificate,
+    ) -> Result<Certificate, CaError> {
+        let route = (Method::POST, "/v1/certificates/import".to_owned());
+        let body = ImportCertificateBody::new(&request);
         self.send(caller, route, &body, Repeat::Once).await
     }
 

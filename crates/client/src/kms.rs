@@ -15,8 +15,8 @@ use lamassu_core::internal::kms::{
 };
 use lamassu_core::kms::algorithm::name_of;
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, GENERATION_DEADLINE, Key, KeyStats, KmsError, KmsService,
-    SignMessage,
+    CreateKey, EngineDescription, GENERATION_DEADLINE, ImportKey, Key, KeyStats, KmsError,
+    KmsService, SignMessage,
 };
 use lamassu_core::page::Page;
 use lamassu_core::percent::encode;
@@ -106,6 +106,10 @@ impl KmsService for KmsClient {
             .await
     }
 
+    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
+        Err(KmsError::EngineUnsupported("import".to_owned()))
+    }
+
     async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
         self.read(caller, Call::get(key_path("/v1", key, "")?))
             .await
@@ -177,6 +181,17 @@ impl KmsService for KmsClient {
             serial_number: serial.clone(),
         };
         let call = Call::json(Method::POST, path, &body, Repeat::Safe)?;
+        self.0.done(caller, call).await
+    }
+
+    async fn unbind_certificate(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        let path = key_path("/internal/v1", key, &format!("/certificates/{serial}"))?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
         self.0.done(caller, call).await
     }
 

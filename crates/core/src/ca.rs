@@ -5,9 +5,11 @@
 //! the device manager without losing or leaking a certificate is in [`enrollment`].
 
 pub mod certificate;
+mod change;
 pub mod enrollment;
 mod error;
 pub mod profile;
+mod stats;
 
 use std::fmt;
 
@@ -21,8 +23,9 @@ use crate::caller::Caller;
 use crate::duration::WireDuration;
 use crate::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
 use crate::page::Page;
+use crate::patch::PatchOperation;
 use crate::pem::CsrDer;
-use crate::query::ListRequest;
+use crate::query::{Filter, ListRequest};
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
@@ -31,9 +34,11 @@ pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
     KeyMetadata, KeyStrength,
 };
+pub use change::{Cascade, CreateCertificate, ImportCa, ImportCertificate, RawMessage};
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+pub use stats::{AuthorityCounts, CaStats, CertificateCounts, StatusCounts};
 
 /// Which profile an operation uses.
 #[derive(Clone, Debug, Default)]
@@ -140,6 +145,14 @@ pub trait CaService: Send + Sync + fmt::Debug {
         request: CreateCa,
     ) -> Result<CertificateAuthority, CaError>;
 
+    /// Takes in a CA that was made elsewhere, with its key or without, and links it with its
+    /// issuing CA and with what it issued.
+    async fn import_ca(
+        &self,
+        caller: &Caller,
+        request: ImportCa,
+    ) -> Result<CertificateAuthority, CaError>;
+
     /// The CA of this id.
     async fn ca(&self, caller: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError>;
 
@@ -157,6 +170,76 @@ pub trait CaService: Send + Sync + fmt::Debug {
         common_name: &str,
         request: &ListRequest,
     ) -> Result<Page<CertificateAuthority>, CaError>;
+
+    /// Revokes, holds, releases or expires a CA. Revocation and hold go down to everything that it
+    /// issued; a release takes back the holds that came that way.
+    async fn set_ca_status(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<CertificateAuthority, CaError>;
+
+    /// Gives a CA another default profile.
+    async fn set_ca_profile(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        profile: &ProfileId,
+    ) -> Result<CertificateAuthority, CaError>;
+
+    /// Gives a CA a new certificate for the same key.
+    async fn reissue_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        profile: ProfileChoice,
+    ) -> Result<CertificateAuthority, CaError>;
+
+    /// Changes the metadata of a CA by a JSON Patch.
+    async fn patch_ca_metadata(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<CertificateAuthority, CaError>;
+
+    /// Deletes a CA and revokes what it issued; its certificates stay.
+    async fn delete_ca(&self, caller: &Caller, id: &CaId, cascade: Cascade) -> Result<(), CaError>;
+
+    /// Signs a message with a CA's key, for a client; recorded as an event.
+    async fn sign_with_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        message: RawMessage,
+    ) -> Result<Vec<u8>, CaError>;
+
+    /// Whether a CA's key made this signature.
+    async fn verify_with_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        message: RawMessage,
+        signature: &[u8],
+    ) -> Result<bool, CaError>;
+
+    /// Counts CAs and certificates, each with the filters of a list.
+    async fn stats(
+        &self,
+        caller: &Caller,
+        cas: &[Filter],
+        certificates: &[Filter],
+    ) -> Result<CaStats, CaError>;
+
+    /// Counts the certificates that a CA issued; none for unknown CAs.
+    async fn stats_of_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        certificates: &[Filter],
+    ) -> Result<StatusCounts, CaError>;
 
     /// Issues a certificate from a request.
     async fn sign_csr(
@@ -221,6 +304,35 @@ pub trait CaService: Send + Sync + fmt::Debug {
         serial: &SerialNumber,
         status: CertificateStatus,
         reason: RevocationReason,
+    ) -> Result<Certificate, CaError>;
+
+    /// Changes the metadata of a certificate by a JSON Patch.
+    async fn patch_certificate_metadata(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Certificate, CaError>;
+
+    /// Deletes a certificate whose issuing CA is gone.
+    async fn delete_certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError>;
+
+    /// Makes a certificate for a key of the KMS.
+    async fn create_certificate(
+        &self,
+        caller: &Caller,
+        request: CreateCertificate,
+    ) -> Result<Certificate, CaError>;
+
+    /// Takes in a certificate that was made elsewhere.
+    async fn import_certificate(
+        &self,
+        caller: &Caller,
+        request: ImportCertificate,
     ) -> Result<Certificate, CaError>;
 
     /// Stores a profile under a new id.

@@ -5,6 +5,7 @@
 //! need ([`KmsService::signer`], [`KmsService::bind_certificate`], [`KmsService::discard`]).
 
 pub mod algorithm;
+mod private_key;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,8 @@ use crate::page::Page;
 use crate::pem::PublicKeyDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
+
+pub use private_key::PrivateKeyBytes;
 
 /// The metadata member that names what a key is used for (spelling is wire format).
 pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
@@ -127,6 +130,25 @@ pub struct CreateKey {
     pub operation: Option<OperationId>,
 }
 
+/// A private key that comes from outside, and what it shall be called.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImportKey {
+    /// The key, PEM or DER.
+    pub private_key: PrivateKeyBytes,
+    /// The default engine when empty.
+    pub engine_id: EngineId,
+    /// Free text; may be empty.
+    pub name: String,
+    /// Free texts.
+    pub tags: Vec<String>,
+    /// Free object.
+    pub metadata: Map<String, Value>,
+    /// The unfinished change that needs the key, as in [`CreateKey::operation`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationId>,
+}
+
 /// What to sign or verify.
 #[derive(Clone)]
 pub struct SignMessage {
@@ -156,6 +178,10 @@ pub trait KmsService: Send + Sync + fmt::Debug {
 
     /// Makes a key pair.
     async fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<Key, KmsError>;
+
+    /// Takes a private key from outside: PKCS#8, PKCS#1 or SEC 1, clear, PEM or DER. A key that
+    /// exists, in whatever engine, is refused.
+    async fn import_key(&self, caller: &Caller, request: ImportKey) -> Result<Key, KmsError>;
 
     /// The key of this id, alias or `pkcs11:` URI.
     async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError>;
@@ -192,6 +218,14 @@ pub trait KmsService: Send + Sync + fmt::Debug {
 
     /// Notes in the key's metadata that a certificate uses it; a second time changes nothing.
     async fn bind_certificate(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError>;
+
+    /// Removes from the key's metadata that a certificate uses it; a second time changes nothing.
+    async fn unbind_certificate(
         &self,
         caller: &Caller,
         key: &KeyRef,

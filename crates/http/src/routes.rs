@@ -236,6 +236,22 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         self.route(Method::PUT, path, access, summary, handler)
     }
 
+    /// Declares a PATCH route.
+    #[must_use]
+    pub fn patch<H, T>(
+        self,
+        path: &'static str,
+        access: impl Into<Access>,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Sync,
+        T: 'static,
+    {
+        self.route(Method::PATCH, path, access, summary, handler)
+    }
+
     /// Declares a DELETE route.
     #[must_use]
     pub fn delete<H, T>(

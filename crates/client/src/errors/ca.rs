@@ -1,6 +1,7 @@
 use http::StatusCode;
 use lamassu_core::ca::CaError;
 use lamassu_core::kms::KmsError;
+use lamassu_core::patch::PatchError;
 
 use super::query;
 use crate::refusal::{Refusal, Reported, WireError};
@@ -16,6 +17,14 @@ impl WireError for CaError {
                 Self::CaNotFound,
                 Self::CaExists,
                 Self::CaStatus,
+                Self::CaRevoked,
+                Self::CaExpired,
+                Self::CascadeForbidden,
+                Self::IssuerExists,
+                Self::CertificateInUse,
+                Self::CertificateExists,
+                Self::KeyMismatch,
+                Self::KeySpec,
                 Self::StatusTransition,
                 Self::ProfileNotFound,
                 Self::CertificateNotFound,
@@ -46,6 +55,28 @@ fn with_payload(refusal: &Refusal) -> Option<CaError> {
     );
     if let Some(reason) = malformed {
         return Some(CaError::MalformedCsr(reason.to_owned()));
+    }
+    let not_importable = refusal.after(StatusCode::BAD_REQUEST, "certificate cannot be imported: ");
+    if let Some(reason) = not_importable {
+        return Some(CaError::NotImportable(reason.to_owned()));
+    }
+    let unpatched = refusal.after(
+        StatusCode::BAD_REQUEST,
+        "failed to apply patches to metadata: ",
+    );
+    if let Some(reason) = unpatched {
+        return Some(CaError::Patch(PatchError {
+            reason: reason.to_owned(),
+        }));
+    }
+    if let Some(text) = refusal.text.strip_prefix("could not import key: ") {
+        let cause = Refusal {
+            status: refusal.status,
+            text: text.to_owned(),
+            code: refusal.code.clone(),
+            retry_after: refusal.retry_after,
+        };
+        return KmsError::read(&cause).map(CaError::KeyNotImported);
     }
     let refused = refusal.after(
         StatusCode::INTERNAL_SERVER_ERROR,

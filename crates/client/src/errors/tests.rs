@@ -12,6 +12,7 @@ use lamassu_core::device::DeviceError;
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::error::{ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
+use lamassu_core::patch::PatchError;
 use lamassu_core::query::{QueryError, QueryLimit};
 use lamassu_core::va::VaError;
 use lamassu_http::Failure;
@@ -158,6 +159,20 @@ async fn refusals_of_the_ca_read_back() {
         CaError::CaNotFound,
         CaError::CaExists,
         CaError::CaStatus,
+        CaError::CaRevoked,
+        CaError::CaExpired,
+        CaError::CascadeForbidden,
+        CaError::IssuerExists,
+        CaError::CertificateInUse,
+        CaError::CertificateExists,
+        CaError::KeyMismatch,
+        CaError::KeySpec,
+        CaError::NotImportable("x: y".to_owned()),
+        CaError::KeyNotImported(KmsError::Busy),
+        CaError::KeyNotImported(KmsError::Engine(cause())),
+        CaError::Patch(PatchError {
+            reason: "x: y".to_owned(),
+        }),
         CaError::StatusTransition,
         CaError::ProfileNotFound,
         CaError::CertificateNotFound,
@@ -179,6 +194,17 @@ async fn refusals_of_the_ca_read_back() {
             | CaError::CaNotFound
             | CaError::CaExists
             | CaError::CaStatus
+            | CaError::CaRevoked
+            | CaError::CaExpired
+            | CaError::CascadeForbidden
+            | CaError::IssuerExists
+            | CaError::CertificateInUse
+            | CaError::CertificateExists
+            | CaError::KeyMismatch
+            | CaError::KeySpec
+            | CaError::NotImportable(_)
+            | CaError::KeyNotImported(_)
+            | CaError::Patch(_)
             | CaError::StatusTransition
             | CaError::ProfileNotFound
             | CaError::CertificateNotFound

@@ -2,6 +2,7 @@
 
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::kms::KmsError;
+use crate::patch::PatchError;
 use crate::query::QueryError;
 
 /// Why the CA service refused.
@@ -19,6 +20,39 @@ pub enum CaError {
     /// The CA is not active.
     #[error("CA Status inconsistent")]
     CaStatus,
+    /// The CA is revoked or on hold, so it gets no new certificate.
+    #[error("CA already revoked")]
+    CaRevoked,
+    /// The CA has reached its end, so it gets no new certificate.
+    #[error("CA is expired")]
+    CaExpired,
+    /// CAs are not deleted together with those below them here.
+    #[error("cascade delete operations are not allowed by configuration")]
+    CascadeForbidden,
+    /// The CA that issued the certificate is still here.
+    #[error("cannot delete certificate: issuer CA still exists")]
+    IssuerExists,
+    /// The certificate is the current one of a CA.
+    #[error("cannot delete certificate: it is the certificate of a CA")]
+    CertificateInUse,
+    /// A certificate with this issuer and serial number is stored already.
+    #[error("certificate already exists")]
+    CertificateExists,
+    /// The private key sent along is not the one of the certificate.
+    #[error("CA and the provided key don't match")]
+    KeyMismatch,
+    /// Neither a new key nor an existing one is described, or both are.
+    #[error("invalid key spec: exactly one of (Type+Bits) or KeyIdentifier must be provided")]
+    KeySpec,
+    /// The certificate cannot be taken in; the text says why.
+    #[error("certificate cannot be imported: {0}")]
+    NotImportable(String),
+    /// The KMS did not take the private key.
+    #[error("could not import key: {0}")]
+    KeyNotImported(#[source] KmsError),
+    /// The patch of metadata cannot be applied; the text says why.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
     /// The status may not follow the present one.
     #[error("new status transition not allowed for certificate")]
     StatusTransition,
@@ -65,6 +99,13 @@ impl ServiceError for CaError {
         match self {
             Self::Validation
             | Self::CaStatus
+            | Self::CaRevoked
+            | Self::CaExpired
+            | Self::IssuerExists
+            | Self::KeyMismatch
+            | Self::KeySpec
+            | Self::NotImportable(_)
+            | Self::Patch(_)
             | Self::StatusTransition
             | Self::MalformedCsr(_)
             | Self::CsrSignature
@@ -74,8 +115,12 @@ impl ServiceError for CaError {
             | Self::ProfileNotFound
             | Self::CertificateNotFound
             | Self::KeyNotFound => ErrorKind::NotFound,
-            Self::CaExists | Self::AmbiguousSerial(_) => ErrorKind::Conflict,
-            Self::KmsRefused(cause) => cause.kind(),
+            Self::CascadeForbidden => ErrorKind::Forbidden,
+            Self::CaExists
+            | Self::AmbiguousSerial(_)
+            | Self::CertificateInUse
+            | Self::CertificateExists => ErrorKind::Conflict,
+            Self::KmsRefused(cause) | Self::KeyNotImported(cause) => cause.kind(),
             Self::SignFailed(..) => ErrorKind::Internal,
             Self::Storage(failure) => failure.kind(),
         }
@@ -83,6 +128,9 @@ impl ServiceError for CaError {
 
     fn code(&self) -> Option<&'static str> {
         if let Self::Query(error) = self {
+            return error.code();
+        }
+        if let Self::Patch(error) = self {
             return error.code();
         }
         None

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use lamassu_core::ca::{CaError, CertificateStatus, IssuanceProfile, ProfileChoice};
+use lamassu_core::ca::{
+    CaError, CertificateStatus, IssuanceProfile, IssuerMetadata, ProfileChoice,
+};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::error::StorageFailure;
@@ -46,6 +48,15 @@ impl IssuingCa {
     /// is noticed.
     pub(crate) fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// How certificates name this CA as their issuer.
+    pub(crate) fn as_issuer(&self) -> IssuerMetadata {
+        IssuerMetadata {
+            serial_number: self.serial_number.as_str().to_owned(),
+            id: self.id.clone(),
+            level: self.level,
+        }
     }
 
     /// Lets a write set fail when the CA is not as it was read.
@@ -130,6 +141,7 @@ impl Ready {
             revision,
             certificate_id,
             authority,
+            ..
         } = stored;
         let unreadable = |reason: String| StorageFailure::from(DbError::corrupt("der", reason));
         let certificate = Certificate::from_der(authority.certificate.certificate.der().clone())
@@ -157,7 +169,7 @@ impl Ready {
 
     /// The key is looked up by its own digest, the id of keys made here, and then by what the
     /// certificate calls it, under which imported keys have an alias.
-    async fn signer(
+    pub(crate) async fn signer(
         &self,
         caller: &Caller,
         public_key: &PublicKey,

@@ -17,6 +17,13 @@ pub struct CaConfig {
     /// itself says otherwise. Default `true`; `false` lets anybody who may sign have other
     /// people's keys certified.
     pub verify_csr_signature: bool,
+    /// Whether a CA can be deleted together with those below it (`cascade_delete=true`). Default
+    /// `false`: such requests are refused.
+    pub allow_cascade_delete: bool,
+    /// Whether certificates are imported that software written in Go cannot read: negative or
+    /// padded serial numbers, repeated extensions, unknown curves. Default `false`; with `true` one
+    /// of them makes every list that holds it unreadable for the clients of the reference.
+    pub accept_unreadable_by_go: bool,
     /// How many CAs, and how many profiles, are kept ready for signing. Default 1000.
     pub cached_issuers: u64,
     /// How long before the end of a certificate the events `certificate.expiring` and
@@ -33,6 +40,8 @@ impl Default for CaConfig {
         Self {
             va_server_domains: Vec::new(),
             verify_csr_signature: true,
+            allow_cascade_delete: false,
+            accept_unreadable_by_go: false,
             cached_issuers: 1000,
             expiration_windows: [30, 7].map(days).into(),
             certificate_monitoring_job: MonitoringJobConfig::default(),

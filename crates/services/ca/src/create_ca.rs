@@ -12,7 +12,6 @@
 //! no mark of something that never was keeps a key from being destroyed.
 
 mod certificate;
-mod own_key;
 
 use std::sync::Arc;
 
@@ -26,10 +25,11 @@ use lamassu_x509::{Name, SerialNumber};
 use serde_json::{Map, Value};
 
 use self::certificate::described;
-use self::own_key::OwnKey;
+pub(crate) use self::certificate::requested;
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
 use crate::metrics;
+use crate::own_key::{KeyPurpose, OwnKey};
 use crate::record::draw_serial;
 use crate::rules::{default_ca_profile, rules, subject_fields};
 use crate::service::CaService;
@@ -46,6 +46,14 @@ struct Plan {
     rules: Profile,
 }
 
+/// The id that was asked for, or a new one.
+pub(crate) fn or_fresh(id: CaId) -> CaId {
+    if id.is_empty() {
+        return CaId::from(uuid::Uuid::new_v4().to_string());
+    }
+    id
+}
+
 impl CaService {
     /// Creates a root or subordinate CA.
     pub(crate) async fn create(
@@ -55,12 +63,19 @@ impl CaService {
     ) -> Result<CertificateAuthority, CaError> {
         let source = request.key.clone();
         let plan = self.plan(caller, request).await?;
-        let own = self.own_key(caller, &plan, source).await?;
+        let purpose = KeyPurpose {
+            name: format!(
+                "Key For CA CN={}",
+                plan.subject.common_name().unwrap_or_default()
+            ),
+            policy: &plan.rules.key_policy,
+        };
+        let own = self.own_key(caller, purpose, source).await?;
         match self.certify(caller, &plan, &own).await {
             Ok(ca) => {
                 metrics::authority_created();
                 tracing::info!(ca_id = %ca.id, serial_number = %ca.serial_number, "ca created");
-                self.settle(caller, &own, &ca).await;
+                self.settle(caller, &own, &ca.serial_number).await;
                 Ok(ca)
             }
             Err(error) => {
@@ -87,11 +102,7 @@ impl CaService {
         if !own_profile.sign_as_ca || own_profile.validity.duration.is_negative() {
             return Err(CaError::Validation);
         }
-        let id = if request.id.is_empty() {
-            CaId::from(uuid::Uuid::new_v4().to_string())
-        } else {
-            request.id
-        };
+        let id = or_fresh(request.id);
         if authority::exists(&self.db, &id)
             .await
             .map_err(StorageFailure::from)?
@@ -153,7 +164,7 @@ impl CaService {
         plan.default_profile.guard_existence(&mut set);
         authority::insert(&mut set, &ca, &id);
         self.insert_certificate(&mut set, &id, &ca.certificate, now);
-        own.stored(&mut set, &ca, now);
+        own.stored(&mut set, &ca.serial_number, now);
         Teller { caller, now }.ca_created(&mut set, &ca);
         match self.db.commit(set).await {
             Ok(_) => Ok(ca),

@@ -1,9 +1,11 @@
 //! What this service tells the log.
 
-use lamassu_core::ca::{Certificate, CertificateAuthority, IssuanceProfile};
+use bytes::Bytes;
+use lamassu_core::ca::{Cascade, Certificate, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
 use lamassu_core::duration::WireDuration;
-use lamassu_core::ids::ProfileId;
+use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_core::internal::Base64;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{AuditRecord, Event, WriteSet};
 use serde::Serialize;
@@ -92,6 +94,82 @@ impl Teller<'_> {
         set.event(self.event("ca.status.update", subject, change));
     }
 
+    /// Tells that a CA's certificate has another status.
+    pub(crate) fn ca_has_status(
+        self,
+        set: &mut WriteSet,
+        previous: &CertificateAuthority,
+        certificate: &Certificate,
+    ) {
+        let updated = CertificateAuthority {
+            certificate: certificate.clone(),
+            ..previous.clone()
+        };
+        let change = Change {
+            previous,
+            updated: &updated,
+        };
+        self.ca_status(set, &change);
+    }
+
+    pub(crate) fn ca_imported(self, set: &mut WriteSet, ca: &CertificateAuthority) {
+        let subject = format!("ca/{}", ca.id);
+        set.event(self.event("ca.import", subject.clone(), ca));
+        self.audit(set, "ca.import", subject);
+    }
+
+    /// Tells of a change of a CA that is an operation of its own.
+    pub(crate) fn ca_changed(
+        self,
+        set: &mut WriteSet,
+        event_type: &'static str,
+        change: &Change<'_, CertificateAuthority>,
+    ) {
+        let subject = format!("ca/{}", change.updated.id);
+        set.event(self.event(event_type, subject.clone(), change));
+        self.audit(set, event_type, subject);
+    }
+
+    pub(crate) fn ca_deleted(self, set: &mut WriteSet, id: &CaId, cascade: Cascade) {
+        let subject = format!("ca/{id}");
+        let with_those_below = cascade == Cascade::Yes;
+        let data = serde_json::json!({ "CAID": id, "CascadeDelete": with_those_below });
+        set.event(self.event("ca.delete", subject.clone(), &data));
+        self.audit(set, "ca.delete", subject);
+    }
+
+    pub(crate) fn ca_signed(self, set: &mut WriteSet, id: &CaId, signature: &[u8]) {
+        let subject = format!("ca/{id}");
+        let data = Base64(Bytes::copy_from_slice(signature));
+        set.event(self.event("ca.sign.signature", subject.clone(), &data));
+        self.audit(set, "ca.sign.signature", subject);
+    }
+
+    pub(crate) fn certificate_created(self, set: &mut WriteSet, certificate: &Certificate) {
+        let subject = certificate_subject(certificate);
+        set.event(self.event("certificate.create", subject.clone(), certificate));
+        self.audit(set, "certificate.create", subject);
+    }
+
+    /// The subject has the serial number in decimal, as existing readers of this type expect it.
+    pub(crate) fn certificate_imported(self, set: &mut WriteSet, certificate: &Certificate) {
+        let decimal = decimal(certificate.serial_number.as_str());
+        let subject = format!("certificate/{decimal}");
+        set.event(self.event("certificate.import", subject, certificate));
+        self.audit(
+            set,
+            "ca.certificate.import",
+            certificate_subject(certificate),
+        );
+    }
+
+    pub(crate) fn certificate_deleted(self, set: &mut WriteSet, certificate: &Certificate) {
+        let subject = certificate_subject(certificate);
+        let data = serde_json::json!({ "SerialNumber": certificate.serial_number });
+        set.event(self.event("certificate.delete", subject.clone(), &data));
+        self.audit(set, "certificate.delete", subject);
+    }
+
     pub(crate) fn certificate_expiring(
         self,
         set: &mut WriteSet,
@@ -136,7 +214,46 @@ impl Teller<'_> {
     }
 }
 
+/// A hexadecimal number in decimal digits.
+fn decimal(hexadecimal: &str) -> String {
+    // Little-endian decimal digits, multiplied by 16 and added to for each digit read.
+    let mut digits = vec![0_u32];
+    for digit in hexadecimal.chars().filter_map(|digit| digit.to_digit(16)) {
+        let mut carry = digit;
+        for place in &mut digits {
+            let value = *place * 16 + carry;
+            *place = value % 10;
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let digits = digits.into_iter().rev();
+    digits
+        .filter_map(|digit| char::from_digit(digit, 10))
+        .collect()
+}
+
 /// How certificates are named in events and in the audit log.
 pub(crate) fn certificate_subject(certificate: &Certificate) -> String {
     format!("certificate/{}", certificate.serial_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn serial_numbers_are_written_in_decimal() {
+        for (hexadecimal, expected) in [
+            ("00", "0"),
+            ("01", "1"),
+            ("0100", "256"),
+            ("ffffffffffffffffffff", "1208925819614629174706175"),
+        ] {
+            assert_eq!(decimal(hexadecimal), expected);
+        }
+    }
 }

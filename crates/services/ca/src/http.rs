@@ -5,6 +5,7 @@ mod body;
 mod certificate;
 mod internal;
 mod profile;
+mod stats;
 
 use std::sync::Arc;
 
@@ -23,7 +24,15 @@ struct Ca {
 const CA_READ: Permission = Permission::new("ca", "read");
 const CA_CREATE: Permission = Permission::new("ca", "create");
 const CA_SIGN: Permission = Permission::new("ca", "sign");
+const CA_SIGN_RAW: Permission = Permission::new("ca", "sign-raw");
+const CA_WRITE: Permission = Permission::new("ca", "write");
+const CA_REVOKE: Permission = Permission::new("ca", "revoke");
+const CA_REISSUE: Permission = Permission::new("ca", "reissue");
+const CA_DELETE: Permission = Permission::new("ca", "delete");
 const CERTIFICATE_READ: Permission = Permission::new("certificate", "read");
+const CERTIFICATE_CREATE: Permission = Permission::new("certificate", "create");
+const CERTIFICATE_WRITE: Permission = Permission::new("certificate", "write");
+const CERTIFICATE_DELETE: Permission = Permission::new("certificate", "delete");
 const CERTIFICATE_REVOKE: Permission = Permission::new("certificate", "revoke");
 const PROFILE_READ: Permission = Permission::new("profile", "read");
 const PROFILE_WRITE: Permission = Permission::new("profile", "write");
@@ -33,6 +42,7 @@ const PROFILE_DELETE: Permission = Permission::new("profile", "delete");
 pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("ca", Ca { service, limits });
     let builder = authority_routes(builder);
+    let builder = authority_change_routes(builder);
     let builder = certificate_routes(builder);
     let builder = profile_routes(builder);
     internal::routes(builder).build()
@@ -80,6 +90,76 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
         )
 }
 
+fn authority_change_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .post(
+            "/v1/cas/import",
+            CA_CREATE,
+            "Import a CA that was made elsewhere",
+            authority::import,
+        )
+        .put(
+            "/v1/cas/{id}/metadata",
+            CA_WRITE,
+            "Change the metadata of a CA by a JSON Patch",
+            authority::patch_metadata,
+        )
+        .patch(
+            "/v1/cas/{id}/metadata",
+            CA_WRITE,
+            "Change the metadata of a CA by a JSON Patch",
+            authority::patch_metadata,
+        )
+        .post(
+            "/v1/cas/{id}/status",
+            CA_REVOKE,
+            "Revoke, hold, release or expire a CA",
+            authority::set_status,
+        )
+        .post(
+            "/v1/cas/{id}/profile",
+            CA_WRITE,
+            "Give a CA another default profile",
+            authority::set_profile,
+        )
+        .post(
+            "/v1/cas/{id}/reissue",
+            CA_REISSUE,
+            "Give a CA a new certificate for the same key",
+            authority::reissue,
+        )
+        .delete(
+            "/v1/cas/{id}",
+            CA_DELETE,
+            "Delete a CA and revoke what it issued",
+            authority::delete,
+        )
+        .post(
+            "/v1/cas/{id}/signature/sign",
+            CA_SIGN_RAW,
+            "Sign a message with the key of a CA",
+            authority::sign,
+        )
+        .post(
+            "/v1/cas/{id}/signature/verify",
+            CA_READ,
+            "Verify a signature with the key of a CA",
+            authority::verify,
+        )
+        .get(
+            "/v1/stats",
+            CA_READ,
+            "Count CAs and certificates",
+            stats::all,
+        )
+        .get(
+            "/v1/stats/{id}",
+            CA_READ,
+            "Count the certificates that a CA issued",
+            stats::of_ca,
+        )
+}
+
 fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
     builder
         .get(
@@ -105,6 +185,36 @@ fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             CERTIFICATE_READ,
             "Get a certificate",
             certificate::get,
+        )
+        .post(
+            "/v1/certificates",
+            CERTIFICATE_CREATE,
+            "Create a certificate for a key of the KMS",
+            certificate::create,
+        )
+        .post(
+            "/v1/certificates/import",
+            CERTIFICATE_CREATE,
+            "Import a certificate that was made elsewhere",
+            certificate::import,
+        )
+        .put(
+            "/v1/certificates/{sn}/metadata",
+            CERTIFICATE_WRITE,
+            "Change the metadata of a certificate by a JSON Patch",
+            certificate::patch_metadata,
+        )
+        .patch(
+            "/v1/certificates/{sn}/metadata",
+            CERTIFICATE_WRITE,
+            "Change the metadata of a certificate by a JSON Patch",
+            certificate::patch_metadata,
+        )
+        .delete(
+            "/v1/certificates/{sn}",
+            CERTIFICATE_DELETE,
+            "Delete a certificate whose CA is gone",
+            certificate::delete,
         )
         .put(
             "/v1/certificates/{sn}/status",

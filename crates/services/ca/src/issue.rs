@@ -12,9 +12,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lamassu_core::ca::{
-    CaError, Certificate, CertificateType, Enrollment, IssuerMetadata, ProfileChoice, SignCsr,
-};
+use lamassu_core::ca::{CaError, Certificate, CertificateType, Enrollment, ProfileChoice, SignCsr};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{KeyLocation, Signer};
 use lamassu_core::ids::{CaId, EngineId, KeyRef};
@@ -24,14 +22,15 @@ use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::{Attempt, CommitError, WriteSet, retry_races};
 use lamassu_x509::issue::{Prepared, Profile, Subject, Terms, prepare};
 use lamassu_x509::{CertificationRequest, VerifiedCsr, VerifyCsrError};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::cache::{IssuingCa, ReadyProfile};
 use crate::describe;
 use crate::enrollment::attached;
-use crate::events::Teller;
+use crate::events::{Change, Teller};
 use crate::issue_failure::{not_issued, not_signed};
 use crate::metrics;
+use crate::own_key::OwnKey;
 use crate::record::{draw_serial, new_certificate, read_back};
 use crate::rules::rules;
 use crate::service::CaService;
@@ -40,12 +39,43 @@ use crate::store::{authority, intent, profile};
 
 /// A checked request, and what it is for.
 #[derive(Debug)]
-struct Order<'a> {
+pub(crate) struct Order<'a> {
     ca: &'a CaId,
     subject: Subject,
     profile: ProfileChoice,
     holder: KeyHolder,
     enrollment: Option<&'a Enrollment>,
+    made: Option<MadeFor<'a>>,
+}
+
+/// What is stored with a certificate that is made together with its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MadeFor<'a> {
+    pub(crate) own: &'a OwnKey,
+    pub(crate) metadata: &'a Map<String, Value>,
+}
+
+impl<'a> Order<'a> {
+    /// A certificate for a key of the KMS that proved itself to us.
+    pub(crate) fn for_own_key(
+        ca: &'a CaId,
+        subject: Subject,
+        profile: ProfileChoice,
+        made: MadeFor<'a>,
+    ) -> Self {
+        let holder = KeyHolder::Kms {
+            key: made.own.reference(),
+            engine_id: made.own.key.engine_id.clone(),
+        };
+        Self {
+            ca,
+            subject,
+            profile,
+            holder,
+            enrollment: None,
+            made: Some(made),
+        }
+    }
 }
 
 /// Who holds the private key of what is certified.
@@ -58,13 +88,13 @@ enum KeyHolder {
 }
 
 /// The rules of one issuance: of a stored profile, whose revision is checked, or sent along.
-enum Rules {
+pub(crate) enum Rules {
     Stored(Arc<ReadyProfile>),
     Inline(Box<Profile>),
 }
 
 impl Rules {
-    fn as_profile(&self) -> &Profile {
+    pub(crate) fn as_profile(&self) -> &Profile {
         match self {
             Self::Stored(ready) => &ready.rules,
             Self::Inline(profile) => profile,
@@ -95,6 +125,7 @@ impl CaService {
             profile,
             holder,
             enrollment: None,
+            made: None,
         };
         let certificate = self.issue(caller, &order).await?;
         if let KeyHolder::Kms { key, .. } = &order.holder {
@@ -127,6 +158,7 @@ impl CaService {
             profile,
             holder,
             enrollment: Some(enrollment),
+            made: None,
         };
         self.issue(caller, &order).await
     }
@@ -167,7 +199,12 @@ impl CaService {
         }
     }
 
-    async fn issue(&self, caller: &Caller, order: &Order<'_>) -> Result<Certificate, CaError> {
+    /// Steps 2 to 4.
+    pub(crate) async fn issue(
+        &self,
+        caller: &Caller,
+        order: &Order<'_>,
+    ) -> Result<Certificate, CaError> {
         let begun = Instant::now();
         let mut outcome = retry_races(|| self.try_issue(caller, order)).await;
         // A refusal may come from a profile that another process has changed meanwhile.
@@ -208,11 +245,16 @@ impl CaService {
         let mut set = WriteSet::new();
         ca.guard(&mut set);
         rules.guard(&mut set);
-        self.insert_certificate(&mut set, &id, &certificate, now);
         if let Some(enrollment) = order.enrollment {
             intent::insert(&mut set, &certificate.serial_number, &id, enrollment, now);
         }
-        Teller { caller, now }.certificate_signed(&mut set, &certificate);
+        let teller = Teller { caller, now };
+        teller.certificate_signed(&mut set, &certificate);
+        let certificate = match order.made {
+            None => certificate,
+            Some(made) => store_with_key(&mut set, teller, certificate, made),
+        };
+        self.insert_certificate(&mut set, &id, &certificate, now);
         match self.db.commit(set).await {
             Ok(_) => Ok(certificate),
             Err(error) => {
@@ -224,7 +266,11 @@ impl CaService {
         }
     }
 
-    async fn rules_for(&self, ca: &IssuingCa, choice: &ProfileChoice) -> Result<Rules, CaError> {
+    pub(crate) async fn rules_for(
+        &self,
+        ca: &IssuingCa,
+        choice: &ProfileChoice,
+    ) -> Result<Rules, CaError> {
         let id = match choice {
             ProfileChoice::Inline(profile) => return Ok(Rules::Inline(Box::new(rules(profile)))),
             ProfileChoice::Stored(id) => id,
@@ -232,6 +278,29 @@ impl CaService {
         };
         self.ready.profile(id).await.map(Rules::Stored)
     }
+}
+
+/// Adds to a write set what comes with a certificate that is made together with its key; gives it
+/// with its metadata. Each member is told as the update that clients know from elsewhere.
+fn store_with_key(
+    set: &mut WriteSet,
+    teller: Teller<'_>,
+    mut certificate: Certificate,
+    made: MadeFor<'_>,
+) -> Certificate {
+    made.own.stored(set, &certificate.serial_number, teller.now);
+    for (name, value) in made.metadata {
+        let previous = certificate.clone();
+        let metadata = certificate.metadata.get_or_insert_with(Map::new);
+        metadata.insert(name.clone(), value.clone());
+        let change = Change {
+            previous: &previous,
+            updated: &certificate,
+        };
+        teller.certificate_metadata(set, &change);
+    }
+    teller.certificate_created(set, &certificate);
+    certificate
 }
 
 /// The request's DER, read.
@@ -291,11 +360,7 @@ fn record(
     let parsed = read_back(&der)?;
     let mut certificate = new_certificate(&parsed, der, describe::key_metadata(key));
     certificate.authority_key_id = ca.key_id.clone();
-    certificate.issuer_metadata = IssuerMetadata {
-        serial_number: ca.serial_number.as_str().to_owned(),
-        id: ca.id.clone(),
-        level: ca.level,
-    };
+    certificate.issuer_metadata = ca.as_issuer();
     certificate.certificate_type = certificate_type;
     certificate.engine_id = engine_id;
     if let Some(enrollment) = order.enrollment {

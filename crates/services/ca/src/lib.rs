@@ -1,12 +1,11 @@
 //! Certificate authorities: who may sign what, and every certificate that was signed.
 //!
 //! Owns the tables `certificate_authority`, `certificate`, `issuance_profile`,
-//! `enrollment_intent` and `ca_operation`. Private keys are the key management service's; this
+//! `enrollment_intent`, `ca_operation` and `ca_cascade`. Private keys are the key management service's; this
 //! service names them by the SHA-256 of their public half and gets a signer for them.
 //!
-//! Promises: what an answer shows is committed, together with its events (`ca.create`,
-//! `ca.sign.certificate`, `certificate.status.update`, `certificate.metadata.update`,
-//! `certificate.expiring`, `ca.expiring`, `profile.issuance.*`) and its audit record. Nothing is
+//! Promises: what an answer shows is committed, together with its events (`ca.*`, `certificate.*`,
+//! `profile.issuance.*`) and its audit record. Nothing is
 //! issued under a CA or a profile that changed after it was read: the write set of every issuance
 //! checks both revisions. A CA that is refused or lost in a crash leaves no key behind.
 //!
@@ -14,29 +13,41 @@
 //! whatever authenticates callers.
 //!
 //! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
-//! made, `create_ca.rs` for what a new CA takes, `lifecycle.rs` for statuses, `enrollment.rs` for
+//! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere, `lifecycle.rs`
+//! for statuses, `cascade.rs` for what goes down from a CA, `enrollment.rs` for
 //! certificates on their way to a device, `bound_events.rs` for those that arrived
 //! (`dms.bind-device-id`), `store/` for SQL, `http/` for the wire.
 
 mod bound_events;
+mod ca_status;
 mod cache;
+mod cascade;
 mod config;
 mod create_ca;
+mod create_certificate;
+mod delete;
 mod describe;
 mod enrollment;
 mod events;
 mod fields;
 mod http;
+mod import;
 mod issue;
 mod issue_failure;
+mod issuer;
 mod jobs;
 mod lifecycle;
+mod metadata;
 mod metrics;
+mod own_key;
 mod profile;
 mod query;
+mod raw_signature;
 mod record;
+mod reissue;
 mod rules;
 mod service;
+mod stats;
 mod status;
 mod store;
 mod windows;

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::ca::{
-    self as api, CaError, Certificate, CertificateAuthority, CertificateStatus, CreateCa,
-    Enrollment, IssuanceProfile, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
-    SignCsr, StatusInfo, enrollment::Attachment,
+    self as api, CaError, CaStats, Cascade, Certificate, CertificateAuthority, CertificateStatus,
+    CreateCa, CreateCertificate, Enrollment, ImportCa, ImportCertificate, IssuanceProfile,
+    OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows, RevokedEntry, SignCsr, StatusCounts,
+    StatusInfo, enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
-use lamassu_core::query::ListRequest;
+use lamassu_core::patch::PatchOperation;
+use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job};
@@ -25,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bound_events::{self, BoundEvents};
 use crate::cache::Ready;
 use crate::config::{CaConfig, CaConfigError};
-use crate::jobs::{AbandonedOperations, CertificateExpiry, OthersRunning, is_due_soon};
+use crate::jobs::{AbandonedOperations, Cascades, CertificateExpiry, OthersRunning, is_due_soon};
 use crate::query::{expiring, issued_by, with_status};
 use crate::store::certificate::CertificateId;
 use crate::store::{self, authority, certificate, intent};
@@ -110,6 +112,11 @@ impl CaService {
         Arc::new(AbandonedOperations::new(Arc::clone(self)))
     }
 
+    /// The job that goes on with what goes down from CAs.
+    pub fn cascades_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(Cascades::new(Arc::clone(self)))
+    }
+
     /// The reader of bindings and what it does with them.
     pub fn bound_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
         let handler = BoundEvents {
@@ -129,6 +136,7 @@ impl CaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
+            run_job(&self.db, self.cascades_job(), shutdown),
             expiry,
         );
     }
@@ -180,6 +188,14 @@ impl api::CaService for CaService {
         self.create(caller, request).await
     }
 
+    async fn import_ca(
+        &self,
+        caller: &Caller,
+        request: ImportCa,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.import(caller, request).await
+    }
+
     async fn ca(&self, _: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {
         self.authority(id).await
     }
@@ -199,6 +215,84 @@ impl api::CaService for CaService {
         request: &ListRequest,
     ) -> Result<Page<CertificateAuthority>, CaError> {
         self.list_authorities(Some(common_name), request).await
+    }
+
+    async fn set_ca_status(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.change_ca_status(caller, id, status, reason).await
+    }
+
+    async fn set_ca_profile(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        profile: &ProfileId,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.change_ca_profile(caller, id, profile).await
+    }
+
+    async fn reissue_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        profile: ProfileChoice,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.reissue(caller, id, &profile).await
+    }
+
+    async fn patch_ca_metadata(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<CertificateAuthority, CaError> {
+        self.patch_ca(caller, id, &patches).await
+    }
+
+    async fn delete_ca(&self, caller: &Caller, id: &CaId, cascade: Cascade) -> Result<(), CaError> {
+        self.remove_ca(caller, id, cascade).await
+    }
+
+    async fn sign_with_ca(
+        &self,
+        caller: &Caller,
+        id: &CaId,
+        message: RawMessage,
+    ) -> Result<Vec<u8>, CaError> {
+        self.sign_raw(caller, id, &message).await
+    }
+
+    async fn verify_with_ca(
+        &self,
+        _: &Caller,
+        id: &CaId,
+        message: RawMessage,
+        signature: &[u8],
+    ) -> Result<bool, CaError> {
+        self.verify_raw(id, &message, signature).await
+    }
+
+    async fn stats(
+        &self,
+        caller: &Caller,
+        cas: &[Filter],
+        certificates: &[Filter],
+    ) -> Result<CaStats, CaError> {
+        self.count(caller, cas, certificates).await
+    }
+
+    async fn stats_of_ca(
+        &self,
+        _: &Caller,
+        id: &CaId,
+        certificates: &[Filter],
+    ) -> Result<StatusCounts, CaError> {
+        self.count_of_ca(id, certificates).await
     }
 
     async fn sign_csr(
@@ -281,6 +375,39 @@ impl api::CaService for CaService {
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
         self.change_status(caller, serial, status, reason).await
+    }
+
+    async fn patch_certificate_metadata(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Certificate, CaError> {
+        self.patch_certificate(caller, serial, &patches).await
+    }
+
+    async fn delete_certificate(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<(), CaError> {
+        self.remove_certificate(caller, serial).await
+    }
+
+    async fn create_certificate(
+        &self,
+        caller: &Caller,
+        request: CreateCertificate,
+    ) -> Result<Certificate, CaError> {
+        self.create_for_key(caller, request).await
+    }
+
+    async fn import_certificate(
+        &self,
+        caller: &Caller,
+        request: ImportCertificate,
+    ) -> Result<Certificate, CaError> {
+        self.import_one(caller, request).await
     }
 
     async fn create_profile(

@@ -11,6 +11,7 @@ use crate::lifecycle::with_status;
 use crate::metrics;
 use crate::service::CaService;
 use crate::store::authority;
+use crate::store::cascade::set_held_by;
 use crate::store::certificate::{ChangedBy, StoredCertificate, update};
 
 impl CaService {
@@ -44,6 +45,7 @@ impl CaService {
         let mut set = WriteSet::new();
         let next_window = self.next_window(&updated, now);
         update(&mut set, &stored, &updated, next_window, ChangedBy::Request);
+        set_held_by(&mut set, &stored.id, None);
         let teller = Teller { caller, now };
         tell_status(&mut set, teller, &stored, &updated);
         teller.audit(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::events;
 use crate::service::Kms;
-use crate::store::set_metadata;
+use crate::store::{StoredKey, set_metadata};
 
 /// How often a binding is attempted: of those that read the same revision one wins, so as many
 /// times as there may reasonably be at the same time.
@@ -26,6 +26,16 @@ impl Kms {
         retry_races_up_to(ATTEMPTS, || self.try_bind(caller, named, serial)).await
     }
 
+    /// Removes the certificate from the key's metadata if it is there.
+    pub(crate) async fn unbind(
+        &self,
+        caller: &Caller,
+        named: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        retry_races_up_to(ATTEMPTS, || self.try_unbind(caller, named, serial)).await
+    }
+
     async fn try_bind(
         &self,
         caller: &Caller,
@@ -33,9 +43,32 @@ impl Kms {
         serial: &SerialNumber,
     ) -> Result<(), Attempt<KmsError>> {
         let stored = self.stored_key(named).await?;
-        let Some(updated) = with_certificate(&stored.key, serial) else {
-            return Ok(());
-        };
+        match with_certificate(&stored.key, serial) {
+            Some(updated) => self.store_bindings(caller, named, &stored, &updated).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn try_unbind(
+        &self,
+        caller: &Caller,
+        named: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), Attempt<KmsError>> {
+        let stored = self.stored_key(named).await?;
+        match without_certificate(&stored.key, serial) {
+            Some(updated) => self.store_bindings(caller, named, &stored, &updated).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn store_bindings(
+        &self,
+        caller: &Caller,
+        named: &KeyRef,
+        stored: &StoredKey,
+        updated: &Key,
+    ) -> Result<(), Attempt<KmsError>> {
         let now = self.db.now();
         let mut set = WriteSet::new();
         set_metadata(
@@ -48,7 +81,7 @@ impl Kms {
             caller,
             named,
             &stored.key,
-            &updated,
+            updated,
             now,
         ));
         let resource = events::resource(&updated.key_id);
@@ -66,7 +99,7 @@ impl Kms {
 /// The key with one more certificate, or `None` when it has it already. A member of another
 /// shape, which only a client can have written, is replaced.
 fn with_certificate(key: &Key, serial: &SerialNumber) -> Option<Key> {
-    let certificate = json!({ "resource_type": "certificate", "resource_id": serial.as_str() });
+    let certificate = resource(serial);
     let mut updated = key.clone();
     let member = updated
         .metadata
@@ -78,4 +111,21 @@ fn with_certificate(key: &Key, serial: &SerialNumber) -> Option<Key> {
         other => *other = Value::Array(vec![certificate]),
     }
     Some(updated)
+}
+
+/// The key with one certificate less, or `None` when it does not have it.
+fn without_certificate(key: &Key, serial: &SerialNumber) -> Option<Key> {
+    let certificate = resource(serial);
+    let mut updated = key.clone();
+    let bound = updated
+        .metadata
+        .get_mut(BOUND_RESOURCES)
+        .and_then(Value::as_array_mut)?;
+    let before = bound.len();
+    bound.retain(|known| *known != certificate);
+    (bound.len() < before).then_some(updated)
+}
+
+fn resource(serial: &SerialNumber) -> Value {
+    json!({ "resource_type": "certificate", "resource_id": serial.as_str() })
 }

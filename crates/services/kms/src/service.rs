@@ -7,7 +7,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, Signer};
 use lamassu_core::ids::{EngineId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, Key, KeyStats, KmsError, KmsService, SignMessage,
+    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KmsError, KmsService, SignMessage,
 };
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
@@ -140,6 +140,10 @@ impl KmsService for Kms {
         self.create(caller, request).await
     }
 
+    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
+        Err(KmsError::EngineUnsupported("import".to_owned()))
+    }
+
     async fn key(&self, _caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
         self.find_key(key).await
     }
@@ -186,6 +190,15 @@ impl KmsService for Kms {
         serial: &SerialNumber,
     ) -> Result<(), KmsError> {
         self.bind(caller, key, serial).await
+    }
+
+    async fn unbind_certificate(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        self.unbind(caller, key, serial).await
     }
 
     async fn discard(&self, caller: &Caller, operation: &OperationId) -> Result<(), KmsError> {

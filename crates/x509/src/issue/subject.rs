@@ -60,6 +60,28 @@ impl Subject {
         })
     }
 
+    /// What a CA's certificate says, for another one on the same key: name and key identifier
+    /// octet for octet, so that what was issued under it stays valid; usages and alternative names.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError::RequestedExtension`] when a key usage or extended key usage does not decode.
+    pub fn of_certificate(
+        certificate: &Certificate,
+        public_key: &PublicKey,
+    ) -> Result<Self, IssueError> {
+        let requested = Requested::read(certificate.extensions())?;
+        Ok(Self {
+            name: certificate.subject().clone(),
+            spki: certificate.spki_der().clone(),
+            key_spec: public_key.spec(),
+            key_identifier: certificate.key_identifier(),
+            key_usage: requested.key_usage,
+            extended_key_usage: requested.extended_key_usage,
+            subject_alt_name: requested.subject_alt_name,
+        })
+    }
+
     /// The requested name.
     pub fn name(&self) -> &Name {
         &self.name

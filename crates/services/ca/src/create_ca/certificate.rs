@@ -1,22 +1,21 @@
 //! The certificate of a new CA: signed by its own key, or by the issuing CA on a request.
 
 use bytes::Bytes;
-use lamassu_core::ca::{CaError, CertificateAuthority, CertificateType, IssuerMetadata};
+use lamassu_core::ca::{CaError, CertificateAuthority, CertificateType};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
-use lamassu_core::ids::KeyRef;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_crypto::{HashAlgorithm, Message};
+use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber};
+use lamassu_x509::{CertificationRequest, Name, RequestTemplate, SerialNumber};
 use time::OffsetDateTime;
 
 use super::Plan;
-use super::own_key::OwnKey;
 use crate::cache::IssuingCa;
 use crate::describe;
 use crate::issue::sign_prepared;
 use crate::issue_failure::{no_signer, not_issued};
+use crate::own_key::OwnKey;
 use crate::record::{new_certificate, read_back};
 use crate::service::CaService;
 use crate::store::certificate::CertificateId;
@@ -31,7 +30,7 @@ impl CaService {
         parent: Option<&IssuingCa>,
         serial: &SerialNumber,
     ) -> Result<Bytes, CaError> {
-        let reference = KeyRef::from(&own.key.key_id);
+        let reference = own.reference();
         let own_signer = self
             .kms
             .signer(caller, &reference)
@@ -47,7 +46,8 @@ impl CaService {
                 self.ready.locations(&key_id),
             ),
             Some(parent) => {
-                let request = request_of(plan, own, &*own_signer).await?;
+                let request =
+                    requested(plan.subject.clone(), &own.public_key, &*own_signer).await?;
                 (request, parent.issuer.clone(), parent.locations.clone())
             }
         };
@@ -66,14 +66,18 @@ impl CaService {
     }
 }
 
-/// A subordinate CA asks its issuing CA as anybody would, with a request that proves its key. It
+/// A key of ours asks for its certificate as any other would, with a request that proves it. It
 /// asks for no key usage: that is the profile's to give.
-async fn request_of(plan: &Plan, own: &OwnKey, signer: &dyn Signer) -> Result<Subject, CaError> {
+pub(crate) async fn requested(
+    subject: Name,
+    public_key: &PublicKey,
+    signer: &dyn Signer,
+) -> Result<Subject, CaError> {
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        CaError::SignFailed("the CA's own request failed".into(), Some(cause))
+        CaError::SignFailed("the key's own request failed".into(), Some(cause))
     };
-    let scheme = own.public_key.default_scheme();
-    let to_be_signed = RequestTemplate::new(plan.subject.clone(), &own.public_key)
+    let scheme = public_key.default_scheme();
+    let to_be_signed = RequestTemplate::new(subject, public_key)
         .to_be_signed(scheme)
         .map_err(|error| failed(Box::new(error)))?;
     let message = Message::Raw(to_be_signed.as_bytes());
@@ -108,11 +112,7 @@ pub(super) fn described(
         }
         Some(parent) => {
             certificate.authority_key_id = parent.key_id.clone();
-            certificate.issuer_metadata = IssuerMetadata {
-                serial_number: parent.serial_number.as_str().to_owned(),
-                id: parent.id.clone(),
-                level: parent.level,
-            };
+            certificate.issuer_metadata = parent.as_issuer();
             parent.level.saturating_add(1)
         }
     };

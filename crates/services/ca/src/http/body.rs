@@ -1,14 +1,20 @@
 //! Request bodies as clients send them.
 
+use std::sync::Arc;
+
 use lamassu_core::ca::{
-    CaError, CertificateStatus, CreateCa, IssuanceProfile, KeySource, ProfileChoice, SignCsr,
-    Validity,
+    CaError, CertificateStatus, CreateCa, CreateCertificate, ImportCa, ImportCertificate,
+    IssuanceProfile, KeySource, ProfileChoice, RawMessage, SignCsr, Validity,
 };
 use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
-use lamassu_core::pem::CsrDer;
+use lamassu_core::internal::Base64;
+use lamassu_core::kms::PrivateKeyBytes;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::subject::Subject;
 use lamassu_core::usage::RevocationReason;
+use lamassu_crypto::PrivateKey;
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 use serde_json::{Map, Value};
 
 /// A profile that is sent along wins over one that is named.
@@ -66,6 +72,167 @@ impl From<CreateCaBody> for CreateCa {
             profile_id: body.profile_id,
             metadata: body.metadata.unwrap_or_default(),
             ca_profile: profile_choice(body.ca_issuance_profile, body.ca_issuance_profile_id),
+        }
+    }
+}
+
+/// `POST /v1/cas/import`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImportCaBody {
+    id: CaId,
+    ca: Option<CertificateDer>,
+    private_key: SentKey,
+    profile_id: ProfileId,
+    engine_id: EngineId,
+    parent_id: CaId,
+}
+
+/// Base64 of a private key in PEM; nothing when empty. Wiped once it is read.
+#[derive(Debug, Default)]
+struct SentKey(Option<Arc<PrivateKey>>);
+
+impl<'de> Deserialize<'de> for SentKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let octets = PrivateKeyBytes::deserialize(deserializer)?;
+        if octets.as_slice().is_empty() {
+            return Ok(Self(None));
+        }
+        let key = PrivateKey::from_pem(octets.as_slice())
+            .map_err(|_| de::Error::custom("tls: failed to parse private key"))?;
+        Ok(Self(Some(Arc::new(key))))
+    }
+}
+
+impl TryFrom<ImportCaBody> for ImportCa {
+    type Error = CaError;
+
+    fn try_from(body: ImportCaBody) -> Result<Self, CaError> {
+        Ok(Self {
+            id: body.id,
+            certificate: body.ca.ok_or(CaError::Validation)?,
+            private_key: body.private_key.0,
+            profile_id: body.profile_id,
+            engine_id: body.engine_id,
+            parent: (!body.parent_id.is_empty()).then_some(body.parent_id),
+        })
+    }
+}
+
+/// `POST /v1/certificates/import`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImportCertificateBody {
+    certificate: Option<CertificateDer>,
+    metadata: Option<Map<String, Value>>,
+}
+
+impl TryFrom<ImportCertificateBody> for ImportCertificate {
+    type Error = CaError;
+
+    fn try_from(body: ImportCertificateBody) -> Result<Self, CaError> {
+        Ok(Self {
+            certificate: body.certificate.ok_or(CaError::Validation)?,
+            metadata: body.metadata,
+        })
+    }
+}
+
+/// `POST /v1/certificates`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CreateCertificateBody {
+    ca_id: CaId,
+    key_spec: KeySpecBody,
+    subject: Subject,
+    issuance_profile_id: ProfileId,
+    issuance_profile: Option<IssuanceProfile>,
+    metadata: Option<Map<String, Value>>,
+}
+
+/// A key to reuse, or what a new one shall be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct KeySpecBody {
+    #[serde(rename = "type")]
+    key_type: String,
+    bits: u32,
+    engine_id: EngineId,
+    key_identifier: KeyRef,
+}
+
+impl KeySpecBody {
+    /// One of the two ways must be complete, and not both; half of the other one is passed over.
+    fn source(self) -> Result<KeySource, CaError> {
+        // What clients write for a key type that they leave open.
+        let named = !self.key_type.is_empty() && self.key_type != "0";
+        let makes_one = named && self.bits != 0;
+        match (makes_one, self.key_identifier.is_empty()) {
+            (true, true) => Ok(KeySource::New {
+                key_type: self.key_type,
+                bits: self.bits,
+                engine_id: self.engine_id,
+            }),
+            (false, false) => Ok(KeySource::Existing(self.key_identifier)),
+            (true, false) | (false, true) => Err(CaError::KeySpec),
+        }
+    }
+}
+
+impl TryFrom<CreateCertificateBody> for CreateCertificate {
+    type Error = CaError;
+
+    fn try_from(body: CreateCertificateBody) -> Result<Self, CaError> {
+        if body.ca_id.is_empty() {
+            return Err(CaError::Validation);
+        }
+        Ok(Self {
+            ca: body.ca_id,
+            key: body.key_spec.source()?,
+            subject: body.subject,
+            profile: profile_choice(body.issuance_profile, body.issuance_profile_id),
+            metadata: body.metadata.unwrap_or_default(),
+        })
+    }
+}
+
+/// `POST /v1/cas/{id}/profile`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ProfileIdBody {
+    pub(super) profile_id: ProfileId,
+}
+
+/// `POST /v1/cas/{id}/reissue`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReissueBody {
+    profile: Option<IssuanceProfile>,
+    profile_id: ProfileId,
+}
+
+impl From<ReissueBody> for ProfileChoice {
+    fn from(body: ReissueBody) -> Self {
+        profile_choice(body.profile, body.profile_id)
+    }
+}
+
+/// `POST /v1/cas/{id}/signature/sign` and `…/verify`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SignatureBody {
+    message: Base64,
+    message_type: String,
+    signature_algorithm: String,
+    pub(super) signature: Base64,
+}
+
+impl From<SignatureBody> for RawMessage {
+    fn from(body: SignatureBody) -> Self {
+        Self {
+            algorithm: body.signature_algorithm,
+            message: body.message.0,
+            message_type: body.message_type,
         }
     }
 }

@@ -4,12 +4,13 @@ use axum::extract::State;
 use lamassu_core::ca::{CaError, Certificate};
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchBody;
 use lamassu_core::query::QueryError;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+use lamassu_http::{AskedBy, GoJson, Json200, Json201, NoContent, PathParams, QueryPairs, Reply};
 
 use super::Ca;
-use super::body::{SignBody, StatusBody};
+use super::body::{CreateCertificateBody, ImportCertificateBody, SignBody, StatusBody};
 use crate::fields::CERTIFICATE_FIELDS;
 
 /// What is no hexadecimal number names no certificate.
@@ -144,4 +145,51 @@ pub(super) async fn set_status(
             .set_certificate_status(&caller, &serial, status, reason)
             .await?,
     ))
+}
+
+pub(super) async fn create(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<CreateCertificateBody>,
+) -> Reply<Json201<Certificate>> {
+    let request = body.try_into()?;
+    Ok(Json201(
+        ca.service.create_certificate(&caller, request).await?,
+    ))
+}
+
+pub(super) async fn import(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<ImportCertificateBody>,
+) -> Reply<Json201<Certificate>> {
+    let request = body.try_into()?;
+    Ok(Json201(
+        ca.service.import_certificate(&caller, request).await?,
+    ))
+}
+
+pub(super) async fn patch_metadata(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(serial): PathParams<String>,
+    GoJson(body): GoJson<PatchBody>,
+) -> Reply<Json200<Certificate>> {
+    let patches = body.patches.ok_or(CaError::Validation)?;
+    let serial = serial_number(&serial)?;
+    Ok(Json200(
+        ca.service
+            .patch_certificate_metadata(&caller, &serial, patches)
+            .await?,
+    ))
+}
+
+pub(super) async fn delete(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(serial): PathParams<String>,
+) -> Reply<NoContent> {
+    let serial = serial_number(&serial)?;
+    ca.service.delete_certificate(&caller, &serial).await?;
+    Ok(NoContent)
 }

@@ -1,10 +1,10 @@
 //! CAs: each points at its current certificate.
 
-use lamassu_core::ca::CertificateAuthority;
+use lamassu_core::ca::{CertificateAuthority, IssuerMetadata};
 use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Json, Row, WriteSet, params, sql};
+use lamassu_db::{Check, Db, DbError, Expectation, Json, Row, WriteSet, params, sql};
 use serde_json::{Map, Value};
 
 use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
@@ -15,6 +15,9 @@ pub(crate) const FREE: Check = Check::new("CA id is free");
 
 /// The CA is as it was read: its certificate, its default profile and its certificate's status.
 pub(crate) const UNCHANGED: Check = Check::new("CA unchanged");
+
+/// No such CA exists.
+pub(crate) const ABSENT: Check = Check::new("CA absent");
 
 /// How CAs are listed.
 pub(crate) const TABLE: ListTable = ListTable {
@@ -71,7 +74,20 @@ pub(crate) struct StoredAuthority {
     /// Counts changes of the CA and of its certificate's status.
     pub(crate) revision: i64,
     pub(crate) certificate_id: CertificateId,
+    /// Counts changes of the certificate.
+    pub(crate) certificate_revision: i64,
     pub(crate) authority: CertificateAuthority,
+}
+
+impl From<&StoredAuthority> for StoredCertificate {
+    /// The CA's certificate.
+    fn from(stored: &StoredAuthority) -> Self {
+        Self {
+            id: stored.certificate_id.clone(),
+            revision: stored.certificate_revision,
+            certificate: stored.authority.certificate.clone(),
+        }
+    }
 }
 
 impl TryFrom<&Row> for StoredAuthority {
@@ -79,7 +95,9 @@ impl TryFrom<&Row> for StoredAuthority {
 
     fn try_from(row: &Row) -> Result<Self, DbError> {
         let StoredCertificate {
-            id, certificate, ..
+            id,
+            revision: certificate_revision,
+            certificate,
         } = StoredCertificate::try_from(row)?;
         let metadata: Json<Map<String, Value>> = row.get("ca_metadata")?;
         let authority = CertificateAuthority {
@@ -94,6 +112,7 @@ impl TryFrom<&Row> for StoredAuthority {
         Ok(Self {
             revision: row.get("ca_revision")?,
             certificate_id: id,
+            certificate_revision,
             authority,
         })
     }
@@ -113,6 +132,35 @@ pub(crate) async fn by_certificate(
 ) -> Result<Vec<StoredAuthority>, DbError> {
     const TEXT: &str = select_authority!("WHERE id = $1 ORDER BY ca_id");
     let rows = db.rows(sql(TEXT, params![certificate.as_str()])).await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// The CAs whose current certificate calls its key so.
+pub(crate) async fn by_subject_key(
+    db: &Db,
+    subject_key_id: &str,
+) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!("WHERE subject_key_id = $1 AND is_ca ORDER BY ca_id");
+    let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// The CAs whose subject has this common name, oldest first.
+pub(crate) async fn by_common_name(
+    db: &Db,
+    common_name: &str,
+) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!(
+        "WHERE subject_common_name = $1 AND is_ca ORDER BY ca_created_at, ca_id LIMIT 1000"
+    );
+    let rows = db.rows(sql(TEXT, params![common_name])).await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// The CAs whose current certificate this CA issued.
+pub(crate) async fn issued_by(db: &Db, id: &CaId) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!("WHERE issuer_ca_id = $1 AND is_ca ORDER BY ca_id");
+    let rows = db.rows(sql(TEXT, params![id.as_str()])).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
 }
 
@@ -177,5 +225,89 @@ pub(crate) fn touch_by_certificate(set: &mut WriteSet, certificate: &Certificate
     set.execute(sql(
         "UPDATE certificate_authority SET revision = revision + 1 WHERE certificate_id = $1",
         params![certificate.as_str()],
+    ));
+}
+
+/// Adds the new certificate, default profile and metadata of a CA to a write set.
+pub(crate) fn update(
+    set: &mut WriteSet,
+    stored: &StoredAuthority,
+    updated: &CertificateAuthority,
+    certificate: &CertificateId,
+) {
+    let statement = sql(
+        "UPDATE certificate_authority SET certificate_id = $1, level = $2, profile_id = $3, \
+         metadata = $4, revision = revision + 1 \
+         WHERE id = $5 AND revision = $6 AND certificate_id = $7",
+        params![
+            certificate.as_str(),
+            updated.level,
+            updated.profile_id.as_str(),
+            Value::Object(updated.metadata.clone()),
+            stored.authority.id.as_str(),
+            stored.revision,
+            stored.certificate_id.as_str(),
+        ],
+    );
+    set.expect_one(statement, UNCHANGED);
+}
+
+/// Adds the removal of a CA to a write set.
+pub(crate) fn delete(set: &mut WriteSet, stored: &StoredAuthority) {
+    let statement = sql(
+        "DELETE FROM certificate_authority \
+         WHERE id = $1 AND revision = $2 AND certificate_id = $3",
+        params![
+            stored.authority.id.as_str(),
+            stored.revision,
+            stored.certificate_id.as_str(),
+        ],
+    );
+    set.expect_one(statement, UNCHANGED);
+}
+
+/// Lets a write set fail unless no CA has this id.
+pub(crate) fn guard_absence(set: &mut WriteSet, id: &CaId) {
+    let statement = sql(
+        "UPDATE certificate_authority SET revision = revision WHERE id = $1",
+        params![id.as_str()],
+    );
+    set.expect(statement, Expectation::Exactly(0), ABSENT);
+}
+
+/// Lets a write set fail unless the certificate is no CA's current one.
+pub(crate) fn guard_no_user(set: &mut WriteSet, certificate: &CertificateId) {
+    let statement = sql(
+        "UPDATE certificate_authority SET revision = revision WHERE certificate_id = $1",
+        params![certificate.as_str()],
+    );
+    set.expect(statement, Expectation::Exactly(0), ABSENT);
+}
+
+/// Adds the new level of a CA to a write set.
+pub(crate) fn move_to_level(set: &mut WriteSet, stored: &StoredAuthority, level: i32) {
+    let statement = sql(
+        "UPDATE certificate_authority SET level = $1, revision = revision + 1 \
+         WHERE id = $2 AND revision = $3",
+        params![level, stored.authority.id.as_str(), stored.revision],
+    );
+    set.expect_one(statement, UNCHANGED);
+}
+
+/// Adds who issued a CA's certificate to a write set. CAs that share it say the same.
+pub(crate) fn set_issuer_of_certificate(
+    set: &mut WriteSet,
+    stored: &StoredAuthority,
+    issuer: &IssuerMetadata,
+) {
+    set.execute(sql(
+        "UPDATE certificate SET issuer_ca_id = $1, issuer_serial_number = $2, issuer_level = $3, \
+         revision = revision + 1 WHERE id = $4",
+        params![
+            issuer.id.as_str(),
+            issuer.serial_number.as_str(),
+            issuer.level,
+            stored.certificate_id.as_str(),
+        ],
     ));
 }

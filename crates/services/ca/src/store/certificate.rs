@@ -22,7 +22,10 @@ use crate::describe::Description;
 use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use due::{due, expired_early, expiring, next_due};
-pub(crate) use write::{ChangedBy, guard, insert, set_next_window, update};
+pub(crate) use write::{
+    ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
+    superseded, update,
+};
 
 /// How certificates are listed.
 pub(crate) const TABLE: ListTable = ListTable {
@@ -208,6 +211,39 @@ pub(crate) async fn with_other_status(
         conditions.join(" OR ")
     );
     let rows = db.rows(sql(text, values.collect())).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Every certificate of CAs with this key, current and former ones.
+pub(crate) async fn of_authority_key(
+    db: &Db,
+    subject_key_id: &str,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE subject_key_id = $1 AND is_ca ORDER BY id LIMIT 1000"
+    );
+    let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Certificates without known issuer that call the issuer's key so, behind `after` in the order of
+/// their keys.
+pub(crate) async fn orphans(
+    db: &Db,
+    authority_key_id: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE issuer_ca_id = '-' AND authority_key_id = $1 AND id > $2 \
+         ORDER BY id LIMIT $3"
+    );
+    let query = sql(TEXT, params![authority_key_id, after, limit]);
+    let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 

@@ -8,7 +8,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, Key, KeyStats, KmsError, KmsService, SignMessage,
+    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KmsError, KmsService, SignMessage,
 };
 use lamassu_core::page::Page;
 use lamassu_core::pem::PublicKeyDer;
@@ -30,6 +30,10 @@ pub(crate) enum Fault {
     CannotBind,
     /// Signatures are made with another key.
     WrongKey,
+    /// Keys are not taken from outside.
+    CannotImport,
+    /// Keys that nobody uses cannot be destroyed now.
+    CannotDelete,
 }
 
 #[derive(Debug)]
@@ -109,7 +113,26 @@ fn unused<T>() -> Result<T, KmsError> {
 #[async_trait]
 impl KmsService for TestKms {
     async fn engines(&self, _: &Caller) -> Result<Vec<EngineDescription>, KmsError> {
-        Ok(Vec::new())
+        let described = |id: &str| {
+            let members = serde_json::json!({
+                "type": "GOLANG", "security_level": 0, "provider": "Memory", "name": id,
+                "metadata": {}, "supported_key_types": [], "id": id, "default": id == "memory-1",
+            });
+            serde_json::from_value(members).unwrap()
+        };
+        Ok(["memory-1", "memory-2"].map(described).into())
+    }
+
+    async fn import_key(&self, _: &Caller, request: ImportKey) -> Result<Key, KmsError> {
+        if self.fault() == Fault::CannotImport {
+            return Err(KmsError::Busy);
+        }
+        if !["", "memory-1", "memory-2"].contains(&request.engine_id.as_str()) {
+            return Err(KmsError::EngineNotFound);
+        }
+        let private = PrivateKey::from_der(request.private_key.as_slice()).unwrap();
+        tokio::task::yield_now().await;
+        Ok(self.keep(private, &request.name, request.operation))
     }
 
     async fn create_key(&self, _: &Caller, request: CreateKey) -> Result<Key, KmsError> {
@@ -150,8 +173,17 @@ impl KmsService for TestKms {
         unused()
     }
 
-    async fn delete_key(&self, _: &Caller, _: &KeyRef) -> Result<(), KmsError> {
-        unused()
+    async fn delete_key(&self, _: &Caller, key: &KeyRef) -> Result<(), KmsError> {
+        if self.fault() == Fault::CannotDelete {
+            return Err(KmsError::Busy);
+        }
+        let mut keys = self.keys();
+        let held = keys.get(key.as_str()).ok_or(KmsError::KeyNotFound)?;
+        if !held.bound.is_empty() {
+            return Err(KmsError::KeyInUse);
+        }
+        keys.remove(key.as_str());
+        Ok(())
     }
 
     async fn sign(&self, _: &Caller, _: &KeyRef, _: SignMessage) -> Result<Vec<u8>, KmsError> {
@@ -198,6 +230,18 @@ impl KmsService for TestKms {
         if !held.bound.contains(serial) {
             held.bound.push(serial.clone());
         }
+        Ok(())
+    }
+
+    async fn unbind_certificate(
+        &self,
+        _: &Caller,
+        key: &KeyRef,
+        serial: &SerialNumber,
+    ) -> Result<(), KmsError> {
+        let mut keys = self.keys();
+        let held = keys.get_mut(key.as_str()).ok_or(KmsError::KeyNotFound)?;
+        held.bound.retain(|known| known != serial);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::QueryLimits;
+use lamassu_crypto::pem::{PemLabel, der_to_pem};
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, params, sql};
@@ -21,7 +22,15 @@ use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::TestDatabase;
-use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
+use lamassu_x509::issue::{
+    CertificateRole, ExtendedKeyUsageRule, Issuer, KeyPolicy, KeyUsageRule, Profile, Subject,
+    SubjectAltNameRule, SubjectRule, Terms, Validity, prepare,
+};
+use lamassu_x509::lint::LintPolicy;
+use lamassu_x509::{
+    AccessLocations, Certificate, Extensions, KeyUsage, RequestTemplate, SerialNumber,
+    SubjectFields,
+};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -116,6 +125,10 @@ impl World {
         ask(&self.router, Method::PUT, path, Some(body.to_string())).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        ask(&self.router, Method::PATCH, path, Some(body.to_string())).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         ask(&self.router, Method::DELETE, path, None).await
     }
@@ -135,6 +148,28 @@ impl World {
         self.post("/v1/cas", root_body(id, &profile))
             .await
             .with(StatusCode::CREATED)
+    }
+
+    /// A CA below another one, with the same default profile.
+    pub(crate) async fn sub(&self, parent: &Value, id: &str) -> Value {
+        let mut body = root_body(id, parent["profile_id"].as_str().unwrap());
+        body["parent_id"] = parent["id"].clone();
+        self.post("/v1/cas", body).await.with(StatusCode::CREATED)
+    }
+
+    /// The certificate of this serial number as it is now.
+    pub(crate) async fn now(&self, certificate: &Value) -> Value {
+        let serial = certificate["serial_number"].as_str().unwrap();
+        self.get(&format!("/v1/certificates/{serial}"))
+            .await
+            .with(StatusCode::OK)
+    }
+
+    /// The CA of this id as it is now.
+    pub(crate) async fn ca(&self, id: &str) -> Value {
+        self.get(&format!("/v1/cas/{id}"))
+            .await
+            .with(StatusCode::OK)
     }
 
     /// A certificate for a new P-256 key, under the default profile.
@@ -186,6 +221,30 @@ impl World {
         rows.iter()
             .map(|row| (row.get("operation").unwrap(), row.get("resource").unwrap()))
             .collect()
+    }
+
+    /// So many more rows like this certificate's, as only a store can tell them apart.
+    pub(crate) async fn multiply(&self, certificate: &Value, n: i64) {
+        let columns = "revision, created_at, der, status, certificate_type, engine_id, metadata, \
+             is_ca, subject_common_name, subject_common_name_folded, subject_key_id, \
+             authority_key_id, key_type, key_bits, key_strength, key_usage, extended_key_usage, \
+             valid_from, valid_to, issuer_ca_id, issuer_serial_number, issuer_level, \
+             revocation_timestamp, revocation_reason, next_due, next_window, expired_by_job";
+        let text = format!(
+            "WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < {n}) \
+             INSERT INTO certificate (id, serial_number, {columns}) \
+             SELECT id || '-' || i, serial_number || '-' || i, {columns} FROM certificate, counter \
+             WHERE serial_number = $1"
+        );
+        let serial = certificate["serial_number"].as_str().unwrap();
+        let mut set = lamassu_db::WriteSet::new();
+        set.execute(sql(text, params![serial]));
+        self.db.commit(set).await.unwrap();
+    }
+
+    /// How many cascades are not finished.
+    pub(crate) async fn open_cascades(&self) -> i64 {
+        self.count("ca_cascade WHERE finished_at IS NULL").await
     }
 
     pub(crate) async fn count(&self, table: &'static str) -> i64 {
@@ -346,4 +405,102 @@ pub(crate) fn x509(certificate: &Value) -> Certificate {
     let wire = certificate["certificate"].as_str().unwrap();
     let der = lamassu_core::pem::CertificateDer::from_wire(wire).unwrap();
     Certificate::from_der(der.der().clone()).unwrap()
+}
+
+/// A key pair and a certificate that were made elsewhere.
+pub(crate) struct Foreign {
+    pub(crate) key: PrivateKey,
+    pub(crate) certificate: Certificate,
+}
+
+/// How a certificate is made elsewhere.
+pub(crate) struct ForeignPlan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) key: PrivateKey,
+    pub(crate) key_identifier: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) issuer: Option<&'a Foreign>,
+    pub(crate) role: CertificateRole,
+    pub(crate) validity: Validity,
+}
+
+impl<'a> ForeignPlan<'a> {
+    /// A root on a new key, with a key identifier of 20 octets.
+    pub(crate) fn root(name: &'a str) -> Self {
+        let key = p256();
+        let digest = lamassu_crypto::HashAlgorithm::Sha256.digest(key.public_key().spki_der());
+        Self {
+            name,
+            key,
+            key_identifier: digest[..20].to_vec(),
+            serial: digest[20..32].to_vec(),
+            issuer: None,
+            role: CertificateRole::Ca {
+                path_len_constraint: None,
+            },
+            validity: Validity::Duration(time::Duration::days(365)),
+        }
+    }
+
+    /// A CA below another one.
+    pub(crate) fn below(name: &'a str, issuer: &'a Foreign) -> Self {
+        Self {
+            issuer: Some(issuer),
+            ..Self::root(name)
+        }
+    }
+
+    pub(crate) fn make(self) -> Foreign {
+        let name = SubjectFields::with_common_name(self.name).to_name();
+        let subject = Subject::root(name, self.key.public_key(), self.key_identifier);
+        let signing = self.issuer.map_or(&self.key, |issuer| &issuer.key);
+        let scheme = signing.default_scheme();
+        let issuer = match self.issuer {
+            None => Issuer::Itself { scheme },
+            Some(issuer) => Issuer::with_certificate(&issuer.certificate, scheme),
+        };
+        let profile = Profile {
+            validity: self.validity,
+            back_dating: time::Duration::ZERO,
+            subject: SubjectRule::Honor,
+            key_usage: KeyUsageRule::Replace(KeyUsage::ca()),
+            extended_key_usage: ExtendedKeyUsageRule::Replace(Vec::new()),
+            subject_alt_name: SubjectAltNameRule::Drop,
+            role: self.role,
+            further_extensions: Extensions::none(),
+            key_policy: KeyPolicy::Any,
+        };
+        let terms = Terms {
+            profile: &profile,
+            serial: &SerialNumber::from_bytes(&self.serial).unwrap(),
+            now: START - time::Duration::days(1),
+            locations: &AccessLocations::default(),
+            lint: &LintPolicy::default(),
+        };
+        let to_be_signed = prepare(&subject, &issuer, &terms).unwrap().to_be_signed;
+        let signature = signing
+            .sign(scheme, Message::Raw(to_be_signed.as_bytes()))
+            .unwrap();
+        let der = to_be_signed.assemble(&signature);
+        Foreign {
+            key: self.key,
+            certificate: Certificate::from_der(der).unwrap(),
+        }
+    }
+}
+
+impl Foreign {
+    /// The certificate on the wire.
+    pub(crate) fn wire(&self) -> String {
+        let der = self.certificate.as_der().clone();
+        lamassu_core::pem::CertificateDer::from_der(der).to_wire()
+    }
+
+    /// The private key on the wire.
+    pub(crate) fn key_wire(&self) -> String {
+        use base64::Engine as _;
+        let der = self.key.to_pkcs8_der().unwrap();
+        let pem = der_to_pem(PemLabel::PrivateKey, &der);
+        base64::engine::general_purpose::STANDARD.encode(pem)
+    }
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use lamassu_core::crypto_engine::EngineError;
 use lamassu_core::error::ErrorKind;
-use lamassu_core::ids::{KeyRef, OperationId};
+use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::kms::{
     BoundCertificate, PlatformSign, PlatformSignature, SignerDescription,
@@ -46,6 +46,12 @@ pub(super) fn routes(builder: RoutesBuilder<Kms>) -> RoutesBuilder<Kms> {
             INTERNAL,
             "Note that a certificate uses a key",
             bind,
+        )
+        .delete(
+            "/internal/v1/keys/{id}/certificates/{sn}",
+            INTERNAL,
+            "Note that a certificate uses a key no longer",
+            unbind,
         )
         .delete(
             "/internal/v1/operations/{id}",
@@ -112,6 +118,18 @@ async fn bind(
 ) -> Reply<NoContent> {
     kms.service
         .bind_certificate(&caller, &KeyRef::from(id), &certificate.serial_number)
+        .await?;
+    Ok(NoContent)
+}
+
+async fn unbind(
+    State(kms): State<Kms>,
+    AskedBy(caller): AskedBy,
+    PathParams((id, serial)): PathParams<(String, String)>,
+) -> Reply<NoContent> {
+    let serial = SerialNumber::parse(&serial).ok_or(KmsError::Validation)?;
+    kms.service
+        .unbind_certificate(&caller, &KeyRef::from(id), &serial)
         .await?;
     Ok(NoContent)
 }

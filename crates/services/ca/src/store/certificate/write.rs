@@ -1,6 +1,6 @@
 //! Storing certificates and what changes about them.
 
-use lamassu_core::ca::{Certificate, CertificateStatus};
+use lamassu_core::ca::{Certificate, CertificateStatus, IssuerMetadata};
 use lamassu_core::query::fold;
 use lamassu_db::{Check, Statement, WriteSet, params, sql};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{CertificateId, StoredCertificate};
 use crate::windows::has_own_windows;
 
 /// The certificate's key is free.
-const FREE: Check = Check::new("certificate key is free");
+pub(crate) const FREE: Check = Check::new("certificate key is free");
 
 /// The certificate is as it was read.
 const REVISION: Check = Check::new("certificate revision");
@@ -92,6 +92,8 @@ pub(crate) enum ChangedBy {
 
 /// Adds the new status and metadata of a certificate, as it was read otherwise, to a write set.
 ///
+/// Whose hold it is on is forgotten with a new status or time of revocation.
+///
 /// `next_window` counts where the status changes; otherwise the stored one stays, unless the
 /// metadata now have windows.
 pub(crate) fn update(
@@ -106,6 +108,7 @@ pub(crate) fn update(
          revocation_reason = $4, next_due = $5, \
          expired_by_job = CASE WHEN status = $1 THEN expired_by_job ELSE $6 END, \
          next_window = CASE WHEN status <> $1 THEN $7 WHEN $8 THEN NULL ELSE next_window END, \
+         held_by = CASE WHEN status = $1 AND revocation_timestamp = $3 THEN held_by ELSE NULL END, \
          revision = revision + 1 \
          WHERE id = $9 AND revision = $10",
         params![
@@ -120,6 +123,66 @@ pub(crate) fn update(
             stored.id.as_str(),
             stored.revision,
         ],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+/// Adds to a write set that a CA has another certificate now: the former one's new metadata, and no
+/// windows any more.
+pub(crate) fn superseded(set: &mut WriteSet, stored: &StoredCertificate, updated: &Certificate) {
+    let statement = sql(
+        "UPDATE certificate SET metadata = $1, next_window = NULL, revision = revision + 1 \
+         WHERE id = $2 AND revision = $3",
+        params![metadata(updated), stored.id.as_str(), stored.revision],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+/// Adds who issued a certificate, as far as that is known now, to a write set.
+pub(crate) fn set_issuer(set: &mut WriteSet, stored: &StoredCertificate, issuer: &IssuerMetadata) {
+    let statement = sql(
+        "UPDATE certificate SET issuer_ca_id = $1, issuer_serial_number = $2, issuer_level = $3, \
+         revision = revision + 1 WHERE id = $4 AND revision = $5",
+        params![
+            issuer.id.as_str(),
+            issuer.serial_number.as_str(),
+            issuer.level,
+            stored.id.as_str(),
+            stored.revision,
+        ],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+/// Adds to a write set that a certificate is a CA's, and where its key is.
+pub(crate) fn become_authority(
+    set: &mut WriteSet,
+    stored: &StoredCertificate,
+    updated: &Certificate,
+) {
+    let statement = sql(
+        "UPDATE certificate SET is_ca = $1, certificate_type = $2, engine_id = $3, \
+         issuer_ca_id = $4, issuer_serial_number = $5, issuer_level = $6, \
+         revision = revision + 1 WHERE id = $7 AND revision = $8",
+        params![
+            true,
+            updated.certificate_type.name(),
+            updated.engine_id.as_str(),
+            updated.issuer_metadata.id.as_str(),
+            updated.issuer_metadata.serial_number.as_str(),
+            updated.issuer_metadata.level,
+            stored.id.as_str(),
+            stored.revision,
+        ],
+    );
+    set.expect_one(statement, REVISION);
+}
+
+/// Adds the removal of a certificate to a write set.
+pub(crate) fn delete(set: &mut WriteSet, stored: &StoredCertificate) {
+    let statement = sql(
+        "DELETE FROM certificate WHERE id = $1 AND revision = $2",
+        params![stored.id.as_str(), stored.revision],
     );
     set.expect_one(statement, REVISION);
 }

@@ -1,25 +1,26 @@
-//! The key of a new CA: made under an operation's name, or one that exists.
+//! The key of a new CA or certificate: made or imported under an operation's name, or one that
+//! exists.
 
-use lamassu_core::ca::{CaError, CertificateAuthority, KeySource};
+use lamassu_core::ca::{CaError, KeySource};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{KeyRef, OperationId};
+use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, Key, KmsError};
 use lamassu_crypto::PublicKey;
 use lamassu_db::WriteSet;
+use lamassu_x509::issue::KeyPolicy;
 use time::OffsetDateTime;
 
-use super::Plan;
 use crate::describe;
 use crate::jobs::AbandonedOperations;
 use crate::service::CaService;
 use crate::store::operation::{self, Use};
 
-/// The key of the new CA.
+/// The key of what is made.
 #[derive(Debug)]
-pub(super) struct OwnKey {
-    pub(super) key: Key,
-    pub(super) public_key: PublicKey,
+pub(crate) struct OwnKey {
+    pub(crate) key: Key,
+    pub(crate) public_key: PublicKey,
     operation: OperationId,
     origin: Origin,
 }
@@ -34,34 +35,54 @@ enum Origin {
 }
 
 impl OwnKey {
-    /// Adds to the write set that stores the CA what is left to do for its key.
-    pub(super) fn stored(
-        &self,
-        set: &mut WriteSet,
-        ca: &CertificateAuthority,
-        now: OffsetDateTime,
-    ) {
-        let left = self.used_by(ca);
+    /// A key that was there before.
+    pub(crate) fn existing(key: Key) -> Result<Self, CaError> {
+        let public_key = read_key(&key)?;
+        Ok(Self {
+            key,
+            public_key,
+            operation: OperationId::fresh(),
+            origin: Origin::Existing,
+        })
+    }
+
+    /// Adds to the write set that stores the certificate what is left to do for its key.
+    pub(crate) fn stored(&self, set: &mut WriteSet, serial: &SerialNumber, now: OffsetDateTime) {
+        let left = self.used_by(serial);
         match self.origin {
             Origin::Made => operation::stored(set, &self.operation, &left),
             Origin::Existing => operation::stored_at_once(set, &self.operation, &left, now),
         }
     }
 
-    fn used_by(&self, ca: &CertificateAuthority) -> Use {
+    /// What the KMS knows the key by.
+    pub(crate) fn reference(&self) -> KeyRef {
+        KeyRef::from(&self.key.key_id)
+    }
+
+    fn used_by(&self, serial: &SerialNumber) -> Use {
         Use {
-            key: KeyRef::from(&self.key.key_id),
-            serial_number: ca.serial_number.clone(),
+            key: self.reference(),
+            serial_number: serial.clone(),
         }
     }
 }
 
+/// What a new key is for.
+#[derive(Debug)]
+pub(crate) struct KeyPurpose<'a> {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Which keys pass; asked before one is made.
+    pub(crate) policy: &'a KeyPolicy,
+}
+
 impl CaService {
-    /// Step 2.
-    pub(super) async fn own_key(
+    /// The key that a request describes.
+    pub(crate) async fn own_key(
         &self,
         caller: &Caller,
-        plan: &Plan,
+        purpose: KeyPurpose<'_>,
         source: KeySource,
     ) -> Result<OwnKey, CaError> {
         let (key_type, bits, engine_id) = match source {
@@ -71,13 +92,7 @@ impl CaService {
                     .key(caller, &reference)
                     .await
                     .map_err(kms_refused)?;
-                let public_key = read_key(&key)?;
-                return Ok(OwnKey {
-                    key,
-                    public_key,
-                    operation: OperationId::fresh(),
-                    origin: Origin::Existing,
-                });
+                return OwnKey::existing(key);
             }
             KeySource::New {
                 key_type,
@@ -86,11 +101,27 @@ impl CaService {
             } => (key_type, bits, engine_id),
         };
         if let Some(spec) = describe::key_spec(&key_type, bits) {
-            plan.rules
-                .key_policy
+            purpose
+                .policy
                 .check(spec)
                 .map_err(|error| CaError::Policy(error.to_string()))?;
         }
+        let operation = self.begin_operation().await?;
+        let request = CreateKey {
+            algorithm: key_type,
+            size: bits,
+            engine_id,
+            name: purpose.name,
+            operation: Some(operation.clone()),
+            ..CreateKey::default()
+        };
+        let made = self.kms.create_key(caller, request).await;
+        self.made(caller, operation, made.map_err(kms_refused))
+            .await
+    }
+
+    /// Notes that an operation begins which may leave a key behind.
+    pub(crate) async fn begin_operation(&self) -> Result<OperationId, CaError> {
         let operation = OperationId::fresh();
         let now = self.db.now();
         self.change_operation(|set| {
@@ -98,22 +129,17 @@ impl CaService {
             set.wake(AbandonedOperations::NAME);
         })
         .await?;
-        let request = CreateKey {
-            algorithm: key_type,
-            size: bits,
-            engine_id,
-            name: format!(
-                "Key For CA CN={}",
-                plan.subject.common_name().unwrap_or_default()
-            ),
-            operation: Some(operation.clone()),
-            ..CreateKey::default()
-        };
-        let made = match self.kms.create_key(caller, request).await {
-            Ok(key) => read_key(&key).map(|public_key| (key, public_key)),
-            Err(error) => Err(kms_refused(error)),
-        };
-        match made {
+        Ok(operation)
+    }
+
+    /// The key of an operation that has just got one, or not.
+    pub(crate) async fn made(
+        &self,
+        caller: &Caller,
+        operation: OperationId,
+        made: Result<Key, CaError>,
+    ) -> Result<OwnKey, CaError> {
+        match made.and_then(|key| read_key(&key).map(|public_key| (key, public_key))) {
             Ok((key, public_key)) => Ok(OwnKey {
                 key,
                 public_key,
@@ -128,7 +154,7 @@ impl CaService {
     }
 
     /// Destroys the key of an operation that failed, if the operation made it.
-    pub(super) async fn undo(&self, caller: &Caller, own: &OwnKey) {
+    pub(crate) async fn undo(&self, caller: &Caller, own: &OwnKey) {
         match own.origin {
             Origin::Made => self.discard_or_leave(caller, &own.operation).await,
             Origin::Existing => {}
@@ -142,13 +168,14 @@ impl CaService {
         }
     }
 
-    /// Step 5. The CA exists whether or not its key can be marked now; otherwise a job does it.
-    pub(super) async fn settle(&self, caller: &Caller, own: &OwnKey, ca: &CertificateAuthority) {
+    /// Marks the key as used. The certificate exists whether or not that succeeds now; otherwise a
+    /// job does it.
+    pub(crate) async fn settle(&self, caller: &Caller, own: &OwnKey, serial: &SerialNumber) {
         let marked = self
-            .mark_used(caller, &own.operation, &own.used_by(ca))
+            .mark_used(caller, &own.operation, &own.used_by(serial))
             .await;
         if let Err(error) = marked {
-            tracing::warn!(ca_id = %ca.id, error = &error as &(dyn std::error::Error + 'static), "key is marked as used later");
+            tracing::warn!(serial_number = %serial, error = &error as &(dyn std::error::Error + 'static), "key is marked as used later");
         }
     }
 
@@ -203,7 +230,7 @@ impl CaService {
 }
 
 /// What the key management service's refusal means here.
-fn kms_refused(error: KmsError) -> CaError {
+pub(crate) fn kms_refused(error: KmsError) -> CaError {
     match error {
         KmsError::KeyNotFound => CaError::KeyNotFound,
         other => CaError::KmsRefused(other),

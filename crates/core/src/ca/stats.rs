@@ -1,0 +1,48 @@
+//! How many CAs and certificates there are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How many there are of each status; the others are not counted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub struct StatusCounts {
+    /// In use.
+    pub active: i64,
+    /// Past their end, or taken out of use.
+    pub expired: i64,
+    /// Revoked or on hold.
+    pub revoked: i64,
+}
+
+/// CAs and certificates, counted apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaStats {
+    /// The CAs.
+    pub cas: AuthorityCounts,
+    /// The certificates, those of CAs included.
+    pub certificates: CertificateCounts,
+}
+
+/// How many CAs there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityCounts {
+    /// All of them.
+    pub total: i64,
+    /// Per engine of the KMS that holds their keys; every engine is there.
+    pub engine_distribution: BTreeMap<String, i64>,
+    /// Per status.
+    pub status_distribution: StatusCounts,
+}
+
+/// How many certificates there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateCounts {
+    /// All of them.
+    pub total: i64,
+    /// Always empty: clients read the member, and nothing was ever counted there.
+    pub ca_distribution: BTreeMap<String, i64>,
+    /// Per status.
+    pub status_distribution: StatusCounts,
+}

@@ -1,0 +1,60 @@
+//! Finishes what goes down from CAs and was too much for the request that caused it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lamassu_core::caller::Caller;
+use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use time::{Duration, OffsetDateTime};
+
+use crate::service::CaService;
+use crate::store::cascade;
+
+/// Cascades looked at per run.
+const BATCH: u32 = 64;
+
+/// Certificates of one cascade per run: others get their turn.
+const PER_RUN: i64 = 20_000;
+
+/// How long a finished cascade can be looked up.
+const REMEMBERED: Duration = Duration::days(7);
+
+/// The job that goes on with cascades.
+#[derive(Debug)]
+pub(crate) struct Cascades {
+    service: Arc<CaService>,
+}
+
+impl Cascades {
+    pub(crate) const NAME: &'static str = "ca-cascades";
+
+    /// The job for this service.
+    pub(crate) const fn new(service: Arc<CaService>) -> Self {
+        Self { service }
+    }
+}
+
+#[async_trait]
+impl Job for Cascades {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        let service = &self.service;
+        let mut failed = None;
+        for open in cascade::open(&service.db, BATCH).await? {
+            // One whose key holder is down does not keep the others waiting.
+            if let Err(error) = service.run_cascade(caller, &open.id, PER_RUN).await {
+                failed = Some(error);
+            }
+        }
+        let mut set = WriteSet::new();
+        cascade::remove_finished(&mut set, now - REMEMBERED);
+        service.db.commit(set).await?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(NextRun::WhenWoken),
+        }
+    }
+}

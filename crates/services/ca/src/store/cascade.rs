@@ -1,0 +1,298 @@
+//! Changes that go from a CA to what is below it, and which certificates they concern next.
+
+use lamassu_core::ids::CaId;
+use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
+use time::OffsetDateTime;
+
+use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
+use super::named;
+
+/// The cascade is as it was read: nobody else went on with it, and no other one took its place.
+pub(crate) const PROGRESS: Check = Check::new("cascade progress");
+
+/// The cascade's id is free.
+const FREE: Check = Check::new("cascade id is free");
+
+/// What goes down from a CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Everything below is revoked.
+    Revoke,
+    /// Everything below is held, because of the CA.
+    Hold,
+    /// What is held because of the CA is released.
+    Release,
+    /// The CA is deleted: its certificate and everything below is revoked, its key destroyed.
+    Retire,
+    /// The CA is new: certificates that it issued and nobody could place are its own now.
+    Adopt,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Revoke,
+        Self::Hold,
+        Self::Release,
+        Self::Retire,
+        Self::Adopt,
+    ];
+
+    /// As stored.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Revoke => "revoke",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Retire => "retire",
+            Self::Adopt => "adopt",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A cascade that is not finished.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredCascade {
+    pub(crate) id: String,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) kind: Kind,
+    pub(crate) ca: CaId,
+    /// The CA's own certificate when it began.
+    pub(crate) certificate: CertificateId,
+    /// What that certificate calls its key.
+    pub(crate) subject_key_id: String,
+    /// The last certificate that was looked at.
+    pub(crate) position: String,
+    /// How many certificates were changed.
+    pub(crate) done: i64,
+}
+
+impl TryFrom<&Row> for StoredCascade {
+    type Error = DbError;
+
+    fn try_from(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.get("id")?,
+            created_at: row.get("created_at")?,
+            kind: named(row, "kind", Kind::from_name)?,
+            ca: row.get::<String>("ca_id")?.into(),
+            certificate: CertificateId::of_row(row, "certificate_id")?,
+            subject_key_id: row.get("subject_key_id")?,
+            position: row.get("position")?,
+            done: row.get("done")?,
+        })
+    }
+}
+
+/// Adds a new cascade to what a write set changes.
+pub(crate) fn insert(set: &mut WriteSet, cascade: &StoredCascade) {
+    let statement = sql(
+        "INSERT INTO ca_cascade \
+         (id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        params![
+            cascade.id.as_str(),
+            cascade.created_at,
+            cascade.kind.name(),
+            cascade.ca.as_str(),
+            cascade.certificate.as_str(),
+            cascade.subject_key_id.as_str(),
+            cascade.position.as_str(),
+            cascade.done,
+        ],
+    );
+    set.expect_one(statement, FREE);
+}
+
+/// Ends the holds and releases of a CA that are under way: another status takes their place.
+pub(crate) fn supersede(set: &mut WriteSet, ca: &CaId, now: OffsetDateTime) {
+    set.execute(sql(
+        "UPDATE ca_cascade SET finished_at = $1 \
+         WHERE ca_id = $2 AND kind IN ('hold', 'release') AND finished_at IS NULL",
+        params![now, ca.as_str()],
+    ));
+}
+
+/// Adds to a write set how far a cascade has come with it.
+pub(crate) fn advance(set: &mut WriteSet, cascade: &StoredCascade, n_changed: i64, position: &str) {
+    let statement = sql(
+        "UPDATE ca_cascade SET done = done + $1, position = $2 \
+         WHERE id = $3 AND done = $4 AND position = $5 AND finished_at IS NULL",
+        params![
+            n_changed,
+            position,
+            cascade.id.as_str(),
+            cascade.done,
+            cascade.position.as_str()
+        ],
+    );
+    set.expect_one(statement, PROGRESS);
+}
+
+/// Adds the end of a cascade to a write set.
+pub(crate) fn finish(set: &mut WriteSet, cascade: &StoredCascade, now: OffsetDateTime) {
+    set.execute(sql(
+        "UPDATE ca_cascade SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL",
+        params![now, cascade.id.as_str()],
+    ));
+}
+
+/// Removes what ended before this.
+pub(crate) fn remove_finished(set: &mut WriteSet, before: OffsetDateTime) {
+    set.execute(sql(
+        "DELETE FROM ca_cascade WHERE finished_at IS NOT NULL AND finished_at < $1",
+        params![before],
+    ));
+}
+
+/// The cascade of this id, unless it is finished.
+pub(crate) async fn open_by_id(db: &Db, id: &str) -> Result<Option<StoredCascade>, DbError> {
+    let query = sql(
+        "SELECT id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done \
+         FROM ca_cascade WHERE id = $1 AND finished_at IS NULL",
+        params![id],
+    );
+    let row = db.row_opt(query).await?;
+    row.as_ref().map(StoredCascade::try_from).transpose()
+}
+
+/// Cascades that are not finished, oldest first.
+pub(crate) async fn open(db: &Db, limit: u32) -> Result<Vec<StoredCascade>, DbError> {
+    let query = sql(
+        "SELECT id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done \
+         FROM ca_cascade WHERE finished_at IS NULL ORDER BY created_at, id LIMIT $1",
+        params![limit],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredCascade::try_from).collect()
+}
+
+/// Certificates below a CA, of one sort.
+///
+/// The CAs below are found from the cascade's row. What was issued in the CA's name after the
+/// cascade began belongs to another CA of the same id.
+macro_rules! below {
+    ($sort:literal) => {
+        concat!(
+            "WITH RECURSIVE below(id) AS ( \
+             SELECT ca_id FROM ca_cascade WHERE id = $1 \
+             UNION \
+             SELECT a.id FROM below b \
+             JOIN certificate c ON c.issuer_ca_id = b.id \
+             JOIN certificate_authority a ON a.certificate_id = c.id \
+             WHERE c.is_ca AND (c.issuer_ca_id <> $2 OR c.created_at <= $3)) \
+             SELECT ",
+            certificate_columns!(),
+            " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 \
+             AND (issuer_ca_id <> $2 OR created_at <= $3) AND ",
+            $sort,
+            " LIMIT $5"
+        )
+    };
+}
+
+/// Which certificates below a CA are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Those of CAs that are in use.
+    Authorities,
+    /// All that are in use.
+    InUse,
+    /// Those on hold.
+    OnHold,
+}
+
+/// The next certificates below a CA that a cascade concerns.
+pub(crate) async fn below(
+    db: &Db,
+    cascade: &StoredCascade,
+    sort: Sort,
+    limit: u32,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const AUTHORITIES: &str = below!("is_ca AND status IN ('ACTIVE', 'INACTIVE')");
+    const IN_USE: &str = below!("status IN ('ACTIVE', 'INACTIVE')");
+    const ON_HOLD: &str = below!("status = 'REVOKED' AND revocation_reason = 'CertificateHold'");
+    let text = match sort {
+        Sort::Authorities => AUTHORITIES,
+        Sort::InUse => IN_USE,
+        Sort::OnHold => ON_HOLD,
+    };
+    let query = sql(
+        text,
+        params![
+            cascade.id.as_str(),
+            cascade.ca.as_str(),
+            cascade.created_at,
+            cascade.certificate.as_str(),
+            limit
+        ],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Certificates that are on hold because of this CA: those of CAs first, the highest ones first.
+pub(crate) async fn held_by(
+    db: &Db,
+    ca: &CaId,
+    limit: u32,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const AUTHORITIES: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE held_by = $1 AND is_ca ORDER BY issuer_level, id LIMIT $2"
+    );
+    const REST: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE held_by = $1 ORDER BY id LIMIT $2"
+    );
+    for text in [AUTHORITIES, REST] {
+        let rows = db.rows(sql(text, params![ca.as_str(), limit])).await?;
+        if !rows.is_empty() {
+            return rows.iter().map(StoredCertificate::try_from).collect();
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Why certificates of a CA stay on hold: the CA is.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldIssuer {
+    pub(crate) ca: CaId,
+    /// Whose hold it is: another CA's, or its own.
+    pub(crate) cause: CaId,
+}
+
+/// The CAs on hold among the issuers of what is on hold because of this CA.
+pub(crate) async fn held_issuers(db: &Db, ca: &CaId) -> Result<Vec<HeldIssuer>, DbError> {
+    let query = sql(
+        "SELECT a.id AS id, c.held_by AS held_by FROM certificate_authority a \
+         JOIN certificate c ON c.id = a.certificate_id \
+         WHERE c.status = 'REVOKED' AND c.revocation_reason = 'CertificateHold' \
+         AND (c.held_by IS NULL OR c.held_by <> $1)",
+        params![ca.as_str()],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| {
+            let ca: CaId = row.get::<String>("id")?.into();
+            let cause: Option<String> = row.get("held_by")?;
+            Ok(HeldIssuer {
+                cause: cause.map_or_else(|| ca.clone(), CaId::from),
+                ca,
+            })
+        })
+        .collect()
+}
+
+/// Adds to a write set whose hold a certificate is on.
+pub(crate) fn set_held_by(set: &mut WriteSet, certificate: &CertificateId, cause: Option<&CaId>) {
+    set.execute(sql(
+        "UPDATE certificate SET held_by = $1 WHERE id = $2",
+        params![cause.map(|id| id.as_str().to_owned()), certificate.as_str()],
+    ));
+}

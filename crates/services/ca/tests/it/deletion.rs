@@ -1,0 +1,185 @@
+//! Deleting CAs and certificates.
+
+use http::StatusCode;
+use lamassu_ca::CaConfig;
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::kms::Fault;
+use crate::support::{World, caller};
+
+async fn expire(world: &World, id: &str) {
+    let body = json!({ "status": "EXPIRED" });
+    world
+        .post(&format!("/v1/cas/{id}/status"), body)
+        .await
+        .with(StatusCode::CREATED);
+}
+
+fn state(certificate: &Value) -> (&str, &str) {
+    (
+        certificate["status"].as_str().unwrap(),
+        certificate["revocation_reason"].as_str().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_deleted_ca_is_gone_and_what_it_issued_is_revoked() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let deeper = world.issue("sub-a", "device-2").await;
+    expire(&world, "root-a").await;
+    let answer = world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    assert_eq!(answer, json!({}));
+    let gone = (404, "CA not found");
+    assert_eq!(world.get("/v1/cas/root-a").await.refusal(), gone);
+    assert_eq!(world.delete("/v1/cas/root-a").await.refusal(), gone);
+    let cessation = ("REVOKED", "CessationOfOperation");
+    assert_eq!(state(&world.ca("sub-a").await["certificate"]), cessation);
+    for certificate in [&issued, &deeper] {
+        assert_eq!(state(&world.now(certificate).await), cessation);
+    }
+    assert_eq!(world.now(&root["certificate"]).await["status"], "EXPIRED");
+    let event = world.last_event("ca.delete").await;
+    assert_eq!(event["subject"], "ca/root-a");
+    let data = json!({ "CAID": "root-a", "CascadeDelete": false });
+    assert_eq!(event["data"], data);
+    let record = ("ca.delete".to_owned(), "ca/root-a".to_owned());
+    assert!(world.audit().await.contains(&record));
+    // Its key is destroyed, the other one stays.
+    assert_eq!(world.kms.n_keys(), 1);
+    assert_eq!(world.open_cascades().await, 0);
+}
+
+#[tokio::test]
+async fn an_id_is_free_at_once_and_its_new_ca_is_untouched() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let old = world.issue("root-a", "device-1").await;
+    world.multiply(&old, 1_200).await;
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    assert_eq!(world.open_cascades().await, 1);
+    world.clock.advance(Duration::microseconds(1));
+    world.root("root-a").await;
+    let new = world.issue("root-a", "device-1").await;
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.open_cascades().await, 0);
+    assert_eq!(world.now(&old).await["status"], "REVOKED");
+    assert_eq!(world.now(&new).await["status"], "ACTIVE");
+    assert_eq!(world.ca("root-a").await["certificate"]["status"], "ACTIVE");
+}
+
+#[tokio::test]
+async fn only_cas_that_issue_nothing_any_more_are_deleted() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    assert_eq!(
+        world.delete("/v1/cas/root-a").await.refusal(),
+        (400, "CA Status inconsistent")
+    );
+    expire(&world, "root-a").await;
+    for query in ["true", "1"] {
+        let path = format!("/v1/cas/root-a?cascade_delete={query}");
+        assert_eq!(
+            world.delete(&path).await.refusal(),
+            (
+                403,
+                "cascade delete operations are not allowed by configuration"
+            )
+        );
+    }
+    // Nothing else means yes.
+    let path = "/v1/cas/root-a?cascade_delete=True";
+    world.delete(path).await.with(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_cascade_deletes_those_below_that_may_be() {
+    let config = CaConfig {
+        allow_cascade_delete: true,
+        ..CaConfig::default()
+    };
+    let world = World::with_config(config).await;
+    let root = world.root("root-a").await;
+    let sub = world.sub(&root, "sub-a").await;
+    world.sub(&sub, "sub-b").await;
+    let revoked = json!({ "status": "REVOKED", "revocation_reason": "KeyCompromise" });
+    world
+        .post("/v1/cas/root-a/status", revoked)
+        .await
+        .with(StatusCode::CREATED);
+    let path = "/v1/cas/root-a?cascade_delete=true";
+    world.delete(path).await.with(StatusCode::OK);
+    for id in ["root-a", "sub-a", "sub-b"] {
+        let answer = world.get(&format!("/v1/cas/{id}")).await;
+        assert_eq!(answer.refusal(), (404, "CA not found"), "{id}");
+    }
+    let told = world.events().await;
+    let deleted: Vec<&str> = told
+        .iter()
+        .filter(|(kind, _)| kind == "ca.delete")
+        .map(|(_, subject)| subject.as_str())
+        .collect();
+    assert_eq!(deleted, ["ca/sub-b", "ca/sub-a", "ca/root-a"]);
+    assert_eq!(world.kms.n_keys(), 0);
+}
+
+#[tokio::test]
+async fn a_cascade_leaves_those_below_that_are_in_use_revoked() {
+    let config = CaConfig {
+        allow_cascade_delete: true,
+        ..CaConfig::default()
+    };
+    let world = World::with_config(config).await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    expire(&world, "root-a").await;
+    let path = "/v1/cas/root-a?cascade_delete=true";
+    world.delete(path).await.with(StatusCode::OK);
+    assert_eq!(world.ca("sub-a").await["certificate"]["status"], "REVOKED");
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_destroyed_now_is_destroyed_later() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    expire(&world, "root-a").await;
+    world.kms.fail(Fault::CannotDelete);
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    assert_eq!((world.kms.n_keys(), world.open_cascades().await), (1, 1));
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap_err();
+    world.kms.fail(Fault::None);
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_certificate_is_deleted_once_its_ca_is_gone() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial = issued["serial_number"].as_str().unwrap();
+    let path = format!("/v1/certificates/{serial}");
+    assert_eq!(
+        world.delete(&path).await.refusal(),
+        (400, "cannot delete certificate: issuer CA still exists")
+    );
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    world.delete(&path).await.with(StatusCode::NO_CONTENT);
+    let event = world.last_event("certificate.delete").await;
+    assert_eq!(event["subject"], format!("certificate/{serial}"));
+    assert_eq!(event["data"], json!({ "SerialNumber": serial }));
+    assert_eq!(
+        world.delete(&path).await.refusal(),
+        (404, "certificate not found")
+    );
+    let own = root["serial_number"].as_str().unwrap();
+    let own = world.delete(&format!("/v1/certificates/{own}")).await;
+    own.with(StatusCode::NO_CONTENT);
+}

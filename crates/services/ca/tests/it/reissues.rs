@@ -1,0 +1,167 @@
+//! New certificates for the keys of CAs.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::support::{ForeignPlan, World, device_profile, x509};
+
+async fn reissued(world: &World, id: &str) -> Value {
+    let path = format!("/v1/cas/{id}/reissue");
+    world.post(&path, Value::Null).await.with(StatusCode::OK)
+}
+
+#[tokio::test]
+async fn a_reissued_root_keeps_key_name_and_lifetime() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let body = json!({ "patches": [{ "op": "add", "path": "/owner", "value": "team" }] });
+    let root = {
+        world
+            .put("/v1/cas/root-a/metadata", body)
+            .await
+            .with(StatusCode::OK);
+        let _ = root;
+        world.ca("root-a").await
+    };
+    let issued = world.issue("root-a", "device-1").await;
+    world.clock.advance(Duration::days(30));
+    let updated = reissued(&world, "root-a").await;
+    assert_ne!(updated["serial_number"], root["serial_number"]);
+    for member in ["id", "level", "profile_id", "creation_ts"] {
+        assert_eq!(updated[member], root[member], "{member}");
+    }
+    let (old, new) = (&root["certificate"], &updated["certificate"]);
+    for member in [
+        "subject",
+        "issuer",
+        "subject_key_id",
+        "authority_key_id",
+        "key_metadata",
+        "type",
+        "engine_id",
+        "extensions",
+    ] {
+        assert_eq!(new[member], old[member], "{member}");
+    }
+    assert_eq!(new["valid_to"], "2036-03-19T09:15:27Z");
+    assert_eq!(
+        new["issuer_metadata"],
+        json!({ "serial_number": updated["serial_number"], "id": "root-a", "level": 0 })
+    );
+    let (old_der, new_der) = (x509(old), x509(new));
+    assert_eq!(old_der.subject(), new_der.subject());
+    assert!(new_der.is_self_signed());
+    let origin = json!({
+        "lamassu.io/ca/reissued-from": root["serial_number"],
+        "lamassu.io/ca/reissue-reason": "certificate-reissuance",
+    });
+    assert_eq!(new["metadata"], origin);
+    assert_eq!(updated["metadata"]["owner"], "team");
+    let member = "lamassu.io/ca/reissued-from";
+    assert_eq!(updated["metadata"][member], root["serial_number"]);
+    let former = world.now(old).await;
+    assert_eq!(former["status"], "ACTIVE");
+    assert_eq!(
+        former["metadata"],
+        json!({
+            "lamassu.io/ca/reissued-as": updated["serial_number"],
+            "lamassu.io/ca/reissued-at": "2026-04-01T09:15:27Z",
+        })
+    );
+    // What the former one signed is signed by the new one's key, too.
+    let key = new_der.public_key().unwrap();
+    assert_eq!(x509(&issued).verify_signed_by(&key), Ok(()));
+    let event = world.last_event("ca.reissue").await;
+    assert_eq!(event["subject"], "ca/root-a");
+    assert_eq!(
+        event["data"],
+        json!({ "previous": root, "updated": updated })
+    );
+    let next = world.issue("root-a", "device-2").await;
+    assert_eq!(
+        next["issuer_metadata"]["serial_number"],
+        updated["serial_number"]
+    );
+}
+
+#[tokio::test]
+async fn a_reissued_subordinate_is_signed_by_its_issuing_ca() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let sub = world.sub(&root, "sub-a").await;
+    let profile = json!({
+        "sign_as_ca": true, "honor_subject": true, "key_usage": ["CertSign"],
+        "validity": { "type": "Duration", "duration": "1d" },
+    });
+    let answer = world
+        .post("/v1/cas/sub-a/reissue", json!({ "profile": profile }))
+        .await;
+    let updated = answer.with(StatusCode::OK);
+    let certificate = &updated["certificate"];
+    assert_eq!(certificate["valid_to"], "2026-03-03T09:15:27Z");
+    assert_eq!(certificate["extensions"]["key_usage"], json!(["CertSign"]));
+    assert_eq!(
+        certificate["issuer_metadata"],
+        sub["certificate"]["issuer_metadata"]
+    );
+    let key = x509(&root["certificate"]).public_key().unwrap();
+    assert_eq!(x509(certificate).verify_signed_by(&key), Ok(()));
+}
+
+#[tokio::test]
+async fn an_imported_root_keeps_its_key_identifier() {
+    let world = World::new().await;
+    let root = ForeignPlan::root("Foreign Root").make();
+    let body = json!({ "id": "root-a", "ca": root.wire(), "private_key": root.key_wire() });
+    let ca = world.post("/v1/cas/import", body).await;
+    let ca = ca.with(StatusCode::CREATED);
+    let updated = reissued(&world, "root-a").await;
+    assert_eq!(
+        updated["certificate"]["subject_key_id"],
+        ca["certificate"]["subject_key_id"]
+    );
+    assert_eq!(updated["certificate"]["type"], "IMPORTED_WITH_KEY");
+}
+
+#[tokio::test]
+async fn refusals_have_the_texts_of_the_wire() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    let profile = world.profile(device_profile()).await;
+    let invalid = (400, "struct validation error");
+    let cases = [
+        ("nobody", Value::Null, (404, "CA not found")),
+        ("root-a", json!({ "profile_id": profile }), invalid),
+        ("root-a", json!({ "profile": {} }), invalid),
+        (
+            "root-a",
+            json!({ "profile_id": "x" }),
+            (404, "issuance profile not found"),
+        ),
+    ];
+    for (id, body, refusal) in cases {
+        let answer = world.post(&format!("/v1/cas/{id}/reissue"), body).await;
+        assert_eq!(answer.refusal(), refusal, "{id}");
+    }
+    let hold = json!({ "status": "REVOKED", "revocation_reason": "CertificateHold" });
+    world
+        .post("/v1/cas/sub-a/status", hold)
+        .await
+        .with(StatusCode::CREATED);
+    let path = "/v1/cas/sub-a/reissue";
+    assert_eq!(
+        world.post(path, Value::Null).await.refusal(),
+        (400, "CA already revoked")
+    );
+    world.clock.advance(Duration::days(4000));
+    assert_eq!(
+        world
+            .post("/v1/cas/root-a/reissue", Value::Null)
+            .await
+            .refusal(),
+        (400, "CA is expired")
+    );
+    assert_eq!(world.count("certificate").await, 2);
+}

@@ -1,0 +1,205 @@
+//! The status of a CA and what goes down from it, its default profile.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, World, caller, csr, device_profile, p256};
+
+async fn set(world: &World, id: &str, body: Value) -> Answer {
+    world.post(&format!("/v1/cas/{id}/status"), body).await
+}
+
+fn revoked(reason: &str) -> Value {
+    json!({ "status": "REVOKED", "revocation_reason": reason })
+}
+
+fn state(certificate: &Value) -> (&str, &str) {
+    (
+        certificate["status"].as_str().unwrap(),
+        certificate["revocation_reason"].as_str().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_revocation_goes_down_to_everything_below() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let sub = world.sub(&root, "sub-a").await;
+    let of_root = world.issue("root-a", "device-1").await;
+    let of_sub = world.issue("sub-a", "device-2").await;
+    let answer = set(&world, "root-a", revoked("KeyCompromise"))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(state(&answer["certificate"]), ("REVOKED", "KeyCompromise"));
+    assert_eq!(world.ca("root-a").await, answer);
+    let cessation = ("REVOKED", "CessationOfOperation");
+    assert_eq!(state(&world.ca("sub-a").await["certificate"]), cessation);
+    for certificate in [&of_root, &of_sub, &sub["certificate"]] {
+        assert_eq!(state(&world.now(certificate).await), cessation);
+    }
+    let told = world.events().await;
+    let of = |kind: &str| -> Vec<&str> {
+        let told = told.iter().filter(|(known, _)| known == kind);
+        told.map(|(_, subject)| subject.as_str()).collect()
+    };
+    assert_eq!(of("ca.status.update"), ["ca/root-a", "ca/sub-a"]);
+    assert_eq!(of("certificate.status.update").len(), 2);
+    let event = world.last_event("ca.status.update").await;
+    assert_eq!(event["data"]["previous"], sub);
+    let record = ("ca.status.update".to_owned(), "ca/root-a".to_owned());
+    assert!(world.audit().await.contains(&record));
+    // It is final, and nothing is issued any more.
+    assert_eq!(
+        set(&world, "root-a", json!({ "status": "ACTIVE" }))
+            .await
+            .refusal(),
+        (400, "new status transition not allowed for certificate")
+    );
+    for ca in ["root-a", "sub-a"] {
+        let request = json!({ "csr": csr(&p256(), "device-3").to_wire() });
+        assert_eq!(
+            world.sign(ca, request).await.refusal(),
+            (400, "CA Status inconsistent")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_hold_goes_down_as_a_hold_and_its_release_takes_back_only_that() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    let good = world.issue("sub-a", "device-1").await;
+    let held = world.issue("sub-a", "device-2").await;
+    let gone = world.issue("sub-a", "device-3").await;
+    for (certificate, reason) in [(&held, "CertificateHold"), (&gone, "KeyCompromise")] {
+        let serial = certificate["serial_number"].as_str().unwrap();
+        let path = format!("/v1/certificates/{serial}/status");
+        world.put(&path, revoked(reason)).await.with(StatusCode::OK);
+    }
+    let hold = ("REVOKED", "CertificateHold");
+    set(&world, "root-a", revoked("CertificateHold"))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(state(&world.ca("root-a").await["certificate"]), hold);
+    assert_eq!(state(&world.ca("sub-a").await["certificate"]), hold);
+    assert_eq!(state(&world.now(&good).await), hold);
+    set(&world, "root-a", json!({ "status": "ACTIVE" }))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(world.ca("sub-a").await["certificate"]["status"], "ACTIVE");
+    assert_eq!(world.now(&good).await["status"], "ACTIVE");
+    assert_eq!(state(&world.now(&held).await), hold);
+    assert_eq!(state(&world.now(&gone).await), ("REVOKED", "KeyCompromise"));
+    world.issue("sub-a", "device-4").await;
+}
+
+#[tokio::test]
+async fn what_is_below_two_holds_comes_back_with_the_last_one() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    let issued = world.issue("sub-a", "device-1").await;
+    set(&world, "root-a", revoked("CertificateHold"))
+        .await
+        .with(StatusCode::CREATED);
+    // Somebody takes the hold of the subordinate over.
+    set(&world, "sub-a", revoked("CertificateHold"))
+        .await
+        .with(StatusCode::CREATED);
+    set(&world, "root-a", json!({ "status": "ACTIVE" }))
+        .await
+        .with(StatusCode::CREATED);
+    let hold = ("REVOKED", "CertificateHold");
+    assert_eq!(state(&world.ca("sub-a").await["certificate"]), hold);
+    assert_eq!(state(&world.now(&issued).await), hold);
+    set(&world, "sub-a", json!({ "status": "ACTIVE" }))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(world.now(&issued).await["status"], "ACTIVE");
+}
+
+#[tokio::test]
+async fn an_expired_status_does_not_go_down() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    set(&world, "root-a", json!({ "status": "EXPIRED" }))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(world.now(&issued).await["status"], "ACTIVE");
+    assert_eq!(
+        set(&world, "root-a", json!({ "status": "EXPIRED" }))
+            .await
+            .refusal(),
+        (400, "new status transition not allowed for certificate")
+    );
+}
+
+#[tokio::test]
+async fn more_than_a_thousand_certificates_are_finished_by_the_job() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    world.multiply(&issued, 1_500).await;
+    set(&world, "root-a", revoked("CACompromise"))
+        .await
+        .with(StatusCode::CREATED);
+    let active = || async {
+        let page = world.get("/v1/stats/root-a").await.with(StatusCode::OK);
+        page["ACTIVE"].as_i64().unwrap()
+    };
+    let left = active().await;
+    assert!((1..=501).contains(&left), "{left} are left");
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(active().await, 0);
+    assert_eq!(world.open_cascades().await, 0);
+    let stats = world.get("/v1/stats/root-a").await.with(StatusCode::OK);
+    assert_eq!(stats["REVOKED"], 1_502);
+}
+
+#[tokio::test]
+async fn another_default_profile_counts_at_once() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.issue("root-a", "device-1").await;
+    let mut profile = device_profile();
+    profile["validity"]["duration"] = json!("1h");
+    let other = world.profile(profile).await;
+    for _ in 0..2 {
+        let updated = world
+            .post("/v1/cas/root-a/profile", json!({ "profile_id": other }))
+            .await
+            .with(StatusCode::OK);
+        assert_eq!(updated["profile_id"], json!(other));
+    }
+    let event = world.last_event("ca.profile.update").await;
+    assert_eq!(event["subject"], "ca/root-a");
+    assert_eq!(event["data"]["updated"]["profile_id"], json!(other));
+    assert_ne!(root["profile_id"], json!(other));
+    let issued = world.issue("root-a", "device-2").await;
+    assert_eq!(issued["valid_to"], "2026-03-02T10:15:27Z");
+}
+
+#[tokio::test]
+async fn refusals_have_the_texts_of_the_wire() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let invalid = (400, "struct validation error");
+    let unknown = (404, "CA not found");
+    let no_profile = (404, "issuance profile not found");
+    let active = json!({ "status": "ACTIVE" });
+    let cases = [
+        ("nobody/status", json!({}), invalid),
+        ("root-a/status", json!({ "status": "GONE" }), invalid),
+        ("nobody/status", active, unknown),
+        ("nobody/profile", json!({ "profile_id": null }), invalid),
+        ("nobody/profile", json!({ "profile_id": "x" }), unknown),
+        ("root-a/profile", json!({ "profile_id": "x" }), no_profile),
+    ];
+    for (path, body, refusal) in cases {
+        let answer = world.post(&format!("/v1/cas/{path}"), body).await;
+        assert_eq!(answer.refusal(), refusal, "{path}");
+    }
+}

@@ -41,10 +41,6 @@ impl CaService {
             EngineError::Sign(SignError::WrongKey) | EngineError::Unsupported(_) => {
                 refused(KmsError::UnsupportedAlgorithm)
             }
-            EngineError::Sign(SignError::DigestLength { .. }) => refused(KmsError::DigestSize),
-            EngineError::Sign(SignError::RawOnly) => {
-                refused(KmsError::MessageType(asked.message_type.clone()))
-            }
             other => not_signed(other),
         })?;
         let mut set = WriteSet::new();
@@ -93,11 +89,17 @@ fn question(asked: &RawMessage) -> Result<(SignatureScheme, Message<'_>), CaErro
     let scheme = scheme_of(&asked.algorithm).ok_or(refused(KmsError::UnsupportedAlgorithm))?;
     let is = |word: &str| asked.message_type.eq_ignore_ascii_case(word);
     if is("raw") {
-        Ok((scheme, Message::Raw(&asked.message)))
-    } else if is("hash") || is("digest") {
-        Ok((scheme, Message::Digest(&asked.message)))
-    } else {
-        Err(refused(KmsError::MessageType(asked.message_type.clone())))
+        return Ok((scheme, Message::Raw(&asked.message)));
+    }
+    match scheme.hash() {
+        Some(hash) if is("hash") || is("digest") => {
+            if asked.message.len() != hash.output_len() {
+                return Err(refused(KmsError::DigestSize));
+            }
+            Ok((scheme, Message::Digest(&asked.message)))
+        }
+        // Ed25519 and ML-DSA take messages only.
+        Some(_) | None => Err(refused(KmsError::MessageType(asked.message_type.clone()))),
     }
 }
 

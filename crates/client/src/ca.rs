@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{
-    CaError, CaService, Certificate, CertificateAuthority, CertificateStatus, CreateCa, Enrollment,
-    IssuanceProfile, KeySource, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
-    SignCsr, StatusInfo, Validity,
+    CaError, CaRequest, CaService, Certificate, CertificateAuthority, CertificateStatus, CreateCa,
+    CreateCaRequest, Enrollment, IssuanceProfile, KeySource, OpenEnrollment, ProfileChoice,
+    RenewalWindows, RevokedEntry, SignCsr, StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
     AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
@@ -92,14 +92,15 @@ struct KeyBody<'a> {
     bits: u32,
 }
 
-impl<'a> CreateCaBody<'a> {
-    fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
-        let (key_metadata, engine_id) = match &request.key {
+impl<'a> KeyBody<'a> {
+    /// The member of bodies that says which key, and the one that says where to make it.
+    fn new(source: &'a KeySource) -> (Self, Option<&'a EngineId>) {
+        match source {
             KeySource::Existing(key) => {
                 let key_id = Some(key);
-                let key = KeyBody {
+                let key = Self {
                     key_id,
-                    ..KeyBody::default()
+                    ..Self::default()
                 };
                 (key, None)
             }
@@ -108,14 +109,29 @@ impl<'a> CreateCaBody<'a> {
                 bits,
                 engine_id,
             } => {
-                let key = KeyBody {
+                let key = Self {
                     key_id: None,
                     key_type,
                     bits: *bits,
                 };
                 (key, Some(engine_id))
             }
-        };
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CreateCaRequestBody<'a> {
+    id: &'a CaRequestId,
+    subject: &'a Subject,
+    key_metadata: KeyBody<'a>,
+    engine_id: Option<&'a EngineId>,
+    metadata: &'a Map<String, Value>,
+}
+
+impl<'a> CreateCaBody<'a> {
+    fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
+        let (key_metadata, engine_id) = KeyBody::new(&request.key);
         let (ca_issuance_profile, ca_issuance_profile_id) = profile(&request.ca_profile)?;
         Ok(Self {
             id: &request.id,
@@ -162,6 +178,13 @@ fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, CaError> {
         return Err(CaError::CaNotFound);
     }
     Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
+}
+
+fn request_path(id: &CaRequestId) -> Result<String, CaError> {
+    if id.is_empty() {
+        return Err(CaError::RequestNotFound);
+    }
+    Ok(format!("/v1/cas/requests/{}", encode(id.as_str())))
 }
 
 fn profile_path(id: &ProfileId) -> Result<String, CaError> {
@@ -220,6 +243,42 @@ impl CaService for CaClient {
         }
         let (name, query) = (encode(common_name), request.to_query());
         self.get(caller, format!("/v1/cas/cn/{name}?{query}")).await
+    }
+
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError> {
+        let (key_metadata, engine_id) = KeyBody::new(&request.key);
+        let body = CreateCaRequestBody {
+            id: &request.id,
+            subject: &request.subject,
+            key_metadata,
+            engine_id,
+            metadata: &request.metadata,
+        };
+        let path = "/v1/cas/requests".to_owned();
+        let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
+        self.0.read(caller, call.taking_longer(NEW_CA_KEY)).await
+    }
+
+    async fn ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError> {
+        self.get(caller, request_path(id)?).await
+    }
+
+    async fn ca_requests(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError> {
+        self.get(caller, format!("/v1/cas/requests?{}", request.to_query()))
+            .await
+    }
+
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError> {
+        let call = Call::bare(Method::DELETE, request_path(id)?, Repeat::Once);
+        self.0.done(caller, call).await
     }
 
     async fn sign_csr(

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod enrollment;
 mod error;
 pub mod profile;
+pub mod request;
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 
 use crate::caller::Caller;
 use crate::duration::WireDuration;
-use crate::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use crate::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
 use crate::page::Page;
 use crate::pem::CsrDer;
 use crate::query::ListRequest;
@@ -34,6 +35,7 @@ pub use certificate::{
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
 
 /// Which profile an operation uses.
 #[derive(Clone, Debug, Default)]
@@ -157,6 +159,27 @@ pub trait CaService: Send + Sync + fmt::Debug {
         common_name: &str,
         request: &ListRequest,
     ) -> Result<Page<CertificateAuthority>, CaError>;
+
+    /// Makes a key and a request for a CA that somebody else certifies. Importing a certificate
+    /// for the key ends it.
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError>;
+
+    /// The request of this id.
+    async fn ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError>;
+
+    /// Lists requests.
+    async fn ca_requests(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError>;
+
+    /// Deletes a request; while it is pending with the key that was made for it.
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError>;
 
     /// Issues a certificate from a request.
     async fn sign_csr(

@@ -26,7 +26,8 @@ use lamassu_x509::{Name, SerialNumber};
 use serde_json::{Map, Value};
 
 use self::certificate::described;
-use self::own_key::OwnKey;
+pub(crate) use self::certificate::signed_request;
+pub(crate) use self::own_key::OwnKey;
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
 use crate::metrics;
@@ -55,7 +56,8 @@ impl CaService {
     ) -> Result<CertificateAuthority, CaError> {
         let source = request.key.clone();
         let plan = self.plan(caller, request).await?;
-        let own = self.own_key(caller, &plan, source).await?;
+        let policy = &plan.rules.key_policy;
+        let own = self.own_key(caller, policy, &plan.subject, source).await?;
         match self.certify(caller, &plan, &own).await {
             Ok(ca) => {
                 metrics::authority_created();

@@ -1,9 +1,9 @@
 //! What this service tells the log.
 
-use lamassu_core::ca::{Certificate, CertificateAuthority, IssuanceProfile};
+use lamassu_core::ca::{CaRequest, Certificate, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
 use lamassu_core::duration::WireDuration;
-use lamassu_core::ids::ProfileId;
+use lamassu_core::ids::{CaRequestId, ProfileId};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{AuditRecord, Event, WriteSet};
 use serde::Serialize;
@@ -69,6 +69,19 @@ impl Teller<'_> {
         let subject = format!("ca/{}", ca.id);
         set.event(self.event("ca.create", subject.clone(), ca));
         self.audit(set, "ca.create", subject);
+    }
+
+    pub(crate) fn ca_requested(self, set: &mut WriteSet, request: &CaRequest) {
+        let subject = format!("ca/request/{}", request.id);
+        set.event(self.event("ca.request", subject.clone(), request));
+        self.audit(set, "ca.request", subject);
+    }
+
+    pub(crate) fn ca_request_deleted(self, set: &mut WriteSet, id: &CaRequestId) {
+        let subject = format!("ca/request/{id}");
+        let data = serde_json::json!({ "CARequestID": id });
+        set.event(self.event("ca.request.delete", subject.clone(), &data));
+        self.audit(set, "ca.request.delete", subject);
     }
 
     pub(crate) fn certificate_signed(self, set: &mut WriteSet, certificate: &Certificate) {

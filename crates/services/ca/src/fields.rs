@@ -39,6 +39,19 @@ pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
     Field::number("level", "ca_level"),
 ];
 
+/// Fields of lists of requests for CAs.
+pub const REQUEST_FIELDS: &[Field] = &[
+    Field::string("id", "id"),
+    Field::string("key_id", "key_id"),
+    Field::string("engine_id", "engine_id"),
+    Field::string("subject.common_name", "subject_common_name")
+        .folded("subject_common_name_folded"),
+    Field::enumeration("status", "status"),
+    Field::string("fingerprint", "fingerprint"),
+    Field::date("creation_ts", "created_at"),
+    Field::json("metadata", "metadata"),
+];
+
 /// Fields of profile lists.
 pub const PROFILE_FIELDS: &[Field] = &[
     Field::string("id", "id"),

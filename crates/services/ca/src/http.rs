@@ -2,6 +2,7 @@
 
 mod authority;
 mod body;
+mod ca_request;
 mod certificate;
 mod internal;
 mod profile;
@@ -22,6 +23,7 @@ struct Ca {
 
 const CA_READ: Permission = Permission::new("ca", "read");
 const CA_CREATE: Permission = Permission::new("ca", "create");
+const CA_DELETE: Permission = Permission::new("ca", "delete");
 const CA_SIGN: Permission = Permission::new("ca", "sign");
 const CERTIFICATE_READ: Permission = Permission::new("certificate", "read");
 const CERTIFICATE_REVOKE: Permission = Permission::new("certificate", "revoke");
@@ -33,6 +35,7 @@ const PROFILE_DELETE: Permission = Permission::new("profile", "delete");
 pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("ca", Ca { service, limits });
     let builder = authority_routes(builder);
+    let builder = request_routes(builder);
     let builder = certificate_routes(builder);
     let builder = profile_routes(builder);
     internal::routes(builder).build()
@@ -77,6 +80,34 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             CA_READ,
             "Get a certificate that a CA issued",
             certificate::get_of_ca,
+        )
+}
+
+fn request_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .get(
+            "/v1/cas/requests",
+            CA_READ,
+            "List requests for CAs that somebody else certifies",
+            ca_request::list,
+        )
+        .post(
+            "/v1/cas/requests",
+            CA_CREATE,
+            "Make a key and a request for a CA that somebody else certifies",
+            ca_request::create,
+        )
+        .get(
+            "/v1/cas/requests/{id}",
+            CA_READ,
+            "Get a request for a CA",
+            ca_request::get,
+        )
+        .delete(
+            "/v1/cas/requests/{id}",
+            CA_DELETE,
+            "Delete a request for a CA",
+            ca_request::delete,
         )
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::ca::{
-    self as api, CaError, Certificate, CertificateAuthority, CertificateStatus, CreateCa,
-    Enrollment, IssuanceProfile, OpenEnrollment, ProfileChoice, RenewalWindows, RevokedEntry,
-    SignCsr, StatusInfo, enrollment::Attachment,
+    self as api, CaError, CaRequest, Certificate, CertificateAuthority, CertificateStatus,
+    CreateCa, CreateCaRequest, Enrollment, IssuanceProfile, OpenEnrollment, ProfileChoice,
+    RenewalWindows, RevokedEntry, SignCsr, StatusInfo, enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
@@ -199,6 +199,30 @@ impl api::CaService for CaService {
         request: &ListRequest,
     ) -> Result<Page<CertificateAuthority>, CaError> {
         self.list_authorities(Some(common_name), request).await
+    }
+
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError> {
+        self.request_ca(caller, request).await
+    }
+
+    async fn ca_request(&self, _: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError> {
+        self.stored_request(id).await.map(|stored| stored.request)
+    }
+
+    async fn ca_requests(
+        &self,
+        _: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError> {
+        self.list_requests(request).await
+    }
+
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError> {
+        self.withdraw_request(caller, id).await
     }
 
     async fn sign_csr(

@@ -1,6 +1,7 @@
 //! SQL and rows, one file per noun. Row types and statement texts stay here.
 
 pub(crate) mod authority;
+pub(crate) mod ca_request;
 pub(crate) mod certificate;
 pub(crate) mod intent;
 pub(crate) mod operation;
@@ -22,6 +23,11 @@ pub const SCHEMA: Schema = Schema {
             3,
             "enrollment_intents",
             include_str!("../migrations/V0003__enrollment_intents.sql"),
+        ),
+        Migration::portable(
+            4,
+            "ca_requests",
+            include_str!("../migrations/V0004__ca_requests.sql"),
         ),
     ],
 };

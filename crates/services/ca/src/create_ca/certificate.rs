@@ -8,7 +8,7 @@ use lamassu_core::ids::KeyRef;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber};
+use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber, VerifiedCsr};
 use time::OffsetDateTime;
 
 use super::Plan;
@@ -69,11 +69,22 @@ impl CaService {
 /// A subordinate CA asks its issuing CA as anybody would, with a request that proves its key. It
 /// asks for no key usage: that is the profile's to give.
 async fn request_of(plan: &Plan, own: &OwnKey, signer: &dyn Signer) -> Result<Subject, CaError> {
+    let template = RequestTemplate::new(plan.subject.clone(), &own.public_key);
+    let verified = signed_request(&template, own, signer).await?;
+    Subject::of_csr(&verified).map_err(not_issued)
+}
+
+/// The request, signed by the key that it is about.
+pub(crate) async fn signed_request(
+    template: &RequestTemplate,
+    own: &OwnKey,
+    signer: &dyn Signer,
+) -> Result<VerifiedCsr, CaError> {
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         CaError::SignFailed("the CA's own request failed".into(), Some(cause))
     };
     let scheme = own.public_key.default_scheme();
-    let to_be_signed = RequestTemplate::new(plan.subject.clone(), &own.public_key)
+    let to_be_signed = template
         .to_be_signed(scheme)
         .map_err(|error| failed(Box::new(error)))?;
     let message = Message::Raw(to_be_signed.as_bytes());
@@ -83,8 +94,7 @@ async fn request_of(plan: &Plan, own: &OwnKey, signer: &dyn Signer) -> Result<Su
         .map_err(|error| failed(Box::new(error)))?;
     let request = CertificationRequest::from_der(to_be_signed.assemble(&signature))
         .map_err(|error| failed(Box::new(error)))?;
-    let verified = request.verify().map_err(|error| failed(Box::new(error)))?;
-    Subject::of_csr(&verified).map_err(not_issued)
+    request.verify().map_err(|error| failed(Box::new(error)))
 }
 
 /// The CA and its certificate as they are stored and shown.

@@ -7,9 +7,10 @@ use lamassu_core::ids::{KeyRef, OperationId};
 use lamassu_core::kms::{CreateKey, Key, KmsError};
 use lamassu_crypto::PublicKey;
 use lamassu_db::WriteSet;
+use lamassu_x509::Name;
+use lamassu_x509::issue::KeyPolicy;
 use time::OffsetDateTime;
 
-use super::Plan;
 use crate::describe;
 use crate::jobs::AbandonedOperations;
 use crate::service::CaService;
@@ -17,9 +18,9 @@ use crate::store::operation::{self, Use};
 
 /// The key of the new CA.
 #[derive(Debug)]
-pub(super) struct OwnKey {
-    pub(super) key: Key,
-    pub(super) public_key: PublicKey,
+pub(crate) struct OwnKey {
+    pub(crate) key: Key,
+    pub(crate) public_key: PublicKey,
     operation: OperationId,
     origin: Origin,
 }
@@ -48,6 +49,22 @@ impl OwnKey {
         }
     }
 
+    /// Ends, in the write set that stores another owner of the key, the operation that made it.
+    pub(crate) fn owned(&self, set: &mut WriteSet) {
+        match self.origin {
+            Origin::Made => operation::finish(set, &self.operation),
+            Origin::Existing => {}
+        }
+    }
+
+    /// The operation that made the key; none for a key that existed before.
+    pub(crate) fn made_by(&self) -> Option<&OperationId> {
+        match self.origin {
+            Origin::Made => Some(&self.operation),
+            Origin::Existing => None,
+        }
+    }
+
     fn used_by(&self, ca: &CertificateAuthority) -> Use {
         Use {
             key: KeyRef::from(&self.key.key_id),
@@ -58,10 +75,11 @@ impl OwnKey {
 
 impl CaService {
     /// Step 2.
-    pub(super) async fn own_key(
+    pub(crate) async fn own_key(
         &self,
         caller: &Caller,
-        plan: &Plan,
+        policy: &KeyPolicy,
+        subject: &Name,
         source: KeySource,
     ) -> Result<OwnKey, CaError> {
         let (key_type, bits, engine_id) = match source {
@@ -86,8 +104,7 @@ impl CaService {
             } => (key_type, bits, engine_id),
         };
         if let Some(spec) = describe::key_spec(&key_type, bits) {
-            plan.rules
-                .key_policy
+            policy
                 .check(spec)
                 .map_err(|error| CaError::Policy(error.to_string()))?;
         }
@@ -104,7 +121,7 @@ impl CaService {
             engine_id,
             name: format!(
                 "Key For CA CN={}",
-                plan.subject.common_name().unwrap_or_default()
+                subject.common_name().unwrap_or_default()
             ),
             operation: Some(operation.clone()),
             ..CreateKey::default()
@@ -128,7 +145,7 @@ impl CaService {
     }
 
     /// Destroys the key of an operation that failed, if the operation made it.
-    pub(super) async fn undo(&self, caller: &Caller, own: &OwnKey) {
+    pub(crate) async fn undo(&self, caller: &Caller, own: &OwnKey) {
         match own.origin {
             Origin::Made => self.discard_or_leave(caller, &own.operation).await,
             Origin::Existing => {}
@@ -136,7 +153,7 @@ impl CaService {
     }
 
     /// What cannot be done now a job does later.
-    async fn discard_or_leave(&self, caller: &Caller, operation: &OperationId) {
+    pub(crate) async fn discard_or_leave(&self, caller: &Caller, operation: &OperationId) {
         if let Err(error) = self.discard(caller, operation).await {
             tracing::warn!(operation_id = %operation, error = &error as &(dyn std::error::Error + 'static), "key of a failed operation left for later");
         }

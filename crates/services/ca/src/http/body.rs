@@ -1,10 +1,10 @@
 //! Request bodies as clients send them.
 
 use lamassu_core::ca::{
-    CaError, CertificateStatus, CreateCa, IssuanceProfile, KeySource, ProfileChoice, SignCsr,
-    Validity,
+    CaError, CertificateStatus, CreateCa, CreateCaRequest, IssuanceProfile, KeySource,
+    ProfileChoice, SignCsr, Validity,
 };
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::subject::Subject;
 use lamassu_core::usage::RevocationReason;
@@ -46,17 +46,24 @@ struct KeyBody {
     bits: u32,
 }
 
-impl From<CreateCaBody> for CreateCa {
-    fn from(body: CreateCaBody) -> Self {
-        let key = if body.key_metadata.key_id.is_empty() {
+impl KeyBody {
+    /// A key that is named wins over what a new one would be.
+    fn source(self, engine_id: EngineId) -> KeySource {
+        if self.key_id.is_empty() {
             KeySource::New {
-                key_type: body.key_metadata.key_type,
-                bits: body.key_metadata.bits,
-                engine_id: body.engine_id,
+                key_type: self.key_type,
+                bits: self.bits,
+                engine_id,
             }
         } else {
-            KeySource::Existing(body.key_metadata.key_id)
-        };
+            KeySource::Existing(self.key_id)
+        }
+    }
+}
+
+impl From<CreateCaBody> for CreateCa {
+    fn from(body: CreateCaBody) -> Self {
+        let key = body.key_metadata.source(body.engine_id);
         Self {
             id: body.id,
             parent: (!body.parent_id.is_empty()).then_some(body.parent_id),
@@ -66,6 +73,34 @@ impl From<CreateCaBody> for CreateCa {
             profile_id: body.profile_id,
             metadata: body.metadata.unwrap_or_default(),
             ca_profile: profile_choice(body.ca_issuance_profile, body.ca_issuance_profile_id),
+        }
+    }
+}
+
+/// `POST /v1/cas/requests`: the members of a new CA, as far as they are for its issuing CA to see,
+/// and `key_id` beside `key_metadata` as well as in it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CaRequestBody {
+    id: CaRequestId,
+    subject: Subject,
+    key_metadata: KeyBody,
+    key_id: KeyRef,
+    engine_id: EngineId,
+    metadata: Option<Map<String, Value>>,
+}
+
+impl From<CaRequestBody> for CreateCaRequest {
+    fn from(body: CaRequestBody) -> Self {
+        let mut key_metadata = body.key_metadata;
+        if !body.key_id.is_empty() {
+            key_metadata.key_id = body.key_id;
+        }
+        Self {
+            id: body.id,
+            subject: body.subject,
+            key: key_metadata.source(body.engine_id),
+            metadata: body.metadata.unwrap_or_default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod bound;
+mod ca_requests;
 mod certificates;
 mod enrollment;
 mod jobs;

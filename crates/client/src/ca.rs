@@ -7,25 +7,25 @@ use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{
     CaError, CaRequest, CaService, Certificate, CertificateAuthority, CertificateStatus, CreateCa,
-    CreateCaRequest, Enrollment, IssuanceProfile, KeySource, OpenEnrollment, ProfileChoice,
-    RenewalWindows, RevokedEntry, SignCsr, StatusInfo, Validity,
+    CreateCaRequest, Enrollment, IssuanceProfile, Job, KeySource, OpenEnrollment, ProfileChoice,
+    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
     AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
 };
 use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
-use lamassu_core::pem::CsrDer;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::percent::encode;
-use lamassu_core::query::ListRequest;
+use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_x509::VerifiedCsr;
+use lamassu_x509::{VerifiedCsr, pkcs7};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -56,6 +56,14 @@ impl CaClient {
 
     async fn get<T: DeserializeOwned>(&self, caller: &Caller, path: String) -> Result<T, CaError> {
         self.0.read(caller, Call::get(path)).await
+    }
+
+    /// Certificates in a PKCS#7, in order.
+    async fn chain(&self, caller: &Caller, path: String) -> Result<Vec<CertificateDer>, CaError> {
+        let answer = self.0.answer::<CaError>(caller, Call::get(path)).await?;
+        let found = pkcs7::certificates(answer.body).map_err(internal)?;
+        let ders = found.iter().map(|found| found.as_der().clone());
+        Ok(ders.map(CertificateDer::from_der).collect())
     }
 
     async fn send<T: DeserializeOwned, B: Serialize + Sync>(
@@ -160,6 +168,16 @@ struct SignBody<'a> {
 #[derive(Serialize)]
 struct StatusBody {
     status: CertificateStatus,
+    revocation_reason: RevocationReason,
+}
+
+#[derive(Serialize)]
+struct RevocationsBody<'a> {
+    ca_id: Option<&'a CaId>,
+    profile_id: Option<&'a ProfileId>,
+    issued_after: Timestamp,
+    issued_before: Timestamp,
+    filter: Vec<String>,
     revocation_reason: RevocationReason,
 }
 
@@ -387,6 +405,50 @@ impl CaService for CaClient {
             revocation_reason: reason,
         };
         self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn ca_chain(&self, caller: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError> {
+        let path = ca_path("/v1", ca, "/chain?format=pkcs7")?;
+        self.chain(caller, path).await
+    }
+
+    async fn certificate_chain(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError> {
+        let path = format!("/v1/certificates/{serial}/download?format=pkcs7&chain=true");
+        self.chain(caller, path).await
+    }
+
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<Job, CaError> {
+        let route = (Method::POST, "/v1/certificates/revocations".to_owned());
+        let body = RevocationsBody {
+            ca_id: request.ca_id.as_ref(),
+            profile_id: request.profile_id.as_ref(),
+            issued_after: request.issued_after,
+            issued_before: request.issued_before,
+            filter: request.filters.iter().map(Filter::to_text).collect(),
+            revocation_reason: request.reason,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, CaError> {
+        if id.is_empty() {
+            return Err(CaError::JobNotFound);
+        }
+        self.get(caller, format!("/v1/jobs/{}", encode(id.as_str())))
+            .await
+    }
+
+    async fn jobs(&self, caller: &Caller, request: &ListRequest) -> Result<Page<Job>, CaError> {
+        self.get(caller, format!("/v1/jobs?{}", request.to_query()))
+            .await
     }
 
     async fn create_profile(

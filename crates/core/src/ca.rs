@@ -7,6 +7,7 @@
 pub mod certificate;
 pub mod enrollment;
 mod error;
+pub mod job;
 pub mod profile;
 pub mod request;
 
@@ -20,9 +21,9 @@ use time::OffsetDateTime;
 
 use crate::caller::Caller;
 use crate::duration::WireDuration;
-use crate::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
+use crate::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use crate::page::Page;
-use crate::pem::CsrDer;
+use crate::pem::{CertificateDer, CsrDer};
 use crate::query::ListRequest;
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
@@ -34,6 +35,7 @@ pub use certificate::{
 };
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
+pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
 pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
 
@@ -245,6 +247,31 @@ pub trait CaService: Send + Sync + fmt::Debug {
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError>;
+
+    /// The certificate of a CA and those of the CAs above it, up to the root or as far as they are
+    /// known.
+    async fn ca_chain(&self, caller: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError>;
+
+    /// A certificate and those of the CAs above it.
+    async fn certificate_chain(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError>;
+
+    /// Begins to revoke many certificates: those that fulfil the conditions now. Some are revoked
+    /// before the answer; the job says how far it is.
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<Job, CaError>;
+
+    /// The job of this id.
+    async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, CaError>;
+
+    /// Lists jobs.
+    async fn jobs(&self, caller: &Caller, request: &ListRequest) -> Result<Page<Job>, CaError>;
 
     /// Stores a profile under a new id.
     async fn create_profile(

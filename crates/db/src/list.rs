@@ -54,6 +54,8 @@ pub enum Restriction {
     Below(&'static str, Value),
     /// The column's value is larger.
     Above(&'static str, Value),
+    /// The row is behind this one in the ascending order of two columns: where work goes on.
+    Behind([(&'static str, Value); 2]),
     /// A filter that is not the client's, for example a criterion of a device group.
     Filter(Filter),
 }

@@ -52,6 +52,14 @@ pub const REQUEST_FIELDS: &[Field] = &[
     Field::json("metadata", "metadata"),
 ];
 
+/// Fields of lists of jobs.
+pub const JOB_FIELDS: &[Field] = &[
+    Field::string("id", "id"),
+    Field::enumeration("kind", "kind"),
+    Field::enumeration("status", "status"),
+    Field::date("creation_ts", "created_at"),
+];
+
 /// Fields of profile lists.
 pub const PROFILE_FIELDS: &[Field] = &[
     Field::string("id", "id"),

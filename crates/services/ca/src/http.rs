@@ -4,7 +4,9 @@ mod authority;
 mod body;
 mod ca_request;
 mod certificate;
+mod download;
 mod internal;
+mod job;
 mod profile;
 
 use std::sync::Arc;
@@ -57,6 +59,12 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             authority::list_by_common_name,
         )
         .get("/v1/cas/{id}", CA_READ, "Get a CA", authority::get)
+        .get(
+            "/v1/cas/{id}/chain",
+            CA_READ,
+            "Download the certificate of a CA and of those above it",
+            download::chain_of_ca,
+        )
         .get(
             "/v1/cas/{id}/certificates",
             CA_READ,
@@ -143,6 +151,20 @@ fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Revoke, hold, release or expire a certificate",
             certificate::set_status,
         )
+        .get(
+            "/v1/certificates/{sn}/download",
+            CERTIFICATE_READ,
+            "Download a certificate, alone or with its chain",
+            download::certificate,
+        )
+        .post(
+            "/v1/certificates/revocations",
+            CERTIFICATE_REVOKE,
+            "Begin to revoke all certificates that fulfil some conditions",
+            job::revoke,
+        )
+        .get("/v1/jobs", CA_READ, "List jobs", job::list)
+        .get("/v1/jobs/{id}", CA_READ, "Get a job", job::get)
 }
 
 fn profile_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {

@@ -17,7 +17,7 @@ use lamassu_core::ca::{
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{KeyLocation, Signer};
-use lamassu_core::ids::{CaId, EngineId, KeyRef};
+use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
 use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{Message, PublicKey};
@@ -68,6 +68,14 @@ impl Rules {
         match self {
             Self::Stored(ready) => &ready.rules,
             Self::Inline(profile) => profile,
+        }
+    }
+
+    /// The stored profile that the rules are of.
+    fn profile_id(&self) -> Option<&ProfileId> {
+        match self {
+            Self::Stored(ready) => Some(&ready.profile.id),
+            Self::Inline(_) => None,
         }
     }
 
@@ -208,7 +216,7 @@ impl CaService {
         let mut set = WriteSet::new();
         ca.guard(&mut set);
         rules.guard(&mut set);
-        self.insert_certificate(&mut set, &id, &certificate, now);
+        self.insert_issued(&mut set, &id, &certificate, rules.profile_id(), now);
         if let Some(enrollment) = order.enrollment {
             intent::insert(&mut set, &certificate.serial_number, &id, enrollment, now);
         }

@@ -2,8 +2,10 @@
 
 mod expiry;
 mod operations;
+mod revocations;
 
 pub(crate) use expiry::CertificateExpiry;
 pub(crate) use expiry::is_due_soon;
 pub(crate) use operations::AbandonedOperations;
 pub use operations::OthersRunning;
+pub(crate) use revocations::Revocations;

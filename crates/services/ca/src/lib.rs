@@ -1,7 +1,7 @@
 //! Certificate authorities: who may sign what, and every certificate that was signed.
 //!
 //! Owns the tables `certificate_authority`, `certificate`, `issuance_profile`,
-//! `enrollment_intent`, `ca_request` and `ca_operation`. Private keys are the key management service's; this
+//! `enrollment_intent`, `ca_request`, `ca_job` and `ca_operation`. Private keys are the key management service's; this
 //! service names them by the SHA-256 of their public half and gets a signer for them.
 //!
 //! Promises: what an answer shows is committed, together with its events (`ca.create`,
@@ -14,13 +14,14 @@
 //! whatever authenticates callers.
 //!
 //! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
-//! made, `create_ca.rs` for what a new CA takes, `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `enrollment.rs` for
+//! made, `create_ca.rs` for what a new CA takes, `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `revocations.rs` for many at once, `enrollment.rs` for
 //! certificates on their way to a device, `bound_events.rs` for those that arrived
 //! (`dms.bind-device-id`), `store/` for SQL, `http/` for the wire.
 
 mod bound_events;
 mod ca_request;
 mod cache;
+mod chain;
 mod config;
 mod create_ca;
 mod describe;
@@ -36,6 +37,7 @@ mod metrics;
 mod profile;
 mod query;
 mod record;
+mod revocations;
 mod rules;
 mod service;
 mod status;
@@ -44,7 +46,9 @@ mod windows;
 
 pub use bound_events::BOUND_SUBSCRIPTION;
 pub use config::{CaConfig, CaConfigError};
-pub use fields::{AUTHORITY_FIELDS, CERTIFICATE_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS};
+pub use fields::{
+    AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
+};
 pub use http::routes;
 pub use jobs::OthersRunning;
 pub use metrics::describe_metrics;

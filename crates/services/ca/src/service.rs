@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use lamassu_core::ca::{
     self as api, CaError, CaRequest, Certificate, CertificateAuthority, CertificateStatus,
     CreateCa, CreateCaRequest, Enrollment, IssuanceProfile, OpenEnrollment, ProfileChoice,
-    RenewalWindows, RevokedEntry, SignCsr, StatusInfo, enrollment::Attachment,
+    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusInfo, enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, CaRequestId, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, JobId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
+use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
@@ -25,9 +26,11 @@ use tokio_util::sync::CancellationToken;
 use crate::bound_events::{self, BoundEvents};
 use crate::cache::Ready;
 use crate::config::{CaConfig, CaConfigError};
-use crate::jobs::{AbandonedOperations, CertificateExpiry, OthersRunning, is_due_soon};
+use crate::jobs::{
+    AbandonedOperations, CertificateExpiry, OthersRunning, Revocations, is_due_soon,
+};
 use crate::query::{expiring, issued_by, with_status};
-use crate::store::certificate::CertificateId;
+use crate::store::certificate::{Beside, CertificateId};
 use crate::store::{self, authority, certificate, intent};
 use crate::windows::next_window;
 
@@ -110,6 +113,11 @@ impl CaService {
         Arc::new(AbandonedOperations::new(Arc::clone(self)))
     }
 
+    /// The job that carries on with the revocation of many certificates.
+    pub fn revocations_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(Revocations::new(Arc::clone(self)))
+    }
+
     /// The reader of bindings and what it does with them.
     pub fn bound_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
         let handler = BoundEvents {
@@ -129,11 +137,13 @@ impl CaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
+            run_job(&self.db, self.revocations_job(), shutdown),
             expiry,
         );
     }
 
-    /// Adds a new certificate to a write set, and wakes the expiry job when it is short-lived.
+    /// Adds a new certificate to a write set that no stored profile made; see
+    /// [`insert_issued`](Self::insert_issued).
     pub(crate) fn insert_certificate(
         &self,
         set: &mut WriteSet,
@@ -141,8 +151,24 @@ impl CaService {
         new: &Certificate,
         now: OffsetDateTime,
     ) {
-        let next_window = self.next_window(new, now);
-        certificate::insert(set, id, new, next_window, now);
+        self.insert_issued(set, id, new, None, now);
+    }
+
+    /// Adds a new certificate to a write set, and wakes the expiry job when it is short-lived.
+    pub(crate) fn insert_issued(
+        &self,
+        set: &mut WriteSet,
+        id: &CertificateId,
+        new: &Certificate,
+        profile: Option<&ProfileId>,
+        now: OffsetDateTime,
+    ) {
+        let beside = Beside {
+            profile,
+            next_window: self.next_window(new, now),
+            now,
+        };
+        certificate::insert(set, id, new, beside);
         self.wake_if_due_soon(set, new, now);
     }
 
@@ -305,6 +331,34 @@ impl api::CaService for CaService {
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
         self.change_status(caller, serial, status, reason).await
+    }
+
+    async fn ca_chain(&self, _: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError> {
+        self.chain_of_ca(ca).await
+    }
+
+    async fn certificate_chain(
+        &self,
+        _: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError> {
+        self.chain_of_certificate(serial).await
+    }
+
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<api::Job, CaError> {
+        self.begin_revocations(caller, request).await
+    }
+
+    async fn job(&self, _: &Caller, id: &JobId) -> Result<api::Job, CaError> {
+        self.stored_job(id).await.map(|stored| stored.job)
+    }
+
+    async fn jobs(&self, _: &Caller, request: &ListRequest) -> Result<Page<api::Job>, CaError> {
+        self.list_jobs(request).await
     }
 
     async fn create_profile(

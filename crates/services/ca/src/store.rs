@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod ca_request;
 pub(crate) mod certificate;
 pub(crate) mod intent;
+pub(crate) mod job;
 pub(crate) mod operation;
 pub(crate) mod profile;
 
@@ -29,6 +30,7 @@ pub const SCHEMA: Schema = Schema {
             "ca_requests",
             include_str!("../migrations/V0004__ca_requests.sql"),
         ),
+        Migration::portable(5, "jobs", include_str!("../migrations/V0005__jobs.sql")),
     ],
 };
 

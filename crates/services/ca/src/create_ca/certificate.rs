@@ -44,7 +44,7 @@ impl CaService {
                 Issuer::Itself {
                     scheme: own.public_key.default_scheme(),
                 },
-                self.ready.locations(&key_id),
+                self.ready.locations(&key_id).of_root(),
             ),
             Some(parent) => {
                 let request = request_of(plan, own, &*own_signer).await?;

@@ -2,14 +2,18 @@
 
 use lamassu_core::ca::{
     CaError, CertificateStatus, CreateCa, CreateCaRequest, IssuanceProfile, KeySource,
-    ProfileChoice, SignCsr, Validity,
+    ProfileChoice, RevokeCertificates, SignCsr, Validity,
 };
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
 use lamassu_core::pem::CsrDer;
+use lamassu_core::query::QueryError;
 use lamassu_core::subject::Subject;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::revocations::parse_filters;
 
 /// A profile that is sent along wins over one that is named.
 fn profile_choice(inline: Option<IssuanceProfile>, id: ProfileId) -> ProfileChoice {
@@ -122,6 +126,68 @@ impl From<SignBody> for SignCsr {
             profile: profile_choice(body.profile, body.profile_id),
             verify_csr_signature: body.verify_csr_signature,
         }
+    }
+}
+
+/// `POST /v1/certificates/revocations`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RevocationsBody {
+    ca_id: CaId,
+    profile_id: ProfileId,
+    issued_after: Timestamp,
+    issued_before: Timestamp,
+    filter: Filters,
+    revocation_reason: RevocationReason,
+}
+
+/// One filter or several.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Value")]
+struct Filters(Option<Vec<String>>);
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self(Some(Vec::new()))
+    }
+}
+
+impl From<Value> for Filters {
+    /// Of what is neither a text nor a list of texts nothing is left, and that is refused.
+    fn from(value: Value) -> Self {
+        Self(match value {
+            Value::Null => Some(Vec::new()),
+            Value::String(one) => Some(vec![one]),
+            Value::Array(several) => several
+                .into_iter()
+                .map(|one| one.as_str().map(str::to_owned))
+                .collect(),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        })
+    }
+}
+
+impl TryFrom<RevocationsBody> for RevokeCertificates {
+    type Error = QueryError;
+
+    fn try_from(body: RevocationsBody) -> Result<Self, QueryError> {
+        let texts = match body.filter {
+            Filters(Some(texts)) => texts,
+            Filters(None) => {
+                return Err(QueryError::InvalidValue {
+                    field: "filter".to_owned(),
+                    reason: "neither a text nor a list of texts".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            ca_id: (!body.ca_id.is_empty()).then_some(body.ca_id),
+            profile_id: (!body.profile_id.is_empty()).then_some(body.profile_id),
+            issued_after: body.issued_after,
+            issued_before: body.issued_before,
+            filters: parse_filters(&texts)?,
+            reason: body.revocation_reason,
+        })
     }
 }
 

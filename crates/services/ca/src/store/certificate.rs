@@ -22,7 +22,7 @@ use crate::describe::Description;
 use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use due::{due, expired_early, expiring, next_due};
-pub(crate) use write::{ChangedBy, guard, insert, set_next_window, update};
+pub(crate) use write::{Beside, ChangedBy, guard, insert, set_next_window, update};
 
 /// How certificates are listed.
 pub(crate) const TABLE: ListTable = ListTable {
@@ -31,6 +31,7 @@ pub(crate) const TABLE: ListTable = ListTable {
         "id",
         "serial_number",
         "revision",
+        "created_at",
         "der",
         "status",
         "certificate_type",

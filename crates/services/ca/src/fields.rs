@@ -1,6 +1,6 @@
 //! What lists can be filtered and sorted by.
 
-use lamassu_core::query::Field;
+use lamassu_core::query::{ElementTable, Field};
 
 /// The fields that certificates have, with those of the list itself behind.
 macro_rules! certificate_fields {
@@ -27,8 +27,20 @@ macro_rules! certificate_fields {
 }
 
 /// Fields of certificate lists.
-pub const CERTIFICATE_FIELDS: &[Field] =
-    certificate_fields![Field::json("metadata", "metadata").nullable()];
+pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
+    Field::json("metadata", "metadata").nullable(),
+    // Lower-case as it is stored, so that the column is its own folded text.
+    Field::string("fingerprint", "fingerprint")
+        .folded("fingerprint")
+        .nullable(),
+    Field::string_array("san", "id").elements_in(ALTERNATIVE_NAMES),
+];
+
+/// Where the subject alternative names of certificates are found.
+const ALTERNATIVE_NAMES: ElementTable = ElementTable {
+    table: "certificate_san",
+    owner: "certificate_id",
+};
 
 /// Fields of CA lists: those of the CA's certificate and its own. `metadata` is the CA's.
 pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![

@@ -29,6 +29,7 @@ mod enrollment;
 mod events;
 mod fields;
 mod http;
+mod indexing;
 mod issue;
 mod issue_failure;
 mod jobs;

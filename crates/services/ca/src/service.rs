@@ -17,7 +17,9 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job};
+use lamassu_db::{
+    CommitError, Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job,
+};
 use lamassu_x509::VerifiedCsr;
 use lamassu_x509::lint::LintPolicy;
 use time::OffsetDateTime;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// Certificates of before could not be indexed.
+    #[error("certificates could not be indexed")]
+    Index(#[from] CommitError),
 }
 
 /// Certificate authorities, certificates and issuance profiles.
@@ -92,14 +97,16 @@ impl CaService {
             OthersRunning::Maybe => None,
             OthersRunning::No => Some(db.now()),
         };
-        Ok(Self {
+        let service = Self {
             db,
             kms,
             config,
             ready,
             lint: LintPolicy::default(),
             predecessors_end,
-        })
+        };
+        service.index_certificates().await?;
+        Ok(service)
     }
 
     /// The job that follows certificates in time: tells when they are about to end, and sets them

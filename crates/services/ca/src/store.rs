@@ -31,6 +31,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/V0004__ca_requests.sql"),
         ),
         Migration::portable(5, "jobs", include_str!("../migrations/V0005__jobs.sql")),
+        Migration::portable(
+            6,
+            "certificate_index",
+            include_str!("../migrations/V0006__certificate_index.sql"),
+        ),
     ],
 };
 

@@ -1,6 +1,9 @@
 //! Certificates: DER, status, and columns to find them by.
 
 mod due;
+mod index;
+#[cfg(test)]
+mod plans;
 mod write;
 
 use bytes::Bytes;
@@ -22,6 +25,7 @@ use crate::describe::Description;
 use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use due::{due, expired_early, expiring, next_due};
+pub(crate) use index::{index, unindexed};
 pub(crate) use write::{Beside, ChangedBy, guard, insert, set_next_window, update};
 
 /// How certificates are listed.

@@ -7,6 +7,7 @@ use lamassu_db::{Check, Statement, WriteSet, params, sql};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::index::{fingerprint, insert_names};
 use super::{CertificateId, StoredCertificate};
 use crate::windows::has_own_windows;
 
@@ -35,6 +36,7 @@ pub(crate) fn insert(
     beside: Beside<'_>,
 ) {
     set.expect_one(insertion(id, certificate, beside), FREE);
+    insert_names(set, id, certificate.certificate.der());
 }
 
 fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) -> Statement {
@@ -51,9 +53,9 @@ fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) 
          subject_common_name_folded, subject_key_id, authority_key_id, key_type, key_bits, \
          key_strength, key_usage, extended_key_usage, valid_from, valid_to, issuer_ca_id, \
          issuer_serial_number, issuer_level, revocation_timestamp, revocation_reason, next_due, \
-         next_window, expired_by_job, profile_id) \
+         next_window, expired_by_job, profile_id, fingerprint) \
          VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) \
          ON CONFLICT DO NOTHING",
         params![
             id.as_str(),
@@ -89,6 +91,7 @@ fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) 
             next_window,
             false,
             profile.map_or("", ProfileId::as_str),
+            fingerprint(certificate.certificate.der()),
         ],
     )
 }

@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{
-    CaError, CaService, CaStats, Cascade, Certificate, CertificateAuthority, CertificateStatus,
-    CreateCa, CreateCertificate, Enrollment, ImportCa, ImportCertificate, IssuanceProfile,
-    KeySource, OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows, RevokedEntry, SignCsr,
-    StatusCounts, StatusInfo, Validity,
+    CaError, CaRequest, CaService, CaStats, Cascade, Certificate, CertificateAuthority,
+    CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment, ImportCa,
+    ImportCertificate, IssuanceProfile, Job, KeySource, OpenEnrollment, ProfileChoice, RawMessage,
+    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
     AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
@@ -23,13 +23,13 @@ use lamassu_core::internal::ca::{
 use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
 use lamassu_core::patch::{PatchBody, PatchOperation};
-use lamassu_core::pem::CsrDer;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::percent::encode;
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_x509::VerifiedCsr;
+use lamassu_x509::{VerifiedCsr, pkcs7};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -66,6 +66,14 @@ impl CaClient {
         self.0.read(caller, Call::get(path)).await
     }
 
+    /// Certificates in a PKCS#7, in order.
+    async fn chain(&self, caller: &Caller, path: String) -> Result<Vec<CertificateDer>, CaError> {
+        let answer = self.0.answer::<CaError>(caller, Call::get(path)).await?;
+        let found = pkcs7::certificates(answer.body).map_err(internal)?;
+        let ders = found.iter().map(|found| found.as_der().clone());
+        Ok(ders.map(CertificateDer::from_der).collect())
+    }
+
     async fn send<T: DeserializeOwned, B: Serialize + Sync>(
         &self,
         caller: &Caller,
@@ -100,14 +108,15 @@ struct KeyBody<'a> {
     bits: u32,
 }
 
-impl<'a> CreateCaBody<'a> {
-    fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
-        let (key_metadata, engine_id) = match &request.key {
+impl<'a> KeyBody<'a> {
+    /// The member of bodies that says which key, and the one that says where to make it.
+    fn new(source: &'a KeySource) -> (Self, Option<&'a EngineId>) {
+        match source {
             KeySource::Existing(key) => {
                 let key_id = Some(key);
-                let key = KeyBody {
+                let key = Self {
                     key_id,
-                    ..KeyBody::default()
+                    ..Self::default()
                 };
                 (key, None)
             }
@@ -116,14 +125,29 @@ impl<'a> CreateCaBody<'a> {
                 bits,
                 engine_id,
             } => {
-                let key = KeyBody {
+                let key = Self {
                     key_id: None,
                     key_type,
                     bits: *bits,
                 };
                 (key, Some(engine_id))
             }
-        };
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CreateCaRequestBody<'a> {
+    id: &'a CaRequestId,
+    subject: &'a Subject,
+    key_metadata: KeyBody<'a>,
+    engine_id: Option<&'a EngineId>,
+    metadata: &'a Map<String, Value>,
+}
+
+impl<'a> CreateCaBody<'a> {
+    fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
+        let (key_metadata, engine_id) = KeyBody::new(&request.key);
         let (ca_issuance_profile, ca_issuance_profile_id) = profile(&request.ca_profile)?;
         Ok(Self {
             id: &request.id,
@@ -155,6 +179,16 @@ struct StatusBody {
     revocation_reason: RevocationReason,
 }
 
+#[derive(Serialize)]
+struct RevocationsBody<'a> {
+    ca_id: Option<&'a CaId>,
+    profile_id: Option<&'a ProfileId>,
+    issued_after: Timestamp,
+    issued_before: Timestamp,
+    filter: Vec<String>,
+    revocation_reason: RevocationReason,
+}
+
 /// The members of bodies that choose a profile.
 fn profile(choice: &ProfileChoice) -> Result<(Option<Value>, Option<&ProfileId>), StorageFailure> {
     Ok(match choice {
@@ -170,6 +204,13 @@ fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, CaError> {
         return Err(CaError::CaNotFound);
     }
     Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
+}
+
+fn request_path(id: &CaRequestId) -> Result<String, CaError> {
+    if id.is_empty() {
+        return Err(CaError::RequestNotFound);
+    }
+    Ok(format!("/v1/cas/requests/{}", encode(id.as_str())))
 }
 
 fn profile_path(id: &ProfileId) -> Result<String, CaError> {
@@ -361,6 +402,42 @@ impl CaService for CaClient {
         self.get(caller, path).await
     }
 
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError> {
+        let (key_metadata, engine_id) = KeyBody::new(&request.key);
+        let body = CreateCaRequestBody {
+            id: &request.id,
+            subject: &request.subject,
+            key_metadata,
+            engine_id,
+            metadata: &request.metadata,
+        };
+        let path = "/v1/cas/requests".to_owned();
+        let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
+        self.0.read(caller, call.taking_longer(NEW_CA_KEY)).await
+    }
+
+    async fn ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError> {
+        self.get(caller, request_path(id)?).await
+    }
+
+    async fn ca_requests(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError> {
+        self.get(caller, format!("/v1/cas/requests?{}", request.to_query()))
+            .await
+    }
+
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError> {
+        let call = Call::bare(Method::DELETE, request_path(id)?, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
     async fn sign_csr(
         &self,
         caller: &Caller,
@@ -482,6 +559,37 @@ impl CaService for CaClient {
         self.send(caller, route, &body, Repeat::Once).await
     }
 
+    async fn ca_chain(&self, caller: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError> {
+        let path = ca_path("/v1", ca, "/chain?format=pkcs7")?;
+        self.chain(caller, path).await
+    }
+
+    async fn certificate_chain(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError> {
+        let path = format!("/v1/certificates/{serial}/download?format=pkcs7&chain=true");
+        self.chain(caller, path).await
+    }
+
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<Job, CaError> {
+        let route = (Method::POST, "/v1/certificates/revocations".to_owned());
+        let body = RevocationsBody {
+            ca_id: request.ca_id.as_ref(),
+            profile_id: request.profile_id.as_ref(),
+            issued_after: request.issued_after,
+            issued_before: request.issued_before,
+            filter: request.filters.iter().map(Filter::to_text).collect(),
+            revocation_reason: request.reason,
+        };
+        self.send(caller, route, &body, Repeat::Once).await
+    }
+
     async fn delete_certificate(
         &self,
         caller: &Caller,
@@ -511,6 +619,19 @@ impl CaService for CaClient {
         let route = (Method::POST, "/v1/certificates/import".to_owned());
         let body = ImportCertificateBody::new(&request);
         self.send(caller, route, &body, Repeat::Once).await
+    }
+
+    async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, CaError> {
+        if id.is_empty() {
+            return Err(CaError::JobNotFound);
+        }
+        self.get(caller, format!("/v1/jobs/{}", encode(id.as_str())))
+            .await
+    }
+
+    async fn jobs(&self, caller: &Caller, request: &ListRequest) -> Result<Page<Job>, CaError> {
+        self.get(caller, format!("/v1/jobs?{}", request.to_query()))
+            .await
     }
 
     async fn create_profile(

@@ -8,7 +8,9 @@ pub mod certificate;
 mod change;
 pub mod enrollment;
 mod error;
+pub mod job;
 pub mod profile;
+pub mod request;
 mod stats;
 
 use std::fmt;
@@ -21,10 +23,10 @@ use time::OffsetDateTime;
 
 use crate::caller::Caller;
 use crate::duration::WireDuration;
-use crate::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use crate::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use crate::page::Page;
 use crate::patch::PatchOperation;
-use crate::pem::CsrDer;
+use crate::pem::{CertificateDer, CsrDer};
 use crate::query::{Filter, ListRequest};
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
@@ -37,7 +39,9 @@ pub use certificate::{
 pub use change::{Cascade, CreateCertificate, ImportCa, ImportCertificate, RawMessage};
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
+pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
 pub use stats::{AuthorityCounts, CaStats, CertificateCounts, StatusCounts};
 
 /// Which profile an operation uses.
@@ -240,6 +244,26 @@ pub trait CaService: Send + Sync + fmt::Debug {
         id: &CaId,
         certificates: &[Filter],
     ) -> Result<StatusCounts, CaError>;
+    /// Makes a key and a request for a CA that somebody else certifies. Importing a certificate
+    /// for the key ends it.
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError>;
+
+    /// The request of this id.
+    async fn ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError>;
+
+    /// Lists requests.
+    async fn ca_requests(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError>;
+
+    /// Deletes a request; while it is pending with the key that was made for it.
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError>;
 
     /// Issues a certificate from a request.
     async fn sign_csr(
@@ -334,6 +358,30 @@ pub trait CaService: Send + Sync + fmt::Debug {
         caller: &Caller,
         request: ImportCertificate,
     ) -> Result<Certificate, CaError>;
+    /// The certificate of a CA and those of the CAs above it, up to the root or as far as they are
+    /// known.
+    async fn ca_chain(&self, caller: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError>;
+
+    /// A certificate and those of the CAs above it.
+    async fn certificate_chain(
+        &self,
+        caller: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError>;
+
+    /// Begins to revoke many certificates: those that fulfil the conditions now. Some are revoked
+    /// before the answer; the job says how far it is.
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<Job, CaError>;
+
+    /// The job of this id.
+    async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, CaError>;
+
+    /// Lists jobs.
+    async fn jobs(&self, caller: &Caller, request: &ListRequest) -> Result<Page<Job>, CaError>;
 
     /// Stores a profile under a new id.
     async fn create_profile(

@@ -82,6 +82,10 @@ macro_rules! text_ids {
 text_ids! {
     /// A CA: free text chosen by its creator, or a UUID.
     CaId,
+    /// A request for a CA that somebody else certifies: free text chosen by its creator, or a UUID.
+    CaRequestId,
+    /// Long work of the CA service: a UUID.
+    JobId,
     /// An issuance profile: a UUID.
     ProfileId,
     /// A device: by convention the common name of its certificate.

@@ -21,7 +21,7 @@ mod sort;
 mod sort_key;
 
 pub use error::{QueryError, QueryLimit};
-pub use field::{Field, FieldKind, Nulls, find_field};
+pub use field::{ElementTable, Field, FieldKind, Nulls, find_field};
 pub use filter::{Case, Comparison, Condition, Filter, Membership};
 pub use fold::fold;
 pub use form::decode_form;

@@ -18,9 +18,11 @@ use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, ListRequest, QueryError};
 
 pub(crate) use self::bookmark::BookmarkKey;
+use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::row::Row;
+use crate::statement::sql;
 use crate::value::Value;
 
 /// How a resource is listed.
@@ -54,6 +56,8 @@ pub enum Restriction {
     Below(&'static str, Value),
     /// The column's value is larger.
     Above(&'static str, Value),
+    /// The row is behind this one in the ascending order of two columns: where work goes on.
+    Behind([(&'static str, Value); 2]),
     /// A filter that is not the client's, for example a criterion of a device group.
     Filter(Filter),
 }
@@ -119,6 +123,30 @@ pub async fn list(
         }
     }
     Ok(Page { next, list: rows })
+}
+
+/// How the database would look for the first page, in its own words: for tests that want an index
+/// to be used.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn explain(
+    db: &Db,
+    table: &ListTable,
+    request: &ListRequest,
+    restrictions: &[Restriction],
+) -> Result<String, ListError> {
+    let order = order::Order::new(table, request.sort.as_ref());
+    let page = compile::page(db.dialect(), table, request, restrictions, &order, None)?;
+    let (explain, column) = match db.dialect() {
+        Dialect::Sqlite => ("EXPLAIN QUERY PLAN", "detail"),
+        Dialect::Postgres => ("EXPLAIN", "QUERY PLAN"),
+    };
+    let text = format!("{explain} {}", page.text());
+    let rows = db.rows(sql(text, page.params().to_vec())).await?;
+    let lines: Result<Vec<String>, DbError> = rows.iter().map(|row| row.get(column)).collect();
+    Ok(lines?.join("\n"))
 }
 
 /// How many rows fulfil the filters and restrictions.

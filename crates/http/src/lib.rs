@@ -69,6 +69,6 @@ pub use metrics::describe_metrics;
 pub use owned::run_owned;
 pub use query::QueryPairs;
 pub use refusal::AuthRefusal;
-pub use reply::{Json200, Json201, NoContent, to_json};
+pub use reply::{Json200, Json201, Json202, NoContent, to_json};
 pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};
 pub use stack::{RouteTableError, Stack};

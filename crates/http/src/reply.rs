@@ -19,6 +19,10 @@ pub struct Json200<T>(pub T);
 #[derive(Clone, Copy, Debug)]
 pub struct Json201<T>(pub T);
 
+/// 202 with a JSON body: what was asked for goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Json202<T>(pub T);
+
 /// 204 without body.
 #[derive(Clone, Copy, Debug)]
 pub struct NoContent;
@@ -83,6 +87,12 @@ impl<T: Serialize> IntoResponse for Json200<T> {
 impl<T: Serialize> IntoResponse for Json201<T> {
     fn into_response(self) -> Response {
         json_response(StatusCode::CREATED, &self.0).into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json202<T> {
+    fn into_response(self) -> Response {
+        json_response(StatusCode::ACCEPTED, &self.0).into_response()
     }
 }
 

@@ -28,6 +28,9 @@ impl WireError for CaError {
                 Self::StatusTransition,
                 Self::ProfileNotFound,
                 Self::CertificateNotFound,
+                Self::RequestNotFound,
+                Self::RequestExists,
+                Self::JobNotFound,
                 Self::CsrSignature,
                 Self::KeyNotFound,
             ])

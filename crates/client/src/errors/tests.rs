@@ -176,6 +176,9 @@ async fn refusals_of_the_ca_read_back() {
         CaError::StatusTransition,
         CaError::ProfileNotFound,
         CaError::CertificateNotFound,
+        CaError::RequestNotFound,
+        CaError::RequestExists,
+        CaError::JobNotFound,
         CaError::AmbiguousSerial("CN=a, CN=b".to_owned()),
         CaError::MalformedCsr("x: y".to_owned()),
         CaError::CsrSignature,
@@ -208,6 +211,9 @@ async fn refusals_of_the_ca_read_back() {
             | CaError::StatusTransition
             | CaError::ProfileNotFound
             | CaError::CertificateNotFound
+            | CaError::RequestNotFound
+            | CaError::RequestExists
+            | CaError::JobNotFound
             | CaError::AmbiguousSerial(_)
             | CaError::MalformedCsr(_)
             | CaError::CsrSignature

@@ -62,6 +62,15 @@ pub enum CaError {
     /// No certificate has this serial number.
     #[error("certificate not found")]
     CertificateNotFound,
+    /// No request for a CA has this id.
+    #[error("CA request not found")]
+    RequestNotFound,
+    /// The id is taken, or another request for the same key is pending.
+    #[error("CA request already exists")]
+    RequestExists,
+    /// No job has this id.
+    #[error("job not found")]
+    JobNotFound,
     /// Several issuers used this serial number; ask below one of them.
     #[error("several certificates have this serial number, issued by: {0}")]
     AmbiguousSerial(String),
@@ -114,9 +123,12 @@ impl ServiceError for CaError {
             Self::CaNotFound
             | Self::ProfileNotFound
             | Self::CertificateNotFound
+            | Self::RequestNotFound
+            | Self::JobNotFound
             | Self::KeyNotFound => ErrorKind::NotFound,
             Self::CascadeForbidden => ErrorKind::Forbidden,
             Self::CaExists
+            | Self::RequestExists
             | Self::AmbiguousSerial(_)
             | Self::CertificateInUse
             | Self::CertificateExists => ErrorKind::Conflict,

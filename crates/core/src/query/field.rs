@@ -43,6 +43,17 @@ pub enum Nulls {
     Possible,
 }
 
+/// A table that holds the elements of arrays, one row each, so that an index finds who has one.
+///
+/// Its columns are `value` and `value_folded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementTable {
+    /// The table.
+    pub table: &'static str,
+    /// Its column that holds what the field's column holds: whose element it is.
+    pub owner: &'static str,
+}
+
 /// One field that can be filtered and sorted by.
 ///
 /// Built as a constant: `Field::string("name", "name").folded("name_folded")`.
@@ -60,6 +71,9 @@ pub struct Field {
     pub kind: FieldKind,
     /// Whether the column may be `NULL`.
     pub nulls: Nulls,
+    /// Where the elements of an array are, if they are not in the column itself; the column then
+    /// names their owner.
+    pub elements: Option<ElementTable>,
     /// Words of clients that stand for stored words, for example a former status name.
     pub words: &'static [(&'static str, &'static str)],
 }
@@ -75,6 +89,7 @@ impl Field {
             kind,
             nulls: Nulls::Never,
             words: &[],
+            elements: None,
         }
     }
 
@@ -125,6 +140,13 @@ impl Field {
     #[must_use]
     pub const fn folded(mut self, column: &'static str) -> Self {
         self.folded_column = Some(column);
+        self
+    }
+
+    /// With elements in a table of their own, found by index.
+    #[must_use]
+    pub const fn elements_in(mut self, elements: ElementTable) -> Self {
+        self.elements = Some(elements);
         self
     }
 

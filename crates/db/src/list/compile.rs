@@ -1,8 +1,8 @@
 //! From typed conditions to SQL.
 
 use lamassu_core::query::{
-    Case, Comparison, Condition as Wanted, Filter, ListRequest, Membership, Nulls, QueryError,
-    SortMode,
+    Case, Comparison, Condition as Wanted, ElementTable, Filter, ListRequest, Membership, Nulls,
+    QueryError, SortMode,
 };
 use sea_query::{
     Alias, Asterisk, BinOper, Condition, Expr, ExprTrait, Func, NullOrdering, Order as Direction,
@@ -85,6 +85,13 @@ fn conditions(
             }
             Restriction::Below(column, value) => col(column).lt(parameter(value)),
             Restriction::Above(column, value) => col(column).gt(parameter(value)),
+            Restriction::Behind([(first, above), (second, after)]) => Expr::from(
+                col(first).gte(parameter(above)).and(
+                    col(first)
+                        .gt(parameter(above))
+                        .or(col(second).gt(parameter(after))),
+                ),
+            ),
             Restriction::Filter(filter) => filter_expr(dialect, filter)?,
         });
     }
@@ -125,7 +132,10 @@ fn filter_expr(dialect: Dialect, filter: &Filter) -> Result<Expr, ListError> {
                 Membership::NotIn => Expr::from(position).eq(0_i64),
             }
         }
-        Wanted::Element { case, value } => element(dialect, field.column, *case, value),
+        Wanted::Element { case, value } => match field.elements {
+            Some(elements) => owner_of(field.column, elements, *case, value),
+            None => element(dialect, field.column, *case, value),
+        },
         Wanted::Instant(comparison, at) => compare(field.column, *comparison, &Value::from(*at)),
         Wanted::Number(comparison, number) => {
             compare(field.column, *comparison, &Value::I64(*number))
@@ -148,6 +158,19 @@ fn text(field: &lamassu_core::query::Field, case: Case) -> Expr {
         (Case::Folded, Some(folded)) => col(folded),
         (Case::Folded, None) => fold(col(field.column)),
     }
+}
+
+/// The row is among those that the elements with this value belong to.
+fn owner_of(column: &'static str, elements: ElementTable, case: Case, value: &str) -> Expr {
+    let compared = match case {
+        Case::Exact => "value",
+        Case::Folded => "value_folded",
+    };
+    let mut owners = Query::select();
+    owners.column(Alias::new(elements.owner));
+    owners.from(Alias::new(elements.table));
+    owners.and_where(col(compared).eq(Expr::val(value.to_owned())));
+    col(column).in_subquery(owners)
 }
 
 /// Some element of a JSON array equals the value.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct CaConfig {
     /// Hosts, with port and path where needed, under which certificates say that their status
-    /// can be asked for: `http://<domain>/ocsp` and `http://<domain>/crl/<issuer key id>`, one
-    /// address per domain. Empty by default: certificates then carry neither address.
+    /// can be asked for: `http://<domain>/ocsp` and `http://<domain>/crl/<issuer key id>`, and
+    /// where their issuer's certificate is, `http://<domain>/ca/<issuer key id>`; one address per
+    /// domain. Empty by default: certificates then carry no address.
     pub va_server_domains: Vec<String>,
     /// Whether a certification request must prove possession of its key, unless the request
     /// itself says otherwise. Default `true`; `false` lets anybody who may sign have other

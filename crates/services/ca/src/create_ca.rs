@@ -25,7 +25,7 @@ use lamassu_x509::{Name, SerialNumber};
 use serde_json::{Map, Value};
 
 use self::certificate::described;
-pub(crate) use self::certificate::requested;
+pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
 use crate::metrics;

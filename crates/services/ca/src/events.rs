@@ -1,10 +1,10 @@
 //! What this service tells the log.
 
 use bytes::Bytes;
-use lamassu_core::ca::{Cascade, Certificate, CertificateAuthority, IssuanceProfile};
+use lamassu_core::ca::{CaRequest, Cascade, Certificate, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
 use lamassu_core::duration::WireDuration;
-use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_core::ids::{CaId, CaRequestId, ProfileId};
 use lamassu_core::internal::Base64;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{AuditRecord, Event, WriteSet};
@@ -71,6 +71,19 @@ impl Teller<'_> {
         let subject = format!("ca/{}", ca.id);
         set.event(self.event("ca.create", subject.clone(), ca));
         self.audit(set, "ca.create", subject);
+    }
+
+    pub(crate) fn ca_requested(self, set: &mut WriteSet, request: &CaRequest) {
+        let subject = format!("ca/request/{}", request.id);
+        set.event(self.event("ca.request", subject.clone(), request));
+        self.audit(set, "ca.request", subject);
+    }
+
+    pub(crate) fn ca_request_deleted(self, set: &mut WriteSet, id: &CaRequestId) {
+        let subject = format!("ca/request/{id}");
+        let data = serde_json::json!({ "CARequestID": id });
+        set.event(self.event("ca.request.delete", subject.clone(), &data));
+        self.audit(set, "ca.request.delete", subject);
     }
 
     pub(crate) fn certificate_signed(self, set: &mut WriteSet, certificate: &Certificate) {

@@ -1,6 +1,6 @@
 //! What lists can be filtered and sorted by.
 
-use lamassu_core::query::Field;
+use lamassu_core::query::{ElementTable, Field};
 
 /// The fields that certificates have, with those of the list itself behind.
 macro_rules! certificate_fields {
@@ -27,8 +27,20 @@ macro_rules! certificate_fields {
 }
 
 /// Fields of certificate lists.
-pub const CERTIFICATE_FIELDS: &[Field] =
-    certificate_fields![Field::json("metadata", "metadata").nullable()];
+pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
+    Field::json("metadata", "metadata").nullable(),
+    // Lower-case as it is stored, so that the column is its own folded text.
+    Field::string("fingerprint", "fingerprint")
+        .folded("fingerprint")
+        .nullable(),
+    Field::string_array("san", "id").elements_in(ALTERNATIVE_NAMES),
+];
+
+/// Where the subject alternative names of certificates are found.
+const ALTERNATIVE_NAMES: ElementTable = ElementTable {
+    table: "certificate_san",
+    owner: "certificate_id",
+};
 
 /// Fields of CA lists: those of the CA's certificate and its own. `metadata` is the CA's.
 pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
@@ -37,6 +49,27 @@ pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
     Field::string("profile_id", "ca_profile_id"),
     Field::date("creation_ts", "ca_created_at"),
     Field::number("level", "ca_level"),
+];
+
+/// Fields of lists of requests for CAs.
+pub const REQUEST_FIELDS: &[Field] = &[
+    Field::string("id", "id"),
+    Field::string("key_id", "key_id"),
+    Field::string("engine_id", "engine_id"),
+    Field::string("subject.common_name", "subject_common_name")
+        .folded("subject_common_name_folded"),
+    Field::enumeration("status", "status"),
+    Field::string("fingerprint", "fingerprint"),
+    Field::date("creation_ts", "created_at"),
+    Field::json("metadata", "metadata"),
+];
+
+/// Fields of lists of jobs.
+pub const JOB_FIELDS: &[Field] = &[
+    Field::string("id", "id"),
+    Field::enumeration("kind", "kind"),
+    Field::enumeration("status", "status"),
+    Field::date("creation_ts", "created_at"),
 ];
 
 /// Fields of profile lists.

@@ -2,8 +2,11 @@
 
 mod authority;
 mod body;
+mod ca_request;
 mod certificate;
+mod download;
 mod internal;
+mod job;
 mod profile;
 mod stats;
 
@@ -43,6 +46,7 @@ pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("ca", Ca { service, limits });
     let builder = authority_routes(builder);
     let builder = authority_change_routes(builder);
+    let builder = request_routes(builder);
     let builder = certificate_routes(builder);
     let builder = profile_routes(builder);
     internal::routes(builder).build()
@@ -64,6 +68,12 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             authority::list_by_common_name,
         )
         .get("/v1/cas/{id}", CA_READ, "Get a CA", authority::get)
+        .get(
+            "/v1/cas/{id}/chain",
+            CA_READ,
+            "Download the certificate of a CA and of those above it",
+            download::chain_of_ca,
+        )
         .get(
             "/v1/cas/{id}/certificates",
             CA_READ,
@@ -160,6 +170,34 @@ fn authority_change_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
         )
 }
 
+fn request_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
+    builder
+        .get(
+            "/v1/cas/requests",
+            CA_READ,
+            "List requests for CAs that somebody else certifies",
+            ca_request::list,
+        )
+        .post(
+            "/v1/cas/requests",
+            CA_CREATE,
+            "Make a key and a request for a CA that somebody else certifies",
+            ca_request::create,
+        )
+        .get(
+            "/v1/cas/requests/{id}",
+            CA_READ,
+            "Get a request for a CA",
+            ca_request::get,
+        )
+        .delete(
+            "/v1/cas/requests/{id}",
+            CA_DELETE,
+            "Delete a request for a CA",
+            ca_request::delete,
+        )
+}
+
 fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
     builder
         .get(
@@ -222,6 +260,20 @@ fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Revoke, hold, release or expire a certificate",
             certificate::set_status,
         )
+        .get(
+            "/v1/certificates/{sn}/download",
+            CERTIFICATE_READ,
+            "Download a certificate, alone or with its chain",
+            download::certificate,
+        )
+        .post(
+            "/v1/certificates/revocations",
+            CERTIFICATE_REVOKE,
+            "Begin to revoke all certificates that fulfil some conditions",
+            job::revoke,
+        )
+        .get("/v1/jobs", CA_READ, "List jobs", job::list)
+        .get("/v1/jobs/{id}", CA_READ, "Get a job", job::get)
 }
 
 fn profile_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {

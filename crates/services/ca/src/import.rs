@@ -37,7 +37,7 @@ use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::cascade::{self as stored_cascade, Kind, StoredCascade};
 use crate::store::certificate::{self, CertificateId, StoredCertificate, become_authority};
-use crate::store::{operation, profile};
+use crate::store::{ca_request, operation, profile};
 
 /// A CA that nothing speaks against so far.
 #[derive(Debug)]
@@ -222,6 +222,8 @@ impl CaService {
         }
         if let Some(own) = own {
             own.stored(&mut set, &ca.serial_number, now);
+            let fingerprint = hex::encode(found.parsed.fingerprint_sha256());
+            ca_request::close_request(&mut set, &own.key.key_id, &fingerprint);
         }
         let imported = StoredAuthority {
             revision: 1,

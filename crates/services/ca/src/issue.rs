@@ -15,7 +15,7 @@ use std::time::Instant;
 use lamassu_core::ca::{CaError, Certificate, CertificateType, Enrollment, ProfileChoice, SignCsr};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{KeyLocation, Signer};
-use lamassu_core::ids::{CaId, EngineId, KeyRef};
+use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
 use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{Message, PublicKey};
@@ -98,6 +98,14 @@ impl Rules {
         match self {
             Self::Stored(ready) => &ready.rules,
             Self::Inline(profile) => profile,
+        }
+    }
+
+    /// The stored profile that the rules are of.
+    fn profile_id(&self) -> Option<&ProfileId> {
+        match self {
+            Self::Stored(ready) => Some(&ready.profile.id),
+            Self::Inline(_) => None,
         }
     }
 
@@ -254,7 +262,7 @@ impl CaService {
             None => certificate,
             Some(made) => store_with_key(&mut set, teller, certificate, made),
         };
-        self.insert_certificate(&mut set, &id, &certificate, now);
+        self.insert_issued(&mut set, &id, &certificate, rules.profile_id(), now);
         match self.db.commit(set).await {
             Ok(_) => Ok(certificate),
             Err(error) => {

@@ -3,9 +3,11 @@
 mod cascades;
 mod expiry;
 mod operations;
+mod revocations;
 
 pub(crate) use cascades::Cascades;
 pub(crate) use expiry::CertificateExpiry;
 pub(crate) use expiry::is_due_soon;
 pub(crate) use operations::AbandonedOperations;
 pub use operations::OthersRunning;
+pub(crate) use revocations::Revocations;

@@ -1,7 +1,8 @@
 //! Certificate authorities: who may sign what, and every certificate that was signed.
 //!
 //! Owns the tables `certificate_authority`, `certificate`, `issuance_profile`,
-//! `enrollment_intent`, `ca_operation` and `ca_cascade`. Private keys are the key management service's; this
+//! `enrollment_intent`, `ca_request`, `ca_job`, `ca_operation` and `ca_cascade`. Private keys are the
+//! key management service's; this
 //! service names them by the SHA-256 of their public half and gets a signer for them.
 //!
 //! Promises: what an answer shows is committed, together with its events (`ca.*`, `certificate.*`,
@@ -13,15 +14,18 @@
 //! whatever authenticates callers.
 //!
 //! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
-//! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere, `lifecycle.rs`
-//! for statuses, `cascade.rs` for what goes down from a CA, `enrollment.rs` for
+//! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere,
+//! `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `cascade.rs` for what
+//! goes down from a CA, `revocations.rs` for many at once, `enrollment.rs` for
 //! certificates on their way to a device, `bound_events.rs` for those that arrived
 //! (`dms.bind-device-id`), `store/` for SQL, `http/` for the wire.
 
 mod bound_events;
+mod ca_request;
 mod ca_status;
 mod cache;
 mod cascade;
+mod chain;
 mod config;
 mod create_ca;
 mod create_certificate;
@@ -32,6 +36,7 @@ mod events;
 mod fields;
 mod http;
 mod import;
+mod indexing;
 mod issue;
 mod issue_failure;
 mod issuer;
@@ -45,6 +50,7 @@ mod query;
 mod raw_signature;
 mod record;
 mod reissue;
+mod revocations;
 mod rules;
 mod service;
 mod stats;
@@ -54,7 +60,9 @@ mod windows;
 
 pub use bound_events::BOUND_SUBSCRIPTION;
 pub use config::{CaConfig, CaConfigError};
-pub use fields::{AUTHORITY_FIELDS, CERTIFICATE_FIELDS, PROFILE_FIELDS};
+pub use fields::{
+    AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
+};
 pub use http::routes;
 pub use jobs::OthersRunning;
 pub use metrics::describe_metrics;

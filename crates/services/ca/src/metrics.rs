@@ -41,6 +41,10 @@ pub(crate) fn revoked() {
     counter!(REVOKED).increment(1);
 }
 
+pub(crate) fn revoked_many(n: u64) {
+    counter!(REVOKED).increment(n);
+}
+
 pub(crate) fn expired() {
     counter!(EXPIRED).increment(1);
 }

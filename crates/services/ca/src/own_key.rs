@@ -55,6 +55,22 @@ impl OwnKey {
         }
     }
 
+    /// Ends, in the write set that stores another owner of the key, the operation that made it.
+    pub(crate) fn owned(&self, set: &mut WriteSet) {
+        match self.origin {
+            Origin::Made => operation::finish(set, &self.operation),
+            Origin::Existing => {}
+        }
+    }
+
+    /// The operation that made the key; none for a key that existed before.
+    pub(crate) fn made_by(&self) -> Option<&OperationId> {
+        match self.origin {
+            Origin::Made => Some(&self.operation),
+            Origin::Existing => None,
+        }
+    }
+
     /// What the KMS knows the key by.
     pub(crate) fn reference(&self) -> KeyRef {
         KeyRef::from(&self.key.key_id)
@@ -162,7 +178,7 @@ impl CaService {
     }
 
     /// What cannot be done now a job does later.
-    async fn discard_or_leave(&self, caller: &Caller, operation: &OperationId) {
+    pub(crate) async fn discard_or_leave(&self, caller: &Caller, operation: &OperationId) {
         if let Err(error) = self.discard(caller, operation).await {
             tracing::warn!(operation_id = %operation, error = &error as &(dyn std::error::Error + 'static), "key of a failed operation left for later");
         }

@@ -172,7 +172,9 @@ impl CaService {
                 Issuer::Itself {
                     scheme: present.public_key.default_scheme(),
                 },
-                self.ready.locations(&present.parsed.key_identifier()),
+                self.ready
+                    .locations(&present.parsed.key_identifier())
+                    .of_root(),
             ),
             Some(parent) => (parent.issuer.clone(), parent.locations.clone()),
         };

@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::ca::{
-    self as api, CaError, CaStats, Cascade, Certificate, CertificateAuthority, CertificateStatus,
-    CreateCa, CreateCertificate, Enrollment, ImportCa, ImportCertificate, IssuanceProfile,
-    OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows, RevokedEntry, SignCsr, StatusCounts,
-    StatusInfo, enrollment::Attachment,
+    self as api, CaError, CaRequest, CaStats, Cascade, Certificate, CertificateAuthority,
+    CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment, ImportCa,
+    ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows,
+    RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo, enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, ProfileId, SerialNumber};
+use lamassu_core::ids::{CaId, CaRequestId, JobId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
+use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job};
+use lamassu_db::{
+    CommitError, Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job,
+};
 use lamassu_x509::VerifiedCsr;
 use lamassu_x509::lint::LintPolicy;
 use time::OffsetDateTime;
@@ -27,9 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::bound_events::{self, BoundEvents};
 use crate::cache::Ready;
 use crate::config::{CaConfig, CaConfigError};
-use crate::jobs::{AbandonedOperations, Cascades, CertificateExpiry, OthersRunning, is_due_soon};
+use crate::jobs::{
+    AbandonedOperations, Cascades, CertificateExpiry, OthersRunning, Revocations, is_due_soon,
+};
 use crate::query::{expiring, issued_by, with_status};
-use crate::store::certificate::CertificateId;
+use crate::store::certificate::{Beside, CertificateId};
 use crate::store::{self, authority, certificate, intent};
 use crate::windows::next_window;
 
@@ -55,6 +60,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// Certificates of before could not be indexed.
+    #[error("certificates could not be indexed")]
+    Index(#[from] CommitError),
 }
 
 /// Certificate authorities, certificates and issuance profiles.
@@ -91,14 +99,16 @@ impl CaService {
             OthersRunning::Maybe => None,
             OthersRunning::No => Some(db.now()),
         };
-        Ok(Self {
+        let service = Self {
             db,
             kms,
             config,
             ready,
             lint: LintPolicy::default(),
             predecessors_end,
-        })
+        };
+        service.index_certificates().await?;
+        Ok(service)
     }
 
     /// The job that follows certificates in time: tells when they are about to end, and sets them
@@ -115,6 +125,11 @@ impl CaService {
     /// The job that goes on with what goes down from CAs.
     pub fn cascades_job(self: &Arc<Self>) -> Arc<dyn Job> {
         Arc::new(Cascades::new(Arc::clone(self)))
+    }
+
+    /// The job that carries on with the revocation of many certificates.
+    pub fn revocations_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(Revocations::new(Arc::clone(self)))
     }
 
     /// The reader of bindings and what it does with them.
@@ -137,11 +152,13 @@ impl CaService {
             subscription.run(handler, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
             run_job(&self.db, self.cascades_job(), shutdown),
+            run_job(&self.db, self.revocations_job(), shutdown),
             expiry,
         );
     }
 
-    /// Adds a new certificate to a write set, and wakes the expiry job when it is short-lived.
+    /// Adds a new certificate to a write set that no stored profile made; see
+    /// [`insert_issued`](Self::insert_issued).
     pub(crate) fn insert_certificate(
         &self,
         set: &mut WriteSet,
@@ -149,8 +166,24 @@ impl CaService {
         new: &Certificate,
         now: OffsetDateTime,
     ) {
-        let next_window = self.next_window(new, now);
-        certificate::insert(set, id, new, next_window, now);
+        self.insert_issued(set, id, new, None, now);
+    }
+
+    /// Adds a new certificate to a write set, and wakes the expiry job when it is short-lived.
+    pub(crate) fn insert_issued(
+        &self,
+        set: &mut WriteSet,
+        id: &CertificateId,
+        new: &Certificate,
+        profile: Option<&ProfileId>,
+        now: OffsetDateTime,
+    ) {
+        let beside = Beside {
+            profile,
+            next_window: self.next_window(new, now),
+            now,
+        };
+        certificate::insert(set, id, new, beside);
         self.wake_if_due_soon(set, new, now);
     }
 
@@ -295,6 +328,30 @@ impl api::CaService for CaService {
         self.count_of_ca(id, certificates).await
     }
 
+    async fn create_ca_request(
+        &self,
+        caller: &Caller,
+        request: CreateCaRequest,
+    ) -> Result<CaRequest, CaError> {
+        self.request_ca(caller, request).await
+    }
+
+    async fn ca_request(&self, _: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError> {
+        self.stored_request(id).await.map(|stored| stored.request)
+    }
+
+    async fn ca_requests(
+        &self,
+        _: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<CaRequest>, CaError> {
+        self.list_requests(request).await
+    }
+
+    async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError> {
+        self.withdraw_request(caller, id).await
+    }
+
     async fn sign_csr(
         &self,
         caller: &Caller,
@@ -408,6 +465,34 @@ impl api::CaService for CaService {
         request: ImportCertificate,
     ) -> Result<Certificate, CaError> {
         self.import_one(caller, request).await
+    }
+
+    async fn ca_chain(&self, _: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError> {
+        self.chain_of_ca(ca).await
+    }
+
+    async fn certificate_chain(
+        &self,
+        _: &Caller,
+        serial: &SerialNumber,
+    ) -> Result<Vec<CertificateDer>, CaError> {
+        self.chain_of_certificate(serial).await
+    }
+
+    async fn revoke_certificates(
+        &self,
+        caller: &Caller,
+        request: RevokeCertificates,
+    ) -> Result<api::Job, CaError> {
+        self.begin_revocations(caller, request).await
+    }
+
+    async fn job(&self, _: &Caller, id: &JobId) -> Result<api::Job, CaError> {
+        self.stored_job(id).await.map(|stored| stored.job)
+    }
+
+    async fn jobs(&self, _: &Caller, request: &ListRequest) -> Result<Page<api::Job>, CaError> {
+        self.list_jobs(request).await
     }
 
     async fn create_profile(

@@ -1,9 +1,11 @@
 //! SQL and rows, one file per noun. Row types and statement texts stay here.
 
 pub(crate) mod authority;
+pub(crate) mod ca_request;
 pub(crate) mod cascade;
 pub(crate) mod certificate;
 pub(crate) mod intent;
+pub(crate) mod job;
 pub(crate) mod operation;
 pub(crate) mod profile;
 
@@ -26,8 +28,19 @@ pub const SCHEMA: Schema = Schema {
         ),
         Migration::portable(
             4,
+            "ca_requests",
+            include_str!("../migrations/V0004__ca_requests.sql"),
+        ),
+        Migration::portable(5, "jobs", include_str!("../migrations/V0005__jobs.sql")),
+        Migration::portable(
+            6,
+            "certificate_index",
+            include_str!("../migrations/V0006__certificate_index.sql"),
+        ),
+        Migration::portable(
+            7,
             "cascades",
-            include_str!("../migrations/V0004__cascades.sql"),
+            include_str!("../migrations/V0007__cascades.sql"),
         ),
     ],
 };

@@ -4,7 +4,8 @@ use lamassu_crypto::{PublicKey, SignatureScheme};
 
 use crate::algorithm::{AlgorithmError, AlgorithmIdentifier};
 use crate::extensions::{
-    Criticality, Extension, Extensions, GeneralName, KeyUsage, general_names_to_der,
+    BasicConstraints, Criticality, Extension, Extensions, GeneralName, KeyUsage,
+    general_names_to_der,
 };
 use crate::issue::extended_key_usage_to_der;
 use crate::name::Name;
@@ -50,6 +51,20 @@ impl RequestTemplate {
             &oids::CE_EXT_KEY_USAGE,
             Criticality::NonCritical,
             value,
+        ))
+    }
+
+    /// Asks to become a CA, critical (RFC 5280 §4.2.1.9).
+    #[must_use]
+    pub fn as_ca(self) -> Self {
+        let constraints = BasicConstraints {
+            ca: true,
+            path_len_constraint: None,
+        };
+        self.with_extension(Extension::new(
+            &oids::CE_BASIC_CONSTRAINTS,
+            Criticality::Critical,
+            constraints.to_der(),
         ))
     }
 

@@ -24,7 +24,8 @@ pub struct AccessLocations {
 
 impl AccessLocations {
     /// The addresses at each domain for certificates of the issuer with this subject key
-    /// identifier: `http://<domain>/ocsp` and `http://<domain>/crl/<identifier in hex>`. A
+    /// identifier: `http://<domain>/ocsp`, `http://<domain>/ca/<identifier in hex>` and
+    /// `http://<domain>/crl/<identifier in hex>`. A
     /// domain may carry a port and a path. A root is its own issuer. Plain HTTP, since what is fetched is signed and
     /// checking TLS would need the same fetch (RFC 5280 §8).
     pub fn at_domains<S: AsRef<str>>(domains: &[S], issuer_key_identifier: &[u8]) -> Self {
@@ -37,9 +38,17 @@ impl AccessLocations {
         };
         Self {
             ocsp: each("ocsp"),
-            ca_issuers: Vec::new(),
+            ca_issuers: each(&format!("ca/{issuer}")),
             crl: each(&format!("crl/{issuer}")),
         }
+    }
+
+    /// The same without addresses of the issuer's certificate: who has a root's certificate has
+    /// its issuer's (RFC 5280 §4.2.2.1).
+    #[must_use]
+    pub fn of_root(mut self) -> Self {
+        self.ca_issuers.clear();
+        self
     }
 
     /// `SEQUENCE OF SEQUENCE { accessMethod, accessLocation }`; `None` when there is nothing

@@ -7,7 +7,7 @@ use lamassu_core::crypto_engine::Signer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, Name, RequestTemplate, SerialNumber};
+use lamassu_x509::{CertificationRequest, Name, RequestTemplate, SerialNumber, VerifiedCsr};
 use time::OffsetDateTime;
 
 use super::Plan;
@@ -43,7 +43,7 @@ impl CaService {
                 Issuer::Itself {
                     scheme: own.public_key.default_scheme(),
                 },
-                self.ready.locations(&key_id),
+                self.ready.locations(&key_id).of_root(),
             ),
             Some(parent) => {
                 let request =
@@ -73,11 +73,22 @@ pub(crate) async fn requested(
     public_key: &PublicKey,
     signer: &dyn Signer,
 ) -> Result<Subject, CaError> {
+    let template = RequestTemplate::new(subject, public_key);
+    let verified = signed_request(&template, public_key, signer).await?;
+    Subject::of_csr(&verified).map_err(not_issued)
+}
+
+/// The request, signed by the key that it is about.
+pub(crate) async fn signed_request(
+    template: &RequestTemplate,
+    public_key: &PublicKey,
+    signer: &dyn Signer,
+) -> Result<VerifiedCsr, CaError> {
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         CaError::SignFailed("the key's own request failed".into(), Some(cause))
     };
     let scheme = public_key.default_scheme();
-    let to_be_signed = RequestTemplate::new(subject, public_key)
+    let to_be_signed = template
         .to_be_signed(scheme)
         .map_err(|error| failed(Box::new(error)))?;
     let message = Message::Raw(to_be_signed.as_bytes());
@@ -87,8 +98,7 @@ pub(crate) async fn requested(
         .map_err(|error| failed(Box::new(error)))?;
     let request = CertificationRequest::from_der(to_be_signed.assemble(&signature))
         .map_err(|error| failed(Box::new(error)))?;
-    let verified = request.verify().map_err(|error| failed(Box::new(error)))?;
-    Subject::of_csr(&verified).map_err(not_issued)
+    request.verify().map_err(|error| failed(Box::new(error)))
 }
 
 /// The CA and its certificate as they are stored and shown.

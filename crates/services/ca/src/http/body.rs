@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use lamassu_core::ca::{
-    CaError, CertificateStatus, CreateCa, CreateCertificate, ImportCa, ImportCertificate,
-    IssuanceProfile, KeySource, ProfileChoice, RawMessage, SignCsr, Validity,
+    CaError, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, ImportCa,
+    ImportCertificate, IssuanceProfile, KeySource, ProfileChoice, RawMessage, RevokeCertificates,
+    SignCsr, Validity,
 };
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
 use lamassu_core::internal::Base64;
 use lamassu_core::kms::PrivateKeyBytes;
 use lamassu_core::pem::{CertificateDer, CsrDer};
+use lamassu_core::query::QueryError;
 use lamassu_core::subject::Subject;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::PrivateKey;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use serde_json::{Map, Value};
+
+use crate::revocations::parse_filters;
 
 /// A profile that is sent along wins over one that is named.
 fn profile_choice(inline: Option<IssuanceProfile>, id: ProfileId) -> ProfileChoice {
@@ -52,17 +57,24 @@ struct KeyBody {
     bits: u32,
 }
 
-impl From<CreateCaBody> for CreateCa {
-    fn from(body: CreateCaBody) -> Self {
-        let key = if body.key_metadata.key_id.is_empty() {
+impl KeyBody {
+    /// A key that is named wins over what a new one would be.
+    fn source(self, engine_id: EngineId) -> KeySource {
+        if self.key_id.is_empty() {
             KeySource::New {
-                key_type: body.key_metadata.key_type,
-                bits: body.key_metadata.bits,
-                engine_id: body.engine_id,
+                key_type: self.key_type,
+                bits: self.bits,
+                engine_id,
             }
         } else {
-            KeySource::Existing(body.key_metadata.key_id)
-        };
+            KeySource::Existing(self.key_id)
+        }
+    }
+}
+
+impl From<CreateCaBody> for CreateCa {
+    fn from(body: CreateCaBody) -> Self {
+        let key = body.key_metadata.source(body.engine_id);
         Self {
             id: body.id,
             parent: (!body.parent_id.is_empty()).then_some(body.parent_id),
@@ -237,6 +249,34 @@ impl From<SignatureBody> for RawMessage {
     }
 }
 
+/// `POST /v1/cas/requests`: the members of a new CA, as far as they are for its issuing CA to see,
+/// and `key_id` beside `key_metadata` as well as in it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CaRequestBody {
+    id: CaRequestId,
+    subject: Subject,
+    key_metadata: KeyBody,
+    key_id: KeyRef,
+    engine_id: EngineId,
+    metadata: Option<Map<String, Value>>,
+}
+
+impl From<CaRequestBody> for CreateCaRequest {
+    fn from(body: CaRequestBody) -> Self {
+        let mut key_metadata = body.key_metadata;
+        if !body.key_id.is_empty() {
+            key_metadata.key_id = body.key_id;
+        }
+        Self {
+            id: body.id,
+            subject: body.subject,
+            key: key_metadata.source(body.engine_id),
+            metadata: body.metadata.unwrap_or_default(),
+        }
+    }
+}
+
 /// `POST /v1/cas/{id}/certificates/sign`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -254,6 +294,68 @@ impl From<SignBody> for SignCsr {
             profile: profile_choice(body.profile, body.profile_id),
             verify_csr_signature: body.verify_csr_signature,
         }
+    }
+}
+
+/// `POST /v1/certificates/revocations`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RevocationsBody {
+    ca_id: CaId,
+    profile_id: ProfileId,
+    issued_after: Timestamp,
+    issued_before: Timestamp,
+    filter: Filters,
+    revocation_reason: RevocationReason,
+}
+
+/// One filter or several.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Value")]
+struct Filters(Option<Vec<String>>);
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self(Some(Vec::new()))
+    }
+}
+
+impl From<Value> for Filters {
+    /// Of what is neither a text nor a list of texts nothing is left, and that is refused.
+    fn from(value: Value) -> Self {
+        Self(match value {
+            Value::Null => Some(Vec::new()),
+            Value::String(one) => Some(vec![one]),
+            Value::Array(several) => several
+                .into_iter()
+                .map(|one| one.as_str().map(str::to_owned))
+                .collect(),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        })
+    }
+}
+
+impl TryFrom<RevocationsBody> for RevokeCertificates {
+    type Error = QueryError;
+
+    fn try_from(body: RevocationsBody) -> Result<Self, QueryError> {
+        let texts = match body.filter {
+            Filters(Some(texts)) => texts,
+            Filters(None) => {
+                return Err(QueryError::InvalidValue {
+                    field: "filter".to_owned(),
+                    reason: "neither a text nor a list of texts".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            ca_id: (!body.ca_id.is_empty()).then_some(body.ca_id),
+            profile_id: (!body.profile_id.is_empty()).then_some(body.profile_id),
+            issued_after: body.issued_after,
+            issued_before: body.issued_before,
+            filters: parse_filters(&texts)?,
+            reason: body.revocation_reason,
+        })
     }
 }
 

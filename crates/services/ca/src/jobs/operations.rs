@@ -31,7 +31,8 @@ pub enum OthersRunning {
 }
 
 /// The job that cleans up after operations which a crash, or a key management service that was
-/// down, left unfinished. It also forgets completed enrollments whose time is over.
+/// down, left unfinished. It also forgets completed enrollments whose time is over, and
+/// indexes certificates that nobody has.
 #[derive(Debug)]
 pub(crate) struct AbandonedOperations {
     service: Arc<CaService>,
@@ -69,6 +70,8 @@ impl Job for AbandonedOperations {
         let mut set = WriteSet::new();
         set.execute(intent::remove_completed(now - REMEMBERED));
         service.db.commit(set).await?;
+        // What a program of an older version has stored meanwhile.
+        service.index_certificates().await?;
         let next = operation::oldest(&service.db)
             .await?
             .map_or(now + REMEMBERED, |oldest| {

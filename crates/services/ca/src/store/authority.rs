@@ -2,6 +2,7 @@
 
 use lamassu_core::ca::{CertificateAuthority, IssuerMetadata};
 use lamassu_core::ids::CaId;
+use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Expectation, Json, Row, WriteSet, params, sql};
@@ -162,6 +163,30 @@ pub(crate) async fn issued_by(db: &Db, id: &CaId) -> Result<Vec<StoredAuthority>
     const TEXT: &str = select_authority!("WHERE issuer_ca_id = $1 AND is_ca ORDER BY ca_id");
     let rows = db.rows(sql(TEXT, params![id.as_str()])).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// The certificates of this CA and of those above it. Deeper than any chain that a relying party
+/// follows, nothing is looked for: CAs that certify each other have no end.
+pub(crate) async fn chain(db: &Db, ca: &CaId) -> Result<Vec<CertificateDer>, DbError> {
+    let query = sql(
+        "WITH RECURSIVE chain (depth, ca_id, issuer_ca_id, der) AS (\
+         SELECT 0, ca_id, issuer_ca_id, der FROM certificate_authority_entry WHERE ca_id = $1 \
+         UNION ALL \
+         SELECT chain.depth + 1, e.ca_id, e.issuer_ca_id, e.der FROM chain \
+         JOIN certificate_authority_entry e ON e.ca_id = chain.issuer_ca_id \
+         WHERE chain.issuer_ca_id <> chain.ca_id AND chain.depth < 15) \
+         SELECT der FROM chain ORDER BY depth",
+        params![ca.as_str()],
+    );
+    let mut found: Vec<CertificateDer> = Vec::new();
+    for row in db.rows(query).await? {
+        let der = CertificateDer::from_der(row.get::<bytes::Bytes>("der")?);
+        if found.contains(&der) {
+            break;
+        }
+        found.push(der);
+    }
+    Ok(found)
 }
 
 /// CAs by id, behind `after`.

@@ -1,6 +1,9 @@
 //! Certificates: DER, status, and columns to find them by.
 
 mod due;
+mod index;
+#[cfg(test)]
+mod plans;
 mod write;
 
 use bytes::Bytes;
@@ -22,8 +25,9 @@ use crate::describe::Description;
 use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use due::{due, expired_early, expiring, next_due};
+pub(crate) use index::{index, unindexed};
 pub(crate) use write::{
-    ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
+    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
     superseded, update,
 };
 
@@ -34,6 +38,7 @@ pub(crate) const TABLE: ListTable = ListTable {
         "id",
         "serial_number",
         "revision",
+        "created_at",
         "der",
         "status",
         "certificate_type",

@@ -72,6 +72,25 @@ pub(crate) fn stored_at_once(
     set.expect_one(statement, FREE);
 }
 
+/// Ends an operation whose key has an owner now.
+pub(crate) fn finish(set: &mut WriteSet, id: &OperationId) {
+    let statement = sql(
+        "DELETE FROM ca_operation WHERE id = $1 AND state = 'running'",
+        params![id.as_str()],
+    );
+    set.expect_one(statement, RUNNING);
+}
+
+/// Notes that the key of an operation that had ended has lost its owner.
+pub(crate) fn begin_abandoned(set: &mut WriteSet, id: &OperationId, now: OffsetDateTime) {
+    let statement = sql(
+        "INSERT INTO ca_operation (id, started_at, state) VALUES ($1, $2, 'abandoned') \
+         ON CONFLICT DO NOTHING",
+        params![id.as_str(), now],
+    );
+    set.expect_one(statement, FREE);
+}
+
 /// From here on the operation cannot store an owner any more, and its key may be destroyed.
 pub(crate) fn abandon(set: &mut WriteSet, id: &OperationId) {
     let statement = sql(

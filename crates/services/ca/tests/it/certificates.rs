@@ -1,11 +1,14 @@
 use http::StatusCode;
+use lamassu_ca::OthersRunning;
 use lamassu_core::ca::CertificateStatus;
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
+use lamassu_crypto::HashAlgorithm;
 use lamassu_db::{WriteSet, params, sql};
+use lamassu_x509::{GeneralName, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
 
-use crate::support::{World, caller};
+use crate::support::{World, caller, p256, signed, x509};
 
 fn common_names(page: &Value) -> Vec<&str> {
     let list = page["list"].as_array().unwrap().iter();
@@ -268,4 +271,76 @@ async fn authorities_are_read_in_pages_by_id() {
             .collect::<Vec<_>>(),
         ["root-c"]
     );
+}
+
+/// The serial numbers of the certificates that a filter lets through.
+async fn found(world: &World, filter: &str) -> Vec<Value> {
+    let page = world
+        .get(&format!("/v1/certificates?filter={filter}"))
+        .await;
+    let page = page.with(StatusCode::OK);
+    let list = page["list"].as_array().unwrap().iter();
+    list.map(|row| row["serial_number"].clone()).collect()
+}
+
+/// A certificate with three alternative names.
+async fn issue_with_names(world: &World) -> Value {
+    let key = p256();
+    let subject = SubjectFields::with_common_name("device-1").to_name();
+    let template = RequestTemplate::new(subject, key.public_key()).with_subject_alt_names(&[
+        GeneralName::Dns("Device-1.example".to_owned()),
+        GeneralName::Uri("urn:dev:ops:1".to_owned()),
+        GeneralName::Ip([192, 0, 2, 7].into()),
+    ]);
+    let body = json!({ "csr": signed(&key, &template).to_wire() });
+    world.sign("root-a", body).await.with(StatusCode::CREATED)
+}
+
+#[tokio::test]
+async fn certificates_are_found_by_fingerprint_and_alternative_name() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    world.issue("root-a", "other").await;
+    let issued = issue_with_names(&world).await;
+    let digest = HashAlgorithm::Sha256.digest(x509(&issued).as_der());
+    let fingerprint = hex::encode(digest);
+    let upper = fingerprint.to_uppercase();
+    let it = [issued["serial_number"].clone()];
+    for filter in [
+        format!("fingerprint[equal]{fingerprint}"),
+        format!("fingerprint[equal_ignorecase]{upper}"),
+        "san[contains]Device-1.example".to_owned(),
+        "san[contains_ignorecase]device-1.EXAMPLE".to_owned(),
+        "san[contains]urn:dev:ops:1".to_owned(),
+        "san[contains]192.0.2.7".to_owned(),
+    ] {
+        assert_eq!(found(&world, &filter).await, it, "{filter}");
+    }
+    for filter in ["san[contains]Device-1", "san[contains]device-1.example"] {
+        assert_eq!(found(&world, filter).await, [Value::Null; 0], "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_stored_before_there_was_an_index_is_found_as_well() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_with_names(&world).await;
+    for _ in 0..600 {
+        world.issue("root-a", "other").await;
+    }
+    let before = "san[contains]192.0.2.7";
+    // As the tables were before.
+    let mut set = WriteSet::new();
+    set.execute(sql("UPDATE certificate SET fingerprint = NULL", params![]));
+    set.execute(sql("DELETE FROM certificate_san", params![]));
+    world.db.commit(set).await.unwrap();
+    assert_eq!(found(&world, before).await, [Value::Null; 0]);
+    world.started(OthersRunning::No).await;
+    assert_eq!(
+        found(&world, before).await,
+        [issued["serial_number"].clone()]
+    );
+    let left = world.count("certificate WHERE fingerprint IS NULL").await;
+    assert_eq!(left, 0);
 }

@@ -117,6 +117,32 @@ async fn a_certificate_for_a_key_of_the_kms_is_managed() {
 }
 
 #[tokio::test]
+async fn a_request_ends_with_the_certificate_for_its_key() {
+    let world = World::new().await;
+    let body = json!({
+        "id": "request-1",
+        "subject": { "common_name": "Sub" },
+        "key_metadata": { "type": "ECDSA", "bits": 256 },
+    });
+    let request = world.post("/v1/cas/requests", body).await;
+    let request = request.with(StatusCode::CREATED);
+    let key_id = request["key_id"].as_str().unwrap();
+    let root = ForeignPlan::root("Foreign Root").make();
+    let plan = ForeignPlan {
+        key: world.kms.private(key_id),
+        ..ForeignPlan::below("Sub", &root)
+    };
+    let sub = plan.make();
+    let ca = imported(&world, "sub", &sub).await;
+    assert_eq!(ca["certificate"]["type"], "MANAGED");
+    let request = world.get("/v1/cas/requests/request-1").await;
+    let request = request.with(StatusCode::OK);
+    assert_eq!(request["status"], "ISSUED");
+    let fingerprint = hex::encode(sub.certificate.fingerprint_sha256());
+    assert_eq!(request["fingerprint"], json!(fingerprint));
+}
+
+#[tokio::test]
 async fn a_chain_is_linked_in_any_order() {
     let root = ForeignPlan::root("Root").make();
     let middle = ForeignPlan::below("Middle", &root).make();

@@ -76,6 +76,13 @@ impl TestKms {
         self.keep(private, "key", None)
     }
 
+    /// A copy of a private key.
+    pub(crate) fn private(&self, key: &str) -> PrivateKey {
+        let keys = self.keys();
+        let der = keys.get(key).unwrap().private.to_pkcs8_der().unwrap();
+        PrivateKey::from_der(&der).unwrap()
+    }
+
     fn keep(&self, private: PrivateKey, name: &str, operation: Option<OperationId>) -> Key {
         let public = private.public_key();
         let key = Key {

@@ -3,8 +3,10 @@
 
 mod authorities;
 mod bound;
+mod ca_requests;
 mod certificates;
 mod deletion;
+mod downloads;
 mod enrollment;
 mod imports;
 mod jobs;
@@ -17,6 +19,7 @@ mod races;
 mod raw_signatures;
 mod real_kms;
 mod reissues;
+mod revocations;
 mod routes;
 mod signing;
 mod statistics;

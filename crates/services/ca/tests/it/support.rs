@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning, routes};
@@ -115,6 +116,16 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         ask(&self.router, Method::GET, path, None).await
+    }
+
+    /// The octets of an answer, whatever they are, with its media type.
+    pub(crate) async fn octets(&self, path: &str) -> (StatusCode, String, Bytes) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let media_type = parts.headers[http::header::CONTENT_TYPE].to_str().unwrap();
+        let octets = body.collect().await.unwrap().to_bytes();
+        (parts.status, media_type.to_owned(), octets)
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {

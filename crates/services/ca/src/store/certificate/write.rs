@@ -1,11 +1,13 @@
 //! Storing certificates and what changes about them.
 
 use lamassu_core::ca::{Certificate, CertificateStatus, IssuerMetadata};
+use lamassu_core::ids::ProfileId;
 use lamassu_core::query::fold;
 use lamassu_db::{Check, Statement, WriteSet, params, sql};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::index::{fingerprint, insert_names};
 use super::{CertificateId, StoredCertificate};
 use crate::windows::has_own_windows;
 
@@ -15,23 +17,34 @@ pub(crate) const FREE: Check = Check::new("certificate key is free");
 /// The certificate is as it was read.
 const REVISION: Check = Check::new("certificate revision");
 
+/// What the store keeps of a new certificate beside what is shown of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside<'a> {
+    /// The stored profile that it is issued under.
+    pub(crate) profile: Option<&'a ProfileId>,
+    /// When its next default window begins.
+    pub(crate) next_window: Option<OffsetDateTime>,
+    /// Since when it is known.
+    pub(crate) now: OffsetDateTime,
+}
+
 /// Adds a certificate to what a write set changes.
 pub(crate) fn insert(
     set: &mut WriteSet,
     id: &CertificateId,
     certificate: &Certificate,
-    next_window: Option<OffsetDateTime>,
-    now: OffsetDateTime,
+    beside: Beside<'_>,
 ) {
-    set.expect_one(insertion(id, certificate, next_window, now), FREE);
+    set.expect_one(insertion(id, certificate, beside), FREE);
+    insert_names(set, id, certificate.certificate.der());
 }
 
-fn insertion(
-    id: &CertificateId,
-    certificate: &Certificate,
-    next_window: Option<OffsetDateTime>,
-    now: OffsetDateTime,
-) -> Statement {
+fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) -> Statement {
+    let Beside {
+        profile,
+        next_window,
+        now,
+    } = beside;
     let usages = &certificate.extensions;
     let common_name = &certificate.subject.common_name;
     sql(
@@ -40,9 +53,9 @@ fn insertion(
          subject_common_name_folded, subject_key_id, authority_key_id, key_type, key_bits, \
          key_strength, key_usage, extended_key_usage, valid_from, valid_to, issuer_ca_id, \
          issuer_serial_number, issuer_level, revocation_timestamp, revocation_reason, next_due, \
-         next_window, expired_by_job) \
+         next_window, expired_by_job, profile_id, fingerprint) \
          VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) \
          ON CONFLICT DO NOTHING",
         params![
             id.as_str(),
@@ -77,6 +90,8 @@ fn insertion(
             next_due_of(certificate),
             next_window,
             false,
+            profile.map_or("", ProfileId::as_str),
+            fingerprint(certificate.certificate.der()),
         ],
     )
 }

@@ -85,13 +85,13 @@ fn conditions(
             }
             Restriction::Below(column, value) => col(column).lt(parameter(value)),
             Restriction::Above(column, value) => col(column).gt(parameter(value)),
-            Restriction::Behind([(first, above), (second, after)]) => Expr::from(
+            Restriction::Behind([(first, above), (second, after)]) => {
                 col(first).gte(parameter(above)).and(
                     col(first)
                         .gt(parameter(above))
                         .or(col(second).gt(parameter(after))),
-                ),
-            ),
+                )
+            }
             Restriction::Filter(filter) => filter_expr(dialect, filter)?,
         });
     }

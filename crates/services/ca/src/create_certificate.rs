@@ -9,6 +9,7 @@ use lamassu_core::ca::{
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
 use lamassu_core::patch::PatchError;
+use lamassu_x509::Name;
 use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
@@ -17,6 +18,15 @@ use crate::issue_failure::no_signer;
 use crate::own_key::{KeyPurpose, OwnKey};
 use crate::rules::subject_fields;
 use crate::service::CaService;
+
+/// A certificate that nothing speaks against so far.
+#[derive(Debug)]
+struct Wanted {
+    ca: CaId,
+    subject: Name,
+    profile: ProfileChoice,
+    metadata: Map<String, Value>,
+}
 
 impl CaService {
     /// Makes a certificate for a key of ours.
@@ -43,25 +53,14 @@ impl CaService {
                 reason: "a member of the metadata has no value".to_owned(),
             }));
         }
-        let profile = imposed(profile);
-        let subject = subject_fields(&subject).to_name();
-        let own = {
-            let issuing = self.ready.authority(caller, &ca).await?;
-            self.ready.forget(&ca, &profile);
-            let rules = self.rules_for(&issuing, &profile).await?;
-            let purpose = KeyPurpose {
-                name: format!(
-                    "Key For Cert CN={}",
-                    subject.common_name().unwrap_or_default()
-                ),
-                policy: &rules.as_profile().key_policy,
-            };
-            self.own_key(caller, purpose, key).await?
+        let wanted = Wanted {
+            ca,
+            subject: subject_fields(&subject).to_name(),
+            profile: imposed(profile),
+            metadata,
         };
-        match self
-            .certify_key(caller, &ca, &own, subject, profile, &metadata)
-            .await
-        {
+        let own = self.key_for(caller, &wanted, key).await?;
+        match self.certify_key(caller, &wanted, &own).await {
             Ok(certificate) => {
                 self.settle(caller, &own, &certificate.serial_number).await;
                 Ok(certificate)
@@ -73,20 +72,41 @@ impl CaService {
         }
     }
 
+    /// The key, once CA and profile have nothing against it.
+    async fn key_for(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted,
+        key: KeySource,
+    ) -> Result<OwnKey, CaError> {
+        let issuing = self.ready.authority(caller, &wanted.ca).await?;
+        // What another process changed meanwhile counts before a key is made.
+        self.ready.forget(&wanted.ca, &wanted.profile);
+        let rules = self.rules_for(&issuing, &wanted.profile).await?;
+        let purpose = KeyPurpose {
+            name: format!(
+                "Key For Cert CN={}",
+                wanted.subject.common_name().unwrap_or_default()
+            ),
+            policy: &rules.as_profile().key_policy,
+        };
+        self.own_key(caller, purpose, key).await
+    }
+
     async fn certify_key(
         &self,
         caller: &Caller,
-        ca: &CaId,
+        wanted: &Wanted,
         own: &OwnKey,
-        subject: lamassu_x509::Name,
-        profile: ProfileChoice,
-        metadata: &Map<String, Value>,
     ) -> Result<Certificate, CaError> {
         let signer = self.kms.signer(caller, &own.reference()).await;
         let signer = signer.map_err(no_signer)?;
-        let subject = requested(subject, &own.public_key, &*signer).await?;
-        let made = MadeFor { own, metadata };
-        let order = Order::for_own_key(ca, subject, profile, made);
+        let subject = requested(wanted.subject.clone(), &own.public_key, &*signer).await?;
+        let made = MadeFor {
+            own,
+            metadata: &wanted.metadata,
+        };
+        let order = Order::for_own_key(&wanted.ca, subject, wanted.profile.clone(), made);
         self.issue(caller, &order).await
     }
 }

@@ -16,7 +16,7 @@ use lamassu_core::duration::WireDuration;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::CaId;
 use lamassu_crypto::PublicKey;
-use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
+use lamassu_db::{Attempt, DbError, WriteSet, retry_races_up_to};
 use lamassu_x509 as x509;
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
 use serde_json::{Map, Value};
@@ -40,6 +40,10 @@ const REISSUED_AT: &str = "lamassu.io/ca/reissued-at";
 const REISSUED_FROM: &str = "lamassu.io/ca/reissued-from";
 const REISSUE_REASON: &str = "lamassu.io/ca/reissue-reason";
 
+/// How often a reissue is attempted: of those that read the same revision one wins, and each of the
+/// others has a certificate of its own to make.
+const ATTEMPTS: usize = 64;
+
 /// What a CA's present certificate says, and the key behind it.
 struct Present {
     parsed: x509::Certificate,
@@ -55,7 +59,8 @@ impl CaService {
         id: &CaId,
         profile: &ProfileChoice,
     ) -> Result<CertificateAuthority, CaError> {
-        let updated = retry_races(|| self.try_reissue(caller, id, profile)).await?;
+        let attempt = || self.try_reissue(caller, id, profile);
+        let updated = retry_races_up_to(ATTEMPTS, attempt).await?;
         metrics::authority_reissued();
         tracing::info!(ca_id = %id, serial_number = %updated.serial_number, "ca reissued");
         Ok(updated)

@@ -30,6 +30,62 @@ async fn one_of_twenty_creates_wins_and_no_other_key_stays() {
     assert_eq!(world.count("ca_operation").await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_twenty_revocations_or_deletions_one_is_done() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    for n in 0..5 {
+        world.issue("sub-a", &format!("device-{n}")).await;
+    }
+    let revoked = json!({ "status": "REVOKED", "revocation_reason": "KeyCompromise" });
+    let answers = join_all((0..20).map(|_| world.post("/v1/cas/root-a/status", revoked.clone())));
+    let mut n_done = 0;
+    for answer in answers.await {
+        if answer.status == StatusCode::CREATED {
+            n_done += 1;
+        } else {
+            let text = "new status transition not allowed for certificate";
+            assert_eq!(answer.refusal(), (400, text));
+        }
+    }
+    assert_eq!(n_done, 1);
+    let told = world.events().await;
+    let count = |kind: &str| told.iter().filter(|(known, _)| known == kind).count();
+    assert_eq!(count("ca.status.update"), 2);
+    assert_eq!(count("certificate.status.update"), 5);
+    let answers = join_all((0..20).map(|_| world.delete("/v1/cas/root-a"))).await;
+    let (done, others): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|answer| answer.status == StatusCode::OK);
+    assert_eq!(done.len(), 1);
+    for answer in others {
+        assert_eq!(answer.refusal(), (404, "CA not found"));
+    }
+    assert_eq!(world.open_cascades().await, 0);
+    assert_eq!(world.kms.n_keys(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_reissues_are_a_chain_of_twenty_certificates() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let reissue = || world.post("/v1/cas/root-a/reissue", serde_json::Value::Null);
+    for answer in join_all((0..20).map(|_| reissue())).await {
+        answer.with(StatusCode::OK);
+    }
+    assert_eq!(world.count("certificate").await, 21);
+    // From the present one back to the first: nobody's successor was lost.
+    let mut serial = world.ca("root-a").await["serial_number"].clone();
+    let mut length = 0;
+    while let Some(current) = serial.as_str() {
+        let certificate = world.get(&format!("/v1/certificates/{current}")).await.body;
+        serial = certificate["metadata"]["lamassu.io/ca/reissued-from"].clone();
+        length += 1;
+    }
+    assert_eq!(length, 21);
+}
+
 #[tokio::test]
 async fn a_key_that_cannot_be_destroyed_now_is_left_to_the_job() {
     let world = World::new().await;

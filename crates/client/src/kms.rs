@@ -106,8 +106,13 @@ impl KmsService for KmsClient {
             .await
     }
 
-    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
-        Err(KmsError::EngineUnsupported("import".to_owned()))
+    async fn import_key(&self, caller: &Caller, request: ImportKey) -> Result<Key, KmsError> {
+        let path = match &request.operation {
+            Some(_) => "/internal/v1/keys/import",
+            None => "/v1/keys/import",
+        };
+        let call = Call::json(Method::POST, path.to_owned(), &request, Repeat::Once)?;
+        self.read(caller, call).await
     }
 
     async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {

@@ -16,7 +16,7 @@ use lamassu_core::ca::{
     ImportCertificate, IssuerMetadata,
 };
 use lamassu_core::caller::Caller;
-use lamassu_core::error::StorageFailure;
+use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
 use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes};
 use lamassu_core::timestamp::Timestamp;
@@ -173,6 +173,14 @@ impl CaService {
                 ..request
             };
             imported = self.kms.import_key(caller, request).await;
+        }
+        if let Err(error) = &imported
+            && error.kind() == ErrorKind::Conflict
+            && let Some(own) = self.held_key(caller, &found.public_key).await?
+        {
+            // Somebody else brought the same key meanwhile.
+            self.discard_or_leave(caller, &operation).await;
+            return Ok(Some(own));
         }
         let imported = imported.map_err(CaError::KeyNotImported);
         self.made(caller, operation, imported).await.map(Some)

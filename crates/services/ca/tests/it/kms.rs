@@ -139,6 +139,10 @@ impl KmsService for TestKms {
         }
         let private = PrivateKey::from_der(request.private_key.as_slice()).unwrap();
         tokio::task::yield_now().await;
+        let id = private.public_key().key_id_sha256_hex();
+        if self.keys().contains_key(&id) {
+            return Err(KmsError::KeyInUse);
+        }
         Ok(self.keep(private, &request.name, request.operation))
     }
 

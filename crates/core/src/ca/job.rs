@@ -13,6 +13,14 @@ named_enum! {
     JobKind {
         /// Revokes certificates.
         RevokeCertificates = "REVOKE_CERTIFICATES",
+        /// Revokes what a revoked CA issued.
+        CascadeRevoke = "CASCADE_REVOKE",
+        /// Holds what a CA on hold issued.
+        CascadeHold = "CASCADE_HOLD",
+        /// Releases what was held because of a CA.
+        CascadeRelease = "CASCADE_RELEASE",
+        /// Revokes what a deleted CA issued, and destroys its key.
+        DeleteCa = "DELETE_CA",
     }
 }
 

@@ -21,9 +21,24 @@ CREATE TABLE ca_cascade (
     certificate_id TEXT NOT NULL,
     subject_key_id TEXT NOT NULL,
     position TEXT NOT NULL,
+    status TEXT NOT NULL,
+    -- 0 while nobody counted.
+    total BIGINT NOT NULL,
     done BIGINT NOT NULL,
+    failed BIGINT NOT NULL,
+    error TEXT NOT NULL,
     finished_at BIGINT
 );
 CREATE INDEX ca_cascade_open ON ca_cascade (created_at, id) WHERE finished_at IS NULL;
 CREATE INDEX ca_cascade_ca ON ca_cascade (ca_id);
 CREATE INDEX ca_cascade_finished ON ca_cascade (finished_at) WHERE finished_at IS NOT NULL;
+
+-- All long work as clients see it.
+CREATE VIEW ca_job_entry AS
+SELECT id, created_at, kind, status, total, done, failed, error
+FROM ca_job
+UNION ALL
+SELECT id, created_at, kind, status, CASE WHEN total > done THEN total ELSE done END, done, failed,
+    error
+FROM ca_cascade
+WHERE kind <> 'ADOPT';

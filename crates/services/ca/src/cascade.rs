@@ -67,7 +67,12 @@ impl CaService {
         let mut left = AT_ONCE;
         for id in ids {
             match self.run_cascade(caller, &id, left).await {
-                Ok(done) => left = left.saturating_sub(done),
+                Ok(done) => {
+                    left = left.saturating_sub(done);
+                    if left <= 0 {
+                        self.count_cascade(&id).await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &(dyn std::error::Error + 'static),
@@ -76,6 +81,25 @@ impl CaService {
                     self.db.wake(Cascades::NAME);
                 }
             }
+        }
+    }
+
+    /// Notes how much a cascade that the job goes on with is about. Without that it is only not said.
+    async fn count_cascade(&self, id: &str) {
+        let counted = async {
+            let Some(cascade) = cascade::open_by_id(&self.db, id).await? else {
+                return Ok(());
+            };
+            let n_left = cascade::count_left(&self.db, &cascade).await?;
+            let mut set = WriteSet::new();
+            cascade::set_total(&mut set, id, cascade.done.saturating_add(n_left));
+            self.db.commit(set).await.map(drop)
+        };
+        if let Err(error) = counted.await {
+            tracing::warn!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "cascade not counted"
+            );
         }
     }
 

@@ -200,12 +200,20 @@ impl CaService {
         stored.ok_or(CaError::JobNotFound)
     }
 
+    /// The job of this id as it is shown.
+    pub(crate) async fn shown_job(&self, id: &JobId) -> Result<Job, CaError> {
+        let shown = job::shown_by_id(&self.db, id)
+            .await
+            .map_err(StorageFailure::from)?;
+        shown.ok_or(CaError::JobNotFound)
+    }
+
     /// Jobs.
     pub(crate) async fn list_jobs(&self, request: &ListRequest) -> Result<Page<Job>, CaError> {
         let page = list(&self.db, &job::TABLE, "jobs", request, &[])
             .await
             .map_err(ListError::into_error::<CaError>)?;
-        let page = page.try_map(|row| StoredJob::try_from(&row).map(|stored| stored.job));
+        let page = page.try_map(|row| job::shown(&row));
         Ok(page.map_err(StorageFailure::from)?)
     }
 }

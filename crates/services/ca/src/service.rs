@@ -488,7 +488,7 @@ impl api::CaService for CaService {
     }
 
     async fn job(&self, _: &Caller, id: &JobId) -> Result<api::Job, CaError> {
-        self.stored_job(id).await.map(|stored| stored.job)
+        self.shown_job(id).await
     }
 
     async fn jobs(&self, _: &Caller, request: &ListRequest) -> Result<Page<api::Job>, CaError> {

@@ -1,5 +1,6 @@
 //! Changes that go from a CA to what is below it, and which certificates they concern next.
 
+use lamassu_core::ca::{JobKind, JobStatus};
 use lamassu_core::ids::CaId;
 use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
 use time::OffsetDateTime;
@@ -37,14 +38,15 @@ impl Kind {
         Self::Adopt,
     ];
 
-    /// As stored.
+    /// As stored, and as jobs are called.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Revoke => "revoke",
-            Self::Hold => "hold",
-            Self::Release => "release",
-            Self::Retire => "retire",
-            Self::Adopt => "adopt",
+            Self::Revoke => JobKind::CascadeRevoke.name(),
+            Self::Hold => JobKind::CascadeHold.name(),
+            Self::Release => JobKind::CascadeRelease.name(),
+            Self::Retire => JobKind::DeleteCa.name(),
+            // Seen by nobody: a certificate without issuer is nothing that waits.
+            Self::Adopt => "ADOPT",
         }
     }
 
@@ -91,8 +93,9 @@ impl TryFrom<&Row> for StoredCascade {
 pub(crate) fn insert(set: &mut WriteSet, cascade: &StoredCascade) {
     let statement = sql(
         "INSERT INTO ca_cascade \
-         (id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+         (id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done, status, \
+         total, failed, error) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, '') ON CONFLICT DO NOTHING",
         params![
             cascade.id.as_str(),
             cascade.created_at,
@@ -102,6 +105,7 @@ pub(crate) fn insert(set: &mut WriteSet, cascade: &StoredCascade) {
             cascade.subject_key_id.as_str(),
             cascade.position.as_str(),
             cascade.done,
+            JobStatus::Running.name(),
         ],
     );
     set.expect_one(statement, FREE);
@@ -110,9 +114,15 @@ pub(crate) fn insert(set: &mut WriteSet, cascade: &StoredCascade) {
 /// Ends the holds and releases of a CA that are under way: another status takes their place.
 pub(crate) fn supersede(set: &mut WriteSet, ca: &CaId, now: OffsetDateTime) {
     set.execute(sql(
-        "UPDATE ca_cascade SET finished_at = $1 \
-         WHERE ca_id = $2 AND kind IN ('hold', 'release') AND finished_at IS NULL",
-        params![now, ca.as_str()],
+        "UPDATE ca_cascade SET finished_at = $1, status = $2 \
+         WHERE ca_id = $3 AND kind IN ($4, $5) AND finished_at IS NULL",
+        params![
+            now,
+            JobStatus::Done.name(),
+            ca.as_str(),
+            Kind::Hold.name(),
+            Kind::Release.name()
+        ],
     ));
 }
 
@@ -135,8 +145,16 @@ pub(crate) fn advance(set: &mut WriteSet, cascade: &StoredCascade, n_changed: i6
 /// Adds the end of a cascade to a write set.
 pub(crate) fn finish(set: &mut WriteSet, cascade: &StoredCascade, now: OffsetDateTime) {
     set.execute(sql(
-        "UPDATE ca_cascade SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL",
-        params![now, cascade.id.as_str()],
+        "UPDATE ca_cascade SET finished_at = $1, status = $2 WHERE id = $3 AND finished_at IS NULL",
+        params![now, JobStatus::Done.name(), cascade.id.as_str()],
+    ));
+}
+
+/// Adds to a write set how many certificates a cascade is about, as far as can be told now.
+pub(crate) fn set_total(set: &mut WriteSet, id: &str, total: i64) {
+    set.execute(sql(
+        "UPDATE ca_cascade SET total = $1 WHERE id = $2",
+        params![total, id],
     ));
 }
 
@@ -170,12 +188,12 @@ pub(crate) async fn open(db: &Db, limit: u32) -> Result<Vec<StoredCascade>, DbEr
     rows.iter().map(StoredCascade::try_from).collect()
 }
 
-/// Certificates below a CA, of one sort.
+/// What precedes the condition on certificates below a CA, and the condition that they are.
 ///
 /// The CAs below are found from the cascade's row. What was issued in the CA's name after the
 /// cascade began belongs to another CA of the same id.
 macro_rules! below {
-    ($sort:literal) => {
+    ($columns:expr, $sort:literal) => {
         concat!(
             "WITH RECURSIVE below(id) AS ( \
              SELECT ca_id FROM ca_cascade WHERE id = $1 \
@@ -185,11 +203,10 @@ macro_rules! below {
              JOIN certificate_authority a ON a.certificate_id = c.id \
              WHERE c.is_ca AND (c.issuer_ca_id <> $2 OR c.created_at <= $3)) \
              SELECT ",
-            certificate_columns!(),
+            $columns,
             " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 \
              AND (issuer_ca_id <> $2 OR created_at <= $3) AND ",
-            $sort,
-            " LIMIT $5"
+            $sort
         )
     };
 }
@@ -212,9 +229,18 @@ pub(crate) async fn below(
     sort: Sort,
     limit: u32,
 ) -> Result<Vec<StoredCertificate>, DbError> {
-    const AUTHORITIES: &str = below!("is_ca AND status IN ('ACTIVE', 'INACTIVE')");
-    const IN_USE: &str = below!("status IN ('ACTIVE', 'INACTIVE')");
-    const ON_HOLD: &str = below!("status = 'REVOKED' AND revocation_reason = 'CertificateHold'");
+    const AUTHORITIES: &str = below!(
+        certificate_columns!(),
+        "is_ca AND status IN ('ACTIVE', 'INACTIVE') LIMIT $5"
+    );
+    const IN_USE: &str = below!(
+        certificate_columns!(),
+        "status IN ('ACTIVE', 'INACTIVE') LIMIT $5"
+    );
+    const ON_HOLD: &str = below!(
+        certificate_columns!(),
+        "status = 'REVOKED' AND revocation_reason = 'CertificateHold' LIMIT $5"
+    );
     let text = match sort {
         Sort::Authorities => AUTHORITIES,
         Sort::InUse => IN_USE,
@@ -232,6 +258,26 @@ pub(crate) async fn below(
     );
     let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// How many certificates a cascade has still to do, those on hold left out; one query.
+pub(crate) async fn count_left(db: &Db, cascade: &StoredCascade) -> Result<i64, DbError> {
+    const BELOW: &str = below!("COUNT(*) AS n", "status IN ('ACTIVE', 'INACTIVE')");
+    const HELD: &str = "SELECT COUNT(*) AS n FROM certificate WHERE held_by = $1";
+    let query = match cascade.kind {
+        Kind::Release => sql(HELD, params![cascade.ca.as_str()]),
+        Kind::Revoke | Kind::Hold | Kind::Retire | Kind::Adopt => sql(
+            BELOW,
+            params![
+                cascade.id.as_str(),
+                cascade.ca.as_str(),
+                cascade.created_at,
+                cascade.certificate.as_str()
+            ],
+        ),
+    };
+    let row = db.row_opt(query).await?;
+    row.map_or(Ok(0), |row| row.get("n"))
 }
 
 /// Certificates that are on hold because of this CA: those of CAs first, the highest ones first.

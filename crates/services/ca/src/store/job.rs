@@ -25,12 +25,11 @@ macro_rules! columns {
     };
 }
 
-/// How jobs are listed.
+/// How jobs are listed, cascades from CAs among them.
 pub(crate) const TABLE: ListTable = ListTable {
-    table: "ca_job",
+    table: "ca_job_entry",
     columns: &[
         "id",
-        "revision",
         "created_at",
         "kind",
         "status",
@@ -38,14 +37,36 @@ pub(crate) const TABLE: ListTable = ListTable {
         "done",
         "failed",
         "error",
-        "task",
-        "position_created_at",
-        "position_id",
     ],
     key: "id",
     created: "created_at",
     fields: JOB_FIELDS,
 };
+
+/// A job as it is shown, of table or view.
+pub(crate) fn shown(row: &Row) -> Result<Job, DbError> {
+    Ok(Job {
+        id: row.get::<String>("id")?.into(),
+        kind: named(row, "kind", |name| name.parse().ok())?,
+        status: named(row, "status", |name| name.parse().ok())?,
+        total: row.get("total")?,
+        done: row.get("done")?,
+        failed: row.get("failed")?,
+        creation_ts: Timestamp(row.get("created_at")?),
+        error: row.get("error")?,
+    })
+}
+
+/// The job of this id as it is shown, cascades from CAs among them.
+pub(crate) async fn shown_by_id(db: &Db, id: &JobId) -> Result<Option<Job>, DbError> {
+    let query = sql(
+        "SELECT id, created_at, kind, status, total, done, failed, error FROM ca_job_entry \
+         WHERE id = $1",
+        params![id.as_str()],
+    );
+    let row = db.row_opt(query).await?;
+    row.as_ref().map(shown).transpose()
+}
 
 /// What a job does, as it is stored: filters as the texts that clients send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,16 +108,7 @@ impl TryFrom<&Row> for StoredJob {
             position: created_at
                 .zip(id)
                 .map(|(created_at, id)| Position { created_at, id }),
-            job: Job {
-                id: row.get::<String>("id")?.into(),
-                kind: named(row, "kind", |name| name.parse().ok())?,
-                status: named(row, "status", |name| name.parse().ok())?,
-                total: row.get("total")?,
-                done: row.get("done")?,
-                failed: row.get("failed")?,
-                creation_ts: Timestamp(row.get("created_at")?),
-                error: row.get("error")?,
-            },
+            job: shown(row)?,
         })
     }
 }

@@ -151,9 +151,28 @@ async fn more_than_a_thousand_certificates_are_finished_by_the_job() {
     };
     let left = active().await;
     assert!((1..=501).contains(&left), "{left} are left");
+    let progress = async || {
+        let jobs = world.get("/v1/jobs").await.with(StatusCode::OK);
+        let [job] = jobs["list"].as_array().unwrap().as_slice() else {
+            panic!("{jobs}");
+        };
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        assert_eq!(world.get(&path).await.with(StatusCode::OK), *job);
+        job.clone()
+    };
+    let running = progress().await;
+    assert_eq!(running["kind"], "CASCADE_REVOKE");
+    assert_eq!(running["status"], "RUNNING");
+    assert_eq!(running["total"], 1_501);
+    assert_eq!(running["done"], 1_501 - left);
     let job = world.service.cascades_job();
     job.run(&caller(), world.db.now()).await.unwrap();
     assert_eq!(active().await, 0);
+    let done = progress().await;
+    assert_eq!(
+        (&done["status"], &done["done"]),
+        (&json!("DONE"), &json!(1_501))
+    );
     assert_eq!(world.open_cascades().await, 0);
     let stats = world.get("/v1/stats/root-a").await.with(StatusCode::OK);
     assert_eq!(stats["REVOKED"], 1_502);

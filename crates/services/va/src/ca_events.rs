@@ -29,6 +29,7 @@ const CA_STATUS: &str = "ca.status.update";
 const CA_CREATED: &str = "ca.create";
 const CA_IMPORTED: &str = "ca.import";
 const CA_REISSUED: &str = "ca.reissue";
+const CA_DELETED: &str = "ca.delete";
 
 /// Events handled in one write set: a revoked CA takes thousands of certificates with it.
 const BATCH: u32 = 128;
@@ -39,6 +40,7 @@ pub(crate) fn subscription(db: &Db) -> Subscription {
         CA_CREATED,
         CA_IMPORTED,
         CA_REISSUED,
+        CA_DELETED,
         CA_STATUS,
         CERTIFICATE_STATUS,
     ];

@@ -7,7 +7,7 @@
 //! revocation makes a new CRL at once, many at the same time few.
 //!
 //! It publishes `va.role.crl.create` and `va.role.crl.init`. It consumes `ca.create`,
-//! `ca.import`, `ca.reissue`, `ca.status.update` and `certificate.status.update`.
+//! `ca.import`, `ca.reissue`, `ca.delete`, `ca.status.update` and `certificate.status.update`.
 //!
 //! Deliberately absent: certificates and CAs (it asks the CA service), keys (it asks the KMS),
 //! answers signed in advance. CAs that share name and key share role and CRL; of several that

@@ -66,3 +66,34 @@ async fn an_unknown_key_is_not_bound() {
         Err("key not found".to_owned())
     );
 }
+
+#[tokio::test]
+async fn a_binding_that_is_taken_back_lets_the_key_be_destroyed() {
+    let kms = fixture().await;
+    let made = kms.made(FILESYSTEM, "ECDSA", 256).await;
+    let id = made["key_id"].as_str().unwrap();
+    bind(&kms, id, "5c3f").await.unwrap();
+    bind(&kms, id, "01").await.unwrap();
+    let unbind = async |serial: &str| {
+        let serial = SerialNumber::parse(serial).unwrap();
+        let named = key_ref(id);
+        let service = &kms.service;
+        service.unbind_certificate(&caller(), &named, &serial).await
+    };
+    let delete = async || {
+        let deleted = kms.service.delete_key(&caller(), &key_ref(id)).await;
+        deleted.map_err(|error| error.to_string())
+    };
+    for _ in 0..2 {
+        unbind("5C:3F").await.unwrap();
+    }
+    let (_, key) = kms.get(&format!("/v1/keys/{id}")).await;
+    assert_eq!(
+        key["metadata"],
+        json!({ BOUND_RESOURCES: [resource("01")] })
+    );
+    let in_use = "key is in use by certificates and cannot be deleted";
+    assert_eq!(delete().await, Err(in_use.to_owned()));
+    unbind("01").await.unwrap();
+    assert_eq!(delete().await, Ok(()));
+}

@@ -35,11 +35,17 @@ async fn each_route_needs_its_permission() {
         (Method::POST, "/v1/keys/{id}/sign", "kms:use"),
         (Method::POST, "/v1/keys/{id}/verify", "kms:read"),
         (Method::POST, "/internal/v1/keys", "internal:kms"),
+        (Method::POST, "/internal/v1/keys/import", "internal:kms"),
         (Method::GET, "/internal/v1/keys/{id}/signer", "internal:kms"),
         (Method::POST, "/internal/v1/keys/{id}/sign", "internal:kms"),
         (
             Method::POST,
             "/internal/v1/keys/{id}/certificates",
+            "internal:kms",
+        ),
+        (
+            Method::DELETE,
+            "/internal/v1/keys/{id}/certificates/{sn}",
             "internal:kms",
         ),
         (

@@ -9,6 +9,7 @@ pub mod enrollment;
 mod error;
 pub mod job;
 pub mod profile;
+pub mod profile_member;
 pub mod request;
 
 use std::fmt;
@@ -37,6 +38,7 @@ pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
 pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+pub use profile_member::{AllowedSan, Member, NameConstraints, SanType, Subtrees};
 pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
 
 /// Which profile an operation uses.

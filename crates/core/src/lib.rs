@@ -25,6 +25,7 @@ pub mod json;
 pub mod kms;
 pub mod monitoring_job;
 pub mod page;
+pub mod pattern;
 pub mod pem;
 pub mod percent;
 pub mod permission;

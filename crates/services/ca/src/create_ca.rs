@@ -30,6 +30,7 @@ pub(crate) use self::certificate::signed_request;
 pub(crate) use self::own_key::OwnKey;
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
+use crate::limits::Limits;
 use crate::metrics;
 use crate::record::draw_serial;
 use crate::rules::{default_ca_profile, rules, subject_fields};
@@ -45,6 +46,7 @@ struct Plan {
     metadata: Map<String, Value>,
     default_profile: Arc<ReadyProfile>,
     rules: Profile,
+    limits: Limits,
 }
 
 impl CaService {
@@ -109,7 +111,8 @@ impl CaService {
             subject: subject_fields(&request.subject).to_name(),
             metadata: request.metadata,
             default_profile,
-            rules: rules(&own_profile),
+            rules: rules(&own_profile)?,
+            limits: Limits::of(&own_profile)?,
         })
     }
 

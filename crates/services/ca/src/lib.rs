@@ -34,6 +34,7 @@ mod issue;
 mod issue_failure;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod metrics;
 mod profile;
 mod query;
@@ -46,7 +47,7 @@ mod store;
 mod windows;
 
 pub use bound_events::BOUND_SUBSCRIPTION;
-pub use config::{CaConfig, CaConfigError};
+pub use config::{CaConfig, CaConfigError, LintSeverity};
 pub use fields::{
     AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
 };

@@ -105,6 +105,11 @@ impl Teller<'_> {
         set.event(self.event("ca.status.update", subject, change));
     }
 
+    pub(crate) fn ca_metadata(self, set: &mut WriteSet, change: &Change<'_, CertificateAuthority>) {
+        let subject = format!("ca/{}", change.updated.id);
+        set.event(self.event("ca.metadata.update", subject, change));
+    }
+
     pub(crate) fn certificate_expiring(
         self,
         set: &mut WriteSet,

@@ -36,6 +36,7 @@ mod jobs;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod own_windows;
 mod profile;
 mod query;
 mod record;

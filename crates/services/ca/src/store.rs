@@ -36,6 +36,11 @@ pub const SCHEMA: Schema = Schema {
             "certificate_index",
             include_str!("../migrations/V0006__certificate_index.sql"),
         ),
+        Migration::portable(
+            7,
+            "ca_windows",
+            include_str!("../migrations/V0007__ca_windows.sql"),
+        ),
     ],
 };
 

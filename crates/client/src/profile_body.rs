@@ -21,5 +21,10 @@ pub(crate) fn explicit(profile: &IssuanceProfile) -> Result<Value, serde_json::E
             }
         }
     }
+    if let Some(members) = value.as_object_mut() {
+        for name in profile.cleared() {
+            members.insert(name.to_owned(), Value::Null);
+        }
+    }
     Ok(value)
 }

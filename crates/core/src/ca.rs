@@ -10,6 +10,7 @@ pub mod enrollment;
 mod error;
 pub mod job;
 pub mod profile;
+pub mod profile_member;
 pub mod request;
 mod stats;
 
@@ -41,6 +42,7 @@ pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
 pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+pub use profile_member::{AllowedSan, Member, NameConstraints, SanType, Subtrees};
 pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
 pub use stats::{AuthorityCounts, CaStats, CertificateCounts, StatusCounts};
 

@@ -26,6 +26,7 @@ pub mod kms;
 pub mod monitoring_job;
 pub mod page;
 pub mod patch;
+pub mod pattern;
 pub mod pem;
 pub mod percent;
 pub mod permission;

@@ -8,12 +8,14 @@ mod access;
 mod aia;
 mod general_name;
 mod key_usage;
+mod name_constraints;
 mod san_check;
 
 pub use access::{AuthorityKeyIdentifier, BasicConstraints};
 pub use aia::AccessLocations;
 pub use general_name::GeneralName;
 pub use key_usage::{KeyUsage, KeyUsageBit};
+pub use name_constraints::Subtree;
 pub use san_check::SanError;
 
 pub(crate) use general_name::{general_names_to_der, parse_general_names};

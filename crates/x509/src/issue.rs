@@ -30,7 +30,7 @@ use crate::certificate::TbsCertificate;
 use crate::datetime::{is_encodable, write_time};
 use crate::error::{ParseError, Structure};
 use crate::extensions::{AccessLocations, Extensions, SanError};
-use crate::lint::{LintPolicy, LintRule};
+use crate::lint::{Draft, LintPolicy, LintRule};
 use crate::name::{Name, NameError};
 use crate::serial::SerialNumber;
 use crate::signed::ToBeSigned;
@@ -56,6 +56,8 @@ pub struct Terms<'a> {
 pub struct Prepared {
     /// What the issuer's key signs.
     pub to_be_signed: ToBeSigned,
+    /// The same as a relying party reads it.
+    pub certificate: TbsCertificate,
     /// Rules of the lint that warn about it.
     pub warnings: Vec<LintRule>,
 }
@@ -115,20 +117,24 @@ pub fn prepare(
         spki: subject.spki(),
     };
     let der = Bytes::from(fields.to_der(&extensions));
-    let warnings = lint(&der, terms)?;
+    let certificate = read_back(&der)?;
+    let drafted = Draft {
+        certificate: &certificate,
+        profile: terms.profile,
+        issuer,
+    };
+    let warnings = terms.lint.check(&drafted).map_err(IssueError::Lint)?;
     Ok(Prepared {
         to_be_signed: ToBeSigned::new(der, scheme, algorithm),
+        certificate,
         warnings,
     })
 }
 
-/// Reads back what was made and checks it.
-fn lint(der: &Bytes, terms: &Terms<'_>) -> Result<Vec<LintRule>, IssueError> {
-    let tbs = TbsCertificate::parse(der).map_err(|malformation| {
-        IssueError::Encoding(malformation.within(Structure::Certificate))
-    })?;
-    let checked = terms.lint.check(&tbs, terms.profile);
-    checked.map_err(IssueError::Lint)
+/// Reads back what was made, for the checks.
+fn read_back(der: &Bytes) -> Result<TbsCertificate, IssueError> {
+    TbsCertificate::parse(der)
+        .map_err(|malformation| IssueError::Encoding(malformation.within(Structure::Certificate)))
 }
 
 /// First and last instant, in whole seconds.

@@ -44,7 +44,7 @@ pub use csr_attrs::{CsrAttribute, csr_attrs};
 pub use error::{Malformation, ParseError, Structure};
 pub use extensions::{
     AccessLocations, AuthorityKeyIdentifier, BasicConstraints, Criticality, Extension, Extensions,
-    GeneralName, KeyUsage, KeyUsageBit, SanError,
+    GeneralName, KeyUsage, KeyUsageBit, SanError, Subtree,
 };
 pub use name::{Attribute, Name, NameError, SubjectFields};
 pub use serial::{InvalidSerialNumber, Serial, SerialNumber};

@@ -8,6 +8,7 @@
 //!
 //! Next: [`LintRule`] for the rules and their requirements, `lint/rules.rs` for the checks.
 
+mod names;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 pub use rules::LintRule;
 
 use crate::certificate::TbsCertificate;
-use crate::issue::Profile;
+use crate::issue::{Issuer, Profile};
 
 /// What happens when a rule is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,14 @@ pub enum Severity {
     Warn,
     /// The rule is not looked at.
     Off,
+}
+
+/// A certificate before it is signed, and what it was made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) certificate: &'a TbsCertificate,
+    pub(crate) profile: &'a Profile,
+    pub(crate) issuer: &'a Issuer,
 }
 
 /// The severity of every rule.
@@ -50,20 +59,16 @@ impl LintPolicy {
             .unwrap_or_else(|| rule.default_severity())
     }
 
-    /// The broken rules that warn about a certificate of this profile.
+    /// The broken rules that warn about a certificate.
     ///
     /// # Errors
     ///
     /// The first broken rule that refuses.
-    pub(crate) fn check(
-        &self,
-        certificate: &TbsCertificate,
-        profile: &Profile,
-    ) -> Result<Vec<LintRule>, LintRule> {
+    pub(crate) fn check(&self, draft: &Draft<'_>) -> Result<Vec<LintRule>, LintRule> {
         let mut warnings = Vec::new();
         for rule in LintRule::ALL {
             let severity = self.severity(rule);
-            if severity == Severity::Off || !rule.is_broken_by(certificate, profile) {
+            if severity == Severity::Off || !rule.is_broken_by(draft) {
                 continue;
             }
             if severity == Severity::Refuse {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::profile_member::{AllowedSan, Member, NameConstraints};
 use crate::duration::WireDuration;
 use crate::ids::ProfileId;
 use crate::subject::Subject;
@@ -198,4 +199,75 @@ pub struct IssuanceProfile {
     pub honor_extensions: bool,
     /// Which keys pass.
     pub crypto_enforcement: CryptoEnforcement,
+    /// Which subject alternative names pass; any when not set, none when empty.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub allowed_sans: Member<Vec<AllowedSan>>,
+    /// What the common name must match as a whole, a regular expression.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub common_name_pattern: Member<String>,
+    /// How long a certificate lasts at most, from its beginning to its end.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub maximum_validity: Member<WireDuration>,
+    /// How many CAs may follow below, where what is issued is a CA; any number when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub path_length: Member<u32>,
+    /// For which names a CA may issue, where what is issued is a CA.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub name_constraints: Member<NameConstraints>,
+    /// Further extended key usages by object identifier, imposed beside `extended_key_usages`.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub extended_key_usage_oids: Member<Vec<String>>,
+    /// How far before the present a certificate begins; not at all when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub back_dating: Member<WireDuration>,
+}
+
+impl IssuanceProfile {
+    /// The profile with what older clients do not know, and so did not say, as it is stored.
+    #[must_use]
+    pub fn keeping(mut self, stored: &Self) -> Self {
+        let kept = &stored.crypto_enforcement;
+        let enforcement = &mut self.crypto_enforcement;
+        enforcement.allow_ed25519_keys = enforcement
+            .allow_ed25519_keys
+            .or_stored(kept.allow_ed25519_keys);
+        enforcement.allow_mldsa_keys = enforcement
+            .allow_mldsa_keys
+            .or_stored(kept.allow_mldsa_keys);
+        Self {
+            allowed_sans: self.allowed_sans.or_stored(&stored.allowed_sans),
+            common_name_pattern: self
+                .common_name_pattern
+                .or_stored(&stored.common_name_pattern),
+            maximum_validity: self.maximum_validity.or_stored(&stored.maximum_validity),
+            path_length: self.path_length.or_stored(&stored.path_length),
+            name_constraints: self.name_constraints.or_stored(&stored.name_constraints),
+            extended_key_usage_oids: self
+                .extended_key_usage_oids
+                .or_stored(&stored.extended_key_usage_oids),
+            back_dating: self.back_dating.or_stored(&stored.back_dating),
+            ..self
+        }
+    }
+
+    /// The names of the members that were cleared: an answer leaves them out, a request must not.
+    pub fn cleared(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("allowed_sans", self.allowed_sans == Member::Cleared),
+            (
+                "common_name_pattern",
+                self.common_name_pattern == Member::Cleared,
+            ),
+            ("maximum_validity", self.maximum_validity == Member::Cleared),
+            ("path_length", self.path_length == Member::Cleared),
+            ("name_constraints", self.name_constraints == Member::Cleared),
+            (
+                "extended_key_usage_oids",
+                self.extended_key_usage_oids == Member::Cleared,
+            ),
+            ("back_dating", self.back_dating == Member::Cleared),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_cleared)| is_cleared.then_some(name))
+    }
 }

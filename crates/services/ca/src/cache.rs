@@ -21,6 +21,7 @@ use lamassu_x509::{AccessLocations, Certificate};
 use moka::sync::Cache;
 
 use crate::issue_failure::no_signer;
+use crate::limits::Limits;
 use crate::rules::rules;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::certificate::CertificateId;
@@ -69,6 +70,7 @@ impl IssuingCa {
 #[derive(Debug)]
 pub(crate) struct ReadyProfile {
     pub(crate) rules: Profile,
+    pub(crate) limits: Limits,
     pub(crate) profile: IssuanceProfile,
     revision: i64,
 }
@@ -200,7 +202,8 @@ impl Ready {
             .map_err(StorageFailure::from)?;
         let stored = stored.ok_or(CaError::ProfileNotFound)?;
         let ready = Arc::new(ReadyProfile {
-            rules: rules(&stored.profile),
+            rules: rules(&stored.profile)?,
+            limits: Limits::of(&stored.profile)?,
             profile: stored.profile,
             revision: stored.revision,
         });

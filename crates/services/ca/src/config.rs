@@ -1,8 +1,11 @@
 //! Configuration of the service.
 
+use std::collections::BTreeMap;
+
 use lamassu_core::duration::WireDuration;
 use lamassu_core::host::is_host_with_path;
 use lamassu_core::monitoring_job::MonitoringJobConfig;
+use lamassu_x509::lint::{LintPolicy, LintRule, Severity};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the CA service.
@@ -31,6 +34,11 @@ pub struct CaConfig {
     /// `ca.expiring` are raised, once each. Default 30 and 7 days. Certificates that carry windows
     /// of their own (those of devices) raise none.
     pub expiration_windows: Vec<WireDuration>,
+    /// What happens when a certificate that is to be signed breaks a rule: `refuse`, `warn` (a line
+    /// in the log) or `off`, by name of the rule. Default: `refuse` for what software in the field
+    /// cannot read or what gives a requester powers of a CA, `warn` for the rest. Rules that are not
+    /// named keep their default.
+    pub lint: BTreeMap<String, LintSeverity>,
     /// The job that sets certificates to `EXPIRED` and raises those events; without it neither
     /// happens.
     pub certificate_monitoring_job: MonitoringJobConfig,
@@ -45,9 +53,41 @@ impl Default for CaConfig {
             accept_unreadable_by_go: false,
             cached_issuers: 1000,
             expiration_windows: [30, 7].map(days).into(),
+            lint: LintRule::ALL.map(default_severity).into(),
             certificate_monitoring_job: MonitoringJobConfig::default(),
         }
     }
+}
+
+/// What happens when a rule of the lint is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LintSeverity {
+    /// The certificate is not issued.
+    Refuse,
+    /// It is issued, and the log says so.
+    Warn,
+    /// The rule is not looked at.
+    Off,
+}
+
+impl From<LintSeverity> for Severity {
+    fn from(severity: LintSeverity) -> Self {
+        match severity {
+            LintSeverity::Refuse => Self::Refuse,
+            LintSeverity::Warn => Self::Warn,
+            LintSeverity::Off => Self::Off,
+        }
+    }
+}
+
+fn default_severity(rule: LintRule) -> (String, LintSeverity) {
+    let severity = match rule.default_severity() {
+        Severity::Refuse => LintSeverity::Refuse,
+        Severity::Warn => LintSeverity::Warn,
+        Severity::Off => LintSeverity::Off,
+    };
+    (rule.name().to_owned(), severity)
 }
 
 fn days(n: i64) -> WireDuration {
@@ -63,6 +103,9 @@ pub enum CaConfigError {
     /// A window has no length.
     #[error("expiration_windows: {0} is not longer than 0s")]
     Window(WireDuration),
+    /// No rule has this name.
+    #[error("lint: there is no rule {0:?}")]
+    LintRule(String),
     /// The cache would hold nothing.
     #[error("cached_issuers must be at least 1")]
     CachedIssuers,
@@ -86,7 +129,22 @@ impl CaConfig {
         if self.cached_issuers == 0 {
             return Err(CaConfigError::CachedIssuers);
         }
-        Ok(())
+        self.lint_policy().map(drop)
+    }
+
+    /// The severity of every rule of the lint.
+    ///
+    /// # Errors
+    ///
+    /// [`CaConfigError::LintRule`] for a name that no rule has.
+    pub(crate) fn lint_policy(&self) -> Result<LintPolicy, CaConfigError> {
+        let mut policy = LintPolicy::default();
+        for (name, severity) in &self.lint {
+            let rule = LintRule::from_name(name);
+            let rule = rule.ok_or_else(|| CaConfigError::LintRule(name.clone()))?;
+            policy = policy.with(rule, (*severity).into());
+        }
+        Ok(policy)
     }
 }
 
@@ -113,6 +171,15 @@ mod tests {
                 Err(CaConfigError::Domain(domain.to_owned()))
             );
         }
+    }
+
+    #[test]
+    fn a_rule_of_the_lint_has_a_name() {
+        let read = |json: &str| -> CaConfig { serde_json::from_str(json).unwrap() };
+        let known = read(r#"{ "lint": { "no_usage": "refuse", "serial_number": "off" } }"#);
+        assert_eq!(known.validate(), Ok(()));
+        let unknown = read(r#"{ "lint": { "nothing": "warn" } }"#).validate();
+        assert_eq!(unknown, Err(CaConfigError::LintRule("nothing".to_owned())));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
+use crate::limits::Limits;
 use crate::metrics;
 use crate::own_key::{KeyPurpose, OwnKey};
 use crate::record::draw_serial;
@@ -44,6 +45,7 @@ struct Plan {
     metadata: Map<String, Value>,
     default_profile: Arc<ReadyProfile>,
     rules: Profile,
+    limits: Limits,
 }
 
 /// The id that was asked for, or a new one.
@@ -118,7 +120,8 @@ impl CaService {
             subject: subject_fields(&request.subject).to_name(),
             metadata: request.metadata,
             default_profile,
-            rules: rules(&own_profile),
+            rules: rules(&own_profile)?,
+            limits: Limits::of(&own_profile)?,
         })
     }
 

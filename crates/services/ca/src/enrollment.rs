@@ -167,6 +167,7 @@ impl CaService {
             "certificate.metadata.update",
             certificate_subject(&updated),
         );
+        self.wake_if_due_soon(&mut set, &updated, teller.now);
         self.db.commit(set).await?;
         Ok(updated)
     }

@@ -183,6 +183,11 @@ impl Teller<'_> {
         self.audit(set, "certificate.delete", subject);
     }
 
+    pub(crate) fn ca_metadata(self, set: &mut WriteSet, change: &Change<'_, CertificateAuthority>) {
+        let subject = format!("ca/{}", change.updated.id);
+        set.event(self.event("ca.metadata.update", subject, change));
+    }
+
     pub(crate) fn certificate_expiring(
         self,
         set: &mut WriteSet,

@@ -29,6 +29,7 @@ use crate::describe;
 use crate::enrollment::attached;
 use crate::events::{Change, Teller};
 use crate::issue_failure::{not_issued, not_signed};
+use crate::limits::Limits;
 use crate::metrics;
 use crate::own_key::OwnKey;
 use crate::record::{draw_serial, new_certificate, read_back};
@@ -90,14 +91,21 @@ enum KeyHolder {
 /// The rules of one issuance: of a stored profile, whose revision is checked, or sent along.
 pub(crate) enum Rules {
     Stored(Arc<ReadyProfile>),
-    Inline(Box<Profile>),
+    Inline(Box<(Profile, Limits)>),
 }
 
 impl Rules {
     pub(crate) fn as_profile(&self) -> &Profile {
         match self {
             Self::Stored(ready) => &ready.rules,
-            Self::Inline(profile) => profile,
+            Self::Inline(inline) => &inline.0,
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        match self {
+            Self::Stored(ready) => &ready.limits,
+            Self::Inline(inline) => &inline.1,
         }
     }
 
@@ -247,6 +255,7 @@ impl CaService {
             lint: &self.lint,
         };
         let prepared = prepare(&order.subject, &ca.issuer, &terms).map_err(not_issued)?;
+        rules.limits().check(&prepared.certificate)?;
         let der = sign_prepared(prepared, &*ca.signer, ca.public_key()).await?;
         let (id, certificate) = record(der, &ca, order)?;
 
@@ -280,7 +289,10 @@ impl CaService {
         choice: &ProfileChoice,
     ) -> Result<Rules, CaError> {
         let id = match choice {
-            ProfileChoice::Inline(profile) => return Ok(Rules::Inline(Box::new(rules(profile)))),
+            ProfileChoice::Inline(profile) => {
+                let inline = (rules(profile)?, Limits::of(profile)?);
+                return Ok(Rules::Inline(Box::new(inline)));
+            }
             ProfileChoice::Stored(id) => id,
             ProfileChoice::Default => &ca.default_profile,
         };
@@ -333,6 +345,7 @@ pub(crate) async fn sign_prepared(
     let Prepared {
         to_be_signed,
         warnings,
+        certificate: _,
     } = prepared;
     if !warnings.is_empty() {
         tracing::debug!(?warnings, "lint warned");

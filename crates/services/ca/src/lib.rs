@@ -42,9 +42,11 @@ mod issue_failure;
 mod issuer;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod metadata;
 mod metrics;
 mod own_key;
+mod own_windows;
 mod profile;
 mod query;
 mod raw_signature;
@@ -59,7 +61,7 @@ mod store;
 mod windows;
 
 pub use bound_events::BOUND_SUBSCRIPTION;
-pub use config::{CaConfig, CaConfigError};
+pub use config::{CaConfig, CaConfigError, LintSeverity};
 pub use fields::{
     AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
 };

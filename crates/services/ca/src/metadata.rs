@@ -4,6 +4,7 @@
 //! the same time are one after the other. A patch that changes nothing is told as an update, too, as
 //! clients know it.
 
+use lamassu_core::ca::certificate::EXPIRATION_DELTAS;
 use lamassu_core::ca::{CaError, Certificate, CertificateAuthority};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{CaId, SerialNumber};
@@ -11,6 +12,7 @@ use lamassu_core::patch::{PatchOperation, apply_to_object};
 use lamassu_db::{Attempt, WriteSet, retry_races_up_to};
 
 use crate::events::{Change, Teller, certificate_subject};
+use crate::jobs::CertificateExpiry;
 use crate::service::CaService;
 use crate::store::authority;
 use crate::store::certificate::{ChangedBy, update};
@@ -49,6 +51,10 @@ impl CaService {
             updated: &updated,
         };
         let now = self.db.now();
+        if updated.metadata.contains_key(EXPIRATION_DELTAS) {
+            // One of the windows may begin before the job looks again.
+            set.wake(CertificateExpiry::NAME);
+        }
         Teller { caller, now }.ca_changed(&mut set, "ca.metadata.update", &change);
         self.db.commit(set).await?;
         Ok(updated)
@@ -88,6 +94,7 @@ impl CaService {
             updated: &updated,
         };
         teller.certificate_metadata(&mut set, &change);
+        self.wake_if_due_soon(&mut set, &updated, now);
         let subject = certificate_subject(&updated);
         teller.audit(&mut set, "certificate.metadata.update", subject);
         self.db.commit(set).await?;

@@ -7,6 +7,7 @@ use lamassu_core::ids::ProfileId;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 
 use crate::events::{Change, Teller};
+use crate::limits::validate;
 use crate::service::CaService;
 use crate::store::profile::{self, StoredProfile};
 
@@ -17,7 +18,7 @@ impl CaService {
         caller: &Caller,
         mut profile: IssuanceProfile,
     ) -> Result<IssuanceProfile, CaError> {
-        refuse_negative_validity(&profile)?;
+        validate(&profile)?;
         profile.id = ProfileId::from(uuid::Uuid::new_v4().to_string());
         let now = self.db.now();
         let mut set = WriteSet::new();
@@ -34,7 +35,6 @@ impl CaService {
         caller: &Caller,
         profile: IssuanceProfile,
     ) -> Result<IssuanceProfile, CaError> {
-        refuse_negative_validity(&profile)?;
         let updated = retry_races(|| self.try_replace_profile(caller, &profile)).await?;
         self.ready.forget_profile(&updated.id);
         Ok(updated)
@@ -46,15 +46,8 @@ impl CaService {
         profile: &IssuanceProfile,
     ) -> Result<IssuanceProfile, Attempt<CaError>> {
         let stored = self.stored_profile(&profile.id).await?;
-        let mut updated = profile.clone();
-        let kept = &stored.profile.crypto_enforcement;
-        let enforcement = &mut updated.crypto_enforcement;
-        enforcement.allow_ed25519_keys = enforcement
-            .allow_ed25519_keys
-            .or_stored(kept.allow_ed25519_keys);
-        enforcement.allow_mldsa_keys = enforcement
-            .allow_mldsa_keys
-            .or_stored(kept.allow_mldsa_keys);
+        let updated = profile.clone().keeping(&stored.profile);
+        validate(&updated)?;
         let now = self.db.now();
         let mut set = WriteSet::new();
         profile::update(&mut set, stored.revision, &updated)?;
@@ -103,12 +96,4 @@ impl CaService {
             .map_err(StorageFailure::from)?;
         stored.ok_or(CaError::ProfileNotFound)
     }
-}
-
-/// A certificate that ends before it begins is of no use to anybody.
-fn refuse_negative_validity(profile: &IssuanceProfile) -> Result<(), CaError> {
-    if profile.validity.duration.is_negative() {
-        return Err(CaError::Validation);
-    }
-    Ok(())
 }

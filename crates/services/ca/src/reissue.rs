@@ -184,7 +184,7 @@ impl CaService {
             Some(parent) => (parent.issuer.clone(), parent.locations.clone()),
         };
         let terms = Terms {
-            profile: &rules(profile),
+            profile: &rules(profile)?,
             serial: &draw_serial(now)?,
             now,
             locations: &locations,

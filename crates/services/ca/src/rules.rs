@@ -1,6 +1,8 @@
 //! Profiles as the wire has them, turned into the rules that issuing follows.
 
-use lamassu_core::ca::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
+use lamassu_core::ca::{
+    Allowance, CaError, CryptoEnforcement, IssuanceProfile, Validity, ValidityType,
+};
 use lamassu_core::subject::Subject;
 use lamassu_core::usage::{ExtendedKeyUsage, KeyUsage};
 use lamassu_x509::issue::{
@@ -9,11 +11,23 @@ use lamassu_x509::issue::{
 };
 use lamassu_x509::{KeyUsageBit, ObjectIdentifier, SubjectFields};
 
+use crate::limits::{further_purposes, name_constraints};
+
 /// The rules of a profile.
-pub(crate) fn rules(profile: &IssuanceProfile) -> Profile {
-    Profile {
+///
+/// # Errors
+///
+/// [`CaError::Policy`] for a profile that would not be stored, but was sent along.
+pub(crate) fn rules(profile: &IssuanceProfile) -> Result<Profile, CaError> {
+    let mut imposed = purposes(&profile.extended_key_usages);
+    imposed.extend(further_purposes(profile)?);
+    let constraints = name_constraints(profile)?;
+    Ok(Profile {
         validity: validity(&profile.validity),
-        back_dating: time::Duration::ZERO,
+        back_dating: profile
+            .back_dating
+            .value()
+            .map_or(time::Duration::ZERO, |back| (*back).into()),
         subject: if profile.honor_subject {
             SubjectRule::Honor
         } else {
@@ -27,7 +41,7 @@ pub(crate) fn rules(profile: &IssuanceProfile) -> Profile {
         extended_key_usage: if profile.honor_extended_key_usages {
             ExtendedKeyUsageRule::Honor
         } else {
-            ExtendedKeyUsageRule::Replace(purposes(&profile.extended_key_usages))
+            ExtendedKeyUsageRule::Replace(imposed)
         },
         subject_alt_name: if profile.honor_extensions {
             SubjectAltNameRule::Honor
@@ -36,14 +50,17 @@ pub(crate) fn rules(profile: &IssuanceProfile) -> Profile {
         },
         role: if profile.sign_as_ca {
             CertificateRole::Ca {
-                path_len_constraint: None,
+                path_len_constraint: profile.path_length.value().copied(),
             }
         } else {
             CertificateRole::EndEntity
         },
-        further_extensions: lamassu_x509::Extensions::none(),
+        further_extensions: constraints
+            .into_iter()
+            .filter(|_| profile.sign_as_ca)
+            .collect(),
         key_policy: key_policy(&profile.crypto_enforcement),
-    }
+    })
 }
 
 /// The profile of a CA certificate where the client names none.
@@ -151,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_default_profile_makes_a_ca() {
-        let rules = rules(&default_ca_profile(Validity::default()));
+        let rules = rules(&default_ca_profile(Validity::default())).expect("rules");
         assert_eq!(
             rules.key_usage,
             KeyUsageRule::Replace(lamassu_x509::KeyUsage::ca())

@@ -92,6 +92,7 @@ impl CaService {
             config,
         } = ports;
         config.validate()?;
+        let lint = config.lint_policy()?;
         db.migrate(store::SCHEMA).await?;
         let domains = config.va_server_domains.clone();
         let ready = Ready::new(db.clone(), Arc::clone(&kms), domains, config.cached_issuers);
@@ -104,7 +105,7 @@ impl CaService {
             kms,
             config,
             ready,
-            lint: LintPolicy::default(),
+            lint,
             predecessors_end,
         };
         service.index_certificates().await?;

@@ -39,8 +39,13 @@ pub const SCHEMA: Schema = Schema {
         ),
         Migration::portable(
             7,
+            "ca_windows",
+            include_str!("../migrations/V0007__ca_windows.sql"),
+        ),
+        Migration::portable(
+            8,
             "cascades",
-            include_str!("../migrations/V0007__cascades.sql"),
+            include_str!("../migrations/V0008__cascades.sql"),
         ),
     ],
 };

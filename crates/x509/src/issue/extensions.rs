@@ -32,11 +32,7 @@ pub(super) fn build(
     };
     let list = [
         optional(&oids::CE_KEY_USAGE, Critical, key_usage(profile, subject)),
-        optional(
-            &oids::CE_EXT_KEY_USAGE,
-            NonCritical,
-            extended_key_usage(profile, subject),
-        ),
+        extended_key_usage(profile, subject),
         optional(
             &oids::CE_BASIC_CONSTRAINTS,
             Critical,
@@ -78,7 +74,8 @@ fn key_usage(profile: &Profile, subject: &Subject) -> Option<Vec<u8>> {
     (!key_usage.is_empty()).then(|| key_usage.to_der())
 }
 
-fn extended_key_usage(profile: &Profile, subject: &Subject) -> Option<Vec<u8>> {
+/// Critical only for a time stamping authority, of which RFC 3161 §2.3 demands it.
+fn extended_key_usage(profile: &Profile, subject: &Subject) -> Option<Extension> {
     let purposes = match &profile.extended_key_usage {
         ExtendedKeyUsageRule::Honor => {
             let mut requested = subject.extended_key_usage().to_vec();
@@ -87,7 +84,15 @@ fn extended_key_usage(profile: &Profile, subject: &Subject) -> Option<Vec<u8>> {
         }
         ExtendedKeyUsageRule::Replace(purposes) => Cow::Borrowed(purposes),
     };
-    (!purposes.is_empty()).then(|| extended_key_usage_to_der(&purposes))
+    let criticality = if **purposes == [oids::KP_TIME_STAMPING] {
+        Criticality::Critical
+    } else {
+        Criticality::NonCritical
+    };
+    (!purposes.is_empty()).then(|| {
+        let value = extended_key_usage_to_der(&purposes);
+        Extension::new(&oids::CE_EXT_KEY_USAGE, criticality, value)
+    })
 }
 
 /// `SEQUENCE OF KeyPurposeId`

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use const_oid::ObjectIdentifier;
 use lamassu_crypto::{HashAlgorithm, KeySpec, PublicKey, SignatureScheme};
+use time::OffsetDateTime;
 
 use super::IssueError;
 use super::profile::NAMED_KEY_PURPOSES;
@@ -155,6 +156,8 @@ pub enum Issuer {
         key_identifier: Option<Bytes>,
         /// How its key signs.
         scheme: SignatureScheme,
+        /// When its own certificate ends.
+        not_after: OffsetDateTime,
     },
 }
 
@@ -165,6 +168,7 @@ impl Issuer {
             name: certificate.subject().clone(),
             key_identifier: certificate.subject_key_identifier(),
             scheme,
+            not_after: certificate.not_after(),
         }
     }
 
@@ -174,8 +178,16 @@ impl Issuer {
         }
     }
 
+    /// When its own certificate ends; `None` when that is the subject's.
+    pub(crate) fn not_after(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Itself { .. } => None,
+            Self::Ca { not_after, .. } => Some(*not_after),
+        }
+    }
+
     /// Its name; `None` when that is the subject's.
-    pub(super) fn name(&self) -> Option<&Name> {
+    pub(crate) fn name(&self) -> Option<&Name> {
         match self {
             Self::Itself { .. } => None,
             Self::Ca { name, .. } => Some(name),

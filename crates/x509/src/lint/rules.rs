@@ -1,11 +1,13 @@
 //! The rules, one check each.
 
 use const_oid::ObjectIdentifier;
+use lamassu_crypto::KeySpec;
+use time::Duration;
 
-use super::Severity;
+use super::{Draft, Severity, names};
 use crate::certificate::TbsCertificate;
 use crate::extensions::{Extension, KeyUsage, KeyUsageBit};
-use crate::issue::{ExtendedKeyUsageRule, Profile};
+use crate::issue::{ExtendedKeyUsageRule, Issuer};
 use crate::oids;
 
 /// A rule that a certificate can break.
@@ -47,11 +49,47 @@ pub enum LintRule {
     /// RFC 5280 appendix A.1, `ub-common-name`.
     #[error("the common name should have at most 64 characters")]
     CommonNameLength,
+    /// A chain is valid no longer than its shortest certificate (RFC 5280 §6.1.3).
+    #[error("the certificate should not end after its issuer's")]
+    OutlivesIssuer,
+    /// Clocks in the field differ by more.
+    #[error("the certificate should last for a minute at least")]
+    ShortLifetime,
+    /// What says nothing is good for everything.
+    #[error("the certificate should have key usages or extended key usages")]
+    NoUsage,
+    /// RFC 5280 §4.2.1.3: without key agreement the two mean nothing.
+    #[error("encipherOnly and decipherOnly need keyAgreement")]
+    EncipherWithoutAgreement,
+    /// RFC 8813 §3: nothing can be enciphered with an EC key.
+    #[error("an EC key should not have the key usage of enciphering keys")]
+    KeyEnciphermentOnEc,
+    /// RFC 5280 §4.2.1.12: both extensions must allow a use.
+    #[error("an extended key usage should have a key usage that serves it")]
+    PurposeWithoutUsage,
+    /// RFC 5280 §4.2.1.12: in general for end entities only.
+    #[error("a CA should not have extended key usages")]
+    CaPurposes,
+    /// Relying parties take such a CA for a self-signed one (RFC 5280 §6.1).
+    #[error("a CA should not have its issuer's name under another key")]
+    IssuerNameReused,
+    /// RFC 9525 §6.3: not for new names.
+    #[error("a DNS name should not have a wildcard")]
+    WildcardName,
+    /// Such names are not unique.
+    #[error("a DNS name should have more than one label")]
+    SingleLabelName,
+    /// RFC 5280 §4.2.1.6 wants a host.
+    #[error("a URI should have an authority")]
+    UriWithoutAuthority,
+    /// RFC 5280 §4.1.2.6.
+    #[error("a mail address in the subject should be an alternative name as well")]
+    MailInSubjectOnly,
 }
 
 impl LintRule {
     /// All rules.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 24] = [
         Self::SerialNumber,
         Self::RepeatedExtension,
         Self::SubjectStrings,
@@ -64,6 +102,18 @@ impl LintRule {
         Self::RequestedOcspSigning,
         Self::ServerAuthNames,
         Self::CommonNameLength,
+        Self::OutlivesIssuer,
+        Self::ShortLifetime,
+        Self::NoUsage,
+        Self::EncipherWithoutAgreement,
+        Self::KeyEnciphermentOnEc,
+        Self::PurposeWithoutUsage,
+        Self::CaPurposes,
+        Self::IssuerNameReused,
+        Self::WildcardName,
+        Self::SingleLabelName,
+        Self::UriWithoutAuthority,
+        Self::MailInSubjectOnly,
     ];
 
     /// The rule's name in configuration and logs.
@@ -81,6 +131,18 @@ impl LintRule {
             Self::RequestedOcspSigning => "requested_ocsp_signing",
             Self::ServerAuthNames => "server_auth_names",
             Self::CommonNameLength => "common_name_length",
+            Self::OutlivesIssuer => "outlives_issuer",
+            Self::ShortLifetime => "short_lifetime",
+            Self::NoUsage => "no_usage",
+            Self::EncipherWithoutAgreement => "encipher_without_agreement",
+            Self::KeyEnciphermentOnEc => "key_encipherment_on_ec",
+            Self::PurposeWithoutUsage => "purpose_without_usage",
+            Self::CaPurposes => "ca_purposes",
+            Self::IssuerNameReused => "issuer_name_reused",
+            Self::WildcardName => "wildcard_name",
+            Self::SingleLabelName => "single_label_name",
+            Self::UriWithoutAuthority => "uri_without_authority",
+            Self::MailInSubjectOnly => "mail_in_subject_only",
         }
     }
 
@@ -104,11 +166,28 @@ impl LintRule {
             | Self::CaKeyUsage
             | Self::EndEntityKeyUsage
             | Self::ServerAuthNames
-            | Self::CommonNameLength => Severity::Warn,
+            | Self::CommonNameLength
+            | Self::OutlivesIssuer
+            | Self::ShortLifetime
+            | Self::NoUsage
+            | Self::EncipherWithoutAgreement
+            | Self::KeyEnciphermentOnEc
+            | Self::PurposeWithoutUsage
+            | Self::CaPurposes
+            | Self::IssuerNameReused
+            | Self::WildcardName
+            | Self::SingleLabelName
+            | Self::UriWithoutAuthority
+            | Self::MailInSubjectOnly => Severity::Warn,
         }
     }
 
-    pub(super) fn is_broken_by(self, certificate: &TbsCertificate, profile: &Profile) -> bool {
+    pub(super) fn is_broken_by(self, draft: &Draft<'_>) -> bool {
+        let Draft {
+            certificate,
+            profile,
+            issuer,
+        } = *draft;
         match self {
             Self::SerialNumber => !serial_is_issuable(certificate),
             Self::RepeatedExtension => certificate.extensions().repeated().is_some(),
@@ -134,6 +213,23 @@ impl LintRule {
                 .subject()
                 .common_name()
                 .is_some_and(|name| name.chars().count() > 64),
+            Self::OutlivesIssuer => issuer
+                .not_after()
+                .is_some_and(|end| certificate.not_after() > end),
+            Self::ShortLifetime => {
+                let lifetime = certificate.not_after() - certificate.not_before();
+                !lifetime.is_negative() && lifetime < Duration::MINUTE
+            }
+            Self::NoUsage => key_usage(certificate).is_empty() && purposes(certificate).is_empty(),
+            Self::EncipherWithoutAgreement => enciphers_without_agreement(certificate),
+            Self::KeyEnciphermentOnEc => enciphers_keys_with_ec(certificate),
+            Self::PurposeWithoutUsage => has_unserved_purpose(certificate),
+            Self::CaPurposes => certificate.is_ca() && !purposes(certificate).is_empty(),
+            Self::IssuerNameReused => reuses_name(certificate, issuer),
+            Self::WildcardName => names::has_wildcard(certificate),
+            Self::SingleLabelName => names::has_single_label(certificate),
+            Self::UriWithoutAuthority => names::has_uri_without_authority(certificate),
+            Self::MailInSubjectOnly => names::has_mail_in_subject_only(certificate),
         }
     }
 }
@@ -184,9 +280,58 @@ fn is_unnamed_server(certificate: &TbsCertificate) -> bool {
     names.is_none() && has_purpose(certificate, &oids::KP_SERVER_AUTH)
 }
 
+fn purposes(certificate: &TbsCertificate) -> Vec<ObjectIdentifier> {
+    let found = certificate.extensions().extended_key_usage();
+    found.ok().flatten().unwrap_or_default()
+}
+
 fn has_purpose(certificate: &TbsCertificate, purpose: &ObjectIdentifier) -> bool {
-    matches!(
-        certificate.extensions().extended_key_usage(),
-        Ok(Some(purposes)) if purposes.contains(purpose)
-    )
+    purposes(certificate).contains(purpose)
+}
+
+fn enciphers_without_agreement(certificate: &TbsCertificate) -> bool {
+    let key_usage = key_usage(certificate);
+    let enciphers = key_usage.contains(KeyUsageBit::EncipherOnly)
+        || key_usage.contains(KeyUsageBit::DecipherOnly);
+    enciphers && !key_usage.contains(KeyUsageBit::KeyAgreement)
+}
+
+fn enciphers_keys_with_ec(certificate: &TbsCertificate) -> bool {
+    key_usage(certificate).contains(KeyUsageBit::KeyEncipherment)
+        && matches!(certificate.public_key(), Ok(key) if matches!(key.spec(), KeySpec::Ec(_)))
+}
+
+/// Whether there are key usages, and none of them serves some purpose.
+fn has_unserved_purpose(certificate: &TbsCertificate) -> bool {
+    let key_usage = key_usage(certificate);
+    !key_usage.is_empty()
+        && purposes(certificate).iter().any(|purpose| {
+            let serving = usages_serving(purpose);
+            !serving.is_empty() && !serving.iter().any(|usage| key_usage.contains(*usage))
+        })
+}
+
+/// The key usages that a purpose can be served with (RFC 5280 §4.2.1.12); none where nobody says.
+fn usages_serving(purpose: &ObjectIdentifier) -> &'static [KeyUsageBit] {
+    use KeyUsageBit::{ContentCommitment, DigitalSignature, KeyAgreement, KeyEncipherment};
+    match *purpose {
+        oids::KP_SERVER_AUTH => &[DigitalSignature, KeyEncipherment, KeyAgreement],
+        oids::KP_CLIENT_AUTH => &[DigitalSignature, KeyAgreement],
+        oids::KP_CODE_SIGNING => &[DigitalSignature],
+        oids::KP_EMAIL_PROTECTION => &[
+            DigitalSignature,
+            ContentCommitment,
+            KeyEncipherment,
+            KeyAgreement,
+        ],
+        oids::KP_TIME_STAMPING | oids::KP_OCSP_SIGNING => &[DigitalSignature, ContentCommitment],
+        _ => &[],
+    }
+}
+
+/// Whether a CA below another one has that one's name, and another key.
+fn reuses_name(certificate: &TbsCertificate, issuer: &Issuer) -> bool {
+    certificate.is_ca()
+        && issuer.name() == Some(certificate.subject())
+        && certificate.subject_key_identifier() != certificate.authority_key_identifier()
 }

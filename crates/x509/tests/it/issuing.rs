@@ -294,6 +294,7 @@ fn an_issuer_without_key_identifier_leaves_it_out() {
         name: common_name("Root"),
         key_identifier: None,
         scheme: P256.default_scheme(),
+        not_after: ROOT.certificate.not_after(),
     };
     let subject = device_subject(&device_template("d"));
     let conditions = Conditions::new(honouring_profile());

@@ -59,6 +59,7 @@ impl CaService {
             lint: &self.lint,
         };
         let prepared = prepare(&subject, &issuer, &terms).map_err(not_issued)?;
+        plan.limits.check(&prepared.certificate)?;
         match parent {
             None => sign_prepared(prepared, &*own_signer, &own.public_key).await,
             Some(parent) => sign_prepared(prepared, &*parent.signer, parent.public_key()).await,

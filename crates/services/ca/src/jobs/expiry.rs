@@ -7,17 +7,19 @@ use lamassu_core::ca::{Certificate, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::duration::WireDuration;
 use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::events::{Change, Teller, certificate_subject};
 use crate::metrics;
+use crate::own_windows;
 use crate::service::CaService;
 use crate::status::tell_status;
-use crate::store::authority;
+use crate::store::authority::{self, StoredAuthority};
 use crate::store::certificate::{
     ChangedBy, StoredCertificate, due, expired_early, expiring, next_due, set_next_window, update,
 };
-use crate::windows::{entered, next_window};
+use crate::windows::{entered, next_window, own_windows};
 
 /// Certificates handled per round.
 const BATCH: u32 = 256;
@@ -94,6 +96,65 @@ impl CertificateExpiry {
 }
 
 impl CertificateExpiry {
+    /// Marks the windows of a certificate's own that have begun, and tells of its new metadata.
+    async fn mark_entered(
+        &self,
+        caller: &Caller,
+        stored: &StoredCertificate,
+        own: &Map<String, Value>,
+        now: OffsetDateTime,
+    ) -> Result<(), JobError> {
+        let certificate = &stored.certificate;
+        let mut updated = certificate.clone();
+        let mut set = WriteSet::new();
+        if let Some(metadata) = own_windows::entered(own, certificate.valid_to.0, now) {
+            updated.metadata = Some(metadata);
+            let teller = Teller { caller, now };
+            let change = Change {
+                previous: certificate,
+                updated: &updated,
+            };
+            teller.certificate_metadata(&mut set, &change);
+            let subject = certificate_subject(&updated);
+            teller.audit(&mut set, "certificate.metadata.update", subject);
+        }
+        update(&mut set, stored, &updated, None, ChangedBy::ExpiryJob);
+        self.commit_unless_changed(set).await
+    }
+
+    /// The same for the metadata of a CA.
+    async fn mark_entered_by_ca(
+        &self,
+        caller: &Caller,
+        stored: &StoredAuthority,
+        now: OffsetDateTime,
+    ) -> Result<(), JobError> {
+        let previous = &stored.authority;
+        let mut updated = previous.clone();
+        let not_after = previous.certificate.valid_to.0;
+        let mut set = WriteSet::new();
+        if let Some(metadata) = own_windows::entered(&previous.metadata, not_after, now) {
+            updated.metadata = metadata;
+            let teller = Teller { caller, now };
+            let change = Change {
+                previous,
+                updated: &updated,
+            };
+            teller.ca_metadata(&mut set, &change);
+            teller.audit(&mut set, "ca.metadata.update", format!("ca/{}", updated.id));
+        }
+        authority::set_metadata(&mut set, stored, &updated);
+        self.commit_unless_changed(set).await
+    }
+
+    /// Commits; somebody who changed the rows meanwhile wins, and the next round looks again.
+    async fn commit_unless_changed(&self, set: WriteSet) -> Result<(), JobError> {
+        match self.service.db.commit(set).await {
+            Err(error) if !error.is_race() => Err(error.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Tells that a certificate has entered one of the default windows.
     async fn tell_expiring(
         &self,
@@ -121,11 +182,7 @@ impl CertificateExpiry {
                 teller.ca_expiring(&mut set, &ca.authority, window);
             }
         }
-        match db.commit(set).await {
-            Err(error) if !error.is_race() => Err(error.into()),
-            // A lost race: the next round looks again.
-            Ok(_) | Err(_) => Ok(()),
-        }
+        self.commit_unless_changed(set).await
     }
 }
 
@@ -146,11 +203,18 @@ impl Job for CertificateExpiry {
                 .await?;
         }
         for (stored, since) in expiring(db, now, BATCH).await? {
-            self.tell_expiring(caller, &stored, since, now).await?;
+            match own_windows(&stored.certificate) {
+                Some(own) => self.mark_entered(caller, &stored, own, now).await?,
+                None => self.tell_expiring(caller, &stored, since, now).await?,
+            }
+        }
+        for stored in authority::expiring(db, now, BATCH).await? {
+            self.mark_entered_by_ca(caller, &stored, now).await?;
         }
         // A full batch has left some behind, whose time is past: the next run is at once.
         let latest = now + LONGEST_SLEEP;
-        let next = next_due(db).await?.map_or(latest, |due| due.min(latest));
+        let due = [next_due(db).await?, authority::next_window(db).await?];
+        let next = due.into_iter().flatten().fold(latest, OffsetDateTime::min);
         Ok(NextRun::At(next))
     }
 }

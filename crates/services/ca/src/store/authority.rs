@@ -7,9 +7,11 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Expectation, Json, Row, WriteSet, params, sql};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
 use crate::fields::AUTHORITY_FIELDS;
+use crate::own_windows;
 
 /// The CA's id is free.
 pub(crate) const FREE: Check = Check::new("CA id is free");
@@ -219,8 +221,8 @@ pub(crate) fn insert(
 ) {
     let statement = sql(
         "INSERT INTO certificate_authority \
-         (id, revision, created_at, certificate_id, level, profile_id, metadata) \
-         VALUES ($1, 1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+         (id, revision, created_at, certificate_id, level, profile_id, metadata, next_window) \
+         VALUES ($1, 1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         params![
             authority.id.as_str(),
             authority.creation_ts.0,
@@ -228,9 +230,61 @@ pub(crate) fn insert(
             authority.level,
             authority.profile_id.as_str(),
             Value::Object(authority.metadata.clone()),
+            window_of(authority),
         ],
     );
     set.expect_one(statement, FREE);
+}
+
+/// Adds the metadata of a CA, as it was read otherwise, to a write set.
+pub(crate) fn set_metadata(
+    set: &mut WriteSet,
+    stored: &StoredAuthority,
+    updated: &CertificateAuthority,
+) {
+    let statement = sql(
+        "UPDATE certificate_authority SET metadata = $1, next_window = $2, \
+         revision = revision + 1 WHERE id = $3 AND revision = $4 AND certificate_id = $5",
+        params![
+            Value::Object(updated.metadata.clone()),
+            window_of(updated),
+            updated.id.as_str(),
+            stored.revision,
+            stored.certificate_id.as_str(),
+        ],
+    );
+    set.expect_one(statement, UNCHANGED);
+}
+
+/// When the next window in the CA's own metadata begins. Also of a CA that is not active: the
+/// windows are about its certificate's end, which comes all the same.
+fn window_of(authority: &CertificateAuthority) -> Option<OffsetDateTime> {
+    own_windows::next(&authority.metadata, authority.certificate.valid_to.0)
+}
+
+/// CAs of which a window in their metadata may have begun, the longest ago first.
+pub(crate) async fn expiring(
+    db: &Db,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<StoredAuthority>, DbError> {
+    const TEXT: &str = select_authority!(
+        "WHERE ca_id IN (SELECT id FROM certificate_authority \
+         WHERE next_window IS NOT NULL AND next_window <= $1 ORDER BY next_window LIMIT $2)"
+    );
+    let rows = db.rows(sql(TEXT, params![now, limit])).await?;
+    rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// When the next window in the metadata of any CA begins.
+pub(crate) async fn next_window(db: &Db) -> Result<Option<OffsetDateTime>, DbError> {
+    let query = sql(
+        "SELECT next_window FROM certificate_authority WHERE next_window IS NOT NULL \
+         ORDER BY next_window LIMIT 1",
+        params![],
+    );
+    let row = db.row_opt(query).await?;
+    row.map(|row| row.get("next_window")).transpose()
 }
 
 /// Lets a write set fail unless the CA is at this revision and has this certificate.
@@ -262,13 +316,14 @@ pub(crate) fn update(
 ) {
     let statement = sql(
         "UPDATE certificate_authority SET certificate_id = $1, level = $2, profile_id = $3, \
-         metadata = $4, revision = revision + 1 \
-         WHERE id = $5 AND revision = $6 AND certificate_id = $7",
+         metadata = $4, next_window = $5, revision = revision + 1 \
+         WHERE id = $6 AND revision = $7 AND certificate_id = $8",
         params![
             certificate.as_str(),
             updated.level,
             updated.profile_id.as_str(),
             Value::Object(updated.metadata.clone()),
+            window_of(updated),
             stored.authority.id.as_str(),
             stored.revision,
             stored.certificate_id.as_str(),

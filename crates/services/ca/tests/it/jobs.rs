@@ -1,10 +1,14 @@
 use http::StatusCode;
 use lamassu_ca::OthersRunning;
-use lamassu_core::ids::OperationId;
+use lamassu_core::ca::RenewalWindows;
+use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ids::{OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, KmsService as _};
-use lamassu_db::{NextRun, WriteSet, params, sql};
+use lamassu_db::{NextRun, WriteSet, params, run_job, sql};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use crate::kms::Fault;
 use crate::support::{START, World, caller, csr, device_profile, p256, root_body};
@@ -321,4 +325,153 @@ async fn a_released_hold_still_has_the_windows_to_come() {
     let event = world.last_event("certificate.expiring").await;
     assert_eq!(event["data"]["window"], "1w");
     assert_eq!(world.events().await.len(), told + 1);
+}
+
+/// Certificates of devices have windows of their own: 20 days and 5.
+async fn attach(world: &World, certificate: &Value) {
+    let serial = SerialNumber::parse(certificate["serial_number"].as_str().unwrap()).unwrap();
+    let attachment = Attachment {
+        device_id: "device-1".into(),
+        dms_id: "dms-1".into(),
+    };
+    let windows = RenewalWindows {
+        preventive: "20d".parse().unwrap(),
+        critical: "5d".parse().unwrap(),
+    };
+    world
+        .reached
+        .attach_certificate(&caller(), &serial, attachment, windows)
+        .await
+        .unwrap();
+}
+
+fn marks(metadata: &Value) -> Vec<(&str, bool)> {
+    let windows = metadata["lamassu.io/ca/expiration-deltas"]
+        .as_array()
+        .unwrap();
+    windows
+        .iter()
+        .map(|window| {
+            let name = window["name"].as_str().unwrap();
+            (name, window["triggered"].as_bool().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_window_of_a_certificate_s_own_is_marked_once_when_it_begins() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_for(&world, "60d").await;
+    attach(&world, &issued).await;
+    let told = world.events().await.len();
+    let job = world.service.expiry_job();
+    world
+        .clock
+        .advance(Duration::days(39) + Duration::hours(23) + Duration::minutes(30));
+    // The end and so the window are of whole seconds.
+    let begins = START + Duration::days(40) - Duration::microseconds(481_233);
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(next, NextRun::At(begins));
+    assert_eq!(world.events().await.len(), told);
+    world.clock.advance(Duration::minutes(30));
+    for _ in 0..2 {
+        job.run(&caller(), world.db.now()).await.unwrap();
+    }
+    let event = world.last_event("certificate.metadata.update").await;
+    assert_eq!(
+        marks(&event["data"]["previous"]["metadata"]),
+        [("Preventive", false), ("Critical", false)]
+    );
+    let marked = [("Critical", false), ("Preventive", true)];
+    assert_eq!(marks(&event["data"]["updated"]["metadata"]), marked);
+    assert_eq!(world.events().await.len(), told + 1);
+    // Off for a while: the missed one is caught up, before the end is told.
+    world.clock.advance(Duration::days(16));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let event = world.last_event("certificate.metadata.update").await;
+    let marked = [("Critical", true), ("Preventive", true)];
+    assert_eq!(marks(&event["data"]["updated"]["metadata"]), marked);
+    assert_eq!(world.events().await.len(), told + 2);
+    // A clock that is set back unmarks nothing and tells nothing again.
+    world.clock.advance(-Duration::days(20));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    world.clock.advance(Duration::days(20));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.events().await.len(), told + 2);
+}
+
+#[tokio::test]
+async fn a_window_in_the_metadata_of_a_ca_is_marked_as_well() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let mut body = root_body("root-a", &profile);
+    body["ca_expiration"]["duration"] = json!("60d");
+    body["metadata"]["lamassu.io/ca/expiration-deltas"] =
+        json!([{ "delta": "10d", "name": "Preventive", "triggered": false }]);
+    world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    let job = world.service.expiry_job();
+    world.clock.advance(Duration::days(49));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let told = world.events().await.len();
+    world.clock.advance(Duration::days(1));
+    for _ in 0..2 {
+        job.run(&caller(), world.db.now()).await.unwrap();
+    }
+    let event = world.last_event("ca.metadata.update").await;
+    assert_eq!(
+        marks(&event["data"]["updated"]["metadata"]),
+        [("Preventive", true)]
+    );
+    assert_eq!(world.events().await.len(), told + 1);
+    let ca = world.get("/v1/cas/root-a").await.with(StatusCode::OK);
+    assert_eq!(ca["metadata"], event["data"]["updated"]["metadata"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_tell_of_a_window_once() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    for _ in 0..20 {
+        issue_for(&world, "60d").await;
+    }
+    let told = world.events().await.len();
+    world.clock.advance(Duration::days(31));
+    let jobs = [
+        world.started(OthersRunning::Maybe).await.expiry_job(),
+        world.started(OthersRunning::Maybe).await.expiry_job(),
+    ];
+    // Even without the lease that lets one of them work only.
+    let (system, now) = (caller(), world.db.now());
+    for run in
+        futures_util::future::join_all(jobs.each_ref().map(|job| job.run(&system, now))).await
+    {
+        run.unwrap();
+    }
+    for job in &jobs {
+        job.run(&system, now).await.unwrap();
+    }
+    assert_eq!(world.events().await.len(), told + 20);
+}
+
+#[tokio::test]
+async fn the_running_job_catches_up_as_soon_as_it_starts() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_for(&world, "60d").await;
+    world.clock.advance(Duration::days(61));
+    let shutdown = CancellationToken::new();
+    let job = world.service.expiry_job();
+    let (db, until) = (world.db.clone(), shutdown.clone());
+    let running = tokio::spawn(async move { run_job(&db, Arc::clone(&job), &until).await });
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while status(&world, &issued).await != "EXPIRED" {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not expired in time"
+        );
+        tokio::task::yield_now().await;
+    }
+    shutdown.cancel();
+    running.await.unwrap();
 }

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 
 use super::index::{fingerprint, insert_names};
 use super::{CertificateId, StoredCertificate};
-use crate::windows::has_own_windows;
+use crate::own_windows;
+use crate::windows::own_windows;
 
 /// The certificate's key is free.
 pub(crate) const FREE: Check = Check::new("certificate key is free");
@@ -110,7 +111,7 @@ pub(crate) enum ChangedBy {
 /// Whose hold it is on is forgotten with a new status or time of revocation.
 ///
 /// `next_window` counts where the status changes; otherwise the stored one stays, unless the
-/// metadata now have windows.
+/// metadata have windows, or had: those are looked at here, and who lost them has none left.
 pub(crate) fn update(
     set: &mut WriteSet,
     stored: &StoredCertificate,
@@ -118,11 +119,15 @@ pub(crate) fn update(
     next_window: Option<OffsetDateTime>,
     by: ChangedBy,
 ) {
+    let own = own_windows(updated);
+    let next_own = own
+        .filter(|_| updated.status == CertificateStatus::Active)
+        .and_then(|metadata| own_windows::next(metadata, updated.valid_to.0));
     let statement = sql(
         "UPDATE certificate SET status = $1, metadata = $2, revocation_timestamp = $3, \
          revocation_reason = $4, next_due = $5, \
          expired_by_job = CASE WHEN status = $1 THEN expired_by_job ELSE $6 END, \
-         next_window = CASE WHEN status <> $1 THEN $7 WHEN $8 THEN NULL ELSE next_window END, \
+         next_window = CASE WHEN $8 THEN $11 WHEN status <> $1 THEN $7 ELSE next_window END, \
          held_by = CASE WHEN status = $1 AND revocation_timestamp = $3 THEN held_by ELSE NULL END, \
          revision = revision + 1 \
          WHERE id = $9 AND revision = $10",
@@ -134,9 +139,10 @@ pub(crate) fn update(
             next_due_of(updated),
             by == ChangedBy::ExpiryJob && updated.status == CertificateStatus::Expired,
             next_window,
-            has_own_windows(updated),
+            own.is_some() || own_windows(&stored.certificate).is_some(),
             stored.id.as_str(),
             stored.revision,
+            next_own,
         ],
     );
     set.expect_one(statement, REVISION);

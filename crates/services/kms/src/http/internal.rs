@@ -9,7 +9,7 @@ use lamassu_core::internal::kms::{
     BoundCertificate, PlatformSign, PlatformSignature, SignerDescription,
 };
 use lamassu_core::kms::algorithm::scheme_of;
-use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_core::kms::{CreateKey, ImportKey, Key, KmsError};
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::permission::Permission;
 use lamassu_crypto::SignError;
@@ -28,6 +28,12 @@ pub(super) fn routes(builder: RoutesBuilder<Kms>) -> RoutesBuilder<Kms> {
             INTERNAL,
             "Create a key for an operation",
             create,
+        )
+        .post(
+            "/internal/v1/keys/import",
+            INTERNAL,
+            "Import a private key for an operation",
+            import,
         )
         .get(
             "/internal/v1/keys/{id}/signer",
@@ -63,6 +69,14 @@ async fn create(
     Ok(Json201(kms.service.create_key(&caller, request).await?))
 }
 
+async fn import(
+    State(kms): State<Kms>,
+    AskedBy(caller): AskedBy,
+    GoJson(request): GoJson<ImportKey>,
+) -> Reply<Json201<Key>> {
+    Ok(Json201(kms.service.import_key(&caller, request).await?))
+}
+
 async fn signer(
     State(kms): State<Kms>,
     AskedBy(caller): AskedBy,
@@ -95,6 +109,7 @@ async fn sign(
 fn not_signed(error: EngineError) -> KmsError {
     match error {
         EngineError::KeyNotFound => KmsError::KeyNotFound,
+        EngineError::KeyDisabled => KmsError::KeyDisabled,
         EngineError::Sign(SignError::DigestLength { .. }) => KmsError::DigestSize,
         _ => match error.kind() {
             ErrorKind::Unavailable => KmsError::EngineUnavailable(Box::new(error)),

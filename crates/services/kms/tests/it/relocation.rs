@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{EngineId, SerialNumber};
 use lamassu_core::kms::KmsService as _;
 use lamassu_crypto::Message;

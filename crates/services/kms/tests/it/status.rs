@@ -1,7 +1,6 @@
 //! Disabling keys.
 
 use http::StatusCode;
-use lamassu_core::crypto_engine::Signer;
 use lamassu_crypto::Message;
 use serde_json::{Value, json};
 

@@ -1,7 +1,6 @@
 //! How often keys are used.
 
 use http::StatusCode;
-use lamassu_core::crypto_engine::Signer;
 use lamassu_crypto::Message;
 use lamassu_db::sql;
 use serde_json::{Value, json};

@@ -8,21 +8,23 @@ use http::Method;
 use lamassu_core::caller::{Caller, Principal, TraceContext};
 use lamassu_core::crypto_engine::{EngineError, Signer, Unsupported};
 use lamassu_core::error::{ErrorKind, ServiceError as _};
-use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
+use lamassu_core::ids::{EngineId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::kms::{
     BoundCertificate, MessageType, PlatformSign, PlatformSignature, SignerDescription,
 };
 use lamassu_core::kms::algorithm::name_of;
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, GENERATION_DEADLINE, ImportKey, Key, KeyStats, KmsError,
-    KmsService, SignMessage,
+    CreateKey, EngineDescription, GENERATION_DEADLINE, ImportKey, Key, KeyStats, KeyStatus,
+    KmsError, KmsService, SignMessage,
 };
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
 use lamassu_crypto::{Message, PublicKey, SignError, SignatureScheme};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::peer::{Call, Peer, Service};
@@ -32,7 +34,7 @@ use crate::retry::Repeat;
 ///
 /// Repeated after a doubt: reads, [`signer`](KmsService::signer) and the signatures made with it
 /// (they leave no event), [`bind_certificate`](KmsService::bind_certificate) and
-/// [`discard`](KmsService::discard). Never repeated: what makes or deletes a key, and signing and
+/// [`discard`](KmsService::discard). Never repeated: what makes, changes or deletes a key, and signing and
 /// verifying for clients, which leave an event each.
 #[derive(Clone, Debug)]
 pub struct KmsClient(Service);
@@ -49,6 +51,18 @@ impl KmsClient {
         call: Call,
     ) -> Result<T, KmsError> {
         self.0.read(caller, call).await
+    }
+
+    /// A change of a key, which leaves an event each time.
+    async fn change(
+        &self,
+        caller: &Caller,
+        method: Method,
+        path: String,
+        body: &serde_json::Value,
+    ) -> Result<Key, KmsError> {
+        let call = Call::json(method, path, body, Repeat::Once)?;
+        self.read(caller, call).await
     }
 }
 
@@ -128,6 +142,67 @@ impl KmsService for KmsClient {
     async fn stats(&self, caller: &Caller, request: &ListRequest) -> Result<KeyStats, KmsError> {
         let path = format!("/v1/stats?{}", request.to_query());
         self.read(caller, Call::get(path)).await
+    }
+
+    async fn set_name(&self, caller: &Caller, key: &KeyRef, name: String) -> Result<Key, KmsError> {
+        let body = json!({ "name": name });
+        self.change(caller, Method::PUT, key_path("/v1", key, "/name")?, &body)
+            .await
+    }
+
+    async fn set_tags(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        tags: Vec<String>,
+    ) -> Result<Key, KmsError> {
+        let body = json!({ "tags": tags });
+        self.change(caller, Method::PUT, key_path("/v1", key, "/tags")?, &body)
+            .await
+    }
+
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        let body = json!({ "patches": operations });
+        let path = key_path("/v1", key, "/metadata")?;
+        self.change(caller, Method::PUT, path, &body).await
+    }
+
+    async fn patch_aliases(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        let body = json!({ "patches": operations });
+        let path = key_path("/v1", key, "/aliases")?;
+        self.change(caller, Method::PUT, path, &body).await
+    }
+
+    async fn set_status(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        status: KeyStatus,
+    ) -> Result<Key, KmsError> {
+        let body = json!({ "status": status });
+        self.change(caller, Method::PUT, key_path("/v1", key, "/status")?, &body)
+            .await
+    }
+
+    async fn move_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        engine: &EngineId,
+    ) -> Result<Key, KmsError> {
+        let body = json!({ "engine_id": engine });
+        self.change(caller, Method::POST, key_path("/v1", key, "/move")?, &body)
+            .await
     }
 
     async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError> {
@@ -266,6 +341,7 @@ fn platform() -> Caller {
 fn not_signed(error: KmsError) -> EngineError {
     match error {
         KmsError::KeyNotFound => EngineError::KeyNotFound,
+        KmsError::KeyDisabled => EngineError::KeyDisabled,
         KmsError::UnsupportedAlgorithm => EngineError::Sign(SignError::WrongKey),
         other => match other.kind() {
             ErrorKind::Unavailable => EngineError::Unavailable(Box::new(other)),

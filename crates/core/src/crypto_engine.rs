@@ -60,6 +60,27 @@ pub trait CryptoEngine: Send + Sync + fmt::Debug {
     /// be used.
     async fn signer(&self, handle: &KeyHandle) -> Result<Arc<dyn Signer>, EngineError>;
 
+    /// A copy of the private key, for moving it into another engine. Engines whose keys never
+    /// leave them do not have this, and that is the default.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Unsupported`]; else as [`signer`](Self::signer).
+    async fn export(&self, handle: &KeyHandle) -> Result<PrivateKey, EngineError> {
+        let _ = handle;
+        Err(EngineError::Unsupported(Unsupported::Export))
+    }
+
+    /// Whether the back end answers. By default: whether it lists. Cheap enough to be asked every
+    /// few seconds.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the back end.
+    async fn health(&self) -> Result<(), EngineError> {
+        self.list(None, 1).await.map(drop)
+    }
+
     /// Forgets the key. A handle without a key is no error, so that it can be repeated.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! need ([`KmsService::signer`], [`KmsService::bind_certificate`], [`KmsService::discard`]).
 
 pub mod algorithm;
+mod error;
 mod private_key;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ use serde_json::{Map, Value};
 
 use crate::caller::Caller;
 use crate::crypto_engine::Signer;
-use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use crate::page::Page;
+use crate::patch::PatchOperation;
 use crate::pem::PublicKeyDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
+pub use error::KmsError;
 pub use private_key::PrivateKeyBytes;
 
 /// The metadata member that names what a key is used for (spelling is wire format).
@@ -63,6 +65,52 @@ pub struct Key {
     pub tags: Vec<String>,
     /// Free object.
     pub metadata: Map<String, Value>,
+    /// Whether it signs. Not in the reference, whose clients pass it over.
+    #[serde(default)]
+    pub status: KeyStatus,
+    /// What was done with it and when last, by operation; only where one key is read. Operations
+    /// that never happened are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<BTreeMap<String, OperationUsage>>,
+}
+
+/// Whether a key signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum KeyStatus {
+    /// It signs.
+    #[default]
+    Active,
+    /// It does not sign, neither for clients nor for the platform. Everything else goes on: it is
+    /// shown, changed, verified with, moved and deleted.
+    Disabled,
+}
+
+impl KeyStatus {
+    /// The wire's word; matched with case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Disabled => "DISABLED",
+        }
+    }
+
+    /// The status of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Active, Self::Disabled]
+            .into_iter()
+            .find(|known| known.as_str() == name)
+    }
+}
+
+/// How often something was done with a key. Counted in memory and stored every few seconds: a crash
+/// loses the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationUsage {
+    /// How often, since the key exists.
+    pub count: i64,
+    /// When last.
+    pub last_used_ts: Timestamp,
 }
 
 /// A crypto engine as the API shows it.
@@ -85,6 +133,32 @@ pub struct EngineDescription {
     pub id: EngineId,
     /// Whether keys go here when no engine is named.
     pub default: bool,
+    /// Whether it works. Not in the reference, whose clients pass it over.
+    #[serde(default)]
+    pub health: EngineHealth,
+}
+
+/// Whether an engine works; a few seconds old at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineHealth {
+    /// In one word.
+    pub status: EngineStatus,
+    /// Why not, in words that may be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether an engine works, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineStatus {
+    /// It answers.
+    #[default]
+    Ok,
+    /// It was opened, and does not answer or fails.
+    Failing,
+    /// It could not be opened when the process began. It takes no keys, and its keys do not sign.
+    Unopened,
 }
 
 /// A key type and the sizes of it that an engine takes.
@@ -183,7 +257,7 @@ pub trait KmsService: Send + Sync + fmt::Debug {
     /// exists, in whatever engine, is refused.
     async fn import_key(&self, caller: &Caller, request: ImportKey) -> Result<Key, KmsError>;
 
-    /// The key of this id, alias or `pkcs11:` URI.
+    /// The key of this id, alias or `pkcs11:` URI, with its usage.
     async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<Key, KmsError>;
 
     /// Lists keys.
@@ -191,6 +265,50 @@ pub trait KmsService: Send + Sync + fmt::Debug {
 
     /// Counts keys, with the filters of a list.
     async fn stats(&self, caller: &Caller, request: &ListRequest) -> Result<KeyStats, KmsError>;
+
+    /// Calls a key by another name, which must not be empty.
+    async fn set_name(&self, caller: &Caller, key: &KeyRef, name: String) -> Result<Key, KmsError>;
+
+    /// Replaces a key's tags.
+    async fn set_tags(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        tags: Vec<String>,
+    ) -> Result<Key, KmsError>;
+
+    /// Patches a key's metadata, all operations or none.
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError>;
+
+    /// Patches a key's aliases, all operations or none. An alias belongs to one key.
+    async fn patch_aliases(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError>;
+
+    /// Lets a key sign or not.
+    async fn set_status(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        status: KeyStatus,
+    ) -> Result<Key, KmsError>;
+
+    /// Moves a key into another engine: it keeps its id, its names and its bindings. Refused where
+    /// the present engine does not give private keys away.
+    async fn move_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        engine: &EngineId,
+    ) -> Result<Key, KmsError>;
 
     /// Destroys a key pair: first for look-up, then in its engine.
     async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError>;
@@ -234,111 +352,4 @@ pub trait KmsService: Send + Sync + fmt::Debug {
 
     /// Destroys the key that an abandoned operation made, if it made one.
     async fn discard(&self, caller: &Caller, operation: &OperationId) -> Result<(), KmsError>;
-}
-
-/// Why the KMS refused.
-#[derive(Debug, thiserror::Error)]
-pub enum KmsError {
-    /// A required member is missing.
-    #[error("struct validation error")]
-    Validation,
-    /// No key has this id, alias or URI.
-    #[error("key not found")]
-    KeyNotFound,
-    /// A `pkcs11:` URI lacks `token-id`, `id` or `type`.
-    #[error("invalid id format: missing required fields")]
-    InvalidUri,
-    /// No engine has this id.
-    #[error("crypto engine not found")]
-    EngineNotFound,
-    /// The engine that holds the key is not configured, or could not be opened.
-    #[error("engine not found")]
-    KeyEngineMissing,
-    /// The engine does not take this key type.
-    #[error("key type {key_type} is not supported in engine {provider}")]
-    KeyTypeUnsupported {
-        /// As sent.
-        key_type: String,
-        /// Provider text of the engine.
-        provider: String,
-    },
-    /// The engine does not take this size.
-    #[error("key size {size} is not supported for key type {key_type} in engine {provider}")]
-    KeySizeUnsupported {
-        /// As sent.
-        size: u32,
-        /// As sent.
-        key_type: String,
-        /// Provider text of the engine.
-        provider: String,
-    },
-    /// The algorithm is none of the names of the wire, or not one for this key.
-    #[error("unsupported algorithm")]
-    UnsupportedAlgorithm,
-    /// An RSA algorithm for a key that is not RSA.
-    #[error("key is not RSA key")]
-    NotRsaKey,
-    /// An ECDSA algorithm for a key that is not ECDSA.
-    #[error("key is not ECDSA key")]
-    NotEcdsaKey,
-    /// `message_type` is neither `raw` nor `hash` nor `digest`.
-    #[error("unsupported message type: {0}")]
-    MessageType(String),
-    /// The digest is not as long as the hash of the algorithm.
-    #[error("invalid digest size")]
-    DigestSize,
-    /// Live certificates use the key.
-    #[error("key is in use by certificates and cannot be deleted")]
-    KeyInUse,
-    /// A list parameter is wrong.
-    #[error(transparent)]
-    Query(#[from] crate::query::QueryError),
-    /// More keys are being generated than the queue holds.
-    #[error("key generation queue is full")]
-    Busy,
-    /// The engine cannot do it at all.
-    #[error("operation not supported by crypto engine {0}")]
-    EngineUnsupported(String),
-    /// The engine does not give the private key: it is gone, or cannot be read.
-    #[error("could not get signing key")]
-    SigningKey(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The engine cannot be reached; later it may work.
-    #[error("crypto engine unavailable")]
-    EngineUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The engine did not do it.
-    #[error("crypto engine failure")]
-    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Storage.
-    #[error(transparent)]
-    Storage(#[from] StorageFailure),
-}
-
-impl ServiceError for KmsError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Validation
-            | Self::InvalidUri
-            | Self::EngineNotFound
-            | Self::KeyTypeUnsupported { .. }
-            | Self::KeySizeUnsupported { .. }
-            | Self::UnsupportedAlgorithm
-            | Self::NotRsaKey
-            | Self::NotEcdsaKey
-            | Self::MessageType(_)
-            | Self::DigestSize
-            | Self::Query(_) => ErrorKind::Invalid,
-            Self::KeyNotFound => ErrorKind::NotFound,
-            Self::KeyInUse | Self::EngineUnsupported(_) => ErrorKind::Conflict,
-            Self::Busy | Self::EngineUnavailable(_) => ErrorKind::Unavailable,
-            Self::KeyEngineMissing | Self::SigningKey(_) | Self::Engine(_) => ErrorKind::Internal,
-            Self::Storage(failure) => failure.kind(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        if let Self::Query(error) = self {
-            return error.code();
-        }
-        None
-    }
 }

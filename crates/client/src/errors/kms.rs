@@ -1,5 +1,6 @@
 use http::StatusCode;
 use lamassu_core::kms::KmsError;
+use lamassu_core::patch::PatchError;
 
 use super::query;
 use crate::refusal::{Refusal, Reported, WireError};
@@ -17,6 +18,15 @@ impl WireError for KmsError {
                 Self::NotRsaKey,
                 Self::NotEcdsaKey,
                 Self::DigestSize,
+                Self::AliasType,
+                Self::AliasExists,
+                Self::PrivateKeyRequired,
+                Self::PrivateKeyType,
+                Self::PrivateKeyUnreadable,
+                Self::ImportFailed(Box::new(Reported)),
+                Self::KeyExists,
+                Self::KeyUnsettled,
+                Self::KeyDisabled,
                 Self::KeyInUse,
                 Self::Busy,
                 Self::SigningKey(Box::new(Reported)),
@@ -32,6 +42,13 @@ fn with_payload(refusal: &Refusal) -> Option<KmsError> {
     let invalid = StatusCode::BAD_REQUEST;
     if let Some(sent) = refusal.after(invalid, "unsupported message type: ") {
         return Some(KmsError::MessageType(sent.to_owned()));
+    }
+    if let Some(reason) = refusal.after(invalid, "failed to apply patches to metadata: ") {
+        let reason = reason.to_owned();
+        return Some(PatchError { reason }.into());
+    }
+    if let Some(reason) = refusal.after(invalid, "failed to apply patches to aliases: ") {
+        return Some(KmsError::AliasPatch(reason.to_owned()));
     }
     if let Some(engine) = refusal.after(
         StatusCode::CONFLICT,

@@ -116,6 +116,19 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::NotEcdsaKey,
         KmsError::MessageType("x: y".to_owned()),
         KmsError::DigestSize,
+        KmsError::Patch(PatchError {
+            reason: "patches[0]: a: b".to_owned(),
+        }),
+        KmsError::AliasPatch("patches[0]: a: b".to_owned()),
+        KmsError::AliasType,
+        KmsError::AliasExists,
+        KmsError::PrivateKeyRequired,
+        KmsError::PrivateKeyType,
+        KmsError::PrivateKeyUnreadable,
+        KmsError::ImportFailed(cause()),
+        KmsError::KeyExists,
+        KmsError::KeyUnsettled,
+        KmsError::KeyDisabled,
         KmsError::KeyInUse,
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
@@ -140,6 +153,17 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::NotEcdsaKey
             | KmsError::MessageType(_)
             | KmsError::DigestSize
+            | KmsError::Patch(_)
+            | KmsError::AliasPatch(_)
+            | KmsError::AliasType
+            | KmsError::AliasExists
+            | KmsError::PrivateKeyRequired
+            | KmsError::PrivateKeyType
+            | KmsError::PrivateKeyUnreadable
+            | KmsError::ImportFailed(_)
+            | KmsError::KeyExists
+            | KmsError::KeyUnsettled
+            | KmsError::KeyDisabled
             | KmsError::KeyInUse
             | KmsError::Query(_)
             | KmsError::Busy

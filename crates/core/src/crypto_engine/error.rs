@@ -13,6 +13,8 @@ pub enum Unsupported {
     Scheme(SignatureScheme),
     /// Taking foreign keys.
     Import,
+    /// Giving private keys away.
+    Export,
     /// Forgetting keys.
     Delete,
 }
@@ -32,6 +34,9 @@ pub enum EngineError {
     /// The key is there, but cannot be read.
     #[error("the key cannot be read from the engine")]
     KeyUnreadable(#[source] Cause),
+    /// The key is there, and its owner does not let it sign.
+    #[error("the key is disabled")]
+    KeyDisabled,
     /// This engine does not do it.
     #[error("not supported by the engine")]
     Unsupported(Unsupported),
@@ -58,7 +63,9 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::KeyNotFound => ErrorKind::NotFound,
-            Self::KeyExists | Self::Unsupported(Unsupported::Import | Unsupported::Delete) => {
+            Self::KeyExists
+            | Self::KeyDisabled
+            | Self::Unsupported(Unsupported::Import | Unsupported::Export | Unsupported::Delete) => {
                 ErrorKind::Conflict
             }
             Self::Unsupported(Unsupported::KeySpec(_) | Unsupported::Scheme(_))

@@ -99,6 +99,11 @@ impl CryptoEngine for FilesystemEngine {
         Ok(key)
     }
 
+    async fn export(&self, handle: &KeyHandle) -> Result<PrivateKey, EngineError> {
+        let handle = handle.clone();
+        self.on_disk(move |store| store.export(&handle)).await
+    }
+
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {
         let handle = handle.clone();
         self.on_disk(move |store| store.delete(&handle)).await

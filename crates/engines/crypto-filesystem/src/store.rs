@@ -74,6 +74,11 @@ impl KeyStore {
         Ok(key)
     }
 
+    /// The key, read from its file for whoever takes it elsewhere; not kept.
+    pub(crate) fn export(&self, handle: &KeyHandle) -> Result<PrivateKey, KeyFileError> {
+        self.read(handle)
+    }
+
     /// Removes the file, durably, and forgets the key.
     pub(crate) fn delete(&self, handle: &KeyHandle) -> Result<(), KeyFileError> {
         let removed = self.directory.remove(handle);

@@ -103,6 +103,12 @@ impl CryptoEngine for SoftwareEngine {
         }
     }
 
+    async fn export(&self, handle: &KeyHandle) -> Result<PrivateKey, EngineError> {
+        let held = self.read().get(handle).cloned();
+        let held = held.ok_or(EngineError::KeyNotFound)?;
+        Ok(PrivateKey::from_pkcs8_der(&held.to_pkcs8_der()?)?)
+    }
+
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {
         self.write().remove(handle);
         Ok(())

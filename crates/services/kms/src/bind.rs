@@ -3,16 +3,10 @@
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{KeyRef, SerialNumber};
 use lamassu_core::kms::{BOUND_RESOURCES, Key, KmsError};
-use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races_up_to};
 use serde_json::{Value, json};
 
-use crate::events;
 use crate::service::Kms;
-use crate::store::{StoredKey, set_metadata};
-
-/// How often a binding is attempted: of those that read the same revision one wins, so as many
-/// times as there may reasonably be at the same time.
-const ATTEMPTS: usize = 64;
+use crate::update::Update;
 
 impl Kms {
     /// Appends the certificate to the key's metadata if it is not there. Binds that run at the
@@ -23,7 +17,11 @@ impl Kms {
         named: &KeyRef,
         serial: &SerialNumber,
     ) -> Result<(), KmsError> {
-        retry_races_up_to(ATTEMPTS, || self.try_bind(caller, named, serial)).await
+        self.update(caller, named, Update::METADATA, |key| {
+            Ok(with_certificate(key, serial))
+        })
+        .await
+        .map(drop)
     }
 
     /// Removes the certificate from the key's metadata if it is there.
@@ -33,66 +31,11 @@ impl Kms {
         named: &KeyRef,
         serial: &SerialNumber,
     ) -> Result<(), KmsError> {
-        retry_races_up_to(ATTEMPTS, || self.try_unbind(caller, named, serial)).await
-    }
-
-    async fn try_bind(
-        &self,
-        caller: &Caller,
-        named: &KeyRef,
-        serial: &SerialNumber,
-    ) -> Result<(), Attempt<KmsError>> {
-        let stored = self.stored_key(named).await?;
-        match with_certificate(&stored.key, serial) {
-            Some(updated) => self.store_bindings(caller, named, &stored, &updated).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn try_unbind(
-        &self,
-        caller: &Caller,
-        named: &KeyRef,
-        serial: &SerialNumber,
-    ) -> Result<(), Attempt<KmsError>> {
-        let stored = self.stored_key(named).await?;
-        match without_certificate(&stored.key, serial) {
-            Some(updated) => self.store_bindings(caller, named, &stored, &updated).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn store_bindings(
-        &self,
-        caller: &Caller,
-        named: &KeyRef,
-        stored: &StoredKey,
-        updated: &Key,
-    ) -> Result<(), Attempt<KmsError>> {
-        let now = self.db.now();
-        let mut set = WriteSet::new();
-        set_metadata(
-            &mut set,
-            &updated.key_id,
-            stored.revision,
-            &updated.metadata,
-        );
-        set.event(events::metadata_updated(
-            caller,
-            named,
-            &stored.key,
-            updated,
-            now,
-        ));
-        let resource = events::resource(&updated.key_id);
-        set.audit(AuditRecord::done(
-            caller,
-            "kms.metadata.update",
-            resource,
-            now,
-        ));
-        self.db.commit(set).await?;
-        Ok(())
+        self.update(caller, named, Update::METADATA, |key| {
+            Ok(without_certificate(key, serial))
+        })
+        .await
+        .map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
-use lamassu_core::kms::{Key, KmsError};
+use lamassu_core::kms::{Key, KeyStatus, KmsError};
 use lamassu_crypto::PublicKey;
 use moka::sync::Cache;
 
@@ -17,7 +17,7 @@ use crate::store::StoredKey;
 const MAX_ENTRIES: u64 = 10_000;
 
 /// How long one is remembered: the longest that a process goes on with a key that another
-/// process has deleted. In this process a deletion counts at once.
+/// process has deleted or disabled. In this process that counts at once.
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 /// What signing and verifying need of a key.
@@ -27,6 +27,17 @@ pub(crate) struct UsableKey {
     pub(crate) handle: KeyHandle,
     pub(crate) engine_id: EngineId,
     pub(crate) public: PublicKey,
+    pub(crate) status: KeyStatus,
+}
+
+impl UsableKey {
+    /// Refuses to sign with a key that was disabled.
+    pub(crate) const fn require_active(&self) -> Result<(), KmsError> {
+        match self.status {
+            KeyStatus::Active => Ok(()),
+            KeyStatus::Disabled => Err(KmsError::KeyDisabled),
+        }
+    }
 }
 
 impl TryFrom<StoredKey> for UsableKey {
@@ -40,6 +51,7 @@ impl TryFrom<StoredKey> for UsableKey {
             handle: stored.handle,
             engine_id: stored.key.engine_id,
             public,
+            status: stored.key.status,
         })
     }
 }
@@ -82,6 +94,12 @@ impl KeyCache {
         if self.epoch() != read_at {
             self.keys.invalidate(address);
         }
+    }
+
+    /// Forgets what one reference meant: it turned out to be no longer true.
+    pub(crate) fn forget_address(&self, address: &KeyAddress) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.keys.invalidate(address);
     }
 
     /// Forgets a key under all its names.

@@ -6,7 +6,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
-use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, Key, KmsError};
+use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError};
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{KeySpec, PublicKey};
@@ -39,6 +39,7 @@ impl Kms {
         }
         let new = NewKey {
             handle,
+            key_id: None,
             engine_id: engine.info().id.clone(),
             algorithm: KeyType::of(spec).as_str(),
             size: spec.bits(),
@@ -47,18 +48,25 @@ impl Kms {
             metadata: asked.metadata,
             created_at: self.db.now(),
         };
-        self.reserve(&new).await?;
+        // A handle that is taken: the same operation is being carried out at this moment.
+        if self.reserve(&new).await? == Reserved::No {
+            return Err(KmsError::Busy);
+        }
         let public = self.generate(engine, &new, spec).await?;
-        self.show(caller, new, &public).await
+        let (handle, key) = (
+            new.handle.clone(),
+            shown(named_by_id(new, &public), &public),
+        );
+        self.show(caller, &handle, key, Origin::Made).await
     }
 
-    async fn reserve(&self, new: &NewKey) -> Result<(), KmsError> {
+    /// Writes the row of a key in the making.
+    pub(crate) async fn reserve(&self, new: &NewKey) -> Result<Reserved, KmsError> {
         let mut set = WriteSet::new();
         insert_pending(&mut set, new);
         match self.db.commit(set).await {
-            Ok(_) => Ok(()),
-            // The same operation is being carried out at this moment.
-            Err(error) if error.failed(PENDING) => Err(KmsError::Busy),
+            Ok(_) => Ok(Reserved::Yes),
+            Err(error) if error.failed(PENDING) => Ok(Reserved::No),
             Err(error) => Err(StorageFailure::from(error).into()),
         }
     }
@@ -85,30 +93,30 @@ impl Kms {
         }
     }
 
-    async fn show(
+    /// Lets a key that its engine holds be there for everybody.
+    pub(crate) async fn show(
         &self,
         caller: &Caller,
-        new: NewKey,
-        public: &PublicKey,
+        handle: &KeyHandle,
+        key: Key,
+        origin: Origin,
     ) -> Result<Key, KmsError> {
-        let handle = new.handle.clone();
-        let key = shown(new, public);
         let now = self.db.now();
+        let (event, operation) = match origin {
+            Origin::Made => (events::created(caller, &key, now), "kms.create"),
+            Origin::Outside => (events::imported(caller, &key, now), "kms.import"),
+        };
         let mut set = WriteSet::new();
-        mark_ready(&mut set, &handle, &key, now);
-        set.event(events::created(caller, &key, now));
-        set.audit(AuditRecord::done(
-            caller,
-            "kms.create",
-            events::resource(&key.key_id),
-            now,
-        ));
+        mark_ready(&mut set, handle, &key, now);
+        set.event(event);
+        let resource = events::resource(&key.key_id);
+        set.audit(AuditRecord::done(caller, operation, resource, now));
         match self.db.commit(set).await {
             Ok(_) => Ok(key),
             // The operation was discarded meanwhile: nothing refers to this key.
             Err(error) if error.failed(PENDING) => {
                 if let Some(engine) = self.engines.by_id(&key.engine_id) {
-                    self.abandon(engine, &handle).await;
+                    self.abandon(engine, handle).await;
                 }
                 Err(KmsError::KeyNotFound)
             }
@@ -117,11 +125,29 @@ impl Kms {
     }
 
     /// Removes what was begun. What fails here is left to the reaper.
-    async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
+    pub(crate) async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
         if let Err(error) = self.remove_pending(engine, handle).await {
             tracing::debug!(%error, "key in the making left to the reaper");
         }
     }
+}
+
+/// Whether a row for a key in the making was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// It was.
+    Yes,
+    /// Its handle or its key id is taken.
+    No,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// Its engine made it.
+    Made,
+    /// Somebody brought it.
+    Outside,
 }
 
 fn spec_for(asked: &CreateKey, engine: &dyn CryptoEngine) -> Result<KeySpec, KmsError> {
@@ -151,18 +177,22 @@ pub(crate) fn handle_for(operation: Option<&OperationId>) -> Result<KeyHandle, K
     KeyHandle::try_new(&text).map_err(|_| KmsError::Validation)
 }
 
-/// The key as clients see it. Without a name it is called by its id.
-fn shown(new: NewKey, public: &PublicKey) -> Key {
+/// Without a name a key that is made here is called by its id.
+fn named_by_id(new: NewKey, public: &PublicKey) -> NewKey {
+    if !new.name.is_empty() {
+        return new;
+    }
+    let name = public.key_id_sha256_hex();
+    NewKey { name, ..new }
+}
+
+/// The key as clients see it.
+pub(crate) fn shown(new: NewKey, public: &PublicKey) -> Key {
     let key_id = KeyId::from(public.key_id_sha256_hex());
-    let name = if new.name.is_empty() {
-        key_id.to_string()
-    } else {
-        new.name
-    };
     Key {
         pkcs11_uri: pkcs11_uri(&new.engine_id, &key_id, Half::Private),
         key_id,
-        name,
+        name: new.name,
         aliases: Vec::new(),
         engine_id: new.engine_id,
         has_private_key: true,
@@ -172,5 +202,7 @@ fn shown(new: NewKey, public: &PublicKey) -> Key {
         creation_ts: Timestamp::from(new.created_at),
         tags: new.tags,
         metadata: new.metadata,
+        status: KeyStatus::Active,
+        usage: None,
     }
 }

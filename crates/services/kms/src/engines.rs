@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
-use lamassu_core::crypto_engine::{CryptoEngine, EngineError, EngineInfo, KeyRetention};
+use lamassu_core::crypto_engine::{
+    CryptoEngine, EngineError, EngineInfo, EngineType, KeyRetention,
+};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::EngineId;
-use lamassu_core::kms::{EngineDescription, KmsError, SupportedKeyType};
+use lamassu_core::kms::{
+    EngineDescription, EngineHealth, EngineStatus, KmsError, SupportedKeyType,
+};
 use lamassu_crypto::SignError;
 
 use crate::algorithm::KeyType;
-use crate::service::StartError;
+use crate::service::{StartError, UnavailableEngine};
 
-/// The engines that opened, in the order of the configuration.
+/// The engines of the configuration, in its order: those that opened, and then the others.
 #[derive(Debug)]
 pub(crate) struct Engines {
     all: Vec<Arc<dyn CryptoEngine>>,
+    unopened: Vec<UnavailableEngine>,
     default: Arc<dyn CryptoEngine>,
 }
 
@@ -22,6 +27,7 @@ impl Engines {
     /// Refuses engines that share an id, and a default engine that is not among them.
     pub(crate) fn try_new(
         all: Vec<Arc<dyn CryptoEngine>>,
+        unopened: Vec<UnavailableEngine>,
         default: &EngineId,
     ) -> Result<Self, StartError> {
         for (index, engine) in all.iter().enumerate() {
@@ -36,7 +42,11 @@ impl Engines {
         }
         let found = all.iter().find(|engine| engine.info().id == *default);
         let default = Arc::clone(found.ok_or(StartError::NoDefaultEngine)?);
-        Ok(Self { all, default })
+        Ok(Self {
+            all,
+            unopened,
+            default,
+        })
     }
 
     /// The engine that a request names; the default one for the empty id.
@@ -44,7 +54,13 @@ impl Engines {
         if id.is_empty() {
             return Ok(&self.default);
         }
-        self.by_id(id).ok_or(KmsError::EngineNotFound)
+        self.by_id(id).ok_or_else(|| {
+            if self.unopened.iter().any(|engine| engine.id == *id) {
+                KmsError::EngineUnavailable(Box::new(NotOpened))
+            } else {
+                KmsError::EngineNotFound
+            }
+        })
     }
 
     /// The engine that holds a stored key.
@@ -54,6 +70,16 @@ impl Engines {
 
     pub(crate) fn by_id(&self, id: &EngineId) -> Option<&Arc<dyn CryptoEngine>> {
         self.all.iter().find(|engine| engine.info().id == *id)
+    }
+
+    /// The engines that opened.
+    pub(crate) fn opened(&self) -> &[Arc<dyn CryptoEngine>] {
+        &self.all
+    }
+
+    /// The engines that are configured and did not open.
+    pub(crate) fn unopened(&self) -> &[UnavailableEngine] {
+        &self.unopened
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = &EngineId> {
@@ -71,24 +97,56 @@ impl Engines {
             .map(|info| &info.id)
     }
 
-    pub(crate) fn describe(&self) -> Vec<EngineDescription> {
-        let default = &self.default.info().id;
-        let infos = self.all.iter().map(|engine| engine.info());
-        infos.map(|info| describe(info, default)).collect()
+    /// An engine that opened, as the API shows it.
+    pub(crate) fn describe(&self, info: &EngineInfo, health: EngineHealth) -> EngineDescription {
+        EngineDescription {
+            engine_type: info.engine_type.as_str().to_owned(),
+            security_level: info.security_level.level(),
+            provider: info.provider.clone(),
+            name: info.name.clone(),
+            metadata: Some(info.metadata.clone()),
+            supported_key_types: supported_key_types(info),
+            id: info.id.clone(),
+            default: info.id == self.default.info().id,
+            health,
+        }
     }
 }
 
-fn describe(info: &EngineInfo, default: &EngineId) -> EngineDescription {
+/// The engine is configured, and did not open when the process began.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the engine did not open")]
+pub(crate) struct NotOpened;
+
+/// An engine that did not open, as the API shows it: it takes no keys, so nobody chooses it.
+pub(crate) fn describe_unopened(engine: &UnavailableEngine) -> EngineDescription {
     EngineDescription {
-        engine_type: info.engine_type.as_str().to_owned(),
-        security_level: info.security_level.level(),
-        provider: info.provider.clone(),
-        name: info.name.clone(),
-        metadata: Some(info.metadata.clone()),
-        supported_key_types: supported_key_types(info),
-        id: info.id.clone(),
-        default: info.id == *default,
+        engine_type: wire_type(&engine.engine_type),
+        security_level: 0,
+        provider: String::new(),
+        name: String::new(),
+        metadata: None,
+        supported_key_types: Vec::new(),
+        id: engine.id.clone(),
+        default: false,
+        health: EngineHealth {
+            status: EngineStatus::Unopened,
+            error: Some(NotOpened.to_string()),
+        },
     }
+}
+
+/// The wire's word for a type of the configuration; one that nobody knows stands for itself.
+fn wire_type(configured: &str) -> String {
+    let known = match configured {
+        "filesystem" | "software" => EngineType::Golang,
+        "pkcs11" => EngineType::Pkcs11,
+        "hashicorp_vault" => EngineType::HashicorpVaultKvV2,
+        "aws_kms" => EngineType::AwsKms,
+        "aws_secrets_manager" => EngineType::AwsSecretsManager,
+        other => return other.to_owned(),
+    };
+    known.as_str().to_owned()
 }
 
 /// What the engine takes, by key type in the order in which the engine names them.
@@ -113,6 +171,7 @@ pub(crate) fn refused(engine: &EngineId, error: EngineError) -> KmsError {
         EngineError::Busy => KmsError::Busy,
         EngineError::Unavailable(_) => KmsError::EngineUnavailable(Box::new(error)),
         EngineError::Sign(SignError::DigestLength { .. }) => KmsError::DigestSize,
+        EngineError::KeyDisabled => KmsError::KeyDisabled,
         _ if error.kind() == ErrorKind::Invalid => KmsError::UnsupportedAlgorithm,
         EngineError::Unsupported(_) => KmsError::EngineUnsupported(engine.to_string()),
         EngineError::KeyNotFound

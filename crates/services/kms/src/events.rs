@@ -26,20 +26,29 @@ pub(crate) fn created(caller: &Caller, key: &Key, now: OffsetDateTime) -> Event 
         .data(key)
 }
 
-/// `kms.metadata.update`
-pub(crate) fn metadata_updated(
+/// `kms.import`
+pub(crate) fn imported(caller: &Caller, key: &Key, now: OffsetDateTime) -> Event {
+    Event::new("kms.import", SOURCE, caller, now)
+        .subject(resource(&key.key_id))
+        .data(key)
+}
+
+/// A key before and after a change.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Pair<'a> {
+    pub(crate) previous: &'a Key,
+    pub(crate) updated: &'a Key,
+}
+
+/// `kms.<what>.update`
+pub(crate) fn updated(
+    event_type: &'static str,
     caller: &Caller,
     named: &KeyRef,
-    previous: &Key,
-    updated: &Key,
+    keys: Pair<'_>,
     now: OffsetDateTime,
 ) -> Event {
-    #[derive(Serialize)]
-    struct Pair<'a> {
-        previous: &'a Key,
-        updated: &'a Key,
-    }
-    about("kms.metadata.update", caller, named, now).data(&Pair { previous, updated })
+    about(event_type, caller, named, now).data(&keys)
 }
 
 /// `kms.delete`

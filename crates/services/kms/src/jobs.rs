@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::kms::KmsError;
-use lamassu_db::{Attempt, Job, JobError, NextRun};
+use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet};
 use time::{Duration, OffsetDateTime};
 
 use crate::metrics;
 use crate::service::Kms;
-use crate::store::{Unsettled, UnsettledState};
+use crate::store::{Leftover, LeftoverState, Unsettled, UnsettledState, claim_leftover};
 
 /// Name of the reaper: its lease, its signal, its caller in events.
 pub const REAPER_JOB: &str = "kms-reaper";
@@ -84,7 +84,59 @@ impl Reaper {
                 }
             }
         }
+        let next = next.min(self.reap_leftovers(engine, now, patience).await?);
         Ok(if n_reaped == BATCH { now } else { next })
+    }
+
+    /// Removes what moves left behind in one engine; gives the next due time.
+    async fn reap_leftovers(
+        &self,
+        engine: &EngineId,
+        now: OffsetDateTime,
+        patience: Patience,
+    ) -> Result<OffsetDateTime, JobError> {
+        let leftovers = self.0.store.leftovers_of_engine(engine, BATCH).await?;
+        let mut next = now + INTERVAL;
+        let mut n_reaped = 0;
+        for leftover in &leftovers {
+            let due = leftover.since + patience.with_leftover(leftover.state);
+            if due > now {
+                next = next.min(due);
+                continue;
+            }
+            match self.reap_leftover(leftover, now).await {
+                Ok(()) => {
+                    n_reaped += 1;
+                    tracing::info!(engine_id = %engine, "what a move left removed");
+                }
+                Err(lost) if lost.is_race() => {}
+                Err(error) => {
+                    tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "what a move left stays");
+                    next = now + DELETING_GRACE;
+                }
+            }
+        }
+        Ok(if n_reaped == BATCH { now } else { next })
+    }
+
+    /// A move that may still run is told first: it cannot use any more what is removed here.
+    async fn reap_leftover(
+        &self,
+        leftover: &Leftover,
+        now: OffsetDateTime,
+    ) -> Result<(), Attempt<KmsError>> {
+        match leftover.state {
+            LeftoverState::Moving => {
+                let mut set = WriteSet::new();
+                claim_leftover(&mut set, &leftover.handle, now);
+                self.0.db.commit(set).await?;
+            }
+            LeftoverState::Leaving => {}
+        }
+        let engine = self.0.engines.holder(&leftover.engine_id)?;
+        self.0.try_forget_leftover(engine, &leftover.handle).await?;
+        metrics::reaped();
+        Ok(())
     }
 
     async fn reap(&self, caller: &Caller, key: &Unsettled) -> Result<(), Attempt<KmsError>> {
@@ -141,6 +193,14 @@ impl Patience {
             (Self::Grace, UnsettledState::Pending) => PENDING_GRACE,
             (Self::Grace, UnsettledState::Deleting) => DELETING_GRACE,
             (Self::None, UnsettledState::Pending | UnsettledState::Deleting) => Duration::ZERO,
+        }
+    }
+
+    const fn with_leftover(self, state: LeftoverState) -> Duration {
+        match (self, state) {
+            (Self::Grace, LeftoverState::Moving) => PENDING_GRACE,
+            (Self::Grace, LeftoverState::Leaving) => DELETING_GRACE,
+            (Self::None, LeftoverState::Moving | LeftoverState::Leaving) => Duration::ZERO,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ::metrics::{Counter, counter, describe_counter, describe_histogram, histogram};
+use ::metrics::{
+    Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use lamassu_core::ids::EngineId;
 
 /// Keys made, per engine.
@@ -13,6 +15,14 @@ pub const DELETED: &str = "lamassu_kms_keys_deleted_total";
 pub const GENERATION: &str = "lamassu_kms_key_generation_seconds";
 /// Signatures made, per engine and purpose (`api`, `platform`).
 pub const SIGNATURES: &str = "lamassu_kms_signatures_total";
+/// Keys taken from outside, per engine.
+pub const IMPORTED: &str = "lamassu_kms_keys_imported_total";
+/// Keys moved, per engine that they moved into.
+pub const MOVED: &str = "lamassu_kms_keys_moved_total";
+/// Whether an engine works (1) or not (0), per engine, as of the last time that somebody asked.
+pub const ENGINE_UP: &str = "lamassu_kms_engine_up";
+/// Attempts to store the usage of keys that failed.
+pub const USAGE_NOT_STORED: &str = "lamassu_kms_usage_not_stored_total";
 /// Unsettled keys that the reaper removed.
 pub const REAPED: &str = "lamassu_kms_keys_reaped_total";
 
@@ -22,6 +32,13 @@ pub fn describe_metrics() {
     describe_counter!(DELETED, "Keys destroyed");
     describe_histogram!(GENERATION, "Time that making a key took");
     describe_counter!(SIGNATURES, "Signatures made");
+    describe_counter!(IMPORTED, "Keys taken from outside");
+    describe_counter!(MOVED, "Keys moved into an engine");
+    describe_gauge!(ENGINE_UP, "Whether a crypto engine works");
+    describe_counter!(
+        USAGE_NOT_STORED,
+        "Attempts to store the usage of keys that failed"
+    );
     describe_counter!(
         REAPED,
         "Keys removed that a crash left half made or half destroyed"
@@ -40,6 +57,22 @@ pub(crate) enum Purpose {
 pub(crate) fn created(engine: &EngineId, took: Duration) {
     counter!(CREATED, "engine" => engine.to_string()).increment(1);
     histogram!(GENERATION, "engine" => engine.to_string()).record(took.as_secs_f64());
+}
+
+pub(crate) fn imported(engine: &EngineId) {
+    counter!(IMPORTED, "engine" => engine.to_string()).increment(1);
+}
+
+pub(crate) fn moved(engine: &EngineId) {
+    counter!(MOVED, "engine" => engine.to_string()).increment(1);
+}
+
+pub(crate) fn engine_up(engine: &EngineId, is_up: bool) {
+    gauge!(ENGINE_UP, "engine" => engine.to_string()).set(if is_up { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn usage_not_stored() {
+    counter!(USAGE_NOT_STORED).increment(1);
 }
 
 pub(crate) fn deleted(engine: &EngineId) {

@@ -1,7 +1,6 @@
 //! Reading keys.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::KeyRef;
@@ -12,14 +11,16 @@ use lamassu_db::list::ListError;
 use lamassu_db::{DbError, FromValue as _, Value};
 
 use crate::algorithm::KeyType;
-use crate::cache::UsableKey;
 use crate::key_address::KeyAddress;
 use crate::service::Kms;
 use crate::store::StoredKey;
 
 impl Kms {
+    /// The key that a caller names, with its usage.
     pub(crate) async fn find_key(&self, reference: &KeyRef) -> Result<Key, KmsError> {
-        Ok(self.stored_key(reference).await?.key)
+        let mut key = self.stored_key(reference).await?.key;
+        key.usage = Some(self.usage_of(&key.key_id).await?);
+        Ok(key)
     }
 
     /// The row of the key that a caller names.
@@ -28,21 +29,6 @@ impl Kms {
         let found = self.store.key_by_address(&address).await;
         let found = found.map_err(StorageFailure::from)?;
         found.ok_or(KmsError::KeyNotFound)
-    }
-
-    /// What signing and verifying need of the key that a caller names; mostly from memory.
-    pub(crate) async fn usable_key(&self, reference: &KeyRef) -> Result<Arc<UsableKey>, KmsError> {
-        let address = KeyAddress::parse(reference)?;
-        if let Some(key) = self.cache.find(&address) {
-            return Ok(key);
-        }
-        let read_at = self.cache.epoch();
-        let found = self.store.key_by_address(&address).await;
-        let found = found.map_err(StorageFailure::from)?;
-        let stored = found.ok_or(KmsError::KeyNotFound)?;
-        let key = Arc::new(UsableKey::try_from(stored)?);
-        self.cache.keep(&address, Arc::clone(&key), read_at);
-        Ok(key)
     }
 
     pub(crate) async fn list_keys(&self, request: &ListRequest) -> Result<Page<Key>, KmsError> {

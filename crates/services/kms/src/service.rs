@@ -7,9 +7,11 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, Signer};
 use lamassu_core::ids::{EngineId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KmsError, KmsService, SignMessage,
+    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KeyStatus, KmsError, KmsService,
+    SignMessage,
 };
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
 use lamassu_db::{CommitError, Db, DbError, Job, JobError, MigrationError, run_job, system_caller};
 use time::OffsetDateTime;
@@ -17,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::KeyCache;
 use crate::engines::Engines;
+use crate::finder::KeyFinder;
+use crate::health::EnginesHealth;
 use crate::jobs::Reaper;
 use crate::store::{KeyStore, SCHEMA};
+use crate::usage::UsageBook;
 
 /// What the service is built from.
 #[derive(Debug)]
@@ -72,8 +77,11 @@ impl From<DbError> for StartError {
 pub struct Kms {
     pub(crate) db: Db,
     pub(crate) store: KeyStore,
-    pub(crate) engines: Engines,
-    pub(crate) cache: KeyCache,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) cache: Arc<KeyCache>,
+    pub(crate) finder: KeyFinder,
+    pub(crate) usage: Arc<UsageBook>,
+    pub(crate) health: EnginesHealth,
 }
 
 impl Kms {
@@ -92,13 +100,19 @@ impl Kms {
                 "crypto engine skipped"
             );
         }
-        let engines = Engines::try_new(ports.engines, &ports.default_engine)?;
+        let engines = Engines::try_new(ports.engines, ports.unavailable, &ports.default_engine)?;
+        let engines = Arc::new(engines);
         ports.db.migrate(SCHEMA).await?;
+        let store = KeyStore::new(ports.db.clone());
+        let cache = Arc::new(KeyCache::new());
         let kms = Self {
-            store: KeyStore::new(ports.db.clone()),
+            finder: KeyFinder::new(store.clone(), Arc::clone(&cache), Arc::clone(&engines)),
+            store,
             db: ports.db,
             engines,
-            cache: KeyCache::new(),
+            cache,
+            usage: Arc::default(),
+            health: EnginesHealth::default(),
         };
         kms.settle_volatile_keys().await?;
         Ok(kms)
@@ -126,22 +140,25 @@ impl Kms {
 
     /// All background work of the service, until `shutdown`; what is in progress is finished.
     pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
-        run_job(&self.db, self.reaper_job(), shutdown).await;
+        tokio::join!(
+            run_job(&self.db, self.reaper_job(), shutdown),
+            self.store_usage_until(shutdown),
+        );
     }
 }
 
 #[async_trait]
 impl KmsService for Kms {
     async fn engines(&self, _caller: &Caller) -> Result<Vec<EngineDescription>, KmsError> {
-        Ok(self.engines.describe())
+        Ok(self.describe_engines().await)
     }
 
     async fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<Key, KmsError> {
         self.create(caller, request).await
     }
 
-    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
-        Err(KmsError::EngineUnsupported("import".to_owned()))
+    async fn import_key(&self, caller: &Caller, request: ImportKey) -> Result<Key, KmsError> {
+        self.import(caller, request).await
     }
 
     async fn key(&self, _caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
@@ -154,6 +171,55 @@ impl KmsService for Kms {
 
     async fn stats(&self, _caller: &Caller, request: &ListRequest) -> Result<KeyStats, KmsError> {
         self.count_keys(&request.filters).await
+    }
+
+    async fn set_name(&self, caller: &Caller, key: &KeyRef, name: String) -> Result<Key, KmsError> {
+        self.rename(caller, key, &name).await
+    }
+
+    async fn set_tags(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        tags: Vec<String>,
+    ) -> Result<Key, KmsError> {
+        self.retag(caller, key, &tags).await
+    }
+
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        self.change_metadata(caller, key, &operations).await
+    }
+
+    async fn patch_aliases(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        self.change_aliases(caller, key, &operations).await
+    }
+
+    async fn set_status(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        status: KeyStatus,
+    ) -> Result<Key, KmsError> {
+        self.allow(caller, key, status).await
+    }
+
+    async fn move_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        engine: &EngineId,
+    ) -> Result<Key, KmsError> {
+        self.relocate(caller, key, engine).await
     }
 
     async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError> {

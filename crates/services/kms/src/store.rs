@@ -1,30 +1,39 @@
-//! The tables `kms_key` and `kms_key_alias`: statements and rows, nothing else.
+//! The tables of the service: statements and rows, nothing else.
 
+mod leftover;
 mod row;
+mod usage;
 mod write;
 
 use lamassu_core::crypto_engine::KeyHandle;
-use lamassu_core::ids::EngineId;
+use lamassu_core::ids::{EngineId, KeyId};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
 use lamassu_db::{Db, DbError, Migration, Row, Schema, Value, params, sql};
 
+pub(crate) use self::leftover::{
+    Leftover, LeftoverState, claim_leftover, insert_leftover, remove_leftover,
+};
 pub(crate) use self::row::{Half, StoredKey, Unsettled, UnsettledState, pkcs11_uri};
+pub(crate) use self::usage::{UsageRow, add_usage};
 pub(crate) use self::write::{
-    NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending, mark_deleting,
-    mark_lost, mark_ready, remove_ready, set_metadata, unmark_deleting,
+    ALIAS, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
+    mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
 };
 use crate::key_address::KeyAddress;
 
 /// The tables of this service.
 pub const SCHEMA: Schema = Schema {
     name: "kms",
-    migrations: &[Migration::portable(
-        1,
-        "keys",
-        include_str!("../migrations/V0001__keys.sql"),
-    )],
+    migrations: &[
+        Migration::portable(1, "keys", include_str!("../migrations/V0001__keys.sql")),
+        Migration::portable(
+            2,
+            "states_moves_usage",
+            include_str!("../migrations/V0002__states_moves_usage.sql"),
+        ),
+    ],
 };
 
 /// What keys can be filtered and sorted by. Key ids are lower-case hex: their own folded text.
@@ -38,6 +47,8 @@ pub static KEY_FIELDS: &[Field] = &[
     Field::number("size", "size"),
     Field::date("creation_ts", "created_at"),
     Field::string_array("tags", "tags"),
+    Field::string_array("aliases", "aliases"),
+    Field::string("status", "status"),
     Field::json("metadata", "metadata"),
 ];
 
@@ -57,6 +68,7 @@ const KEYS: ListTable = ListTable {
         "created_at",
         "tags",
         "metadata",
+        "status",
     ],
     key: "handle",
     created: "created_at",
@@ -67,7 +79,7 @@ macro_rules! select_key {
     ($condition:literal) => {
         concat!(
             "SELECT handle, revision, key_id, name, aliases, engine_id, has_private_key, \
-             algorithm, size, public_key, created_at, tags, metadata \
+             algorithm, size, public_key, created_at, tags, metadata, status \
              FROM kms_key WHERE state = 'ready' AND ",
             $condition
         )
@@ -141,6 +153,32 @@ impl KeyStore {
         );
         let row = self.db.row_opt(query).await?;
         row.map(Unsettled::try_from).transpose()
+    }
+
+    /// Whether somebody makes or destroys a key of this id.
+    pub(crate) async fn is_unsettled(&self, id: &KeyId) -> Result<bool, DbError> {
+        let query = sql(
+            "SELECT handle FROM kms_key WHERE key_id = $1 AND state <> 'ready'",
+            params![id.as_str()],
+        );
+        Ok(self.db.row_opt(query).await?.is_some())
+    }
+
+    /// What an engine may hold for no key, oldest first.
+    pub(crate) async fn leftovers_of_engine(
+        &self,
+        engine: &EngineId,
+        limit: u32,
+    ) -> Result<Vec<Leftover>, DbError> {
+        let query = leftover::of_engine(engine, limit);
+        let rows = self.db.rows(query).await?;
+        rows.into_iter().map(Leftover::try_from).collect()
+    }
+
+    /// What was done with a key, a row per operation and day.
+    pub(crate) async fn usage_of(&self, key: &KeyId) -> Result<Vec<UsageRow>, DbError> {
+        let rows = self.db.rows(usage::of_key(key)).await?;
+        rows.into_iter().map(UsageRow::try_from).collect()
     }
 
     /// Keys of an engine that are in the making or on their way out, oldest first.

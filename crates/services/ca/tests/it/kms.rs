@@ -8,9 +8,11 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KmsError, KmsService, SignMessage,
+    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KeyStatus, KmsError, KmsService,
+    SignMessage,
 };
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
@@ -101,6 +103,8 @@ impl TestKms {
             creation_ts: Timestamp::ZERO,
             tags: Vec::new(),
             metadata: Map::new(),
+            status: KeyStatus::Active,
+            usage: None,
         };
         let held = Held {
             key: key.clone(),
@@ -169,6 +173,44 @@ impl KmsService for TestKms {
             &request.name,
             request.operation,
         ))
+    }
+
+    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn set_name(&self, _: &Caller, _: &KeyRef, _: String) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn set_tags(&self, _: &Caller, _: &KeyRef, _: Vec<String>) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn patch_metadata(
+        &self,
+        _: &Caller,
+        _: &KeyRef,
+        _: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn patch_aliases(
+        &self,
+        _: &Caller,
+        _: &KeyRef,
+        _: Vec<PatchOperation>,
+    ) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn set_status(&self, _: &Caller, _: &KeyRef, _: KeyStatus) -> Result<Key, KmsError> {
+        unused()
+    }
+
+    async fn move_key(&self, _: &Caller, _: &KeyRef, _: &EngineId) -> Result<Key, KmsError> {
+        unused()
     }
 
     async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {

@@ -115,6 +115,7 @@ async fn sign(
 fn not_signed(error: EngineError) -> KmsError {
     match error {
         EngineError::KeyNotFound => KmsError::KeyNotFound,
+        EngineError::KeyDisabled => KmsError::KeyDisabled,
         EngineError::Sign(SignError::DigestLength { .. }) => KmsError::DigestSize,
         _ => match error.kind() {
             ErrorKind::Unavailable => KmsError::EngineUnavailable(Box::new(error)),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use lamassu_core::ids::{EngineId, KeyRef};
-use lamassu_core::kms::{CreateKey, EngineDescription, Key, KeyStats};
+use lamassu_core::kms::{CreateKey, EngineDescription, ImportKey, Key, KeyStats, PrivateKeyBytes};
 use lamassu_core::page::Page;
 use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,38 @@ pub(super) async fn create(
     GoJson(body): GoJson<CreateKeyBody>,
 ) -> Reply<Json201<Key>> {
     Ok(Json201(kms.service.create_key(&caller, body.into()).await?))
+}
+
+/// The body of an import.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImportKeyBody {
+    private_key: PrivateKeyBytes,
+    engine_id: EngineId,
+    name: String,
+    tags: Vec<String>,
+    metadata: Map<String, Value>,
+}
+
+impl From<ImportKeyBody> for ImportKey {
+    fn from(body: ImportKeyBody) -> Self {
+        Self {
+            private_key: body.private_key,
+            engine_id: body.engine_id,
+            name: body.name,
+            tags: body.tags,
+            metadata: body.metadata,
+            operation: None,
+        }
+    }
+}
+
+pub(super) async fn import(
+    State(kms): State<Kms>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<ImportKeyBody>,
+) -> Reply<Json201<Key>> {
+    Ok(Json201(kms.service.import_key(&caller, body.into()).await?))
 }
 
 pub(super) async fn read(

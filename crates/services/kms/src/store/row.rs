@@ -2,7 +2,7 @@
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
-use lamassu_core::kms::Key;
+use lamassu_core::kms::{Key, KeyStatus};
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{DbError, Json, Row};
@@ -49,6 +49,9 @@ impl TryFrom<Row> for StoredKey {
                 creation_ts: Timestamp::from(row.get::<OffsetDateTime>("created_at")?),
                 tags: row.get::<Json<_>>("tags")?.0,
                 metadata: row.get::<Json<_>>("metadata")?.0,
+                status: KeyStatus::from_name(&row.get::<String>("status")?)
+                    .ok_or_else(|| DbError::corrupt("status", "unknown status"))?,
+                usage: None,
             },
         })
     }
@@ -111,7 +114,7 @@ impl TryFrom<Row> for Unsettled {
     }
 }
 
-fn handle(row: &Row) -> Result<KeyHandle, DbError> {
+pub(super) fn handle(row: &Row) -> Result<KeyHandle, DbError> {
     KeyHandle::try_new(&row.get::<String>("handle")?)
         .map_err(|error| DbError::corrupt("handle", error.to_string()))
 }

@@ -8,16 +8,24 @@ use lamassu_db::{Check, Statement, Value, WriteSet, params, sql};
 use serde_json::{Map, Value as JsonValue};
 use time::OffsetDateTime;
 
+use super::row::StoredKey;
+use super::usage::delete_usage;
+
 /// The key is as it was read.
 pub(crate) const REVISION: Check = Check::new("key revision");
 
 /// The key is still in the making, or its handle is free.
 pub(crate) const PENDING: Check = Check::new("pending key");
 
+/// No key has the alias.
+pub(crate) const ALIAS: Check = Check::new("key alias");
+
 /// A key before its engine makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct NewKey {
     pub(crate) handle: KeyHandle,
+    /// Known of keys that come from outside; two of them cannot be in the making.
+    pub(crate) key_id: Option<KeyId>,
     pub(crate) engine_id: EngineId,
     /// Key type of the wire.
     pub(crate) algorithm: &'static str,
@@ -28,13 +36,13 @@ pub(crate) struct NewKey {
     pub(crate) created_at: OffsetDateTime,
 }
 
-/// Expects that the handle is free ([`PENDING`]).
+/// Expects that the handle and, where it is known, the key id are free ([`PENDING`]).
 pub(crate) fn insert_pending(set: &mut WriteSet, new: &NewKey) {
     set.expect_one(
         sql(
             "INSERT INTO kms_key (handle, revision, state, state_changed_at, name, name_folded, \
-             aliases, engine_id, has_private_key, algorithm, size, created_at, tags, metadata) \
-             VALUES ($1, 1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $2, $10, $11) \
+             aliases, engine_id, has_private_key, algorithm, size, created_at, tags, metadata, key_id) \
+             VALUES ($1, 1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $2, $10, $11, $12) \
              ON CONFLICT DO NOTHING",
             params![
                 new.handle.as_str(),
@@ -48,6 +56,7 @@ pub(crate) fn insert_pending(set: &mut WriteSet, new: &NewKey) {
                 new.size,
                 texts(&new.tags),
                 object(&new.metadata),
+                new.key_id.as_ref().map(KeyId::as_str),
             ],
         ),
         PENDING,
@@ -117,6 +126,7 @@ pub(crate) fn unmark_deleting(set: &mut WriteSet, handle: &KeyHandle, now: Offse
 
 /// Removes a key that its engine has forgotten. Expects the mark ([`REVISION`]).
 pub(crate) fn delete_settled(set: &mut WriteSet, handle: &KeyHandle) {
+    set.execute(delete_usage(handle.as_str()));
     set.execute(delete_aliases(handle));
     set.expect_one(
         sql(
@@ -129,6 +139,7 @@ pub(crate) fn delete_settled(set: &mut WriteSet, handle: &KeyHandle) {
 
 /// Removes a key that ended with its engine. Expects the revision ([`REVISION`]).
 pub(crate) fn remove_ready(set: &mut WriteSet, handle: &KeyHandle, revision: i64) {
+    set.execute(delete_usage(handle.as_str()));
     set.execute(delete_aliases(handle));
     set.expect_one(
         sql(
@@ -151,21 +162,78 @@ pub(crate) fn mark_lost(set: &mut WriteSet, handle: &KeyHandle, revision: i64) {
     );
 }
 
-/// Expects the revision ([`REVISION`]).
-pub(crate) fn set_metadata(
-    set: &mut WriteSet,
-    key_id: &KeyId,
-    revision: i64,
-    metadata: &Map<String, JsonValue>,
-) {
+/// Writes what clients can change of a key. Expects the revision ([`REVISION`]) and that nobody has
+/// the aliases that it did not have before ([`ALIAS`]).
+pub(crate) fn update_key(set: &mut WriteSet, stored: &StoredKey, updated: &Key) {
+    let handle = stored.handle.as_str();
     set.expect_one(
         sql(
-            "UPDATE kms_key SET metadata = $1, revision = revision + 1 \
-             WHERE key_id = $2 AND revision = $3 AND state = 'ready'",
-            params![object(metadata), key_id.as_str(), revision],
+            "UPDATE kms_key SET name = $1, name_folded = $2, aliases = $3, tags = $4, \
+             metadata = $5, status = $6, revision = revision + 1 \
+             WHERE handle = $7 AND revision = $8 AND state = 'ready'",
+            params![
+                &updated.name,
+                fold(&updated.name),
+                texts(&updated.aliases),
+                texts(&updated.tags),
+                object(&updated.metadata),
+                updated.status.as_str(),
+                handle,
+                stored.revision,
+            ],
         ),
         REVISION,
     );
+    let without = |aliases: &[String], others: &[String]| -> Vec<String> {
+        let missing = aliases.iter().filter(|alias| !others.contains(alias));
+        missing.cloned().collect()
+    };
+    for removed in without(&stored.key.aliases, &updated.aliases) {
+        set.execute(sql(
+            "DELETE FROM kms_key_alias WHERE alias = $1 AND handle = $2",
+            params![removed, handle],
+        ));
+    }
+    for added in without(&updated.aliases, &stored.key.aliases) {
+        insert_alias(set, &added, &stored.handle);
+    }
+}
+
+fn insert_alias(set: &mut WriteSet, alias: &str, handle: &KeyHandle) {
+    set.expect_one(
+        sql(
+            "INSERT INTO kms_key_alias (alias, handle) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            params![alias, handle.as_str()],
+        ),
+        ALIAS,
+    );
+}
+
+/// Lets a key be the one under this handle of another engine. Expects the revision ([`REVISION`]).
+pub(crate) fn relocate(
+    set: &mut WriteSet,
+    stored: &StoredKey,
+    engine: &EngineId,
+    handle: &KeyHandle,
+) {
+    // Aliases refer to the handle: they are away while it changes.
+    set.execute(delete_aliases(&stored.handle));
+    set.expect_one(
+        sql(
+            "UPDATE kms_key SET handle = $1, engine_id = $2, revision = revision + 1 \
+             WHERE handle = $3 AND revision = $4 AND state = 'ready'",
+            params![
+                handle.as_str(),
+                engine.as_str(),
+                stored.handle.as_str(),
+                stored.revision,
+            ],
+        ),
+        REVISION,
+    );
+    for alias in &stored.key.aliases {
+        insert_alias(set, alias, handle);
+    }
 }
 
 fn delete_aliases(handle: &KeyHandle) -> Statement {

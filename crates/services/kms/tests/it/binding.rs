@@ -34,8 +34,8 @@ async fn a_certificate_is_bound_once() {
     assert_eq!(key["metadata"], metadata);
     let told = kms.told().await;
     let update = |named: &str| ("kms.metadata.update".to_owned(), format!("kms/{named}"));
-    assert_eq!(told[1..], [update("line-4"), update(id)]);
-    let event = &kms.events().await[1];
+    assert_eq!(told[2..], [update("line-4"), update(id)]);
+    let event = &kms.events().await[2];
     assert_eq!(event["data"]["previous"]["metadata"], json!({}));
     let bound = json!({BOUND_RESOURCES: [resource("5c3f")]});
     assert_eq!(event["data"]["updated"]["metadata"], bound);

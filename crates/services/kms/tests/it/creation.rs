@@ -6,7 +6,9 @@ use lamassu_core::ids::OperationId;
 use serde_json::{Value, json};
 
 use crate::faulty::Fault;
-use crate::support::{FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, published, refusal, unbase64};
+use crate::support::{
+    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, published, refusal, unbase64, without_usage,
+};
 
 #[tokio::test]
 async fn a_new_key_has_every_member_and_reads_back_the_same() {
@@ -32,11 +34,13 @@ async fn a_new_key_has_every_member_and_reads_back_the_same() {
         "creation_ts": "2026-03-02T09:15:27.481233Z",
         "tags": ["b", "a", "b"],
         "metadata": {"n": 30, "critical": true, "none": null},
+        "status": "ACTIVE",
     });
     assert_eq!(key, expected);
     assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");
     let read = kms.get(&format!("/v1/keys/{key_id}")).await;
-    assert_eq!(read, (StatusCode::OK, expected));
+    assert_eq!(read.1["usage"], json!({}));
+    assert_eq!(without_usage(read), (StatusCode::OK, expected));
 }
 
 #[tokio::test]

@@ -21,8 +21,14 @@ pub(crate) enum Fault {
     Failing,
     /// It cannot delete at all.
     CannotDelete,
-    /// Generation makes the key and never answers.
+    /// Generation or import makes the key and never answers.
     SilentAfterMaking,
+    /// It forgets no key, today.
+    DeletionFails,
+    /// It gives no private key away.
+    KeepsKeys,
+    /// Import keeps another key than the one that it was given.
+    MixingUp,
     /// Generation waits for [`Faulty::open_gate`] before it makes the key.
     Gated,
 }
@@ -79,7 +85,13 @@ impl Faulty {
             Fault::Busy => Err(EngineError::Busy),
             Fault::Unavailable => Err(EngineError::Unavailable("no route".into())),
             Fault::Failing => Err(EngineError::Failed("smoke".into())),
-            Fault::None | Fault::CannotDelete | Fault::SilentAfterMaking | Fault::Gated => Ok(()),
+            Fault::None
+            | Fault::CannotDelete
+            | Fault::SilentAfterMaking
+            | Fault::DeletionFails
+            | Fault::KeepsKeys
+            | Fault::MixingUp
+            | Fault::Gated => Ok(()),
         }
     }
 }
@@ -105,7 +117,20 @@ impl CryptoEngine for Faulty {
     }
 
     async fn import(&self, handle: &KeyHandle, key: PrivateKey) -> Result<PublicKey, EngineError> {
-        self.keys.import(handle, key).await
+        self.check()?;
+        let taken = match self.fault() {
+            Fault::MixingUp => self.keys.generate(handle, key.public_key().spec()).await,
+            _ => self.keys.import(handle, key).await,
+        };
+        if self.fault() == Fault::SilentAfterMaking {
+            self.begun.add_permits(1);
+            std::future::pending::<()>().await;
+        }
+        taken
+    }
+
+    async fn health(&self) -> Result<(), EngineError> {
+        self.check()
     }
 
     async fn signer(&self, handle: &KeyHandle) -> Result<Arc<dyn Signer>, EngineError> {
@@ -113,10 +138,21 @@ impl CryptoEngine for Faulty {
         self.keys.signer(handle).await
     }
 
+    async fn export(&self, handle: &KeyHandle) -> Result<PrivateKey, EngineError> {
+        self.check()?;
+        if self.fault() == Fault::KeepsKeys {
+            return Err(EngineError::Unsupported(Unsupported::Export));
+        }
+        self.keys.export(handle).await
+    }
+
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {
         self.check()?;
         if self.fault() == Fault::CannotDelete {
             return Err(EngineError::Unsupported(Unsupported::Delete));
+        }
+        if self.fault() == Fault::DeletionFails {
+            return Err(EngineError::Failed("jammed".into()));
         }
         self.keys.delete(handle).await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::ids::{EngineId, OperationId, SerialNumber};
-use lamassu_core::kms::KmsService as _;
+use lamassu_core::kms::{CreateKey, EngineStatus, KmsService as _};
 use lamassu_db::NextRun;
 use lamassu_kms::{Kms, KmsPorts, UnavailableEngine};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use time::Duration;
 use crate::faulty::Fault;
 use crate::support::{
     FAULTY, FILESYSTEM, SOFTWARE, START, base64, caller, fixture, key_ref, p256_for, refusal,
-    software, start,
+    software, start, without_usage,
 };
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn keys_in_files_survive_a_restart() {
     let key = kms.made(FILESYSTEM, "ECDSA", 521).await;
     let kms = kms.restarted().await;
     let path = format!("/v1/keys/{}", key["key_id"].as_str().unwrap());
-    assert_eq!(kms.get(&path).await, (StatusCode::OK, key));
+    assert_eq!(without_usage(kms.get(&path).await), (StatusCode::OK, key));
     let body =
         json!({"algorithm": "ECDSA_SHA_512", "message": base64(b"x"), "message_type": "raw"});
     assert_eq!(
@@ -200,6 +200,27 @@ async fn an_engine_that_did_not_open_is_lived_without() {
     };
     let service = Kms::new(ports).await.unwrap();
     let engines = service.engines(&caller()).await.unwrap();
-    let ids: Vec<_> = engines.iter().map(|engine| engine.id.as_str()).collect();
-    assert_eq!(ids, [FILESYSTEM]);
+    let told: Vec<_> = engines
+        .iter()
+        .map(|engine| (engine.id.as_str(), engine.health.status))
+        .collect();
+    let expected = [
+        (FILESYSTEM, EngineStatus::Ok),
+        ("hsm-1", EngineStatus::Unopened),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(engines[1].engine_type, "PKCS11");
+    assert_eq!(engines[1].supported_key_types, []);
+    // The process is ready, and says what is missing.
+    assert_eq!(service.check_engines().await, Ok(()));
+    assert_eq!(
+        service.check_unopened(),
+        Err("not opened: hsm-1".to_owned())
+    );
+    let asked = CreateKey {
+        engine_id: EngineId::from("hsm-1"),
+        ..p256_for(&OperationId::fresh())
+    };
+    let refused = service.create_key(&caller(), asked).await.unwrap_err();
+    assert_eq!(refused.to_string(), "crypto engine unavailable");
 }

@@ -17,6 +17,9 @@ async fn three() -> Fixture {
     ] {
         let (status, key) = kms.post("/v1/keys", body).await;
         assert_eq!(status, StatusCode::CREATED, "{key}");
+        if key["name"] == "Beta" {
+            kms.alias(key["key_id"].as_str().unwrap(), "line-4").await;
+        }
         kms.clock.advance(time::Duration::seconds(1));
     }
     kms
@@ -45,7 +48,7 @@ async fn an_empty_list_is_a_list() {
 #[tokio::test]
 async fn filters_find_what_they_say() {
     let kms = three().await;
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("", &["alpha", "Beta", "gamma"]),
         ("filter=name[eq]alpha", &["alpha"]),
         ("filter=name[eq]missing", &[]),
@@ -61,6 +64,8 @@ async fn filters_find_what_they_say() {
             &["Beta", "gamma"],
         ),
         ("filter=status[eq]ACTIVE", &["alpha", "Beta", "gamma"]),
+        ("filter=status[eq]DISABLED", &[]),
+        ("filter=aliases[ct]line-4", &["Beta"]),
         (
             "filter=metadata[jsonpath]$.critical%20==%20true",
             &["alpha"],

@@ -286,12 +286,12 @@ async fn calls_of_clients_are_told_and_audited() {
     let events = kms.events().await;
     let told = |event: &Value| json!([event["type"], event["subject"], event["data"]]);
     let signed = json!(["kms.sign", "kms/line-4", {"signature": base64(&signature)}]);
-    assert_eq!(told(&events[1]), signed);
+    assert_eq!(told(&events[2]), signed);
     let verified = json!(["kms.verify", format!("kms/{id}"), {"valid": false}]);
-    assert_eq!(told(&events[2]), verified);
+    assert_eq!(told(&events[3]), verified);
     let record = |operation: &str| [operation.to_owned(), format!("kms/{id}"), "done".to_owned()];
     assert_eq!(
-        kms.audited().await[1..],
+        kms.audited().await[2..],
         [record("kms.sign"), record("kms.verify")]
     );
 }

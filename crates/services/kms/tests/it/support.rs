@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lamassu_client::{KmsClient, testing};
 use lamassu_core::caller::{Caller, TraceContext};
@@ -175,6 +175,20 @@ impl Fixture {
             .await
     }
 
+    pub(crate) async fn put(&self, uri: &str, body: Value) -> (StatusCode, Value) {
+        self.change(Method::PUT, uri, &body).await
+    }
+
+    pub(crate) async fn change(
+        &self,
+        method: Method,
+        uri: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(uri);
+        self.send(request.body(Body::from(body.to_string()))).await
+    }
+
     async fn send(&self, request: http::Result<Request<Body>>) -> (StatusCode, Value) {
         let (status, _, body) = self.exchange(request.unwrap()).await;
         (status, body)
@@ -211,20 +225,11 @@ impl Fixture {
             .await
     }
 
-    /// Gives a key an alias, as its own use case does.
+    /// Gives a key an alias.
     pub(crate) async fn alias(&self, key_id: &str, alias: &str) {
-        let aliases = json!([alias]);
-        self.execute(sql(
-            "UPDATE kms_key SET aliases = $1 WHERE key_id = $2",
-            lamassu_db::params![aliases, key_id],
-        ))
-        .await;
-        self.execute(sql(
-            "INSERT INTO kms_key_alias (alias, handle) \
-             SELECT $1, handle FROM kms_key WHERE key_id = $2",
-            lamassu_db::params![alias, key_id],
-        ))
-        .await;
+        let add = json!({"patches": [{"op": "add", "path": "/-", "value": alias}]});
+        let (status, key) = self.put(&format!("/v1/keys/{key_id}/aliases"), add).await;
+        assert_eq!(status, StatusCode::OK, "{key}");
     }
 
     pub(crate) async fn execute(&self, statement: Statement) {
@@ -311,6 +316,20 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 pub(crate) fn unbase64(text: &Value) -> Vec<u8> {
     STANDARD.decode(text.as_str().unwrap()).unwrap()
+}
+
+/// A key from the folder of test data, as the API takes it.
+pub(crate) fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/testdata");
+    base64(&std::fs::read(path.join(name)).unwrap())
+}
+
+/// The same key as a reply to a creation or a change shows it: without its usage, which is shown
+/// where one key is read.
+pub(crate) fn without_usage((status, mut key): (StatusCode, Value)) -> (StatusCode, Value) {
+    let shown = key.as_object_mut().unwrap().remove("usage");
+    assert!(shown.is_some(), "{key}");
+    (status, key)
 }
 
 /// A refusal as clients see it.

@@ -1,0 +1,100 @@
+//! How often keys are used.
+
+use http::StatusCode;
+use lamassu_crypto::Message;
+use lamassu_db::sql;
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::support::{FAULTY, FILESYSTEM, Fixture, SOFTWARE, caller, fixture, key_ref};
+
+async fn usage(kms: &Fixture, id: &str) -> Value {
+    let (status, mut key) = kms.get(&format!("/v1/keys/{id}")).await;
+    assert_eq!(status, StatusCode::OK, "{key}");
+    key["usage"].take()
+}
+
+async fn sign(kms: &Fixture, id: &str) {
+    let body = json!({"algorithm": "ECDSA_SHA_256", "message": "", "message_type": "raw"});
+    let (status, _) = kms.post(&format!("/v1/keys/{id}/sign"), body).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+async fn n_buckets(kms: &Fixture) -> usize {
+    let query = sql("SELECT key_id FROM kms_key_usage", vec![]);
+    kms.db.rows(query).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn uses_are_counted_per_operation_and_survive_a_restart() {
+    let kms = fixture().await;
+    let id = kms.made_id(FILESYSTEM).await;
+    assert_eq!(usage(&kms, &id).await, json!({}));
+    sign(&kms, &id).await;
+    kms.clock.advance(Duration::seconds(1));
+    let signer = kms.service.signer(&caller(), &key_ref(&id)).await.unwrap();
+    let scheme = signer.public_key().default_scheme();
+    signer
+        .sign(scheme, Message::Raw(b"platform"))
+        .await
+        .unwrap();
+    let signed = json!({"sign": {"count": 2, "last_used_ts": "2026-03-02T09:15:28.481233Z"}});
+    assert_eq!(usage(&kms, &id).await, signed);
+    assert_eq!(n_buckets(&kms).await, 0);
+    kms.kms.flush_usage().await.unwrap();
+    assert_eq!((usage(&kms, &id).await, n_buckets(&kms).await), (signed, 1));
+
+    // A day later there is another row; what was refused does not count.
+    kms.clock.advance(Duration::days(1));
+    sign(&kms, &id).await;
+    let body = json!({
+        "algorithm": "ECDSA_SHA_256", "message": "", "message_type": "raw", "signature": "",
+    });
+    kms.post(&format!("/v1/keys/{id}/verify"), body.clone())
+        .await;
+    kms.post(&format!("/v1/keys/{id}/sign"), json!({"algorithm": "x"}))
+        .await;
+    kms.kms.flush_usage().await.unwrap();
+    kms.kms.flush_usage().await.unwrap();
+    let kms = kms.restarted().await;
+    let last = "2026-03-03T09:15:28.481233Z";
+    let expected = json!({
+        "sign": {"count": 3, "last_used_ts": last},
+        "verify": {"count": 1, "last_used_ts": last},
+    });
+    assert_eq!(usage(&kms, &id).await, expected);
+    assert_eq!(n_buckets(&kms).await, 3);
+    // Lists and events do without.
+    let (_, page) = kms.get("/v1/keys").await;
+    assert_eq!(page["list"][0].get("usage"), None);
+}
+
+#[tokio::test]
+async fn uses_follow_a_key_that_moves_and_end_with_it() {
+    let kms = fixture().await;
+    let id = kms.made_id(SOFTWARE).await;
+    sign(&kms, &id).await;
+    kms.kms.flush_usage().await.unwrap();
+    let body = json!({"engine_id": FAULTY});
+    let (status, _) = kms.post(&format!("/v1/keys/{id}/move"), body).await;
+    assert_eq!(status, StatusCode::OK);
+    sign(&kms, &id).await;
+    assert_eq!(usage(&kms, &id).await["sign"]["count"], 2);
+    kms.delete(&format!("/v1/keys/{id}")).await;
+    kms.kms.flush_usage().await.unwrap();
+    assert_eq!(n_buckets(&kms).await, 0);
+}
+
+#[tokio::test]
+async fn what_two_processes_count_is_added_up() {
+    let kms = fixture().await;
+    let id = kms.made_id(FILESYSTEM).await;
+    sign(&kms, &id).await;
+    kms.kms.flush_usage().await.unwrap();
+    let kms = kms.restarted().await;
+    sign(&kms, &id).await;
+    sign(&kms, &id).await;
+    kms.kms.flush_usage().await.unwrap();
+    assert_eq!(usage(&kms, &id).await["sign"]["count"], 3);
+    assert_eq!(n_buckets(&kms).await, 1);
+}

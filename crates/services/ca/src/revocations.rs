@@ -223,7 +223,7 @@ fn position_of(row: &lamassu_db::Row) -> Result<Position, CaError> {
 /// What becomes of one certificate.
 enum Revocation {
     /// It is revoked now.
-    Due(Certificate),
+    Due(Box<Certificate>),
     /// It is revoked already.
     Unneeded,
     /// Its status allows no revocation.
@@ -240,7 +240,7 @@ fn revocation(
         return Revocation::Unneeded;
     }
     match with_status(certificate, CertificateStatus::Revoked, reason, now) {
-        Ok(updated) => Revocation::Due(updated),
+        Ok(updated) => Revocation::Due(Box::new(updated)),
         Err(_) if is_revoked => Revocation::Unneeded,
         Err(_) => Revocation::Refused,
     }

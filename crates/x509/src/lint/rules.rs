@@ -217,8 +217,8 @@ impl LintRule {
                 .not_after()
                 .is_some_and(|end| certificate.not_after() > end),
             Self::ShortLifetime => {
-                let lifetime = certificate.not_after() - certificate.not_before();
-                !lifetime.is_negative() && lifetime < Duration::MINUTE
+                let (begin, end) = (certificate.not_before(), certificate.not_after());
+                end >= begin && end < begin.saturating_add(Duration::MINUTE)
             }
             Self::NoUsage => key_usage(certificate).is_empty() && purposes(certificate).is_empty(),
             Self::EncipherWithoutAgreement => enciphers_without_agreement(certificate),

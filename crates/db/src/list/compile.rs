@@ -86,11 +86,9 @@ fn conditions(
             Restriction::Below(column, value) => col(column).lt(parameter(value)),
             Restriction::Above(column, value) => col(column).gt(parameter(value)),
             Restriction::Behind([(first, above), (second, after)]) => {
-                col(first).gte(parameter(above)).and(
-                    col(first)
-                        .gt(parameter(above))
-                        .or(col(second).gt(parameter(after))),
-                )
+                let later = col(first).gt(parameter(above));
+                let behind = later.or(col(second).gt(parameter(after)));
+                col(first).gte(parameter(above)).and(behind)
             }
             Restriction::Filter(filter) => filter_expr(dialect, filter)?,
         });

@@ -115,7 +115,7 @@ fn values_without_meaning_are_refused_by_name() {
         (0x13, b"\xff"),
         (0x1e, b"a"),
         (0x1c, b"\xff\xff\xff\xff"),
-        (0x03, b"\x00a"),
+        (0x03, b"\x01a"),
     ] {
         let error = one_attribute(10, tag, value).issuable().unwrap_err();
         assert_eq!(error, NameError::MeaninglessValue("O".to_owned()));

@@ -30,7 +30,7 @@ use crate::cpu::{Counters, Usage};
 use crate::load::Outcome;
 use crate::plant::Plant;
 use crate::rows::{Names, Row};
-use crate::server::{Installation, Kind, Server};
+use crate::server::{Asked, Installation, Kind, Server};
 
 /// Prints the benchmark table.
 #[derive(Debug, Parser)]
@@ -54,6 +54,9 @@ struct Arguments {
     /// Seconds per measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Below each measurement the statements that PostgreSQL executed, per answer.
+    #[arg(long)]
+    statements: bool,
     /// Where databases are; it should be on a disk.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
@@ -122,7 +125,7 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     }
     let names = Names::default();
     if Row::ALL.iter().any(|row| arguments.wants(row.name())) {
-        throughput(arguments, &plant, &names, &server).await?;
+        throughput(arguments, &installation, &plant, &names, &server).await?;
         println!("memory after load: {} MB", server.resident_mb()?);
     }
     if arguments.wants("overload") {
@@ -150,6 +153,7 @@ async fn print_start(server: &Server, directory: &str) -> Result<()> {
 
 async fn throughput(
     arguments: &Arguments,
+    installation: &Installation,
     plant: &Plant,
     names: &Names,
     server: &Server,
@@ -173,6 +177,9 @@ async fn throughput(
             let crew = row
                 .prepare(plant, names, *clients, arguments.duration())
                 .await?;
+            if arguments.statements {
+                installation.statements()?;
+            }
             let before = Counters::read(server.id())?;
             let outcome = load::run(usize::try_from(*clients)?, arguments.duration(), || {
                 crew.worker()
@@ -180,14 +187,16 @@ async fn throughput(
             .await?;
             let usage = Counters::read(server.id())?.since(&before);
             print_line(row.name(), *clients, &outcome, usage);
+            if arguments.statements {
+                print_statements(&installation.statements()?, &outcome);
+            }
         }
     }
     Ok(())
 }
 
 fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
-    let answers = f64::from(u32::try_from(outcome.answers()).unwrap_or(u32::MAX).max(1));
-    let each = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / answers;
+    let each = per_answer(outcome);
     println!(
         "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>10.2} {:>6.2} {:>6.2} \
          {:>9.0} {:>8.1} {:>5.1}",
@@ -202,6 +211,25 @@ fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
         each(usage.switches),
         each(usage.written / 1024),
     );
+}
+
+fn print_statements(statements: &[Asked], outcome: &Outcome) {
+    let answers = per_answer(outcome);
+    for asked in statements {
+        println!(
+            "  {:>7.3} times, planned {:>6.1} us, executed {:>6.1} us: {}",
+            answers(asked.calls),
+            answers(asked.planned_micros),
+            answers(asked.executed_micros),
+            asked.text
+        );
+    }
+}
+
+/// A sum over a measurement, for one answer.
+fn per_answer(outcome: &Outcome) -> impl Fn(u64) -> f64 {
+    let answers = f64::from(u32::try_from(outcome.answers()).unwrap_or(u32::MAX).max(1));
+    move |sum| f64::from(u32::try_from(sum).unwrap_or(u32::MAX)) / answers
 }
 
 /// Signing at capacity and beyond.

@@ -102,7 +102,7 @@ pub use race::{Attempt, retry_races, retry_races_up_to};
 pub use row::{Column, Row, RowStream};
 pub use settings::{installation_id, mark_restored, restored_at, setting_or_insert};
 pub use sqlite::{SqliteOptions, check_sqlite, copy_sqlite};
-pub use statement::{Statement, sql};
+pub use statement::{Statement, in_list, sql, sql_of_few};
 pub use subscription::{
     EventHandler, HandlerError, RetryPolicy, StartAt, Subscription, SubscriptionStatus,
     subscriptions,

@@ -171,6 +171,13 @@ pub(crate) const STORAGE: Schema = Schema {
             sqlite: "SELECT 1;",
             postgres: include_str!("../migrations/V0003__writer_marks.postgres.sql"),
         },
+        Migration {
+            version: 4,
+            name: "event_bodies",
+            // SQLite compresses nothing.
+            sqlite: "SELECT 1;",
+            postgres: include_str!("../migrations/V0004__event_bodies.postgres.sql"),
+        },
     ],
 };
 

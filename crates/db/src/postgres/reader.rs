@@ -1,6 +1,5 @@
 //! Reading: pooled connections, each statement prepared once per connection.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::session::check_parameters;
 use super::value::type_of;
 use crate::error::DbError;
 use crate::row::Row;
-use crate::statement::Statement;
+use crate::statement::{Statement, Texts};
 use crate::value::Value;
 
 /// One snapshot for several statements.
@@ -85,15 +84,15 @@ async fn read_on(client: &Object, statements: &[Statement]) -> Result<Vec<Vec<Ro
     Ok(results)
 }
 
-/// A constant text is prepared once per connection. Texts that a list request makes are many;
-/// none is kept.
+/// A text of few is prepared once per connection. Those that list requests make are many; none is
+/// kept.
 async fn prepared(client: &Object, statement: &Statement) -> Result<Option<Prepared>, Failed> {
-    match &statement.sql {
-        Cow::Borrowed(text) => match client.prepare_cached(text).await {
+    match statement.texts {
+        Texts::Few => match client.prepare_cached(statement.text()).await {
             Ok(prepared) => Ok(Some(prepared)),
             Err(error) => Err((error, statement.text().to_owned())),
         },
-        Cow::Owned(_) => Ok(None),
+        Texts::Many => Ok(None),
     }
 }
 

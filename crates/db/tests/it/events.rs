@@ -14,7 +14,7 @@ use lamassu_db::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, caller, count, for_every_database, soon};
+use crate::fixture::{Fixture, caller, count, for_every_database, head_reaches, soon};
 
 for_every_database!(
     events_take_effect_once_and_in_order_across_restarts,
@@ -173,8 +173,8 @@ async fn a_subscription_that_starts_at_the_head_sees_nothing_older<F: Fixture>()
     let db = fixture.db();
     let handler = Arc::new(Recorder::default());
     let old = publish(db, "thing.create", 1).await;
-    // Transactions of others may still precede it for a moment; until then it is not old.
-    soon(async { while db.log_head().await.unwrap() < old {} }).await;
+    // Until then it is not old.
+    head_reaches(db, old).await;
     let running = Running::start(subscription(db).starting_at(StartAt::Head), &handler);
     soon(db.caught_up("recorder", old)).await;
     let new = publish(db, "thing.create", 2).await;
@@ -192,7 +192,7 @@ async fn a_batch_is_delivered_together<F: Fixture>() {
         last = publish(db, "thing.create", n).await;
     }
     // Where transactions of others are open, the log becomes readable bit by bit.
-    soon(async { while db.log_head().await.expect("head") < last {} }).await;
+    head_reaches(db, last).await;
     let running = Running::start(subscription(db).batch(64), &handler);
     soon(db.caught_up("recorder", last)).await;
     running.stop().await;

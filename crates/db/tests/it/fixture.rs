@@ -6,8 +6,8 @@ use std::time::Duration;
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
 use lamassu_db::{
-    DataDir, Db, Migration, PostgresOptions, Schema, SqliteOptions, Statement, WriteSet, params,
-    sql,
+    DataDir, Db, Migration, PostgresOptions, Schema, Seq, SqliteOptions, Statement, WriteSet,
+    params, sql,
 };
 use lamassu_testing::PostgresServer;
 use tempfile::TempDir;
@@ -208,6 +208,11 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what)
         .await
         .expect("in time")
+}
+
+/// The log is known to reach up to this event: transactions of others may precede it for a moment.
+pub(crate) async fn head_reaches(db: &Db, seq: Seq) {
+    soon(async { while db.log_head().await.expect("head") < seq {} }).await;
 }
 
 pub(crate) fn caller() -> Caller {

@@ -2,12 +2,14 @@
 
 use lamassu_core::error::StorageFailure;
 use lamassu_db::{
-    AuditRecord, Check, CommitError, DbError, Event, Expectation, Json, RefusalLog, Value,
+    AuditRecord, Check, CommitError, DbError, Event, Expectation, Json, RefusalLog, Seq, Value,
     WriteSet, params, retry_races, sql,
 };
 use time::macros::datetime;
 
-use crate::fixture::{Fixture, caller, count, for_every_database, insert_thing, put_thing, soon};
+use crate::fixture::{
+    Fixture, caller, count, for_every_database, head_reaches, insert_thing, put_thing, soon,
+};
 
 const FREE: Check = Check::new("thing id is free");
 const REVISION: Check = Check::new("thing revision");
@@ -208,6 +210,7 @@ async fn concurrent_committers_all_get_their_own_outcome<F: Fixture>() {
         soon(task).await.expect("worker");
     }
     assert_eq!(count(fixture.db(), "thing").await, 64 * 20);
+    head_reaches(fixture.db(), Seq(64 * 20)).await;
     assert_eq!(fixture.db().log_head().await.expect("head").0, 64 * 20);
 }
 

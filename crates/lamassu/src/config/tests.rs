@@ -270,7 +270,10 @@ fn certificates_are_not_asked_for_in_vain() {
     let misspelt = MUTUAL.replace("ca_cert_file", "ca_cert_fil");
     let file = with_server(&format!("{misspelt}}}"));
     let unknown = start(&file, "--services ca --strict-config").unwrap_err();
-    assert!(unknown.contains("did you mean ca_cert_file?"), "{unknown}");
+    assert!(
+        unknown.contains("did you mean server.authentication.mutual_tls.ca_cert_file?"),
+        "{unknown}"
+    );
     let unsaid = "authentication: {client_certificate: {enabled: true}}";
     let nobody = start(unsaid, "").unwrap_err();
     assert!(

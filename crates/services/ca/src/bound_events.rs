@@ -74,8 +74,12 @@ impl EventHandler for BoundEvents {
             .map(LoggedEvent::data)
             .collect::<Result<Vec<Bound>, _>>()?;
         let mut set = WriteSet::new();
-        for Bound { certificate, .. } in &bound {
-            set.execute(intent::remove_if_first(&certificate.serial_number));
+        let serials: Vec<_> = bound
+            .iter()
+            .map(|Bound { certificate, .. }| &certificate.serial_number)
+            .collect();
+        if !serials.is_empty() {
+            set.execute(intent::remove_first(&serials));
         }
         let known: Vec<_> = bound
             .iter()

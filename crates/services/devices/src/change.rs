@@ -133,8 +133,7 @@ impl<'a> Change<'a> {
         self.write_rows(&mut set);
         let (before, after) = (&self.before.device, &self.after.device);
         if before.status != after.status {
-            set.execute(bucket.remove(before.status));
-            set.execute(bucket.add(after.status));
+            set.execute(bucket.moved(before.status, after.status));
             set.event(events::status_updated(caller, before, after, now));
         }
         set.event(events::identity_updated(caller, before, after, now));
@@ -151,8 +150,8 @@ impl<'a> Change<'a> {
         if let Some(version) = &self.version {
             set.execute(version_insert(&device.id, version, now));
         }
-        for entry in &self.history {
-            set.execute(history_insert(caller, &device.id, entry));
+        if !self.history.is_empty() {
+            set.execute(history_insert(caller, &device.id, &self.history));
         }
         if next_due.is_some_and(|due| due.0 <= now.saturating_add(WAKE_HORIZON)) {
             set.wake(WINDOWS_JOB);

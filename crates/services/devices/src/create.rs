@@ -56,7 +56,11 @@ impl NewDevice {
         device.events.insert(entry.at, entry.event.clone());
         let mut set = WriteSet::new();
         set.expect_one(device_insert(&device, &alias), ID_FREE);
-        set.execute(history_insert(caller, &device.id, &entry));
+        set.execute(history_insert(
+            caller,
+            &device.id,
+            std::slice::from_ref(&entry),
+        ));
         set.execute(bucket.add(device.status));
         set.event(events::device_created(caller, &device, now));
         let subject = events::device_subject(&device.id);

@@ -15,7 +15,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Db, DbError, Json, Row, params, sql};
+use lamassu_db::{Db, DbError, Json, Row, params, sql, sql_of_few};
 use lamassu_x509 as x509;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -215,7 +215,7 @@ pub(crate) async fn with_other_status(
         ),
         conditions.join(" OR ")
     );
-    let rows = db.rows(sql(text, values.collect())).await?;
+    let rows = db.rows(sql_of_few(text, values.collect())).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 

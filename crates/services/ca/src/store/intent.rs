@@ -4,7 +4,9 @@ use bytes::Bytes;
 use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
 use lamassu_core::ca::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 use lamassu_core::ids::SerialNumber;
-use lamassu_db::{Check, Db, DbError, Row, Statement, WriteSet, params, sql};
+use lamassu_db::{
+    Check, Db, DbError, Row, Statement, Value, WriteSet, in_list, params, sql, sql_of_few,
+};
 use time::OffsetDateTime;
 
 use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
@@ -168,13 +170,18 @@ pub(crate) fn remove(set: &mut WriteSet, serial: &SerialNumber) {
     set.expect_one(statement, OPEN);
 }
 
-/// Removes the intent of a bound certificate if it is open and superseded nothing.
-pub(crate) fn remove_if_first(serial: &SerialNumber) -> Statement {
-    sql(
-        "DELETE FROM enrollment_intent WHERE serial_number = $1 AND state = 'open' \
-         AND superseded_serial_number IS NULL",
-        params![serial.as_str()],
-    )
+/// Removes the intents of bound certificates (at least one) that are open and superseded nothing.
+pub(crate) fn remove_first(serials: &[&SerialNumber]) -> Statement {
+    let mut values: Vec<Value> = serials
+        .iter()
+        .map(|serial| serial.as_str().into())
+        .collect();
+    let list = in_list(&mut values);
+    let text = format!(
+        "DELETE FROM enrollment_intent WHERE serial_number IN ({list}) AND state = 'open' \
+         AND superseded_serial_number IS NULL"
+    );
+    sql_of_few(text, values)
 }
 
 /// Removes completed intents from before `before`.

@@ -175,10 +175,6 @@ impl KmsService for TestKms {
         ))
     }
 
-    async fn import_key(&self, _: &Caller, _: ImportKey) -> Result<Key, KmsError> {
-        unused()
-    }
-
     async fn set_name(&self, _: &Caller, _: &KeyRef, _: String) -> Result<Key, KmsError> {
         unused()
     }

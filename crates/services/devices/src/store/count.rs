@@ -20,22 +20,23 @@ impl CountBucket {
         Self(i32::from(random % BUCKETS))
     }
 
-    /// A device has this status from now on.
+    /// There is one device more, of this status.
     pub(crate) fn add(self, status: DeviceStatus) -> Statement {
-        self.change(status, 1)
-    }
-
-    /// A device has this status no longer.
-    pub(crate) fn remove(self, status: DeviceStatus) -> Statement {
-        self.change(status, -1)
-    }
-
-    fn change(self, status: DeviceStatus, by: i32) -> Statement {
         sql(
-            "INSERT INTO device_count (status, bucket, devices) VALUES ($1, $2, $3) \
+            "INSERT INTO device_count (status, bucket, devices) VALUES ($1, $2, 1) \
              ON CONFLICT (status, bucket) DO UPDATE \
              SET devices = device_count.devices + excluded.devices",
-            params![status.name(), self.0, by],
+            params![status.name(), self.0],
+        )
+    }
+
+    /// A device changed from one status to another one.
+    pub(crate) fn moved(self, from: DeviceStatus, to: DeviceStatus) -> Statement {
+        sql(
+            "INSERT INTO device_count (status, bucket, devices) VALUES ($1, $2, -1), ($3, $2, 1) \
+             ON CONFLICT (status, bucket) DO UPDATE \
+             SET devices = device_count.devices + excluded.devices",
+            params![from.name(), self.0, to.name()],
         )
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lamassu_core::ids::DeviceId;
-use lamassu_db::{Db, DbError, Row, Statement, Value, params, sql};
+use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
 use super::device::id_params;
@@ -112,7 +112,7 @@ fn devices(ids: Vec<Value>) -> Statement {
     let mut values = ids;
     let list = in_list(&mut values);
     let columns = DEVICES.columns.join(", ");
-    sql(
+    sql_of_few(
         format!("SELECT {columns} FROM device WHERE id IN ({list})"),
         values,
     )
@@ -165,17 +165,4 @@ fn attach_history(devices: &mut [StoredDevice], places: &HashMap<String, usize>,
             }
         }
     }
-}
-
-/// The placeholders of an `IN` list over `values`, which must not be empty.
-///
-/// The list is filled up with its last value to a power of two, so that few texts are prepared.
-pub(super) fn in_list(values: &mut Vec<Value>) -> String {
-    if let Some(last) = values.last().cloned() {
-        values.resize(values.len().next_power_of_two(), last);
-    }
-    let placeholders: Vec<String> = (1..=values.len())
-        .map(|number| format!("${number}"))
-        .collect();
-    placeholders.join(", ")
 }

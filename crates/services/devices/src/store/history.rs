@@ -4,10 +4,8 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceEvent;
 use lamassu_core::ids::DeviceId;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::{DbError, Row, Statement, Value, params, sql};
+use lamassu_db::{DbError, Row, Statement, Value, in_list, params, sql_of_few};
 use time::OffsetDateTime;
-
-use super::details::in_list;
 
 /// What a history entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,27 +39,39 @@ pub(crate) struct HistoryEntry {
     pub(crate) version: Option<u32>,
 }
 
-/// Adds an entry, with who caused it.
+/// Adds the entries of one change (a handful, at least one), with who caused it.
 pub(crate) fn history_insert(
     caller: &Caller,
     device: &DeviceId,
-    entry: &HistoryEntry,
+    entries: &[HistoryEntry],
 ) -> Statement {
-    sql(
-        "INSERT INTO device_event (device_id, slot, occurred_at, event_type, description, version, \
-         actor_type, actor_id, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        params![
-            device.as_str(),
+    // $1 to $4 are the same in each row.
+    let mut values = params![
+        device.as_str(),
+        caller.principal.auth_type(),
+        caller.principal.auth_id(),
+        caller.source.as_deref(),
+    ];
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let [slot, at, event, text, version] = [1, 2, 3, 4, 5].map(|n| values.len() + n);
+        rows.push(format!(
+            "($1, ${slot}, ${at}, ${event}, ${text}, ${version}, $2, $3, $4)"
+        ));
+        values.extend(params![
             entry.scope.name(),
             entry.at.0,
             &entry.event.event_type,
             &entry.event.description,
             entry.version,
-            caller.principal.auth_type(),
-            caller.principal.auth_id(),
-            caller.source.as_deref(),
-        ],
-    )
+        ]);
+    }
+    let text = format!(
+        "INSERT INTO device_event (device_id, slot, occurred_at, event_type, description, version, \
+         actor_type, actor_id, source) VALUES {}",
+        rows.join(", ")
+    );
+    sql_of_few(text, values)
 }
 
 /// The newest entries of devices: at most `limit` of each device and of each of its slots.
@@ -76,7 +86,7 @@ pub(super) fn newest(ids: Vec<Value>, limit: u32) -> Statement {
          FROM device_event WHERE device_id IN ({list})) AS newest WHERE age <= ${}",
         values.len()
     );
-    sql(text, values)
+    sql_of_few(text, values)
 }
 
 /// A history entry as read, with its device.

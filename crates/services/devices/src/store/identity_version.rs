@@ -1,10 +1,8 @@
 //! Table `identity_version`: every certificate that identity slots hold or held.
 
 use lamassu_core::ids::{DeviceId, SerialNumber};
-use lamassu_db::{Db, DbError, Row, Statement, Value, params, sql};
+use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
-
-use super::details::in_list;
 
 /// A certificate to store as a version of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +63,7 @@ pub(crate) async fn active_bindings(
          JOIN device d ON d.id = v.device_id AND d.active_version = v.version \
          WHERE v.serial_number IN ({list})"
     );
-    db.rows(sql(text, values))
+    db.rows(sql_of_few(text, values))
         .await?
         .iter()
         .map(ActiveBinding::try_from)
@@ -91,7 +89,7 @@ pub(super) fn versions(ids: Vec<Value>) -> Statement {
     let text = format!(
         "SELECT device_id, version, serial_number FROM identity_version WHERE device_id IN ({list})"
     );
-    sql(text, values)
+    sql_of_few(text, values)
 }
 
 /// A version as read, with its device.

@@ -46,7 +46,7 @@ fn traces(private: &PrivateKey) -> Vec<String> {
     // The scalar of P-256 in PKCS#8 (RFC 5915): 32 octets behind this head.
     let secret = &der[36..68];
     let pem = der_to_pem(PemLabel::PrivateKey, &der);
-    let middle = |text: &str| text[text.len() / 4..text.len() / 2].to_owned();
+    let middle = |text: &str| text.get(text.len() / 4..text.len() / 2).unwrap().to_owned();
     let hex: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
     let octets = |open: &str| {
         let list: Vec<_> = secret[..8].iter().map(u8::to_string).collect();

@@ -49,6 +49,8 @@ impl Signals {
 
     /// Another server took over, or the same one after a crash: it may lack what was seen last.
     pub(crate) fn history_changed(&self) {
+        // What was told of the old one must not be read up to on the new one.
+        self.log.send_replace(Seq(0));
         self.history.fetch_add(1, Ordering::AcqRel);
     }
 

@@ -234,7 +234,7 @@ impl Subscription {
                 break;
             }
             *failures = 0;
-            let up_to_date = page.scanned_to == page.head && replay == Replay::Finished;
+            let up_to_date = page.scanned_to >= page.head && replay == Replay::Finished;
             self.skip_to(page.scanned_to, &mut position).await?;
             if up_to_date {
                 tokio::select! {

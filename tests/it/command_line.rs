@@ -174,6 +174,11 @@ fn files_that_a_configuration_names_are_checked_by_key_and_path() -> Result<()> 
          "authentication.jwt.providers.0.jwks_file: DIR/keys.json: the set has no key"),
         (format!("{provider} public_key_files: [DIR/garbage]}}]}}}}"),
          "authentication.jwt.providers.0.public_key_files: DIR/garbage: no PEM public key"),
+        ("authentication: {client_certificate: {enabled: true, ca_cert_files: [DIR/a.pem, DIR/none]}}".to_owned(),
+         "authentication.client_certificate.ca_cert_files.1: DIR/none cannot be read"),
+        ("services: [kms]\nserver: {protocol: https, cert_file: DIR/a.pem, key_file: DIR/a.key, \
+          authentication: {mutual_tls: {enabled: true, ca_cert_file: DIR/garbage}}}".to_owned(),
+         "server.authentication.mutual_tls.ca_cert_file: DIR/garbage: it holds no certificate"),
         (format!("{engine} passphrase_file: DIR/none}}]"),
          "crypto_engines.disk.passphrase_file: DIR/none cannot be read"),
         ("downstream_cert_file: DIR/garbage".to_owned(), "downstream_cert_file: DIR/garbage: "),

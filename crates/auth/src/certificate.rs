@@ -207,6 +207,13 @@ fn identity(name: String, roles: Vec<Role>, certificate: &Certificate) -> Identi
 /// The names of this kind. Several common names are none: which one its CA vouched for as *the*
 /// name nobody knows, and readers differ in the one that they take.
 fn names(certificate: &Certificate, field: SubjectField) -> Vec<String> {
+    let mut names = written_names(certificate, field);
+    // Such a name cannot be recorded, and what it is cut to elsewhere is somebody else's.
+    names.retain(|name| !name.contains('\0'));
+    names
+}
+
+fn written_names(certificate: &Certificate, field: SubjectField) -> Vec<String> {
     if field == SubjectField::Cn {
         let names = certificate.subject().values(&oids::AT_COMMON_NAME);
         return if names.len() == 1 { names } else { Vec::new() };
@@ -246,4 +253,32 @@ fn read_anchors(path: &Path) -> Result<Vec<Certificate>, ClientCaError> {
     anchors
         .filter(|anchors| !anchors.is_empty())
         .ok_or_else(|| ClientCaError::NoCertificate { file: file() })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lamassu_testing::TlsFiles;
+    use lamassu_x509::Certificate;
+    use lamassu_x509::pem::pem_to_der;
+
+    use super::{SubjectField, names};
+
+    #[test]
+    fn a_name_with_nul_names_nobody() {
+        let files = TlsFiles::make().unwrap();
+        files
+            .issue("front", "/CN=operator-Xy", "keyUsage=digitalSignature")
+            .unwrap();
+        let pem = std::fs::read(files.certificate("front")).unwrap();
+        let mut der = pem_to_der(&pem).unwrap();
+        let named = |der: &[u8]| {
+            let certificate = Certificate::from_der(Bytes::copy_from_slice(der)).unwrap();
+            names(&certificate, SubjectField::Cn)
+        };
+        assert_eq!(named(&der), ["operator-Xy"]);
+        let place = der.windows(2).position(|two| two == b"Xy").unwrap();
+        der[place] = 0;
+        assert_eq!(named(&der), [""; 0]);
+    }
 }

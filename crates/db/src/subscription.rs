@@ -219,6 +219,7 @@ impl Subscription {
                 // Neither what was noted nor what was stored need be so on the server that took over.
                 history = history_now;
                 position = self.load().await?;
+                rounds = 0;
                 continue;
             }
             if page.head < position.reached && position.stored < position.reached {
@@ -242,12 +243,20 @@ impl Subscription {
                     _asked = replays.changed() => asked = true,
                     () = shutdown.cancelled() => {}
                     () = quiet(), if position.reached != position.stored => {
-                        self.store(position.reached, &mut position).await?;
+                        self.note(history, &mut position).await?;
                     }
                 }
             }
         }
-        self.store(position.reached, &mut position).await
+        self.note(history, &mut position).await
+    }
+
+    /// Stores how far it came, unless that is a place in the log of another server by now.
+    async fn note(&self, history: u64, position: &mut Position) -> Result<(), CommitError> {
+        if self.db.signals().history() != history {
+            return Ok(());
+        }
+        self.store(position.reached, position).await
     }
 
     /// Where the log ends is asked for at the first look only: something may have happened to the

@@ -12,7 +12,7 @@ use lamassu_core::clock::{SharedClock, SystemClock};
 use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::dms::{DmsService as _, SweepScope};
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::{DataDir, Db, system_caller};
+use lamassu_db::{Db, system_caller};
 use lamassu_dms::DmsManager;
 use lamassu_gateway::config::MetricsConfig;
 use lamassu_gateway::{
@@ -46,9 +46,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let metrics = MetricsExporter::install()?;
     describe_metrics();
     let clock: SharedClock = Arc::new(SystemClock);
-    let directory = DataDir::open(config.data_dir.clone())?;
-    whereabouts::forget(&config.data_dir)
-        .with_context(|| format!("{} cannot be used", config.data_dir.display()))?;
+    let directory = whereabouts::own(config.data_dir.clone())?;
     let parts = Arc::new(OnceLock::new());
     let readiness = readiness(&parts);
     let listeners = bind(&config, &clock, &readiness, metrics).await?;

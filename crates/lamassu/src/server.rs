@@ -230,7 +230,7 @@ impl ServerConfig {
         if let Some(version) = self.tls.max_version {
             tls.max_version = version;
         } else if self.has_mutual_tls() {
-            tls.max_version = TlsVersion::V1_2;
+            tls.max_version = TlsVersion::V1_2.max(tls.min_version);
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
+use crate::whereabouts;
 
 /// Pause between attempts to reach a database that is down at start.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -390,7 +391,7 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
 pub(crate) async fn open_for_migration(config: &Config, clock: &SharedClock) -> Result<Db> {
     match config.storage.provider {
         Provider::Sqlite => {
-            let directory = DataDir::open(config.data_dir.clone())?;
+            let directory = whereabouts::own(config.data_dir.clone())?;
             open(config, directory, clock).await
         }
         Provider::Postgres => {

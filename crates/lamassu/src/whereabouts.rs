@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lamassu_client::{ClientConfig, Protocol};
+use lamassu_db::{DataDir, OpenError};
 use lamassu_gateway::{BoundGateway, GatewayConfig};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -141,14 +142,19 @@ impl Whereabouts {
     }
 }
 
-/// Removes what a server that was killed left: its ports may be somebody else's by now.
+/// Takes possession of a data directory, and removes what a server that was killed left in it: its
+/// ports may be somebody else's by now.
 ///
 /// # Errors
-/// What the system says.
-pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
-    match fs::remove_file(data_dir.join(FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// [`OpenError`]: another process has it, or what the system says.
+pub(crate) fn own(data_dir: PathBuf) -> Result<DataDir, OpenError> {
+    let owned = DataDir::open(data_dir)?;
+    match fs::remove_file(owned.path().join(FILE)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OpenError::Directory {
+            path: owned.path().to_path_buf(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(owned),
     }
 }
 
@@ -186,7 +192,7 @@ mod tests {
 
     use lamassu_client::Protocol;
 
-    use super::{Certificate, Whereabouts, forget};
+    use super::{Certificate, Whereabouts, own};
 
     fn whereabouts() -> Whereabouts {
         Whereabouts {
@@ -210,8 +216,8 @@ mod tests {
         let path = directory.path().join(super::FILE);
         whereabouts().write(&path).unwrap();
         assert_eq!(Whereabouts::running(directory.path()), Some(whereabouts()));
-        forget(directory.path()).unwrap();
-        forget(directory.path()).unwrap();
+        drop(own(directory.path().to_path_buf()).unwrap());
+        drop(own(directory.path().to_path_buf()).unwrap());
         assert_eq!(Whereabouts::running(directory.path()), None);
     }
 

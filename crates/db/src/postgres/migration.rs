@@ -11,6 +11,11 @@ use crate::migrate::{MigrateOnStart, Schema};
 /// The lock that whoever changes tables holds: "lamassu" in ASCII, as a number.
 const LOCK: i64 = 0x006c_616d_6173_7375;
 
+/// Others may need long for their part; and what this process reports as done is on disk.
+const PREPARE_TO_MIGRATE: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
+     SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
 /// Makes the schema of all tables if it does not exist and tables may be made.
 pub(super) async fn make_schema(server: &Server) -> Result<(), DbError> {
     if server.options.migrate_on_start == MigrateOnStart::Never {
@@ -65,12 +70,10 @@ pub(super) async fn migrate(server: &Server, schema: &Schema) -> Result<(), Migr
 /// A connection that holds the lock until it is dropped.
 async fn locked(server: &Server) -> Result<Client, DbError> {
     let client = server.client().await?;
-    // Others may need long for their part.
-    let unlimited = "SET statement_timeout = 0; SET lock_timeout = 0";
     client
-        .batch_execute(unlimited)
+        .batch_execute(PREPARE_TO_MIGRATE)
         .await
-        .map_err(|error| db_error(error, unlimited))?;
+        .map_err(|error| db_error(error, PREPARE_TO_MIGRATE))?;
     client
         .query_one("SELECT pg_advisory_lock($1)", &[&LOCK])
         .await

@@ -69,6 +69,7 @@ fn named(config: &Config) -> Result<Vec<NamedFile<'_>>> {
     for (block, client) in clients(config) {
         files.extend(of_client(block, client));
     }
+    files.extend(of_client_certificates(config));
     files.extend(of_providers(config));
     files.extend(of_engines(config)?);
     let downstream = config.downstream_cert_file.as_deref();
@@ -106,7 +107,22 @@ fn of_listeners(config: &Config) -> Vec<NamedFile<'_>> {
         ));
         files.extend(file("server.key_file", Some(key), Holds::PrivateKey));
     }
+    let believed = config.server.client_ca_file().map(PathBuf::as_path);
+    files.extend(file(
+        "server.authentication.mutual_tls.ca_cert_file",
+        believed,
+        Holds::Certificates,
+    ));
     files
+}
+
+fn of_client_certificates(config: &Config) -> impl Iterator<Item = NamedFile<'_>> {
+    let settings = &config.authentication.client_certificate;
+    let anchors = settings.ca_cert_files.iter().filter(|_| settings.enabled);
+    anchors.enumerate().filter_map(|(place, path)| {
+        let key = format!("authentication.client_certificate.ca_cert_files.{place}");
+        file(key, Some(path), Holds::Certificates)
+    })
 }
 
 fn of_storage(config: &Config) -> Vec<NamedFile<'_>> {
@@ -134,15 +150,8 @@ fn of_storage(config: &Config) -> Vec<NamedFile<'_>> {
 
 /// The other processes that somebody may be asked at.
 fn clients(config: &Config) -> impl Iterator<Item = (&'static str, &ClientConfig)> {
-    let all = [
-        ("kms_client", &config.kms_client),
-        ("ca_client", &config.ca_client),
-        ("device_manager_client", &config.device_manager_client),
-        ("dms_manager_client", &config.dms_manager_client),
-        ("va_client", &config.va_client),
-    ];
-    all.into_iter()
-        .filter(|(_, client)| !client.hostname.is_empty())
+    let all = config.clients().into_iter();
+    all.filter(|(_, client)| !client.hostname.is_empty())
 }
 
 fn of_client<'c>(block: &str, client: &'c ClientConfig) -> Vec<NamedFile<'c>> {

@@ -9,7 +9,7 @@ use lamassu_client::{CredentialsError, MintToken, Peer, ProcessClient, ServiceTo
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::permission::Role;
 use lamassu_db::{
-    CommitError, DataDir, Db, OpenError, discard_dead_letter, replay_dead_letter, system_caller,
+    CommitError, Db, OpenError, discard_dead_letter, replay_dead_letter, system_caller,
 };
 use secrecy::SecretString;
 use time::Duration;
@@ -18,7 +18,7 @@ use super::clock;
 use crate::cli::Installation;
 use crate::config::Config;
 use crate::storage;
-use crate::whereabouts::Whereabouts;
+use crate::whereabouts::{self, Whereabouts};
 
 /// Who changes something, in the audit log.
 const OPERATOR: &str = "lamassu events";
@@ -54,7 +54,7 @@ impl Writer {
         if config.storage.is_shared() {
             return Ok(Self::Here(storage::open_beside(&config, clock()).await?));
         }
-        match DataDir::open(config.data_dir.clone()) {
+        match whereabouts::own(config.data_dir.clone()) {
             Ok(directory) => {
                 let db = storage::open(&config, directory, &clock()).await?;
                 Ok(Self::Here(db))
@@ -64,7 +64,8 @@ impl Writer {
         }
     }
 
-    /// Only the owner of the directory tells where it listens, so that nobody else gets the token.
+    /// Only the owner of the directory tells where it listens (whoever takes it forgets what the last
+    /// one told), so that nobody else gets the token.
     async fn through_server(config: &Config, owned: OpenError) -> Result<Self> {
         let running = Whereabouts::running(&config.data_dir);
         let Some(place) = running.and_then(|whereabouts| whereabouts.secure()) else {

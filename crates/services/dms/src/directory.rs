@@ -6,6 +6,7 @@
 //! the CA reads its own rows again.
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -103,9 +104,7 @@ impl Directory {
         }
         let read_at = self.generation.load(Ordering::Acquire);
         let known = Arc::new(KnownCa::try_from(self.ca.ca(caller, id).await?)?);
-        if self.generation.load(Ordering::Acquire) == read_at {
-            self.authorities.insert(id.clone(), Arc::clone(&known));
-        }
+        self.keep(&self.authorities, id, &known, read_at);
         Ok(known)
     }
 
@@ -122,8 +121,8 @@ impl Directory {
         }
         let read_at = self.generation.load(Ordering::Acquire);
         let known: Arc<[KnownCa]> = self.read_namesakes(caller, certificate).await?.into();
-        if !known.is_empty() && self.generation.load(Ordering::Acquire) == read_at {
-            self.namesakes.insert(fingerprint, Arc::clone(&known));
+        if !known.is_empty() {
+            self.keep(&self.namesakes, &fingerprint, &known, read_at);
         }
         Ok(known)
     }
@@ -174,9 +173,7 @@ impl Directory {
         }
         let read_at = self.generation.load(Ordering::Acquire);
         let profile = Arc::new(self.ca.profile(caller, id).await?);
-        if self.generation.load(Ordering::Acquire) == read_at {
-            self.profiles.insert(id.clone(), Arc::clone(&profile));
-        }
+        self.keep(&self.profiles, id, &profile, read_at);
         Ok(profile)
     }
 
@@ -191,10 +188,21 @@ impl Directory {
         }
         let read_at = self.generation.load(Ordering::Acquire);
         let dms = Arc::new(read.await?);
-        if self.generation.load(Ordering::Acquire) == read_at {
-            self.dmss.insert(id.clone(), Arc::clone(&dms));
-        }
+        self.keep(&self.dmss, id, &dms, read_at);
         Ok(dms)
+    }
+
+    /// Keeps what was read, unless something was dropped since: looked at once it is in, so that no
+    /// change falls in between.
+    fn keep<K, V>(&self, cache: &Cache<K, Arc<V>>, key: &K, read: &Arc<V>, read_at: u64)
+    where
+        K: Clone + Hash + Eq + Send + Sync + 'static,
+        V: ?Sized + Send + Sync + 'static,
+    {
+        cache.insert(key.clone(), Arc::clone(read));
+        if self.generation.load(Ordering::Acquire) != read_at {
+            cache.invalidate(key);
+        }
     }
 
     /// Drops everything.

@@ -206,6 +206,10 @@ pub(crate) fn delete(set: &mut WriteSet, stored: &StoredCertificate) {
         params![stored.id.as_str(), stored.revision],
     );
     set.expect_one(statement, REVISION);
+    set.execute(sql(
+        "DELETE FROM certificate_san WHERE certificate_id = $1",
+        params![stored.id.as_str()],
+    ));
 }
 
 /// Lets a write set hold only while the certificate is as it was read.

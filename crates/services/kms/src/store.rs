@@ -38,6 +38,7 @@ pub static KEY_FIELDS: &[Field] = &[
     Field::number("size", "size"),
     Field::date("creation_ts", "created_at"),
     Field::string_array("tags", "tags"),
+    Field::string_array("aliases", "aliases"),
     Field::json("metadata", "metadata"),
 ];
 

@@ -40,7 +40,10 @@ fn names(page: &Value) -> Vec<&str> {
 
 /// The names that a query lists, or why it was refused.
 async fn answer(kms: &Fixture, query: &str) -> String {
-    let query = query.replace(' ', "%20").replace('"', "%22");
+    let query = query
+        .replace(' ', "%20")
+        .replace('"', "%22")
+        .replace('>', "%3E");
     let (status, body) = kms.get(&format!("/v1/keys?{query}")).await;
     match status {
         StatusCode::OK => names(&body).join(" "),

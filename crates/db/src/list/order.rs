@@ -72,7 +72,8 @@ fn sort_keys(sort: &Sort) -> Vec<Key> {
     };
     let column = key(Term::Column(field.column), field.nulls);
     match field.kind {
-        FieldKind::Json => {
+        // Arrays too: on PostgreSQL their columns compare with no text that a bookmark could hold.
+        FieldKind::Json | FieldKind::StringArray => {
             let path = sort.path.as_ref().map(SortPath::to_sql_json);
             // The key of a missing value is smaller than any other, never NULL.
             let term = Term::JsonKey(field.column, path.unwrap_or_default());
@@ -84,10 +85,6 @@ fn sort_keys(sort: &Sort) -> Vec<Key> {
                 .map_or(Term::Folded(field.column), Term::Column);
             vec![key(folded, field.nulls), column]
         }
-        FieldKind::StringArray
-        | FieldKind::Date
-        | FieldKind::Number
-        | FieldKind::Enum
-        | FieldKind::Boolean => vec![column],
+        FieldKind::Date | FieldKind::Number | FieldKind::Enum | FieldKind::Boolean => vec![column],
     }
 }

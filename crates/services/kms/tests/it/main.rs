@@ -3,6 +3,7 @@
 
 mod binding;
 mod configuration;
+mod conventions;
 mod creation;
 mod deletion;
 mod faulty;

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::support::Plant;
 use crate::support::installation::{Installation, Layout};
 use crate::support::load::{Dice, Ending, Ledger, Load, Worker, under_load};
+use crate::support::wait::wait_for;
 
 /// Rounds where the environment does not say otherwise.
 const ROUNDS: u64 = 5;
@@ -179,12 +180,15 @@ fn load_and_kill(
 /// Waits until changes of all kinds are possible again, with nothing started anew for that.
 fn all_works_again(installation: &Installation, worker: &mut Worker) -> Result<()> {
     let client = installation.client()?;
-    let end = Instant::now() + SETTLES;
-    while !worker.all_kinds(&client)? {
-        ensure!(Instant::now() < end, "still refused with all processes up");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+    let all_kinds = || {
+        let worked = worker.all_kinds(&client);
+        worked.map(|worked| worked.then_some(())).transpose()
+    };
+    wait_for(
+        "changes of all kinds with all processes up",
+        SETTLES,
+        all_kinds,
+    )?
 }
 
 /// Waits until nothing is wrong; what stays wrong is the error.

@@ -88,13 +88,21 @@ pub(super) fn read(path: &Path) -> Result<Figment> {
     Ok(Figment::from(Serialized::defaults(given)))
 }
 
+/// Keys of ours that can have no value: the listener is off then. Elsewhere charts write `null` for
+/// what nobody has set.
+const OFF_WITHOUT_VALUE: [&str; 3] = ["listen", "http_port", "https_port"];
+
 /// Without keys that have no value; keys in lower case where they are ours to name.
 fn tidied(given: Dict) -> Dict {
     let mut dict = Dict::new();
     for (key, value) in given {
         let key = key.to_ascii_lowercase();
         let value = match value {
-            Value::Empty(_, Empty::None | Empty::Unit) => continue,
+            Value::Empty(_, Empty::None | Empty::Unit)
+                if !OFF_WITHOUT_VALUE.contains(&key.as_str()) =>
+            {
+                continue;
+            }
             value if FREE_MAPS.contains(&key.as_str()) => value,
             // Charts quote what they take from values.
             Value::String(tag, text) if key.ends_with("port") => match text.trim().parse::<u16>() {

@@ -48,6 +48,19 @@ fn the_command_line_wins_over_the_file() {
 }
 
 #[test]
+fn listeners_are_off_without_value_and_nothing_else_changes() {
+    let off = "gateway: {http_port: null, metrics: {listen: null}, listen_address: null}\n\
+               storage: {provider: null}";
+    let config = start(off, "").unwrap();
+    assert_eq!(config.gateway.http_port, None);
+    assert_eq!(config.gateway.metrics.listen, None);
+    let usual = start("{}", "").unwrap();
+    assert!(usual.gateway.http_port.is_some() && usual.gateway.metrics.listen.is_some());
+    assert_eq!(config.gateway.https_port, usual.gateway.https_port);
+    assert_eq!(config.storage.provider, usual.storage.provider);
+}
+
+#[test]
 fn certificates_get_the_addresses_of_all_domains_and_only_chosen_ports() {
     let addresses =
         |file: &str, arguments: &str| start(file, arguments).unwrap().ca.va_server_domains;

@@ -10,6 +10,8 @@
 //! A certificate that is here already keeps its row: a revoked one does not become good again
 //! because it is imported once more. What the lint says of new certificates does not apply.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use lamassu_core::ca::{
     CaError, Certificate, CertificateAuthority, CertificateStatus, CertificateType, ImportCa,
@@ -346,16 +348,14 @@ impl CaService {
                 level.push(orphan);
             }
         }
-        let mut visited = vec![parent.authority.id.clone()];
+        let mut visited = HashSet::from([parent.authority.id.clone()]);
         let mut above = vec![parent.clone()];
         while !level.is_empty() {
             let mut placed = Vec::new();
-            let mut below = Vec::new();
             for child in level {
-                if visited.contains(&child.authority.id) {
+                if !visited.insert(child.authority.id.clone()) {
                     continue;
                 }
-                visited.push(child.authority.id.clone());
                 let by = above
                     .iter()
                     .find(|by| by.authority.id == child.authority.certificate.issuer_metadata.id)
@@ -364,11 +364,11 @@ impl CaService {
                 moved.authority.level = by.authority.level.saturating_add(1);
                 authority::move_to_level(set, &child, moved.authority.level);
                 authority::set_issuer_of_certificate(set, &child, &as_issuer(by));
-                below.extend(authority::issued_by(&self.db, &child.authority.id).await?);
                 placed.push(moved);
             }
+            let ids: Vec<_> = placed.iter().map(|ca| ca.authority.id.clone()).collect();
+            level = authority::issued_by_any(&self.db, &ids).await?;
             above = placed;
-            level = below;
         }
         Ok(())
     }

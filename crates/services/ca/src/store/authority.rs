@@ -5,7 +5,9 @@ use lamassu_core::ids::CaId;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Expectation, Json, Row, WriteSet, params, sql};
+use lamassu_db::{
+    Check, Db, DbError, Expectation, Json, Row, WriteSet, in_list, params, sql, sql_of_few,
+};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -58,6 +60,9 @@ pub(crate) const TABLE: ListTable = ListTable {
     created: "ca_created_at",
     fields: AUTHORITY_FIELDS,
 };
+
+/// How many CAs one statement names.
+const IDS_PER_STATEMENT: usize = 512;
 
 /// What precedes the condition of every read.
 macro_rules! select_authority {
@@ -165,6 +170,26 @@ pub(crate) async fn issued_by(db: &Db, id: &CaId) -> Result<Vec<StoredAuthority>
     const TEXT: &str = select_authority!("WHERE issuer_ca_id = $1 AND is_ca ORDER BY ca_id");
     let rows = db.rows(sql(TEXT, params![id.as_str()])).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
+}
+
+/// The CAs whose current certificate one of these CAs issued.
+pub(crate) async fn issued_by_any(db: &Db, ids: &[CaId]) -> Result<Vec<StoredAuthority>, DbError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(IDS_PER_STATEMENT) {
+        let mut values = ids.iter().map(|id| id.as_str().into()).collect();
+        let list = in_list(&mut values);
+        let text = format!(
+            concat!(
+                select_authority!(""),
+                "WHERE issuer_ca_id IN ({}) AND is_ca ORDER BY ca_id"
+            ),
+            list
+        );
+        for row in db.rows(sql_of_few(text, values)).await? {
+            found.push(StoredAuthority::try_from(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The certificates of this CA and of those above it. Deeper than any chain that a relying party

@@ -10,7 +10,6 @@ use lamassu_auth::{Auth, KeyRotation};
 use lamassu_ca::{CaPorts, OthersRunning};
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::device::DeviceService;
 use lamassu_core::dms::DmsService;
 use lamassu_core::ids::EngineId;
@@ -37,8 +36,6 @@ pub(crate) struct Platform {
     pub(crate) db: Db,
     clock: SharedClock,
     pub(crate) auth: Arc<Auth>,
-    /// The crypto engines that opened, for the readiness check.
-    pub(crate) engines: Vec<Arc<dyn CryptoEngine>>,
     here: Here,
     reach: Reach,
 }
@@ -79,11 +76,9 @@ impl Platform {
         let peers = Peers::new(config, auth.issuer(), &clock);
         let services = &config.services;
         let mut here = Here::default();
-        let mut held = Vec::new();
         if services.has("kms") {
             let engines = config.engines();
             let opened = tokio::task::block_in_place(|| engines::open(&engines))?;
-            held.clone_from(&opened.engines);
             here.kms = Some(open_kms(&db, opened, engines.default_id).await?);
         }
         let kms = |source: &str| match &here.kms {
@@ -144,7 +139,6 @@ impl Platform {
             db,
             clock,
             auth,
-            engines: held,
             here,
             reach,
         })

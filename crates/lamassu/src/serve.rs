@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use lamassu_auth::Auth;
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::dms::{DmsService as _, SweepScope};
 use lamassu_core::pem::CertificateDer;
 use lamassu_db::{Db, system_caller};
@@ -79,7 +78,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     drop(parts.set(Parts {
         db: platform.db.clone(),
         auth: Arc::clone(&platform.auth),
-        engines: platform.engines.clone(),
+        kms: platform.kms().cloned(),
     }));
     let begin = platform.db.now();
     let (requests, background) = (TaskTracker::new(), TaskTracker::new());
@@ -214,7 +213,8 @@ async fn sweep(
 struct Parts {
     db: Db,
     auth: Arc<Auth>,
-    engines: Vec<Arc<dyn CryptoEngine>>,
+    /// Where it runs in this process.
+    kms: Option<Arc<Kms>>,
 }
 
 fn readiness(parts: &Arc<OnceLock<Parts>>) -> Arc<Readiness> {
@@ -240,14 +240,11 @@ fn readiness(parts: &Arc<OnceLock<Parts>>) -> Arc<Readiness> {
 }
 
 impl Parts {
-    /// Every engine answers what it holds.
     async fn check_engines(&self) -> Result<(), String> {
-        for engine in &self.engines {
-            if let Err(error) = engine.list(None, 1).await {
-                return Err(format!("{}: {error}", engine.info().id));
-            }
+        match &self.kms {
+            Some(kms) => kms.check_engines().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The local issuer has a key that signs.

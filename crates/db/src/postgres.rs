@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::head::HeadTracker;
+pub(crate) use self::head::SERVER_RUN;
 pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::server::Server;
 use self::writer::{Pending, Request, Writer};

@@ -27,10 +27,22 @@ const REST: Duration = Duration::from_millis(5);
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LATEST_LOOK: Duration = Duration::from_millis(100);
 
+/// Which run of which server answers: when it was started.
+macro_rules! server_run {
+    () => {
+        "CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint)"
+    };
+}
+
+/// The same for who compares with it, in SQL.
+pub(crate) const SERVER_RUN: &str = server_run!();
+
 /// The sequence's newest value, and which run of which server says so.
-const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, \
-     CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint) \
-     FROM event_log_seq_seq";
+const LAST: &str = concat!(
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, ",
+    server_run!(),
+    " FROM event_log_seq_seq"
+);
 
 /// A new transaction id; asked for after [`LAST`].
 const BOUND: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
@@ -92,11 +104,12 @@ impl HeadTracker {
         };
         let found = ask(LAST).await?;
         let (last, run) = (found.try_get(0)?, ServerRun(found.try_get(1)?));
-        if heads.is_another(run) {
+        if heads.is_another(run, Object::metrics(client).created) {
             // What was announced may be lost, and whoever reads along must ask where they are.
             self.announced.send_replace(Seq(0));
-            self.signals.history_changed();
+            self.signals.history_broke();
         }
+        self.signals.log_is_of(run.0);
         if let Some(end) = heads.at_end(last) {
             // An id is taken only where something happened.
             return Ok(Some(end));

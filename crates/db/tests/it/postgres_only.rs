@@ -3,6 +3,7 @@
 mod across_processes;
 mod batches;
 mod login;
+mod lossy_fail_over;
 mod migrations;
 mod outages;
 mod outcomes;

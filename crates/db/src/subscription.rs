@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::Replay;
 pub use self::failure::{HandlerError, RetryPolicy};
-pub use self::status::{SubscriptionStatus, subscriptions};
+pub use self::status::{MAX_COUNTED_LAG, SubscriptionStatus, forget_subscription, subscriptions};
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;

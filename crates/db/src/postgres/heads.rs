@@ -27,6 +27,17 @@ pub(super) struct Observation {
     pub(super) xmin: i64,
 }
 
+/// Which run of a server answers, in SQL.
+macro_rules! server_run {
+    () => {
+        "CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint)"
+    };
+}
+pub(super) use server_run;
+
+/// The same for who compares with it.
+pub(crate) const SERVER_RUN: &str = server_run!();
+
 /// Which server answers, from its start to its end: when it was started, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServerRun(pub(super) i64);

@@ -35,7 +35,7 @@ use crate::write_set::{Check, Seq, WriteSet};
 /// The stored position is the one that this reader knows: no other process reads along.
 pub(crate) const POSITION: Check = Check::new("subscription position");
 
-/// After so long without new events the position is stored, so that who looks at it sees no lag.
+/// So long after it was stored last the position is stored again, so that who looks at it sees no lag.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// How long a process that was killed keeps a subscription.
@@ -112,6 +112,7 @@ struct Position {
     reached: Seq,
     /// Which log these are places in.
     history: History,
+    stored_at: Instant,
 }
 
 impl Position {
@@ -324,16 +325,18 @@ impl Subscription {
             stored,
             reached: stored,
             history,
+            stored_at: Instant::now(),
         }
     }
 
-    /// Events of no interest went by: noted in memory, stored only when many did.
+    /// Events of no interest went by: noted in memory, stored only when many did, or for a while.
     async fn skip_to(&self, seq: Seq, position: &mut Position) -> Result<(), CommitError> {
         if seq <= position.reached {
             return Ok(());
         }
         position.reached = seq;
-        if seq.0 - position.stored.0 >= MAX_UNSTORED {
+        let many = seq.0.saturating_sub(position.stored.0) >= MAX_UNSTORED;
+        if many || position.stored_at.elapsed() >= QUIET {
             self.store(seq, position).await?;
         }
         self.db.signals().advanced(self.name, seq);
@@ -358,6 +361,7 @@ impl Subscription {
         self.db.commit(set).await?;
         position.stored = seq;
         position.reached = seq;
+        position.stored_at = Instant::now();
         self.db.signals().advanced(self.name, seq);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod across_processes;
 mod batches;
+mod failures;
 mod login;
 mod lossy_fail_over;
 mod migrations;

@@ -81,6 +81,17 @@ pub trait EventHandler: Send + Sync {
         caller: &Caller,
         events: &[LoggedEvent],
     ) -> Result<WriteSet, HandlerError>;
+
+    /// The same for an event that was set aside and is replayed. Those behind it were handled
+    /// meanwhile, so what it says may be outdated: who does more than [`handle`](Self::handle) would
+    /// with an event that it had seen before, says here what is true now.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerError`] of either kind; the event stays set aside.
+    async fn replay(&self, caller: &Caller, event: &LoggedEvent) -> Result<WriteSet, HandlerError> {
+        self.handle(caller, std::slice::from_ref(event)).await
+    }
 }
 
 /// Where a subscription starts when it runs for the first time.

@@ -66,7 +66,8 @@ impl Pkcs11Engine {
             call_timeout,
         );
         let pool = Pool::new(Arc::new(access));
-        let described = pool.grow(call_timeout, Open::describe)?;
+        let described = pool.grow(call_timeout, Open::describe);
+        let described = described.map_err(|error| error.of_module(&config.module_path))?;
         for _ in 1..config.sessions {
             pool.grow(call_timeout, |open| open.require_login())?;
         }

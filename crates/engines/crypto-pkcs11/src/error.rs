@@ -1,7 +1,7 @@
 //! What can go wrong with a module, its token and the keys in it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cryptoki::error::{Error as CallError, RvError};
 use lamassu_core::crypto_engine::{EngineError, Unsupported};
@@ -33,6 +33,18 @@ pub enum ConnectError {
     /// The token does not work.
     #[error("the token cannot be used")]
     Token(#[from] Pkcs11Error),
+}
+
+impl ConnectError {
+    /// Tells apart that somebody else has initialised the module.
+    pub(crate) fn of_module(self, path: &Path) -> Self {
+        match self {
+            Self::Token(error) if error.rv() == Some(RvError::CryptokiAlreadyInitialized) => {
+                Self::ModuleInUse(path.to_owned())
+            }
+            other => other,
+        }
+    }
 }
 
 /// Why a call did not do what it was for.

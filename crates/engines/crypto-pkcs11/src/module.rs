@@ -56,8 +56,8 @@ struct Gate {
     epoch: Epoch,
     n_in_flight: usize,
     is_closed: bool,
-    /// When it was initialised last, or tried to.
-    initialised: Option<Instant>,
+    /// When it was initialised again last, or tried to.
+    initialised_again: Option<Instant>,
 }
 
 /// How often a module has been initialised.
@@ -98,8 +98,9 @@ impl Module {
     /// says. Nothing is done, and that is no error, within a second of the last time.
     pub(crate) fn initialise(&self, seen: Epoch, patience: Duration) -> Result<(), Pkcs11Error> {
         let mut gate = self.lock();
-        let is_recent = gate.initialised.is_some_and(|at| at.elapsed() < PAUSE);
-        if gate.epoch != seen || gate.is_closed || (is_recent && seen != Epoch::default()) {
+        let again = gate.initialised_again;
+        let is_recent = again.is_some_and(|at| at.elapsed() < PAUSE);
+        if gate.epoch != seen || gate.is_closed || is_recent {
             return Ok(());
         }
         gate.is_closed = true;
@@ -107,7 +108,9 @@ impl Module {
             .opened
             .wait_timeout_while(gate, patience, |gate| gate.n_in_flight > 0)
             .unwrap_or_else(PoisonError::into_inner);
-        gate.initialised = Some(Instant::now());
+        if seen != Epoch::default() {
+            gate.initialised_again = Some(Instant::now());
+        }
         let outcome = if waited.timed_out() {
             Err(Pkcs11Error::Stuck)
         } else {

@@ -48,6 +48,15 @@ struct Rescues {
     pause: Duration,
 }
 
+impl Default for Rescues {
+    fn default() -> Self {
+        Self {
+            last: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+}
+
 /// Whether a call may be made a second time when nobody knows what became of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -132,7 +141,7 @@ impl TokenSession {
             Some(open) => open,
             none => match access.open(&entered) {
                 Ok(open) => {
-                    access.lock_rescues().pause = FIRST_PAUSE;
+                    *access.lock_rescues() = Rescues::default();
                     none.insert(open)
                 }
                 Err(error) => {
@@ -220,10 +229,7 @@ impl Access {
             login: Mutex::default(),
             is_pin_refused: AtomicBool::default(),
             deletions: Arc::default(),
-            rescues: Mutex::new(Rescues {
-                last: None,
-                pause: FIRST_PAUSE,
-            }),
+            rescues: Mutex::default(),
         }
     }
 

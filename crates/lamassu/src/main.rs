@@ -19,6 +19,7 @@ mod healthcheck;
 mod issuer_token;
 mod logging;
 mod migrate;
+mod module_environment;
 mod openapi;
 mod passphrase;
 mod peers;
@@ -83,6 +84,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
     match command {
         Command::Serve(arguments) => {
             let config = Config::for_serve(&arguments)?;
+            module_environment::enter(&config)?;
             logging::start(&config.logs);
             for flag in ignored {
                 tracing::info!(flag, "flag of the reference's launcher ignored");
@@ -117,7 +119,7 @@ fn configuration(command: &ConfigCommand) -> Result<()> {
             print("the configuration can be used")
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),
-        ConfigCommand::Schema => print(&Config::embedded().to_text()?),
+        ConfigCommand::Schema => print(&Config::embedded().to_schema()?),
     }
 }
 

@@ -57,6 +57,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint.
+# openssl, curl, strongSwan's pki, pkilint, SoftHSM2, p11-kit.
 tools-test:
 	@scripts/tools test "$(PKILINT)"

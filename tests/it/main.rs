@@ -26,4 +26,5 @@ mod refusals;
 mod replicas;
 mod routes;
 mod tidy;
+mod tokens;
 mod validation;

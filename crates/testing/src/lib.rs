@@ -14,5 +14,5 @@ mod tls_files;
 pub use database::{TestDatabase, newest_event};
 pub use postgres::PostgresServer;
 pub use postgres_proxy::{Cut, PostgresProxy};
-pub use softhsm::SoftHsm;
+pub use softhsm::{SoftHsm, TokenServer};
 pub use tls_files::TlsFiles;

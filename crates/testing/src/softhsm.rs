@@ -1,8 +1,11 @@
 //! Tokens of SoftHSM2, each with a directory of its own, and a server in front of them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
@@ -76,6 +79,29 @@ impl SoftHsm {
         Ok(())
     }
 
+    /// The labels of the private keys in a token, as `p11tool` (GnuTLS) lists them.
+    ///
+    /// # Errors
+    ///
+    /// What `p11tool` says.
+    pub fn private_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        let (name, value) = self.environment();
+        let listed = Command::new("p11tool")
+            .args(["--provider", MODULE, "--login", "--set-pin", Self::PIN])
+            .args(["--list-privkeys", &format!("pkcs11:token={label}")])
+            .env(name, value)
+            .output()
+            .context("p11tool is not installed (package gnutls-bin)")?;
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let error = String::from_utf8_lossy(&listed.stderr);
+        // No keys at all is a failure to the tool.
+        let is_empty = error.contains("No matching objects found");
+        ensure!(listed.status.success() || is_empty, "{error}");
+        let labels = text.lines().map(str::trim);
+        let labels = labels.filter_map(|line| line.strip_prefix("Label: "));
+        Ok(labels.map(str::to_owned).collect())
+    }
+
     /// Runs the body of a test in a process of its own, with one token. A module reads its
     /// configuration from the environment of the process, which tests share.
     ///
@@ -123,5 +149,108 @@ impl SoftHsm {
 
     fn configuration(&self) -> PathBuf {
         self.directory.path().join("softhsm2.conf")
+    }
+}
+
+/// `p11-kit server` in front of a token, and what a process needs to find it.
+#[derive(Debug)]
+pub struct TokenServer<'a> {
+    hsm: &'a SoftHsm,
+    label: String,
+    running: Option<Child>,
+}
+
+impl<'a> TokenServer<'a> {
+    /// Starts a server for one token.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, for example because p11-kit is not installed.
+    pub fn start(hsm: &'a SoftHsm, label: &str) -> Result<Self> {
+        let mut server = Self {
+            hsm,
+            label: label.to_owned(),
+            running: None,
+        };
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// The module that speaks to a server.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed.
+    pub fn module() -> Result<PathBuf> {
+        let folders = std::fs::read_dir("/usr/lib")?;
+        let modules = folders
+            .flatten()
+            .map(|folder| folder.path().join("pkcs11/p11-kit-client.so"));
+        let mut found = modules.filter(|module| module.exists());
+        found
+            .next()
+            .context("p11-kit-client.so is not installed (package p11-kit-modules)")
+    }
+
+    /// What a process needs in its environment to find the server: a name and a value.
+    pub fn environment(&self) -> (&'static str, String) {
+        let address = format!("unix:path={}", self.socket().display());
+        ("P11_KIT_SERVER_ADDRESS", address)
+    }
+
+    /// Starts the server again that was killed.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn resume(&mut self) -> Result<()> {
+        let socket = self.socket();
+        if socket.exists() {
+            std::fs::remove_file(&socket)?;
+        }
+        let (name, value) = self.hsm.environment();
+        let mut server = Command::new("p11-kit")
+            .args(["server", "--foreground", "--provider", MODULE, "--name"])
+            .arg(&socket)
+            .arg(format!("pkcs11:token={}", self.label))
+            .env(name, value)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("p11-kit is not installed (package p11-kit)")?;
+        // It tells its address once it listens.
+        let output = server.stdout.take().context("its output is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        self.running = Some(server);
+        ensure!(socket.exists(), "p11-kit server does not listen: {line}");
+        Ok(())
+    }
+
+    /// Kills the server and whoever serves a connection for it, without warning.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut server) = self.running.take() {
+            let group = format!("-{}", server.id());
+            let killed = Command::new("kill")
+                .args(["-KILL", "--", &group])
+                .status()?;
+            ensure!(killed.success(), "{killed}");
+            server.wait()?;
+        }
+        Ok(())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.hsm.directory.path().join("server")
+    }
+}
+
+impl Drop for TokenServer<'_> {
+    fn drop(&mut self) {
+        drop(self.kill());
     }
 }

@@ -1,11 +1,12 @@
 //! An installation that tests kill, whatever its database is and however many processes it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lamassu_db::PostgresOptions;
-use lamassu_testing::PostgresServer;
+use lamassu_testing::{PostgresServer, SoftHsm};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
@@ -32,6 +33,8 @@ pub(crate) struct Installation {
     pub(crate) program: Program,
     /// The server of its rows, where it is not the one that tests share.
     server: Option<PostgresServer>,
+    /// The token of its keys, where they are in no files.
+    token: Option<(Arc<SoftHsm>, &'static str)>,
 }
 
 impl Installation {
@@ -56,6 +59,7 @@ impl Installation {
             layout,
             program,
             server,
+            token: None,
         })
     }
 
@@ -65,6 +69,15 @@ impl Installation {
             layout: Layout::OneProcessSqlite,
             program,
             server: None,
+            token: None,
+        }
+    }
+
+    /// The same, whose keys are in the token of this label.
+    pub(crate) fn with_token(program: Program, hsm: Arc<SoftHsm>, label: &'static str) -> Self {
+        Self {
+            token: Some((hsm, label)),
+            ..Self::around(program)
         }
     }
 
@@ -74,6 +87,7 @@ impl Installation {
             layout: Layout::OneProcessPostgres,
             program,
             server: Some(server),
+            token: None,
         }
     }
 
@@ -240,8 +254,11 @@ impl Installation {
         }
     }
 
-    /// The names of the key files.
+    /// The names of the key files, or of the keys in the token.
     fn key_files(&self) -> Result<BTreeSet<String>> {
+        if let Some((hsm, label)) = &self.token {
+            return hsm.private_keys(label);
+        }
         let data_dir = match self.layout {
             Layout::OneProcessSqlite | Layout::OneProcessPostgres => self.program.data_dir(),
             Layout::ApartPostgres => self.program.scratch().join("data-keys"),

@@ -22,6 +22,8 @@ mod migrate;
 mod openapi;
 mod passphrase;
 mod peers;
+#[cfg(test)]
+mod query_docs;
 mod restore;
 mod serve;
 mod server;

@@ -1,7 +1,9 @@
 //! The validation authority from outside: HTTP, the event log, files, openssl as the judge.
 #![cfg(test)]
 
+mod conventions;
 mod crl;
+mod errors;
 mod files;
 mod metrics;
 mod ocsp;

@@ -23,6 +23,8 @@ mod module_environment;
 mod openapi;
 mod passphrase;
 mod peers;
+#[cfg(test)]
+mod query_docs;
 mod restore;
 mod serve;
 mod server;

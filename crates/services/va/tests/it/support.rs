@@ -14,15 +14,15 @@ use http_body_util::BodyExt as _;
 use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning};
 use lamassu_client::{CaClient, KmsClient, VaClient, testing};
 use lamassu_core::clock::{Clock, ManualClock, SharedClock, SystemClock};
-use lamassu_core::ids::EngineId;
-use lamassu_core::kms::KmsService;
+use lamassu_core::ids::{EngineId, KeyRef};
+use lamassu_core::kms::{KeyStatus, KmsService};
 use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts, UnavailableEngine};
 use lamassu_testing::{TestDatabase, newest_event};
 use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
@@ -220,6 +220,29 @@ impl World {
         };
         let kms = Arc::new(Kms::new(ports).await.unwrap());
         va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+    }
+
+    /// The same service over a KMS whose database is away.
+    pub(crate) async fn without_kms(&self) -> Router {
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        let other = self.elsewhere.open(&clock).await;
+        let kms = kms(&other).await;
+        let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        other.close().await;
+        router(&va, &self.clock).await
+    }
+
+    /// Forbids the key of this CA to sign.
+    pub(crate) async fn disable_key(&self, ca: &Ca) {
+        let key = ca.certificate.public_key().unwrap().key_id_sha256_hex();
+        self.kms
+            .set_status(
+                &system_caller("test"),
+                &KeyRef::from(key),
+                KeyStatus::Disabled,
+            )
+            .await
+            .unwrap();
     }
 
     /// The folder of a CA's CRL files.
@@ -442,10 +465,18 @@ async fn va(
     VaService::new(ports).await.unwrap()
 }
 
-async fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+/// The routes under other limits.
+pub(crate) async fn routes_of(
+    va: &VaService,
+    clock: &Arc<ManualClock>,
+) -> impl Fn(QueryLimits) -> Routes + Send + Sync + use<> {
     let service = reached(va, clock).await;
     let clock = Arc::clone(clock) as SharedClock;
-    let routes = routes(service, clock, QueryLimits::default());
+    move |limits| routes(Arc::clone(&service), Arc::clone(&clock), limits)
+}
+
+async fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+    let routes = routes_of(va, clock).await(QueryLimits::default());
     Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
         .mount("/api/va", &routes)

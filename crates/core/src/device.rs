@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -20,6 +21,7 @@ use crate::ids::{DeviceId, DmsId, SerialNumber};
 use crate::internal::device::WireSlotState;
 use crate::page::Page;
 use crate::query::{ListRequest, QueryError};
+use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
 
 /// Status of a device.
@@ -105,7 +107,7 @@ impl<'de> Deserialize<'de> for DeviceStatus {
 }
 
 /// Something that happened to a device or slot; keyed by its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceEvent {
     /// `CREATED`, `PROVISIONED`, `RE-PROVISIONED`, `RENEWED`, `STATUS-UPDATED`, …
     #[serde(rename = "type")]
@@ -115,7 +117,7 @@ pub struct DeviceEvent {
 }
 
 /// The identity slot: a device's certificate and its history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IdentitySlot {
     /// `ACTIVE`, `RENEWAL_PENDING`, `EXPIRING_SOON`, `EXPIRED` or `REVOKED`.
     pub status: DeviceStatus,
@@ -141,7 +143,7 @@ impl IdentitySlot {
 }
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Chosen by the caller.
     pub id: DeviceId,
@@ -169,7 +171,7 @@ pub struct Device {
 }
 
 /// A device to register.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CreateDevice {
     /// Required; at most 512 octets, no control characters.
@@ -212,7 +214,7 @@ impl CreateDevice {
 }
 
 /// Numbers of devices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStats {
     /// All of them.
     pub total: u64,
@@ -221,8 +223,9 @@ pub struct DeviceStats {
 }
 
 /// What an identity slot holds, as compare-and-set compares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "WireSlotState", try_from = "WireSlotState")]
+#[schemars(with = "WireSlotState")]
 pub enum SlotState {
     /// The device does not exist.
     NoDevice,
@@ -257,7 +260,7 @@ impl SlotState {
 }
 
 /// The EST operation that a binding completes, announced after `dms.bind-device-id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnrollmentEvent {
     /// `dms.enroll`
@@ -267,7 +270,7 @@ pub enum EnrollmentEvent {
 }
 
 /// A certificate to bind to a device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BindIdentity {
     /// The device.
     pub device_id: DeviceId,
@@ -371,3 +374,7 @@ impl ServiceError for DeviceError {
         None
     }
 }
+
+word_schemas!(
+    DeviceStatus: "Status of a device.", DeviceStatus::ALL.iter().map(|status| status.name());
+);

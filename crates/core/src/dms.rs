@@ -9,6 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,7 +26,7 @@ pub use error::{CertificateRefusal, DmsError};
 pub use settings::DmsSettings;
 
 /// A DMS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dms {
     /// Id and EST label.
     pub id: DmsId,
@@ -40,14 +41,14 @@ pub struct Dms {
 }
 
 /// Numbers of DMSs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DmsStats {
     /// All of them.
     pub total: u64,
 }
 
 /// A certificate to bind to a device by hand.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BindDevice {
     /// The device.
@@ -59,7 +60,7 @@ pub struct BindDevice {
 }
 
 /// What a binding touched; the device as it was before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Binding {
     /// The certificate, attached.
     pub certificate: Certificate,
@@ -133,7 +134,7 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 }
 
 /// Which open intents a sweep may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SweepScope {
     /// Every one: nobody else runs (start-up, with the data directory locked).

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,7 +40,7 @@ pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
 pub const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 
 /// A key pair as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// `pkcs11:token-id=<engine>;id=<key>;type=private`, computed.
     pub pkcs11_uri: String,
@@ -75,7 +76,7 @@ pub struct Key {
 }
 
 /// Whether a key signs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum KeyStatus {
     /// It signs.
@@ -105,7 +106,7 @@ impl KeyStatus {
 
 /// How often something was done with a key. Counted in memory and stored every few seconds: a crash
 /// loses the last of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationUsage {
     /// How often, since the key exists.
     pub count: i64,
@@ -114,7 +115,7 @@ pub struct OperationUsage {
 }
 
 /// A crypto engine as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineDescription {
     /// Type text, for example `GOLANG` for keys in files.
     #[serde(rename = "type")]
@@ -139,7 +140,7 @@ pub struct EngineDescription {
 }
 
 /// Whether an engine works; a few seconds old at most.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineHealth {
     /// In one word.
     pub status: EngineStatus,
@@ -149,7 +150,7 @@ pub struct EngineHealth {
 }
 
 /// Whether an engine works, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineStatus {
     /// It answers.
@@ -162,7 +163,7 @@ pub enum EngineStatus {
 }
 
 /// A key type and the sizes of it that an engine takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SupportedKeyType {
     /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
     #[serde(rename = "type")]
@@ -172,7 +173,7 @@ pub struct SupportedKeyType {
 }
 
 /// How many keys there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyStats {
     /// All of them.
     pub total_keys: i64,
@@ -183,7 +184,7 @@ pub struct KeyStats {
 }
 
 /// What a new key shall be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CreateKey {
     /// Key type text, as sent.
@@ -205,7 +206,7 @@ pub struct CreateKey {
 }
 
 /// A private key that comes from outside, and what it shall be called.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ImportKey {
     /// The key, PEM or DER.

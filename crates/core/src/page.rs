@@ -1,9 +1,10 @@
 //! The envelope of every list.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One page of a list: `{"next":"<bookmark or empty>","list":[…]}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The bookmark of the next page, empty on the last one.
     pub next: String,

@@ -21,6 +21,7 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,7 +43,7 @@ pub const MAX_DEPTH: usize = 100;
 ///
 /// Read by [`json::from_slice`](crate::json::from_slice), which takes the member in any letter
 /// case: the reference's SDK writes `Patches` for certificates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PatchBody {
     /// The operations in their order. `None`, that is absent or `null`, is
@@ -52,7 +53,7 @@ pub struct PatchBody {
 }
 
 /// One operation as it is on the wire; what it means is decided when it is applied.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PatchOperation {
     /// `add`, `remove`, `replace`, `test`, `move` or `copy`.

@@ -7,8 +7,10 @@ use lamassu_x509::pem::{PemError, PemLabel, base64_pem_to_der, der_to_base64_pem
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 
+use crate::schema::schemas;
+
 macro_rules! wire_der {
-    ($($(#[$doc:meta])* $name:ident = $label:expr),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $label:expr, $example:literal);* $(;)?) => {$(
         $(#[$doc])*
         ///
         /// On the wire: one line of standard base64 of the PEM text.
@@ -63,16 +65,23 @@ macro_rules! wire_der {
                 Self::from_wire(&text).map_err(de::Error::custom)
             }
         }
+
+        schemas!($name: {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "PEM, base64.",
+            "examples": [include_str!($example)],
+        });
     )*};
 }
 
 wire_der! {
     /// A certificate, DER (RFC 5280).
-    CertificateDer = PemLabel::Certificate,
+    CertificateDer = PemLabel::Certificate, "pem/certificate.txt";
     /// A certification request, DER (RFC 2986).
-    CsrDer = PemLabel::CertificateRequest,
+    CsrDer = PemLabel::CertificateRequest, "pem/request.txt";
     /// A public key, DER of its SubjectPublicKeyInfo.
-    PublicKeyDer = PemLabel::PublicKey,
+    PublicKeyDer = PemLabel::PublicKey, "pem/public_key.txt";
 }
 
 #[cfg(test)]

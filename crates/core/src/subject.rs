@@ -1,9 +1,10 @@
 //! The six name attributes that the wire knows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A subject or issuer on the wire: six strings, always present, `""` when absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Subject {
     /// The last CN.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -14,7 +15,7 @@ use crate::query::{ListRequest, QueryError};
 use crate::timestamp::Timestamp;
 
 /// How a CA's CRLs are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CrlOptions {
     /// A new CRL is due so long after the last one.
@@ -28,7 +29,7 @@ pub struct CrlOptions {
 }
 
 /// The newest CRL of a CA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatestCrl {
     /// `cRLNumber`; 0 before the first.
     pub version: u64,
@@ -39,7 +40,7 @@ pub struct LatestCrl {
 }
 
 /// What the validation authority does for one CA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VaRole {
     /// Hex subject key identifier of the CA.
     pub ca_ski: String,

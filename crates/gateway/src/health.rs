@@ -16,6 +16,7 @@ use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -30,7 +31,7 @@ type CheckFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type CheckFn = Box<dyn Fn() -> CheckFuture + Send + Sync>;
 
 /// What was built, as `/health` of every service tells.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BuildInfo {
     /// The program's version.
     pub version: String,
@@ -41,7 +42,7 @@ pub struct BuildInfo {
 }
 
 /// Body of `GET /health` of a service.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct HealthReport {
     /// Whether the process is ready.
     pub health: bool,

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -83,7 +84,7 @@ impl SigningKey {
 }
 
 /// The public half as a JWK (RFC 7517, RFC 7518 section 6.2).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Jwk {
     kty: &'static str,
     crv: &'static str,
@@ -119,7 +120,7 @@ impl Jwk {
 }
 
 /// The published key set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Jwks {
     keys: Vec<Jwk>,
 }

@@ -1,5 +1,6 @@
 //! Certificates and CAs as the wire shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,8 +17,8 @@ pub const ATTACHED_TO: &str = "lamassu.io/ra/attached-to";
 pub const EXPIRATION_DELTAS: &str = "lamassu.io/ca/expiration-deltas";
 
 macro_rules! named_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
@@ -39,6 +40,20 @@ macro_rules! named_enum {
                     $($text => Ok(Self::$variant),)*
                     _ => Err($crate::ca::certificate::UnknownName),
                 }
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "description": concat!($($doc),*).trim(),
+                    "enum": [$($text),*],
+                })
             }
         }
 
@@ -107,7 +122,7 @@ named_enum! {
 }
 
 /// Key type, size and strength of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyMetadata {
     /// `RSA`, `ECDSA`, `Ed25519`, `ML-DSA`; `0` when unknown.
     #[serde(rename = "type")]
@@ -119,7 +134,7 @@ pub struct KeyMetadata {
 }
 
 /// Which CA issued a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerMetadata {
     /// Serial number of the issuing CA's certificate, `-` when unknown.
     pub serial_number: String,
@@ -130,7 +145,7 @@ pub struct IssuerMetadata {
 }
 
 /// A certificate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// Serial number.
     pub serial_number: SerialNumber,
@@ -172,7 +187,7 @@ pub struct Certificate {
 }
 
 /// A CA: a named authority that points at one current certificate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateAuthority {
     /// Id.
     pub id: CaId,

@@ -1,5 +1,6 @@
 //! Long work of the CA service: begun by a request, done in batches, seen in progress.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::named_enum;
@@ -37,7 +38,7 @@ named_enum! {
 }
 
 /// A job as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// A UUID.
     pub id: JobId,

@@ -1,10 +1,12 @@
 //! Issuance profiles: the rules applied when a certificate is made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::profile_member::{AllowedSan, Member, NameConstraints};
 use crate::duration::WireDuration;
 use crate::ids::ProfileId;
+use crate::schema::schemas;
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 use crate::usage::{ExtendedKeyUsage, KeyUsage};
@@ -59,7 +61,7 @@ impl<'de> Deserialize<'de> for ValidityType {
 }
 
 /// A lifetime.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Validity {
     /// How it is given.
@@ -147,7 +149,7 @@ impl<'de> Deserialize<'de> for Allowance {
 }
 
 /// Which keys a profile lets through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CryptoEnforcement {
     /// Whether anything is checked.
@@ -169,7 +171,7 @@ pub struct CryptoEnforcement {
 }
 
 /// The rules applied when a certificate is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "the members of the wire")]
 pub struct IssuanceProfile {
@@ -271,3 +273,12 @@ impl IssuanceProfile {
         .filter_map(|(name, is_cleared)| is_cleared.then_some(name))
     }
 }
+
+schemas!(
+    ValidityType: {
+        "type": "string",
+        "description": "`Duration` or `Time`; other texts behave like `Time`.",
+        "examples": ["Duration"],
+    },
+    Allowance: {"type": "boolean"},
+);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How many there are of each status; the others are not counted here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub struct StatusCounts {
     /// In use.
@@ -17,7 +18,7 @@ pub struct StatusCounts {
 }
 
 /// CAs and certificates, counted apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaStats {
     /// The CAs.
     pub cas: AuthorityCounts,
@@ -26,7 +27,7 @@ pub struct CaStats {
 }
 
 /// How many CAs there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorityCounts {
     /// All of them.
     pub total: i64,
@@ -37,7 +38,7 @@ pub struct AuthorityCounts {
 }
 
 /// How many certificates there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateCounts {
     /// All of them.
     pub total: i64,

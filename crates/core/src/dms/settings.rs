@@ -3,6 +3,7 @@
 //! Arrays and maps that clients send as `null` come back as `[]` and `{}`; enums are stored as
 //! sent and judged when they are used, as clients rely on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,7 +23,7 @@ pub const REGISTRATION_JITP: &str = "JITP";
 pub const PROTOCOL_EST: &str = "EST_RFC7030";
 
 /// The policy of a DMS.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DmsSettings {
     /// Server-side key generation.
@@ -40,7 +41,7 @@ pub struct DmsSettings {
 }
 
 /// Server-side key generation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerKeygenSettings {
     /// Whether it is offered.
@@ -50,7 +51,7 @@ pub struct ServerKeygenSettings {
 }
 
 /// A key type and size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KeygenKey {
     /// `RSA`, `ECDSA`; `0` when unknown.
@@ -70,7 +71,7 @@ impl Default for KeygenKey {
 }
 
 /// Enrollment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EnrollmentSettings {
     /// Must be `EST_RFC7030`.
@@ -93,7 +94,7 @@ pub struct EnrollmentSettings {
 }
 
 /// Who may enroll or re-enroll.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EstSettings {
     /// `CLIENT_CERTIFICATE`, `NO_AUTH`, …; every other text refuses every call.
@@ -105,7 +106,7 @@ pub struct EstSettings {
 }
 
 /// Which client certificates pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientCertificateSettings {
     /// Trust anchors, tried in order.
@@ -117,7 +118,7 @@ pub struct ClientCertificateSettings {
 }
 
 /// What devices registered just in time look like.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeviceProvisioningProfile {
     /// Icon name of the dashboard.
@@ -131,7 +132,7 @@ pub struct DeviceProvisioningProfile {
 }
 
 /// Re-enrollment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReenrollmentSettings {
     /// Who may re-enroll; apart from enrollment. Absent only in what clients send: then a new
@@ -152,7 +153,7 @@ pub struct ReenrollmentSettings {
 }
 
 /// What `cacerts` gives.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CaDistributionSettings {
     /// The certificate that the platform's own TLS is anchored at.

@@ -7,9 +7,12 @@ use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSetti
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
 use lamassu_core::permission::Permission;
-use lamassu_core::query::QueryLimits;
+use lamassu_core::query::{Field, QueryLimits};
 use lamassu_core::timestamp::Timestamp;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply, Routes};
+use lamassu_http::{
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply, Routes,
+};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -43,13 +46,26 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
     super::internal::routes(builder).build()
 }
 
+/// DMSs, as lists know them.
+struct Managed;
+
+impl Listing for Managed {
+    const FIELDS: &'static [Field] = FIELDS;
+}
+
 /// A DMS as clients send it; `creation_ts` is the server's.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "WriteDms")]
 struct DmsBody {
+    /// Id and EST label; required.
     id: DmsId,
+    /// Free text.
+    #[schemars(example = &"Assembly line 1")]
     name: String,
+    /// Free object.
     metadata: Map<String, Value>,
+    /// The policy.
     settings: DmsSettings,
 }
 
@@ -68,9 +84,9 @@ impl DmsBody {
 async fn stats(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Counted<Managed>>,
 ) -> Reply<Json200<DmsStats>> {
-    let request = query.list_request(FIELDS, management.limits)?;
+    let request = query.request(management.limits)?;
     Ok(Json200(
         management.service.dms_stats(&caller, &request).await?,
     ))
@@ -79,9 +95,9 @@ async fn stats(
 async fn list(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Managed>>,
 ) -> Reply<Json200<Page<Dms>>> {
-    let request = query.list_request(FIELDS, management.limits)?;
+    let request = query.request(management.limits)?;
     Ok(Json200(
         management.service.dms_list(&caller, &request).await?,
     ))

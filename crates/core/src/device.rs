@@ -11,7 +11,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
@@ -111,8 +111,10 @@ impl<'de> Deserialize<'de> for DeviceStatus {
 pub struct DeviceEvent {
     /// `CREATED`, `PROVISIONED`, `RE-PROVISIONED`, `RENEWED`, `STATUS-UPDATED`, …
     #[serde(rename = "type")]
+    #[schemars(example = &"PROVISIONED")]
     pub event_type: String,
     /// Text that dashboards parse.
+    #[schemars(example = &"Identity bound")]
     pub description: String,
 }
 
@@ -122,11 +124,14 @@ pub struct IdentitySlot {
     /// `ACTIVE`, `RENEWAL_PENDING`, `EXPIRING_SOON`, `EXPIRED` or `REVOKED`.
     pub status: DeviceStatus,
     /// Key into `versions`.
+    #[schemars(example = 0)]
     pub active_version: u32,
     /// `x509`.
     #[serde(rename = "type")]
+    #[schemars(example = &"x509")]
     pub slot_type: String,
     /// Serial numbers by version; the first version is 0.
+    #[schemars(example = json!({"0": "5b7f3c0d9a2e41c6b8d0f4e2a1c39b57"}))]
     pub versions: BTreeMap<u32, SerialNumber>,
     /// `notAfter` of the active certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,12 +153,15 @@ pub struct Device {
     /// Chosen by the caller.
     pub id: DeviceId,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
     /// Status.
     pub status: DeviceStatus,
     /// Icon name of the dashboard.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `<icon colour>-<background colour>`.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
     /// When it was registered.
     pub creation_timestamp: Timestamp,
@@ -177,16 +185,20 @@ pub struct CreateDevice {
     /// Required; at most 512 octets, no control characters.
     pub id: DeviceId,
     /// Kept, not shown in v1.
+    #[schemars(example = &"")]
     pub alias: String,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
     /// Free object.
     pub metadata: Map<String, Value>,
     /// Required.
     pub dms_id: DmsId,
     /// `Cpu` when empty.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `#888888-#e0e0e0` when empty.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
 }
 
@@ -217,8 +229,10 @@ impl CreateDevice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStats {
     /// All of them.
+    #[schemars(example = 3)]
     pub total: u64,
     /// By status; every status is present.
+    #[schemars(example = json!({"ACTIVE": 2, "NO_IDENTITY": 1}))]
     pub status_distribution: BTreeMap<DeviceStatus, u64>,
 }
 

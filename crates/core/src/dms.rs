@@ -31,6 +31,7 @@ pub struct Dms {
     /// Id and EST label.
     pub id: DmsId,
     /// Free text.
+    #[schemars(example = &"Assembly line 1")]
     pub name: String,
     /// Free object.
     pub metadata: Map<String, Value>,
@@ -44,6 +45,7 @@ pub struct Dms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DmsStats {
     /// All of them.
+    #[schemars(example = 3)]
     pub total: u64,
 }
 
@@ -54,8 +56,10 @@ pub struct BindDevice {
     /// The device.
     pub device_id: DeviceId,
     /// The certificate, hex.
+    #[schemars(example = &"5b7f3c0d9a2e41c6b8d0f4e2a1c39b57")]
     pub certificate_serial_number: String,
     /// Event type recorded in the slot; `PROVISIONED` when empty.
+    #[schemars(example = &"PROVISIONED")]
     pub bind_mode: String,
 }
 

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::crypto_engine::Signer;
@@ -43,26 +43,32 @@ pub const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// `pkcs11:token-id=<engine>;id=<key>;type=private`, computed.
+    #[schemars(example = &"pkcs11:token-id=filesystem-1;id=5d8c4a1f0e7b6c39d2a8f1b4e0c7a6935b1d8e2f4c7a0b9d6e3f1a8c5b2d7e40;type=private")]
     pub pkcs11_uri: String,
     /// Lower-case hex SHA-256 of the SubjectPublicKeyInfo.
     pub key_id: KeyId,
     /// Free text, not unique.
+    #[schemars(example = &"sensor signing key")]
     pub name: String,
     /// Other names; unique over all keys.
+    #[schemars(example = ["sensor-key"])]
     pub aliases: Vec<String>,
     /// The engine that holds it.
     pub engine_id: EngineId,
     /// Whether the engine can sign with it.
     pub has_private_key: bool,
     /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    #[schemars(example = &"ECDSA")]
     pub algorithm: String,
     /// RSA modulus or curve size in bits; 256 for Ed25519; 44, 65, 87 for ML-DSA.
+    #[schemars(example = 256)]
     pub size: u32,
     /// The public half.
     pub public_key: PublicKeyDer,
     /// When it was made.
     pub creation_ts: Timestamp,
     /// Free texts, order and duplicates kept.
+    #[schemars(example = ["factory"])]
     pub tags: Vec<String>,
     /// Free object.
     pub metadata: Map<String, Value>,
@@ -109,6 +115,7 @@ impl KeyStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationUsage {
     /// How often, since the key exists.
+    #[schemars(example = 17)]
     pub count: i64,
     /// When last.
     pub last_used_ts: Timestamp,
@@ -119,12 +126,16 @@ pub struct OperationUsage {
 pub struct EngineDescription {
     /// Type text, for example `GOLANG` for keys in files.
     #[serde(rename = "type")]
+    #[schemars(example = &"GOLANG")]
     pub engine_type: String,
     /// 0 to 2.
+    #[schemars(example = 0)]
     pub security_level: u8,
     /// Who makes it.
+    #[schemars(example = &"Lamassu")]
     pub provider: String,
     /// What it is called.
+    #[schemars(example = &"Filesystem")]
     pub name: String,
     /// As configured.
     pub metadata: Option<Map<String, Value>>,
@@ -146,6 +157,7 @@ pub struct EngineHealth {
     pub status: EngineStatus,
     /// Why not, in words that may be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"the token is not there")]
     pub error: Option<String>,
 }
 
@@ -167,8 +179,10 @@ pub enum EngineStatus {
 pub struct SupportedKeyType {
     /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = [256, 384])]
     pub sizes: Vec<u32>,
 }
 
@@ -176,10 +190,13 @@ pub struct SupportedKeyType {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyStats {
     /// All of them.
+    #[schemars(example = 12)]
     pub total_keys: i64,
     /// Per engine; every configured engine is there.
+    #[schemars(example = json!({"filesystem-1": 12}))]
     pub keys_distribution_per_engine: BTreeMap<String, i64>,
     /// Per key type; every key type is there.
+    #[schemars(example = json!({"ECDSA": 11, "RSA": 1}))]
     pub keys_distribution_per_algorithm: BTreeMap<String, i64>,
 }
 

@@ -23,7 +23,7 @@ mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::document::{Growth, apply_one, size};
 use self::operation::Change;
@@ -45,6 +45,7 @@ pub const MAX_DEPTH: usize = 100;
 /// case: the reference's SDK writes `Patches` for certificates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(example = json!({"patches": [{"op": "add", "path": "/site", "value": "Mondragon"}]}))]
 pub struct PatchBody {
     /// The operations in their order. `None`, that is absent or `null`, is
     /// `struct validation error`, and is so before the resource is looked for; an empty list is a
@@ -57,15 +58,18 @@ pub struct PatchBody {
 #[serde(default)]
 pub struct PatchOperation {
     /// `add`, `remove`, `replace`, `test`, `move` or `copy`.
+    #[schemars(example = &"add")]
     pub op: String,
     /// A JSON Pointer (RFC 6901); the empty text is the whole document. Required.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/site")]
     pub path: Option<String>,
     /// Where `move` and `copy` take the value from, a JSON Pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The value of `add`, `replace` and `test`; `null` counts as missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = json!("Mondragon"))]
     pub value: Option<Value>,
 }
 

@@ -9,8 +9,16 @@ use serde::{Serialize, Serializer};
 
 use crate::schema::schemas;
 
+/// A certificate as it is on the wire, for examples.
+pub const EXAMPLE_CERTIFICATE: &str = include_str!("pem/certificate.txt");
+
+/// A certification request as it is on the wire, for examples.
+pub const EXAMPLE_REQUEST: &str = include_str!("pem/request.txt");
+
+const EXAMPLE_PUBLIC_KEY: &str = include_str!("pem/public_key.txt");
+
 macro_rules! wire_der {
-    ($($(#[$doc:meta])* $name:ident = $label:expr, $example:literal);* $(;)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $label:expr, $example:expr);* $(;)?) => {$(
         $(#[$doc])*
         ///
         /// On the wire: one line of standard base64 of the PEM text.
@@ -70,18 +78,18 @@ macro_rules! wire_der {
             "type": "string",
             "contentEncoding": "base64",
             "description": "PEM, base64.",
-            "examples": [include_str!($example)],
+            "examples": [$example],
         });
     )*};
 }
 
 wire_der! {
     /// A certificate, DER (RFC 5280).
-    CertificateDer = PemLabel::Certificate, "pem/certificate.txt";
+    CertificateDer = PemLabel::Certificate, EXAMPLE_CERTIFICATE;
     /// A certification request, DER (RFC 2986).
-    CsrDer = PemLabel::CertificateRequest, "pem/request.txt";
+    CsrDer = PemLabel::CertificateRequest, EXAMPLE_REQUEST;
     /// A public key, DER of its SubjectPublicKeyInfo.
-    PublicKeyDer = PemLabel::PublicKey, "pem/public_key.txt";
+    PublicKeyDer = PemLabel::PublicKey, EXAMPLE_PUBLIC_KEY;
 }
 
 #[cfg(test)]

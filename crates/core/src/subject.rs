@@ -8,16 +8,22 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Subject {
     /// The last CN.
+    #[schemars(example = &"sensor-0001")]
     pub common_name: String,
     /// The first O.
+    #[schemars(example = &"Example")]
     pub organization: String,
     /// The first OU.
+    #[schemars(example = &"Factory")]
     pub organization_unit: String,
     /// The first C.
+    #[schemars(example = &"ES")]
     pub country: String,
     /// The first ST.
+    #[schemars(example = &"Gipuzkoa")]
     pub state: String,
     /// The first L.
+    #[schemars(example = &"Mondragon")]
     pub locality: String,
 }
 

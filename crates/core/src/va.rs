@@ -23,6 +23,7 @@ pub struct CrlOptions {
     /// `nextUpdate` lies so long after `thisUpdate`.
     pub validity: WireDuration,
     /// Hex key identifier of the signer; the CA's own by default.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub subject_key_id_signer: String,
     /// Whether a revocation makes a new CRL at once.
     pub regenerate_on_revoke: bool,
@@ -32,6 +33,7 @@ pub struct CrlOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatestCrl {
     /// `cRLNumber`; 0 before the first.
+    #[schemars(example = 7)]
     pub version: u64,
     /// `thisUpdate`.
     pub valid_from: Timestamp,
@@ -43,6 +45,7 @@ pub struct LatestCrl {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VaRole {
     /// Hex subject key identifier of the CA.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub ca_ski: String,
     /// How its CRLs are made.
     pub crl_options: CrlOptions,

@@ -34,10 +34,13 @@ type CheckFn = Box<dyn Fn() -> CheckFuture + Send + Sync>;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BuildInfo {
     /// The program's version.
+    #[schemars(example = &"0.1.0")]
     pub version: String,
     /// The source revision, empty when unknown.
+    #[schemars(example = &"1a2821a")]
     pub build: String,
     /// When it was built, RFC 3339, empty when unknown.
+    #[schemars(example = &"2026-03-02T09:15:27Z")]
     pub build_time: String,
 }
 

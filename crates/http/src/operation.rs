@@ -34,6 +34,11 @@ pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
+/// The schema of this type itself, wherever it would stand under its name otherwise.
+pub(crate) fn inline_schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    T::json_schema(generator)
+}
+
 /// What a body is.
 #[derive(Clone, Copy)]
 pub enum Content {

@@ -10,7 +10,7 @@ use lamassu_core::query::{Field, ListRequest, QueryError, QueryLimits, decode_fo
 use schemars::JsonSchema;
 
 use crate::failure::{Failure, HttpError};
-use crate::operation::{QueryPart, schema_of};
+use crate::operation::{QueryPart, inline_schema_of};
 
 /// The query string as decoded pairs, in the order sent. None of them holds U+0000: no text of a
 /// database does.
@@ -148,7 +148,7 @@ impl<R: Listing> ListParts for Counted<R> {
 
 impl<T: JsonSchema + 'static> QueryParts for Members<T> {
     fn describe(parts: &mut Vec<QueryPart>) {
-        parts.push(QueryPart::Members(schema_of::<T>));
+        parts.push(QueryPart::Members(inline_schema_of::<T>));
     }
 }
 

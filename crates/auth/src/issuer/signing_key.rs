@@ -86,14 +86,21 @@ impl SigningKey {
 /// The public half as a JWK (RFC 7517, RFC 7518 section 6.2).
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Jwk {
+    #[schemars(example = &"EC")]
     kty: &'static str,
+    #[schemars(example = &"P-256")]
     crv: &'static str,
     #[serde(rename = "use")]
+    #[schemars(example = &"sig")]
     usage: &'static str,
+    #[schemars(example = &"ES256")]
     alg: &'static str,
     /// SHA-256 of the SubjectPublicKeyInfo, lower-case hex.
+    #[schemars(example = &"5d8c4a1f0e7b6c39")]
     kid: String,
+    #[schemars(example = &"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")]
     x: String,
+    #[schemars(example = &"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")]
     y: String,
 }
 

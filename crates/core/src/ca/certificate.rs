@@ -126,8 +126,10 @@ named_enum! {
 pub struct KeyMetadata {
     /// `RSA`, `ECDSA`, `Ed25519`, `ML-DSA`; `0` when unknown.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = 256)]
     pub bits: u32,
     /// In three steps.
     pub strength: KeyStrength,
@@ -137,10 +139,12 @@ pub struct KeyMetadata {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerMetadata {
     /// Serial number of the issuing CA's certificate, `-` when unknown.
+    #[schemars(example = &"1f0e6a52b7d84c93")]
     pub serial_number: String,
     /// Id of the issuing CA, `-` when unknown.
     pub id: CaId,
     /// Level of the issuing CA, -1 when unknown.
+    #[schemars(example = 0)]
     pub level: i32,
 }
 
@@ -150,8 +154,10 @@ pub struct Certificate {
     /// Serial number.
     pub serial_number: SerialNumber,
     /// Hex of the subjectKeyIdentifier, or of the SHA-256 of the key where there is none.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub subject_key_id: String,
     /// Hex of the issuer's key identifier, `""` when unknown.
+    #[schemars(example = &"9a3e5d714f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b")]
     pub authority_key_id: String,
     /// Free object; `null` only for imports without it.
     pub metadata: Option<Map<String, Value>>,
@@ -183,6 +189,7 @@ pub struct Certificate {
     /// Engine that holds the key, `""` if none.
     pub engine_id: EngineId,
     /// Whether it is a CA's certificate.
+    #[schemars(example = false)]
     pub is_ca: bool,
 }
 
@@ -200,6 +207,7 @@ pub struct CertificateAuthority {
     /// When it was made.
     pub creation_ts: Timestamp,
     /// 0 for roots and imports without known issuer.
+    #[schemars(example = 0)]
     pub level: i32,
     /// Default profile of what it issues.
     pub profile_id: ProfileId,

@@ -47,14 +47,18 @@ pub struct Job {
     /// How far it is.
     pub status: JobStatus,
     /// How many things it is about, as they were counted when it began.
+    #[schemars(example = 1200)]
     pub total: i64,
     /// How many are as they shall be.
+    #[schemars(example = 800)]
     pub done: i64,
     /// How many cannot be.
+    #[schemars(example = 0)]
     pub failed: i64,
     /// When it began.
     pub creation_ts: Timestamp,
     /// Why it was given up; `""` otherwise.
+    #[schemars(example = &"")]
     pub error: String,
 }
 

@@ -87,6 +87,7 @@ pub struct AllowedSan {
     pub san_type: SanType,
     /// That match this regular expression as a whole; all of the form without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &".*\\.example\\.com")]
     pub pattern: Option<String>,
 }
 
@@ -112,12 +113,16 @@ impl NameConstraints {
 #[serde(default)]
 pub struct Subtrees {
     /// Domains with all below them, for example `example.com`.
+    #[schemars(example = ["example.com"])]
     pub dns: Vec<String>,
     /// Mail addresses, hosts, or with a leading dot all hosts of a domain.
+    #[schemars(example = [".example.com"])]
     pub email: Vec<String>,
     /// Networks, for example `192.0.2.0/24`.
+    #[schemars(example = ["192.0.2.0/24"])]
     pub ip: Vec<String>,
     /// Hosts of URIs, or with a leading dot all hosts of a domain.
+    #[schemars(example = [".example.com"])]
     pub uri: Vec<String>,
 }
 

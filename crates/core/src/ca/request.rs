@@ -56,6 +56,7 @@ pub struct CaRequest {
     /// How far it is.
     pub status: CaRequestStatus,
     /// Hex SHA-256 of the certificate that ended it; `""` while it is pending.
+    #[schemars(example = &"")]
     pub fingerprint: String,
     /// The request to hand to whoever signs.
     pub csr: CsrDer,

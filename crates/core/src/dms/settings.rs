@@ -45,6 +45,7 @@ pub struct DmsSettings {
 #[serde(default)]
 pub struct ServerKeygenSettings {
     /// Whether it is offered.
+    #[schemars(example = false)]
     pub enabled: bool,
     /// What is generated.
     pub key: KeygenKey,
@@ -56,8 +57,10 @@ pub struct ServerKeygenSettings {
 pub struct KeygenKey {
     /// `RSA`, `ECDSA`; `0` when unknown.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = 256)]
     pub bits: u32,
 }
 
@@ -75,6 +78,7 @@ impl Default for KeygenKey {
 #[serde(default)]
 pub struct EnrollmentSettings {
     /// Must be `EST_RFC7030`.
+    #[schemars(example = &"EST_RFC7030")]
     pub protocol: String,
     /// Who may enroll.
     pub est_rfc7030_settings: EstSettings,
@@ -85,6 +89,7 @@ pub struct EnrollmentSettings {
     /// Whether a device that has an identity may enroll again.
     pub enable_replaceable_enrollment: bool,
     /// `JITP` registers unknown devices; anything else wants them registered before.
+    #[schemars(example = &"JITP")]
     pub registration_mode: String,
     /// Whether requests must prove possession of their key, also on re-enrollment.
     pub verify_csr_signature: bool,
@@ -98,6 +103,7 @@ pub struct EnrollmentSettings {
 #[serde(default)]
 pub struct EstSettings {
     /// `CLIENT_CERTIFICATE`, `NO_AUTH`, …; every other text refuses every call.
+    #[schemars(example = &"CLIENT_CERTIFICATE")]
     pub auth_mode: String,
     /// For the modes with client certificate.
     pub client_certificate_settings: ClientCertificateSettings,
@@ -112,8 +118,10 @@ pub struct ClientCertificateSettings {
     /// Trust anchors, tried in order.
     pub validation_cas: Vec<CaId>,
     /// Above 0: the presented chain is cut to so many certificates.
+    #[schemars(example = -1)]
     pub chain_level_validation: i64,
     /// Whether an expired certificate passes.
+    #[schemars(example = false)]
     pub allow_expired: bool,
 }
 
@@ -122,12 +130,15 @@ pub struct ClientCertificateSettings {
 #[serde(default)]
 pub struct DeviceProvisioningProfile {
     /// Icon name of the dashboard.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `<icon colour>-<background colour>`.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
     /// Free object.
     pub metadata: Map<String, Value>,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
 }
 

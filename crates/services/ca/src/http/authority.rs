@@ -114,6 +114,7 @@ pub(super) struct Deletion {
 
 /// An empty object.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Empty")]
 pub(super) struct Nothing {}
 
 pub(super) async fn delete(

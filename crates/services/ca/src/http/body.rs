@@ -10,7 +10,7 @@ use lamassu_core::ca::{
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
 use lamassu_core::internal::Base64;
 use lamassu_core::kms::PrivateKeyBytes;
-use lamassu_core::pem::{CertificateDer, CsrDer};
+use lamassu_core::pem::{CertificateDer, CsrDer, EXAMPLE_CERTIFICATE, EXAMPLE_REQUEST};
 use lamassu_core::query::QueryError;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
@@ -19,7 +19,7 @@ use lamassu_crypto::PrivateKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::revocations::parse_filters;
 
@@ -36,6 +36,14 @@ fn profile_choice(inline: Option<IssuanceProfile>, id: ProfileId) -> ProfileChoi
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "CreateCa")]
+#[schemars(example = json!({
+    "id": "factory-root",
+    "subject": {"common_name": "Factory root", "organization": "Example", "country": "ES"},
+    "key_metadata": {"type": "ECDSA", "bits": 256},
+    "ca_expiration": {"type": "Duration", "duration": "10y"},
+    "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+    "metadata": {"site": "Mondragon"},
+}))]
 pub(super) struct CreateCaBody {
     /// Free text, at most 255 octets; a UUID when empty.
     id: CaId,
@@ -110,6 +118,7 @@ impl From<CreateCaBody> for CreateCa {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "ImportCa")]
+#[schemars(example = json!({"id": "partner-root", "ca": EXAMPLE_CERTIFICATE, "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct ImportCaBody {
     /// Free text; a UUID when empty.
     id: CaId,
@@ -161,6 +170,7 @@ impl TryFrom<ImportCaBody> for ImportCa {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "ImportCertificate")]
+#[schemars(example = json!({"certificate": EXAMPLE_CERTIFICATE, "metadata": {"site": "Mondragon"}}))]
 pub(super) struct ImportCertificateBody {
     /// The certificate. Required.
     certificate: Option<CertificateDer>,
@@ -183,6 +193,12 @@ impl TryFrom<ImportCertificateBody> for ImportCertificate {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "CreateCertificate")]
+#[schemars(example = json!({
+    "ca_id": "factory-root",
+    "key_spec": {"type": "ECDSA", "bits": 256},
+    "subject": {"common_name": "gateway-0001"},
+    "issuance_profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+}))]
 pub(super) struct CreateCertificateBody {
     /// The CA that issues it. Required.
     ca_id: CaId,
@@ -265,6 +281,7 @@ pub(super) struct ProfileIdBody {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "ReissueCa")]
+#[schemars(example = json!({"profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct ReissueBody {
     /// A profile for the new certificate; wins over a stored one.
     profile: Option<IssuanceProfile>,
@@ -282,6 +299,7 @@ impl From<ReissueBody> for ProfileChoice {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "CaMessage")]
+#[schemars(example = json!({"message": "aGVsbG8=", "message_type": "raw", "signature_algorithm": "ECDSA_SHA_256"}))]
 pub(super) struct SignatureBody {
     /// The message or its digest, base64.
     message: Base64,
@@ -310,6 +328,11 @@ impl From<SignatureBody> for RawMessage {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "CreateCaRequest")]
+#[schemars(example = json!({
+    "id": "factory-2",
+    "subject": {"common_name": "Factory 2", "organization": "Example"},
+    "key_metadata": {"type": "ECDSA", "bits": 384},
+}))]
 pub(super) struct CaRequestBody {
     /// Free text; a UUID when empty.
     id: CaRequestId,
@@ -345,6 +368,7 @@ impl From<CaRequestBody> for CreateCaRequest {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "SignCsr")]
+#[schemars(example = json!({"csr": EXAMPLE_REQUEST, "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct SignBody {
     /// The request. Required.
     csr: Option<CsrDer>,
@@ -370,6 +394,12 @@ impl From<SignBody> for SignCsr {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "RevokeCertificates")]
+#[schemars(example = json!({
+    "ca_id": "factory-root",
+    "issued_before": "2026-03-02T00:00:00Z",
+    "filter": ["subject.common_name[ct]sensor"],
+    "revocation_reason": "CessationOfOperation",
+}))]
 pub(super) struct RevocationsBody {
     /// Those that this CA issued.
     ca_id: CaId,
@@ -452,6 +482,7 @@ impl TryFrom<RevocationsBody> for RevokeCertificates {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "SetCertificateStatus")]
+#[schemars(example = json!({"status": "REVOKED", "revocation_reason": "KeyCompromise"}))]
 pub(super) struct StatusBody {
     /// The new status.
     #[schemars(with = "CertificateStatus", example = &"REVOKED")]

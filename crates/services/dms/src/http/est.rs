@@ -30,6 +30,9 @@ const LIMITS: BodyLimits = BodyLimits {
     deadline: Duration::from_secs(30),
 };
 
+/// What enrolling refuses beyond what every route of EST does.
+const ENROLLING: &[ErrorKind] = &[ErrorKind::Conflict, ErrorKind::UnsupportedMediaType];
+
 /// What EST handlers share.
 #[derive(Clone, Debug)]
 struct Est {
@@ -82,6 +85,8 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Enroll",
             simple_enroll,
         )
+        .refuses(ENROLLING)
+        .refuses(ENROLLING)
         .post(
             "/.well-known/est/simplereenroll",
             Access::Public,
@@ -94,6 +99,8 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Renew",
             simple_reenroll,
         )
+        .refuses(ENROLLING)
+        .refuses(ENROLLING)
         .get(
             "/.well-known/est/{label}/{operation}",
             Access::Public,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats};
+use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
 use lamassu_core::permission::Permission;
@@ -14,13 +15,16 @@ use lamassu_http::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
 const WRITE: Permission = Permission::new("dms", "write");
 const BIND: Permission = Permission::new("dms", "bind");
+
+/// Device or certificate do not exist, do not belong together, or do not allow it.
+const BINDING: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -35,12 +39,14 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .get("/v1/stats", READ, "Count DMSs", stats)
         .get("/v1/dms", READ, "List DMSs", list)
         .post("/v1/dms", WRITE, "Create a DMS", create)
+        .refuses(&[ErrorKind::Conflict])
         .post(
             "/v1/dms/bind-identity",
             BIND,
             "Bind a certificate to a device",
             bind,
         )
+        .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
     super::internal::routes(builder).build()
@@ -57,6 +63,33 @@ impl Listing for Managed {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "WriteDms")]
+#[schemars(example = json!({
+    "id": "assembly-line-1",
+    "name": "Assembly line 1",
+    "settings": {
+        "enrollment_settings": {
+            "protocol": "EST_RFC7030",
+            "est_rfc7030_settings": {
+                "auth_mode": "CLIENT_CERTIFICATE",
+                "client_certificate_settings": {
+                    "validation_cas": ["bootstrap"],
+                    "chain_level_validation": -1,
+                },
+            },
+            "enrollment_ca": "factory-root",
+            "registration_mode": "JITP",
+            "device_provisioning_profile": {"icon": "Cpu", "tags": ["sensor"]},
+        },
+        "reenrollment_settings": {
+            "revoke_on_reenrollment": true,
+            "reenrollment_delta": "12w",
+            "preventive_delta": "4w2d",
+            "critical_delta": "1w",
+        },
+        "ca_distribution_settings": {"include_enrollment_ca": true},
+        "issuance_profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+    },
+}))]
 struct DmsBody {
     /// Id and EST label; required.
     id: DmsId,

@@ -8,6 +8,7 @@ use lamassu_core::kms::{KmsError, SignMessage};
 use lamassu_http::{AskedBy, GoJson, Json200, PathParams, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Kms;
 use super::body::Base64;
@@ -16,6 +17,7 @@ use super::body::Base64;
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "KeyMessage")]
+#[schemars(example = json!({"algorithm": "ECDSA_SHA_256", "message": "aGVsbG8=", "message_type": "raw"}))]
 pub(super) struct SignatureBody {
     /// For example `ECDSA_SHA_256`, `RSASSA_PSS_SHA_512`, `RSASSA_PKCS1_V1_5_SHA_256`, `ED25519`,
     /// `ML_DSA_65`.

@@ -92,6 +92,32 @@ fn credential(principal: &Principal) -> String {
     }
 }
 
+/// Removes up to `batch` of the oldest refusals beyond `max`; gives how many went. Records of what was
+/// done are never removed.
+///
+/// # Errors
+///
+/// [`CommitError`].
+pub async fn trim_refusals(db: &Db, max: u32, batch: u32) -> Result<u64, CommitError> {
+    let query = format!(
+        "SELECT id FROM audit_log WHERE result = 'refused' ORDER BY id DESC LIMIT 1 OFFSET {max}"
+    );
+    let Some(row) = db.row_opt(sql(query, Vec::new())).await? else {
+        return Ok(0);
+    };
+    let newest: i64 = row.get("id")?;
+    let mut set = WriteSet::new();
+    let step = set.execute(sql(
+        format!(
+            "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log \
+             WHERE result = 'refused' AND id <= $1 ORDER BY id LIMIT {batch})"
+        ),
+        crate::params![newest],
+    ));
+    let committed = db.commit(set).await?;
+    Ok(committed.count(step))
+}
+
 /// Records refused credentials and permissions, at most so many per minute: an attacker must not
 /// be able to fill the disk. Those beyond the limit are counted in a metric.
 #[derive(Debug)]

@@ -45,6 +45,9 @@ pub(crate) trait Backend: Send + Sync + fmt::Debug {
     /// Brings the tables of one crate up to date.
     async fn migrate(&self, schema: Schema) -> Result<(), MigrationError>;
 
+    /// Whether the part that writes still runs, whatever the database says to it.
+    fn writes(&self) -> bool;
+
     /// The last event before which no event can still appear.
     async fn log_head(&self) -> Result<Seq, DbError>;
 

@@ -130,12 +130,16 @@ impl Db {
         self.inner.backend.migrate(schema).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and this process can ask it for changes: a database that takes
+    /// reads only for a while answers; a process whose writer ended never writes again.
     ///
     /// # Errors
     ///
     /// [`DbError`].
     pub async fn ping(&self) -> Result<(), DbError> {
+        if !self.inner.backend.writes() {
+            return Err(DbError::Closed);
+        }
         self.rows(crate::statement::sql("SELECT 1", Vec::new()))
             .await
             .map(drop)

@@ -83,7 +83,7 @@ mod system_caller;
 mod value;
 mod write_set;
 
-pub use audit::{AuditRecord, Outcome, RefusalLog};
+pub use audit::{AuditRecord, Outcome, RefusalLog, trim_refusals};
 pub use backend::Dialect;
 pub use data_dir::{DataDir, create_private_dir};
 pub use db::Db;
@@ -104,8 +104,8 @@ pub use settings::{installation_id, mark_restored, restored_at, setting_or_inser
 pub use sqlite::{SqliteOptions, check_sqlite, copy_sqlite};
 pub use statement::{Statement, in_list, sql, sql_of_few};
 pub use subscription::{
-    EventHandler, HandlerError, RetryPolicy, StartAt, Subscription, SubscriptionStatus,
-    subscriptions,
+    EventHandler, HandlerError, MAX_COUNTED_LAG, RetryPolicy, StartAt, Subscription,
+    SubscriptionStatus, forget_subscription, subscriptions,
 };
 pub use system_caller::system_caller;
 pub use value::{FromValue, Json, Mismatch, Value};

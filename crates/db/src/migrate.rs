@@ -178,6 +178,11 @@ pub(crate) const STORAGE: Schema = Schema {
             sqlite: "SELECT 1;",
             postgres: include_str!("../migrations/V0004__event_bodies.postgres.sql"),
         },
+        Migration::portable(
+            5,
+            "audit_refusals",
+            include_str!("../migrations/V0005__audit_refusals.sql"),
+        ),
     ],
 };
 

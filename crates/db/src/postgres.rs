@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::head::HeadTracker;
+pub(crate) use self::heads::SERVER_RUN;
 pub use self::options::{PostgresOptions, TlsMode, TlsOptions};
 use self::server::Server;
 use self::writer::{Pending, Request, Writer};
@@ -73,6 +74,7 @@ impl Postgres {
         let process = Arc::from(Uuid::new_v4().simple().to_string());
         let signals = Arc::new(Signals::new());
         let heads = Arc::new(HeadTracker::new(
+            Arc::clone(&server),
             pool.clone(),
             process,
             Arc::clone(&signals),
@@ -84,6 +86,7 @@ impl Postgres {
             signals: Arc::clone(&signals),
             heads: Arc::clone(&heads),
             session: None,
+            run: None,
             batch: 0,
             last_failure: None,
         };
@@ -166,6 +169,10 @@ impl Backend for Postgres {
 
     async fn migrate(&self, schema: Schema) -> Result<(), MigrationError> {
         migration::migrate(&self.server, &schema).await
+    }
+
+    fn writes(&self) -> bool {
+        !self.writer.is_closed()
     }
 
     async fn log_head(&self) -> Result<Seq, DbError> {

@@ -1,20 +1,28 @@
 //! Wake-ups inside one process: after a commit, without polling.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::write_set::Seq;
 
+/// What places in the log mean: they are of one run of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct History {
+    /// The run of the server as it names it itself; `None` where nobody asked, or where there is one only.
+    pub(crate) run: Option<i64>,
+    /// How often the end of the log may have fallen back since this process began.
+    breaks: u64,
+}
+
 /// Who waits for what. A signal that nobody waits for costs nothing and is remembered once.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// The newest event that this process knows to be committed.
     log: watch::Sender<Seq>,
-    /// Counts how often another server took over, with a past of its own.
-    history: AtomicU64,
+    /// Which server's log it is.
+    history: Mutex<History>,
     /// A counter per named signal.
     named: Mutex<HashMap<String, watch::Sender<u64>>>,
     /// How far each subscription that runs in this process has come.
@@ -25,7 +33,7 @@ impl Signals {
     pub(crate) fn new() -> Self {
         Self {
             log: watch::Sender::new(Seq(0)),
-            history: AtomicU64::new(0),
+            history: Mutex::default(),
             named: Mutex::new(HashMap::new()),
             positions: Mutex::new(HashMap::new()),
         }
@@ -47,16 +55,26 @@ impl Signals {
         (newest > Seq(0)).then_some(newest)
     }
 
+    /// The log is of this run of a server.
+    pub(crate) fn log_is_of(&self, run: i64) {
+        self.with_history(|history| history.run = Some(run));
+    }
+
     /// Another server took over, or the same one after a crash: it may lack what was seen last.
-    pub(crate) fn history_changed(&self) {
+    pub(crate) fn history_broke(&self) {
         // What was told of the old one must not be read up to on the new one.
         self.log.send_replace(Seq(0));
-        self.history.fetch_add(1, Ordering::AcqRel);
+        self.with_history(|history| history.breaks = history.breaks.wrapping_add(1));
     }
 
     /// Changes whenever places in the log that were seen may mean something else now.
-    pub(crate) fn history(&self) -> u64 {
-        self.history.load(Ordering::Acquire)
+    pub(crate) fn history(&self) -> History {
+        self.with_history(|history| *history)
+    }
+
+    fn with_history<T>(&self, act: impl FnOnce(&mut History) -> T) -> T {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut history)
     }
 
     /// Wakes when the log grows.

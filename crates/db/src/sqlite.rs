@@ -245,6 +245,10 @@ impl Backend for Sqlite {
             .unwrap_or(Err(MigrationError::Db(DbError::Closed)))
     }
 
+    fn writes(&self) -> bool {
+        !self.writer.is_closed()
+    }
+
     async fn log_head(&self) -> Result<Seq, DbError> {
         // One writer: what it told of is visible, and all before it.
         if let Some(newest) = self.signals.newest() {

@@ -14,25 +14,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::delivery::Replay;
 pub use self::failure::{HandlerError, RetryPolicy};
-pub use self::status::{SubscriptionStatus, subscriptions};
+pub use self::status::{MAX_COUNTED_LAG, SubscriptionStatus, forget_subscription, subscriptions};
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
 use crate::lease::while_leased;
 use crate::log::Page;
 use crate::params;
-use crate::statement::sql;
+use crate::postgres::SERVER_RUN;
+use crate::signals::History;
+use crate::statement::{Statement, sql};
 use crate::write_set::{Check, Seq, WriteSet};
 
 /// The stored position is the one that this reader knows: no other process reads along.
 pub(crate) const POSITION: Check = Check::new("subscription position");
 
-/// After so long without new events the position is stored, so that who looks at it sees no lag.
+/// So long after it was stored last the position is stored again, so that who looks at it sees no lag.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// How long a process that was killed keeps a subscription.
@@ -78,6 +81,17 @@ pub trait EventHandler: Send + Sync {
         caller: &Caller,
         events: &[LoggedEvent],
     ) -> Result<WriteSet, HandlerError>;
+
+    /// The same for an event that was set aside and is replayed. Those behind it were handled
+    /// meanwhile, so what it says may be outdated: who does more than [`handle`](Self::handle) would
+    /// with an event that it had seen before, says here what is true now.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerError`] of either kind; the event stays set aside.
+    async fn replay(&self, caller: &Caller, event: &LoggedEvent) -> Result<WriteSet, HandlerError> {
+        self.handle(caller, std::slice::from_ref(event)).await
+    }
 }
 
 /// Where a subscription starts when it runs for the first time.
@@ -107,6 +121,25 @@ struct Position {
     stored: Seq,
     /// Everything up to here is handled or of no interest.
     reached: Seq,
+    /// Which log these are places in.
+    history: History,
+    stored_at: Instant,
+}
+
+impl Position {
+    /// Moves the stored position to `seq`, if it is where this reader knows it to be, in the log that
+    /// this reader has read: a server that took over and lacks the last events must not learn that they
+    /// were handled, since others will have their places.
+    fn moved_to(&self, subscription: &str, seq: Seq, now: OffsetDateTime) -> Statement {
+        const UPDATE: &str = "UPDATE subscriptions SET position = $1, updated_at = $2 \
+             WHERE name = $3 AND position = $4";
+        let mut values = params![seq.0, now, subscription, self.stored.0];
+        let Some(run) = self.history.run else {
+            return sql(UPDATE, values);
+        };
+        values.push(run.into());
+        sql(format!("{UPDATE} AND {SERVER_RUN} = $5"), values)
+    }
 }
 
 impl Subscription {
@@ -191,7 +224,6 @@ impl Subscription {
             () = shutdown.cancelled() => return Ok(()),
         };
         let mut position = loaded?;
-        let mut history = self.db.signals().history();
         let mut log = self.db.signals().log();
         let mut replays = self.db.signal(self.name);
         let mut replay = Replay::Unfinished;
@@ -214,10 +246,8 @@ impl Subscription {
                 page = self.page(position.reached, rounds) => page?,
                 () = shutdown.cancelled() => break,
             };
-            let history_now = self.db.signals().history();
-            if history_now != history {
+            if self.db.signals().history() != position.history {
                 // Neither what was noted nor what was stored need be so on the server that took over.
-                history = history_now;
                 position = self.load().await?;
                 rounds = 0;
                 continue;
@@ -243,17 +273,17 @@ impl Subscription {
                     _asked = replays.changed() => asked = true,
                     () = shutdown.cancelled() => {}
                     () = quiet(), if position.reached != position.stored => {
-                        self.note(history, &mut position).await?;
+                        self.note(&mut position).await?;
                     }
                 }
             }
         }
-        self.note(history, &mut position).await
+        self.note(&mut position).await
     }
 
     /// Stores how far it came, unless that is a place in the log of another server by now.
-    async fn note(&self, history: u64, position: &mut Position) -> Result<(), CommitError> {
-        if self.db.signals().history() != history {
+    async fn note(&self, position: &mut Position) -> Result<(), CommitError> {
+        if self.db.signals().history() != position.history {
             return Ok(());
         }
         self.store(position.reached, position).await
@@ -271,8 +301,10 @@ impl Subscription {
 
     /// Reads the stored position; the first run creates it.
     async fn load(&self) -> Result<Position, CommitError> {
+        // Asked first: what is read from then on is of this history or a newer one.
+        let history = self.db.signals().history();
         if let Some(stored) = self.stored().await? {
-            return Ok(self.at(stored));
+            return Ok(self.at(stored, history));
         }
         let start = match self.start {
             StartAt::Beginning => Seq(0),
@@ -286,7 +318,7 @@ impl Subscription {
         ));
         self.db.commit(set).await?;
         let stored = self.stored().await?;
-        Ok(self.at(stored.unwrap_or(start)))
+        Ok(self.at(stored.unwrap_or(start), history))
     }
 
     async fn stored(&self) -> Result<Option<Seq>, DbError> {
@@ -298,21 +330,24 @@ impl Subscription {
         row.map(|row| row.get("position").map(Seq)).transpose()
     }
 
-    fn at(&self, stored: Seq) -> Position {
+    fn at(&self, stored: Seq, history: History) -> Position {
         self.db.signals().advanced(self.name, stored);
         Position {
             stored,
             reached: stored,
+            history,
+            stored_at: Instant::now(),
         }
     }
 
-    /// Events of no interest went by: noted in memory, stored only when many did.
+    /// Events of no interest went by: noted in memory, stored only when many did, or for a while.
     async fn skip_to(&self, seq: Seq, position: &mut Position) -> Result<(), CommitError> {
         if seq <= position.reached {
             return Ok(());
         }
         position.reached = seq;
-        if seq.0 - position.stored.0 >= MAX_UNSTORED {
+        let many = seq.0.saturating_sub(position.stored.0) >= MAX_UNSTORED;
+        if many || position.stored_at.elapsed() >= QUIET {
             self.store(seq, position).await?;
         }
         self.db.signals().advanced(self.name, seq);
@@ -333,19 +368,11 @@ impl Subscription {
         if seq == position.stored && set.is_empty() {
             return Ok(());
         }
-        set.expect_one(
-            sql(
-                "UPDATE subscriptions SET position = $1, updated_at = $2 \
-                 WHERE name = $3 AND position = $4",
-                params![seq.0, self.db.now(), self.name, position.stored.0],
-            ),
-            POSITION,
-        );
+        set.expect_one(position.moved_to(self.name, seq, self.db.now()), POSITION);
         self.db.commit(set).await?;
-        *position = Position {
-            stored: seq,
-            reached: seq,
-        };
+        position.stored = seq;
+        position.reached = seq;
+        position.stored_at = Instant::now();
         self.db.signals().advanced(self.name, seq);
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Beyond some number more requests in progress finish no sooner, they only make all of them late.
 //! So a process works on a bounded number; some more wait for a moment, and the rest is told at
 //! once to come back. A request counts once its body has arrived and until its answer is made: a
-//! slow client takes nobody's place.
+//! slow client takes nobody's place. What it takes is memory, so the bytes of all bodies, from their
+//! arrival to the answer, have a budget, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::body::BodyLimits;
 use crate::failure::HttpError;
 
 /// How many requests a process takes on: of clients, and as many again of other services for each
@@ -26,6 +28,9 @@ pub struct AdmissionLimits {
     pub max_waiting: usize,
     /// Milliseconds that a request waits at most before it is answered 503; 250 by default.
     pub max_wait_ms: u64,
+    /// Bytes of request bodies in memory, those that are still arriving among them; 256 MiB by
+    /// default, at least 10 MiB. A request whose body is too much is answered 503.
+    pub max_held_body_bytes: usize,
 }
 
 impl Default for AdmissionLimits {
@@ -34,6 +39,7 @@ impl Default for AdmissionLimits {
             max_in_progress: 128,
             max_waiting: 32,
             max_wait_ms: 250,
+            max_held_body_bytes: 256 * 1024 * 1024,
         }
     }
 }
@@ -50,6 +56,10 @@ impl AdmissionLimits {
         }
         if self.max_waiting > most {
             return Err(("max_waiting", "it is too large"));
+        }
+        let longest = BodyLimits::default().max_bytes;
+        if !(longest..=most).contains(&self.max_held_body_bytes) {
+            return Err(("max_held_body_bytes", "it must be at least 10 MiB"));
         }
         Ok(())
     }
@@ -74,6 +84,8 @@ pub(crate) enum Asker {
 pub(crate) struct Admission {
     clients: Places,
     services: HashMap<&'static str, Places>,
+    client_bodies: BodyBudget,
+    service_bodies: BodyBudget,
 }
 
 impl Admission {
@@ -88,6 +100,16 @@ impl Admission {
             services: services
                 .map(|service| (service, Places::new(limits)))
                 .collect(),
+            client_bodies: BodyBudget::new(limits),
+            service_bodies: BodyBudget::new(limits),
+        }
+    }
+
+    /// What bodies of such requests may take. Clients cannot use up that of services.
+    pub(crate) const fn bodies(&self, asker: Asker) -> &BodyBudget {
+        match asker {
+            Asker::Client => &self.client_bodies,
+            Asker::Service => &self.service_bodies,
         }
     }
 
@@ -105,6 +127,28 @@ impl Admission {
             Asker::Service => self.services.get(service),
         };
         places.unwrap_or(&self.clients).enter().await
+    }
+}
+
+/// How many bytes of bodies may be in memory at once.
+#[derive(Debug)]
+pub(crate) struct BodyBudget(Arc<Semaphore>);
+
+impl BodyBudget {
+    fn new(limits: AdmissionLimits) -> Self {
+        Self(Arc::new(Semaphore::new(limits.max_held_body_bytes)))
+    }
+
+    /// Takes so many bytes, until what is returned is dropped. Nobody waits: whoever did would hold
+    /// what has arrived so far.
+    ///
+    /// # Errors
+    /// [`HttpError::Overloaded`] when there are not as many left.
+    pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, HttpError> {
+        let bytes = u32::try_from(bytes).map_err(|_more_than_ever_fits| HttpError::TooLarge)?;
+        Arc::clone(&self.0)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_used_up| HttpError::Overloaded)
     }
 }
 

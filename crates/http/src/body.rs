@@ -1,15 +1,17 @@
-//! Reading request bodies: bounded in length and in time.
+//! Reading request bodies: bounded in length, in time and, all together, in memory.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admission::BodyBudget;
 use crate::failure::{Failure, HttpError};
 
 /// How long a body may be and how long it may take to arrive.
@@ -49,21 +51,31 @@ impl<S: Sync> FromRequest<S> for BodyBytes {
     }
 }
 
-/// The request with its whole body in memory, for whoever reads it then and there.
+/// The request with its whole body in memory, for whoever reads it then and there, and the part of
+/// the budget that it takes.
 pub(crate) async fn with_body_read(
     request: Request,
     limits: BodyLimits,
-) -> Result<Request, HttpError> {
+    budget: &BodyBudget,
+) -> Result<(Request, Option<OwnedSemaphorePermit>), HttpError> {
     let (parts, body) = request.into_parts();
-    let body = read(&parts.headers, body, limits).await?;
-    Ok(Request::from_parts(parts, Body::from(body)))
+    let reading = read_within(body, limits.max_bytes, budget);
+    let (body, held) = in_time(&parts.headers, limits, reading).await?;
+    Ok((Request::from_parts(parts, Body::from(body)), held))
 }
 
 async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, HttpError> {
+    in_time(headers, limits, read_limited(body, limits.max_bytes)).await
+}
+
+async fn in_time<T>(
+    headers: &HeaderMap,
+    limits: BodyLimits,
+    reading: impl Future<Output = Result<T, HttpError>>,
+) -> Result<T, HttpError> {
     if announced_length(headers).is_some_and(|length| length > limits.max_bytes) {
         return Err(HttpError::TooLarge);
     }
-    let reading = read_limited(body, limits.max_bytes);
     tokio::time::timeout(limits.deadline, reading)
         .await
         .map_err(|_elapsed| HttpError::TooSlow)?
@@ -77,8 +89,39 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 async fn read_limited(body: Body, max_bytes: usize) -> Result<Bytes, HttpError> {
     match Limited::new(body, max_bytes).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLarge),
-        Err(error) => Err(HttpError::BrokenBody(axum::Error::new(error))),
+        Err(error) => Err(broken(error)),
+    }
+}
+
+/// Reads a body into memory of its own, piece by piece as far as the budget goes: a piece as it
+/// comes from the connection, however short, keeps the whole buffer that it was received into.
+async fn read_within(
+    body: Body,
+    max_bytes: usize,
+    budget: &BodyBudget,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), HttpError> {
+    let mut body = Limited::new(body, max_bytes);
+    let mut bytes = BytesMut::new();
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        let taken = budget.take(piece.len())?;
+        match &mut held {
+            Some(held) => held.merge(taken),
+            None => held = Some(taken),
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((bytes.freeze(), held))
+}
+
+fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+    if error.is::<LengthLimitError>() {
+        HttpError::TooLarge
+    } else {
+        HttpError::BrokenBody(axum::Error::new(error))
     }
 }
 

@@ -159,33 +159,35 @@ impl Dispatcher {
         &self,
         info: &RouteInfo,
         request: Request,
-    ) -> Result<(Request, Option<OwnedSemaphorePermit>), HttpError> {
-        let request = if request.method().is_safe() {
-            request
+    ) -> Result<(Request, Taken), HttpError> {
+        let asker = asker(info, &request);
+        let (request, body) = if request.method().is_safe() {
+            (request, None)
         } else {
-            with_body_read(request, info.limits).await?
+            with_body_read(request, info.limits, self.admission.bodies(asker)).await?
         };
         let place = match info.urgency {
-            Urgency::Normal => {
-                let asker = asker(info, &request);
-                Some(self.admission.enter(info.service, asker).await?)
-            }
+            Urgency::Normal => Some(self.admission.enter(info.service, asker).await?),
             Urgency::Always => None,
         };
-        Ok((request, place))
+        let taken = Taken {
+            _place: place,
+            _body: body,
+        };
+        Ok((request, taken))
     }
 
     /// Runs the handler; what may change something runs in a task that a client cannot stop.
     async fn run(&self, endpoint: &Endpoint, request: Request) -> Response {
         let is_safe = request.method().is_safe();
-        let (request, place) = match self.take_on(&endpoint.info, request).await {
+        let (request, taken) = match self.take_on(&endpoint.info, request).await {
             Ok(taken_on) => taken_on,
             Err(refused) => return Failure::from(refused).into_response(),
         };
         let answering = (endpoint.handler)(request);
         let answering = async move {
             let response = answering.await;
-            drop(place);
+            drop(taken);
             response
         };
         if is_safe {
@@ -201,6 +203,12 @@ impl Dispatcher {
             Err(other) => Failure::from(other).into_response(),
         }
     }
+}
+
+/// What a request takes of the process until its answer is made.
+struct Taken {
+    _place: Option<OwnedSemaphorePermit>,
+    _body: Option<OwnedSemaphorePermit>,
 }
 
 /// Who asks, as far as it matters for a place: a service by its credential or, where nobody has one,

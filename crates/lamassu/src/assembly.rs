@@ -208,10 +208,15 @@ impl Platform {
     }
 
     /// Starts everything that runs beside requests; it ends after `shutdown`.
-    pub(crate) fn start_background(&self, background: &TaskTracker, shutdown: &CancellationToken) {
+    pub(crate) fn start_background(
+        &self,
+        limits: LogLimits,
+        background: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
         let jobs: [Arc<dyn Job>; 2] = [
             Arc::new(KeyRotation(Arc::clone(self.auth.issuer()))),
-            Arc::new(TrimLog::new(&self.db, LogLimits::default())),
+            Arc::new(TrimLog::new(&self.db, limits)),
         ];
         for job in jobs {
             let (db, stop) = (self.db.clone(), shutdown.clone());

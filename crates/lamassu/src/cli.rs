@@ -199,6 +199,8 @@ pub(crate) enum EventsCommand {
     Replay(Replay),
     /// Remove an event that could not be handled, for good.
     Discard(DeadLetter),
+    /// Forget a reader that no program runs any more, so that the log is not kept for it.
+    Forget(Forget),
 }
 
 /// How a list is printed.
@@ -244,6 +246,15 @@ pub(crate) struct Replay {
     /// Of all, those of one subscription.
     #[arg(long, value_name = "NAME", requires = "all")]
     pub(crate) subscription: Option<String>,
+}
+
+/// Forget a reader of the log.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Forget {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Its name in the list.
+    pub(crate) name: String,
 }
 
 /// Ask a running server whether it is ready.

@@ -9,17 +9,21 @@ mod writer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_db::{Db, DeadLetter, SubscriptionStatus, dead_letter, dead_letters, subscriptions};
+use lamassu_db::{
+    Db, DeadLetter, SubscriptionStatus, dead_letter, dead_letters, forget_subscription,
+    subscriptions, system_caller,
+};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use self::writer::{Outcome, Writer};
-use crate::cli::{EventsCommand, EventsOutput, Installation, Replay};
+use self::writer::{OPERATOR, Outcome, Writer};
+use crate::cli::{EventsCommand, EventsOutput, Forget, Installation, Replay};
 use crate::config::Config;
 use crate::storage;
+use crate::whereabouts;
 
 /// Dead letters that one query reads.
 const PAGE: u32 = 500;
@@ -64,6 +68,7 @@ pub(crate) async fn run(command: &EventsCommand) -> Result<()> {
             ensure!(outcome == Outcome::Done, no_such(asked.id));
             crate::print(&format!("dead letter {} is discarded", asked.id))
         }
+        EventsCommand::Forget(asked) => forget(asked).await,
     }
 }
 
@@ -89,6 +94,35 @@ async fn replay(asked: &Replay) -> Result<()> {
     crate::print(&format!(
         "{marked} dead letters are tried again by their subscriptions, as soon as those run"
     ))
+}
+
+/// By this command itself: of an SQLite database, whoever runs beside it reads the log.
+async fn forget(asked: &Forget) -> Result<()> {
+    let config = Config::load(&asked.installation)?;
+    let db = if config.storage.is_shared() {
+        storage::open_beside(&config, clock()).await?
+    } else {
+        let directory = whereabouts::own(config.data_dir.clone());
+        let directory = directory.context("stop the server first: it reads the log")?;
+        storage::open(&config, directory, &clock()).await?
+    };
+    let known = subscriptions(&db).await?;
+    let outcome = match known.iter().find(|one| one.name == asked.name) {
+        None => {
+            let names = known.into_iter().map(|one| one.name).collect();
+            Err(anyhow!(no_subscription(&asked.name, &names)))
+        }
+        Some(one) => {
+            let forgotten = forget_subscription(&db, &system_caller(OPERATOR), &one.name).await;
+            forgotten.map_err(|error| match error.is_race() {
+                true => anyhow!("a process reads for subscription {:?}", one.name),
+                false => error.into(),
+            })
+        }
+    };
+    db.close().await;
+    outcome?;
+    crate::print(&format!("subscription {} is forgotten", asked.name))
 }
 
 fn no_such(id: i64) -> String {

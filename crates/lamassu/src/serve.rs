@@ -85,7 +85,8 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let stack = platform.stack(&config, &readiness, &requests);
     let site = openapi::site(&stack.route_table())?;
     door.open(stack.site(site).build()?);
-    platform.start_background(&background, &stop.asked);
+    let limits = config.storage.log_limits();
+    platform.start_background(limits, &background, &stop.asked);
     let (stopping, is_shared) = (stop.asked.clone(), config.storage.is_shared());
     let sweeping = sweep(
         platform.kms().cloned(),

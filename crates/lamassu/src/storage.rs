@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::clock::SharedClock;
 use lamassu_core::duration::WireDuration;
 use lamassu_db::{
-    DataDir, Db, MigrateOnStart, OpenError, PostgresOptions, SqliteOptions, TlsMode, TlsOptions,
+    DataDir, Db, LogLimits, MigrateOnStart, OpenError, PostgresOptions, SqliteOptions, TlsMode,
+    TlsOptions,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -53,7 +54,7 @@ enum SslMode {
     VerifyFull,
 }
 
-/// The block `storage`. Everything but `provider` and `migrate_on_start` is for PostgreSQL.
+/// The block `storage`. Everything but `provider`, `migrate_on_start` and the logs is for PostgreSQL.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StorageConfig {
@@ -92,6 +93,47 @@ pub(crate) struct StorageConfig {
     /// How long a change waits for a row that another process is changing.
     lock_timeout: WireDuration,
     migrate_on_start: Migrate,
+    event_log: EventLogConfig,
+    audit_log: AuditLogConfig,
+}
+
+/// How much of the event log is kept.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
+struct EventLogConfig {
+    /// How long events are kept that everybody has handled.
+    keep: WireDuration,
+    /// When events go that a subscription has not handled; the log warns from half of it on.
+    max_age: WireDuration,
+    /// How many events there may be, handled or not; the log warns when half as many wait.
+    max_events: u32,
+}
+
+/// How much of the audit log is kept. What was done always is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
+struct AuditLogConfig {
+    /// How many refused calls are kept.
+    max_refusals: u32,
+}
+
+impl Default for EventLogConfig {
+    fn default() -> Self {
+        let limits = LogLimits::default();
+        Self {
+            keep: WireDuration::from_secs(limits.keep.whole_seconds()),
+            max_age: WireDuration::from_secs(limits.max_age.whole_seconds()),
+            max_events: limits.max_events,
+        }
+    }
+}
+
+impl Default for AuditLogConfig {
+    fn default() -> Self {
+        Self {
+            max_refusals: LogLimits::default().max_refusals,
+        }
+    }
 }
 
 /// Files of the block `storage`.
@@ -183,6 +225,8 @@ impl Default for StorageConfig {
             statement_timeout: WireDuration::from_secs(30),
             lock_timeout: WireDuration::from_secs(5),
             migrate_on_start: Migrate::Auto,
+            event_log: EventLogConfig::default(),
+            audit_log: AuditLogConfig::default(),
         }
     }
 }
@@ -254,6 +298,17 @@ impl StorageConfig {
             self.postgres()?.check_files()?;
         }
         Ok(())
+    }
+
+    /// How much is kept of the event log and of refusals.
+    pub(crate) fn log_limits(&self) -> LogLimits {
+        LogLimits {
+            keep: self.event_log.keep.into(),
+            max_age: self.event_log.max_age.into(),
+            max_events: self.event_log.max_events,
+            max_refusals: self.audit_log.max_refusals,
+            ..LogLimits::default()
+        }
     }
 
     fn postgres(&self) -> Result<PostgresOptions> {

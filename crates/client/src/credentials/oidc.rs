@@ -1,9 +1,11 @@
 //! Tokens of an OpenID provider by client credentials (RFC 6749 section 4.4).
 //!
-//! One token at a time is asked for, however many calls wait for it; it is kept until
-//! `refresh_margin` before it expires. A failure is kept for a moment, too, so that calls that
-//! waited for it fail with it instead of asking one after the other. The token endpoint is asked with HTTP Basic first, and with
-//! the secret in the body when that is refused (RFC 6749 section 2.3.1).
+//! One token at a time is asked for, however many calls wait for it, by a task that goes on when
+//! they give up; it is kept until `refresh_margin` before it expires. A failure is kept for a
+//! moment, too, so that calls fail with it instead of asking one after the other. The provider has
+//! half the time of a call, so that a call that waits for one that hangs is told so. The token
+//! endpoint is asked with HTTP Basic first, and with the secret in the body when that is refused
+//! (RFC 6749 section 2.3.1).
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,13 +14,14 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _, Shared, ready};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use lamassu_core::percent;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 
 use super::{Authorization, Credentials, CredentialsError};
 use crate::config::{ClientConfig, Protocol, std_duration};
@@ -36,16 +39,27 @@ const UNSAID_LIFETIME: Duration = Duration::from_secs(60);
 /// How long nobody is asked again after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Why there is no token, for everybody who waited for it.
+type Failure = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What asking for a token brings.
+type Outcome = Shared<BoxFuture<'static, Result<Authorization, Failure>>>;
+
 /// Tokens of an OpenID provider.
 #[derive(Debug)]
 pub struct ClientCredentials {
+    provider: Arc<Provider>,
+    /// The task that asks for a token, or did so last.
+    asking: StdMutex<Option<(AbortHandle, Outcome)>>,
+}
+
+#[derive(Debug)]
+struct Provider {
     transport: Transport,
     /// The block, as the provider is reached by it.
     config: ClientConfig,
     cached: StdMutex<Option<Cached>>,
-    failed: StdMutex<Option<(Instant, Arc<dyn std::error::Error + Send + Sync>)>>,
-    /// Held while a token is asked for.
-    asking: Mutex<()>,
+    failed: StdMutex<Option<(Instant, Failure)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +87,7 @@ enum OidcError {
     #[error("the identity provider did not answer in time")]
     TimedOut,
     #[error("the identity provider gave no token")]
-    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Failed(#[source] Failure),
 }
 
 impl ClientCredentials {
@@ -87,12 +101,15 @@ impl ClientCredentials {
             protocol: Protocol::Https,
             ..config.clone()
         };
-        Ok(Self {
+        let provider = Provider {
             transport: Transport::new(tls::client_config(&provider)?, &provider),
             config: provider,
             cached: StdMutex::new(None),
             failed: StdMutex::new(None),
-            asking: Mutex::new(()),
+        };
+        Ok(Self {
+            provider: Arc::new(provider),
+            asking: StdMutex::new(None),
         })
     }
 
@@ -105,7 +122,7 @@ impl ClientCredentials {
             timeout,
             connect_timeout,
             ..
-        } = &self.config;
+        } = &self.provider.config;
         jwt_options.is_like(&config.jwt_options)
             && *insecure_skip_verify == config.insecure_skip_verify
             && *ca_cert_file == config.ca_cert_file
@@ -113,6 +130,36 @@ impl ClientCredentials {
             && *connect_timeout == config.connect_timeout
     }
 
+    /// What the task brings that asks for a token: the one that does, or a new one unless the last
+    /// failed a moment ago.
+    fn outcome(&self) -> Result<Outcome, OidcError> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((task, outcome)) = &*asking
+            && !task.is_finished()
+        {
+            return Ok(outcome.clone());
+        }
+        // The last one may have ended since it was looked for.
+        if let Some(authorization) = self.provider.cached() {
+            return Ok(ready(Ok(authorization)).boxed().shared());
+        }
+        if let Some(error) = self.provider.failed() {
+            return Err(error);
+        }
+        let provider = Arc::clone(&self.provider);
+        let task = tokio::spawn(async move { provider.renew().await });
+        let handle = task.abort_handle();
+        let outcome = async move {
+            task.await
+                .unwrap_or_else(|lost| Err(Arc::new(lost) as Failure))
+        };
+        let outcome = outcome.boxed().shared();
+        *asking = Some((handle, outcome.clone()));
+        Ok(outcome)
+    }
+}
+
+impl Provider {
     fn failed(&self) -> Option<OidcError> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed
@@ -127,6 +174,29 @@ impl ClientCredentials {
             .as_ref()
             .filter(|cached| Instant::now() < cached.renew_at)
             .map(|cached| cached.authorization.clone())
+    }
+
+    /// Asks for a token and notes what came of it.
+    async fn renew(&self) -> Result<Authorization, Failure> {
+        let time = std_duration(self.config.timeout) / 2;
+        let fetched = match tokio::time::timeout(time, self.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_elapsed) => Err(OidcError::TimedOut.into()),
+        };
+        metrics::token_refresh(if fetched.is_ok() { "ok" } else { "error" });
+        match fetched {
+            Ok(fetched) => {
+                let authorization = fetched.authorization.clone();
+                *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+                Ok(authorization)
+            }
+            Err(error) => {
+                let error = Failure::from(error);
+                let failed = Some((Instant::now(), Arc::clone(&error)));
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+                Err(error)
+            }
+        }
     }
 
     async fn fetch(&self) -> Result<Cached, CredentialsError> {
@@ -211,40 +281,20 @@ fn read<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Credential
 #[async_trait]
 impl Credentials for ClientCredentials {
     async fn authorization(&self) -> Result<Option<Authorization>, CredentialsError> {
-        if let Some(authorization) = self.cached() {
+        if let Some(authorization) = self.provider.cached() {
             return Ok(Some(authorization));
         }
-        let _asking = self.asking.lock().await;
-        // Whoever held the lock before may have brought one.
-        if let Some(authorization) = self.cached() {
-            return Ok(Some(authorization));
-        }
-        if let Some(error) = self.failed() {
-            return Err(error.into());
-        }
-        let timeout = std_duration(self.config.timeout);
-        let fetched = match tokio::time::timeout(timeout, self.fetch()).await {
-            Ok(fetched) => fetched,
-            Err(_elapsed) => Err(OidcError::TimedOut.into()),
-        };
-        metrics::token_refresh(if fetched.is_ok() { "ok" } else { "error" });
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                let error: Arc<dyn std::error::Error + Send + Sync> = Arc::from(error);
-                let failed = Some((Instant::now(), Arc::clone(&error)));
-                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-                return Err(OidcError::Failed(error).into());
-            }
-        };
-        let authorization = fetched.authorization.clone();
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
-        Ok(Some(authorization))
+        let authorization = self.outcome()?.await;
+        Ok(Some(authorization.map_err(OidcError::Failed)?))
     }
 
     /// Only the refused one is dropped: another call may have renewed it meanwhile.
     fn refused(&self, refused: &Authorization) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = self
+            .provider
+            .cached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if cached
             .as_ref()
             .is_some_and(|cached| cached.authorization == *refused)

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use lamassu_client::{
     AuthMode, ClientConfig, ClientCredentials, Credentials, CredentialsError, JwtOptions,
@@ -6,12 +7,18 @@ use lamassu_client::{
 };
 use lamassu_core::duration::WireDuration;
 
-use crate::server::{Act, Server, answer};
+use crate::server::{Act, Server, answer, answer_text};
 
-async fn provider(mut tokens: Vec<Act>) -> (Server, Arc<ClientCredentials>) {
+async fn provider(tokens: Vec<Act>) -> (Server, Arc<ClientCredentials>) {
+    provider_within(tokens, "30s").await
+}
+
+/// For calls that may take so long.
+async fn provider_within(mut tokens: Vec<Act>, timeout: &str) -> (Server, Arc<ClientCredentials>) {
     // The address of the token endpoint is known only once the server runs, so it is configured.
     let server = Server::start(std::mem::take(&mut tokens)).await;
     let mut config = server.config();
+    config.timeout = timeout.parse().unwrap();
     config.jwt_options = JwtOptions {
         oidc_client_id: "ca service".to_owned(),
         oidc_client_secret: Some("s3:cret".to_owned().into()),
@@ -104,6 +111,40 @@ async fn a_provider_that_fails_is_asked_once_for_everybody_who_waits() {
     for waiting in waiting {
         assert!(waiting.await.unwrap());
     }
+    assert_eq!(server.n_asked(), 1);
+}
+
+/// Those who gave up first, and those who come when it is known, cause no further request.
+#[tokio::test]
+async fn a_provider_that_hangs_is_asked_once_and_its_failure_remembered() {
+    let (server, credentials) = provider_within(vec![Act::Silence], "400ms").await;
+    for _ in 0..3 {
+        let asking = credentials.authorization();
+        let gave_up = tokio::time::timeout(Duration::from_millis(20), asking).await;
+        gave_up.unwrap_err();
+    }
+    // Sooner than the call would end, which has 400 ms.
+    let asking = credentials.authorization();
+    let told = tokio::time::timeout(Duration::from_millis(390), asking).await;
+    let error = told.expect("told in time").unwrap_err();
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "the identity provider did not answer in time"
+    );
+    credentials.authorization().await.unwrap_err();
+    assert_eq!(server.n_asked(), 1);
+}
+
+/// The first who waits leaves; the token comes all the same, for the next.
+#[tokio::test]
+async fn a_token_that_nobody_waits_for_any_more_is_kept() {
+    let body = r#"{"access_token":"one","expires_in":300}"#;
+    let late = Act::Late(Duration::from_millis(100), answer_text(200, "", body));
+    let (server, credentials) = provider(vec![late]).await;
+    let asking = credentials.authorization();
+    let gave_up = tokio::time::timeout(Duration::from_millis(20), asking).await;
+    gave_up.unwrap_err();
+    assert_eq!(bearer(&credentials).await, "Bearer one");
     assert_eq!(server.n_asked(), 1);
 }
 

@@ -10,8 +10,9 @@ use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{db_error, is_gone, pool_error};
-use super::heads::{Heads, Observation, ServerRun};
+use super::heads::{Heads, Observation, ServerRun, server_run};
 use super::reader::retire;
+use super::server::Server;
 use crate::error::DbError;
 use crate::signals::Signals;
 use crate::write_set::Seq;
@@ -27,10 +28,12 @@ const REST: Duration = Duration::from_millis(5);
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LATEST_LOOK: Duration = Duration::from_millis(100);
 
-/// The sequence's newest value, and which run of which server says so.
-const LAST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, \
-     CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint) \
-     FROM event_log_seq_seq";
+/// The sequence's newest value, which run of which server says so, and whether it takes no writes.
+const LAST: &str = concat!(
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, ",
+    server_run!(),
+    ", CAST(current_setting('transaction_read_only') AS boolean) FROM event_log_seq_seq"
+);
 
 /// A new transaction id; asked for after [`LAST`].
 const BOUND: &str = "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)";
@@ -41,6 +44,7 @@ const XMIN: &str = "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS 
 /// What this process knows of the log's head.
 #[derive(Debug)]
 pub(super) struct HeadTracker {
+    server: Arc<Server>,
     pool: Pool,
     process: Arc<str>,
     /// Observations are made one at a time, so that they arrive in order.
@@ -50,8 +54,14 @@ pub(super) struct HeadTracker {
 }
 
 impl HeadTracker {
-    pub(super) fn new(pool: Pool, process: Arc<str>, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(
+        server: Arc<Server>,
+        pool: Pool,
+        process: Arc<str>,
+        signals: Arc<Signals>,
+    ) -> Self {
         Self {
+            server,
             pool,
             process,
             signals,
@@ -72,38 +82,64 @@ impl HeadTracker {
     }
 
     /// The last event before which no event can still appear; `None` while transactions that were
-    /// open at the first look still are.
+    /// open at the first look still are. The subscriptions of this process are told.
     pub(super) async fn look(&self) -> Result<Option<Seq>, DbError> {
         let mut heads = self.heads.lock().await;
         let client = self.pool.get().await.map_err(pool_error)?;
         let looked = self.look_on(&client, &mut heads).await;
-        looked.map_err(|error| {
+        let (head, takes_writes) = looked.map_err(|error| {
             if is_gone(&error) {
                 retire(client);
             }
             db_error(error, LAST)
-        })
+        })?;
+        if let Some(head) = head {
+            // While the heads are held: nobody may hear of this end after that of another server.
+            self.signals.log_ends_at(head);
+        }
+        if !takes_writes && self.server.client().await.is_ok() {
+            // One that is read from only as long as there is none that takes writes.
+            self.server.leave_the_old_one();
+        }
+        Ok(head)
     }
 
-    async fn look_on(&self, client: &Object, heads: &mut Heads) -> Result<Option<Seq>, Error> {
+    /// Where the log is final, and whether the server takes writes.
+    async fn look_on(
+        &self,
+        client: &Object,
+        heads: &mut Heads,
+    ) -> Result<(Option<Seq>, bool), Error> {
         let ask = async |query: &str| {
             let prepared = client.prepare_cached(query).await?;
             client.query_one(&prepared, &[]).await
         };
+        let announced = *self.announced.borrow();
         let found = ask(LAST).await?;
         let (last, run) = (found.try_get(0)?, ServerRun(found.try_get(1)?));
-        if heads.is_another(run) {
-            // What was announced may be lost, and whoever reads along must ask where they are.
-            self.announced.send_replace(Seq(0));
-            self.signals.history_changed();
+        let takes_writes = !found.try_get::<_, bool>(2)?;
+        if heads.is_another(run, Object::metrics(client).created) {
+            // Whoever reads along must ask where they are.
+            self.signals.history_broke();
+        }
+        self.signals.log_is_of(run.0);
+        if announced > Seq(last) {
+            // By another server: what is announced has its place already.
+            self.announced.send_if_modified(|newest| {
+                if *newest == announced {
+                    *newest = Seq(0);
+                }
+                false
+            });
         }
         if let Some(end) = heads.at_end(last) {
             // An id is taken only where something happened.
-            return Ok(Some(end));
+            return Ok((Some(end), takes_writes));
         }
         let bound = ask(BOUND).await?.try_get(0)?;
         let xmin = ask(XMIN).await?.try_get(0)?;
-        Ok(heads.observe(Observation { last, bound, xmin }))
+        let head = heads.observe(Observation { last, bound, xmin });
+        Ok((head, takes_writes))
     }
 
     /// The same, waiting until it is known.
@@ -123,7 +159,7 @@ impl HeadTracker {
         let mut announced = self.announced.subscribe();
         let mut pause = FIRST_LOOK;
         while !shutdown.is_cancelled() {
-            let wanted = *announced.borrow_and_update();
+            announced.mark_unchanged();
             let rested = Instant::now() + REST;
             let seen = match self.look().await {
                 Ok(seen) => seen,
@@ -136,9 +172,7 @@ impl HeadTracker {
                     None
                 }
             };
-            if let Some(head) = seen {
-                self.signals.log_ends_at(head);
-            }
+            let wanted = *announced.borrow();
             let wait = if seen.is_some_and(|head| head >= wanted) {
                 pause = FIRST_LOOK;
                 HEARTBEAT

@@ -11,6 +11,7 @@
 //! transactions above it may be running, with places.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::write_set::Seq;
 
@@ -26,31 +27,46 @@ pub(super) struct Observation {
     pub(super) xmin: i64,
 }
 
+/// Which run of a server answers, in SQL.
+macro_rules! server_run {
+    () => {
+        "CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint)"
+    };
+}
+pub(super) use server_run;
+
+/// The same for who compares with it.
+pub(crate) const SERVER_RUN: &str = server_run!();
+
 /// Which server answers, from its start to its end: when it was started, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServerRun(pub(super) i64);
 
 /// What was observed so far, of one run of one server. After a fail-over or a crash the places and
-/// ids that were seen last may be given out again.
+/// ids that were seen last may be given out again. A server that restarts itself after the crash of
+/// one of its processes counts as the same run; but it ends all connections.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     run: Option<ServerRun>,
+    observed_at: Option<Instant>,
     head: Option<i64>,
     waiting: VecDeque<(i64, i64)>,
 }
 
 impl Heads {
-    /// Whether this is another run than what was observed is of; that is forgotten then.
-    pub(super) fn is_another(&mut self, run: ServerRun) -> bool {
-        let before = self.run;
-        if before == Some(run) {
-            return false;
+    /// Whether this may be another run than what was observed is of; that is forgotten then. A
+    /// connection older than the last observation proves that nothing happened in between.
+    pub(super) fn is_another(&mut self, run: ServerRun, connected_at: Instant) -> bool {
+        let begun = self.observed_at.is_some();
+        let same = self.run == Some(run) && self.observed_at.is_some_and(|at| connected_at <= at);
+        if !same {
+            *self = Self {
+                run: Some(run),
+                ..Self::default()
+            };
         }
-        *self = Self {
-            run: Some(run),
-            ..Self::default()
-        };
-        before.is_some()
+        self.observed_at = Some(Instant::now());
+        begun && !same
     }
 
     /// What is known without looking at transactions: whether the log ends where it is known to
@@ -66,6 +82,7 @@ impl Heads {
             // The database was restored.
             *self = Self {
                 run: self.run,
+                observed_at: self.observed_at,
                 ..Self::default()
             };
         }
@@ -86,6 +103,8 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::{Heads, Observation, Seq, ServerRun};
 
     fn observe(heads: &mut Heads, last: i64, xmin: i64, bound: i64) -> Option<i64> {
@@ -125,15 +144,29 @@ mod tests {
     #[test]
     fn what_another_server_said_is_forgotten() {
         let mut heads = Heads::default();
-        assert!(!heads.is_another(ServerRun(1)));
+        let connected = Instant::now();
+        assert!(!heads.is_another(ServerRun(1), connected));
         assert_eq!(observe(&mut heads, 100, 50, 50), Some(100));
         assert_eq!(observe(&mut heads, 103, 50, 60), Some(100));
-        assert!(!heads.is_another(ServerRun(1)));
+        assert!(!heads.is_another(ServerRun(1), connected));
 
-        assert!(heads.is_another(ServerRun(2)));
+        assert!(heads.is_another(ServerRun(2), connected));
         assert_eq!(heads.at_end(100), None);
         assert_eq!(observe(&mut heads, 105, 40, 45), None);
         assert_eq!(observe(&mut heads, 106, 46, 46), Some(106));
+    }
+
+    /// A server whose processes were restarted says the same start time on new connections.
+    #[test]
+    fn a_connection_newer_than_the_last_look_proves_nothing() {
+        let mut heads = Heads::default();
+        assert!(!heads.is_another(ServerRun(1), Instant::now()));
+        assert_eq!(observe(&mut heads, 100, 50, 50), Some(100));
+
+        let connected = Instant::now();
+        assert!(heads.is_another(ServerRun(1), connected));
+        assert_eq!(heads.at_end(100), None);
+        assert!(!heads.is_another(ServerRun(1), connected));
     }
 
     #[test]

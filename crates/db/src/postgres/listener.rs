@@ -43,6 +43,7 @@ async fn listen_once(
     heads: &HeadTracker,
     signals: &Signals,
 ) -> Result<(), DbError> {
+    let mut taken_over = server.current_since();
     let (client, mut wire) = server.connect().await?;
     // A plain identifier, as the server's options are checked for.
     let listen = format!("LISTEN {}", server.options.schema);
@@ -61,6 +62,7 @@ async fn listen_once(
                 Some(Err(error)) => return Err(db_error(error, &listen)),
                 None => return Ok(()),
             },
+            _elsewhere = taken_over.changed() => return Ok(()),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Making connections: one way for all of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
+use tokio::sync::watch;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Socket};
@@ -33,6 +34,8 @@ pub(super) struct Server {
     config: Config,
     tls: MakeRustlsConnect,
     pub(super) options: PostgresOptions,
+    /// Connections made before are to another server than the one that takes writes now.
+    current_since: Arc<watch::Sender<Instant>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -85,6 +88,7 @@ impl Server {
             config,
             tls: MakeRustlsConnect::new(tls),
             options,
+            current_since: Arc::new(watch::Sender::new(Instant::now())),
         })
     }
 
@@ -119,8 +123,20 @@ impl Server {
         Ok(client)
     }
 
+    /// Another server takes the writes now. Whoever has a connection from before makes a new one when
+    /// it is next needed: the old server may go on answering from its past.
+    pub(super) fn leave_the_old_one(&self) {
+        self.current_since.send_replace(Instant::now());
+    }
+
+    /// Changes whenever another server takes over.
+    pub(super) fn current_since(&self) -> watch::Receiver<Instant> {
+        self.current_since.subscribe()
+    }
+
     /// A pool of connections for reading; it makes them when they are needed.
     pub(super) fn pool(&self) -> Result<Pool, OpenError> {
+        let current_since = self.current_since.subscribe();
         let manager = Manager::from_config(
             self.config.clone(),
             self.tls.clone(),
@@ -133,9 +149,12 @@ impl Server {
             .wait_timeout(Some(self.options.acquire_timeout))
             .create_timeout(Some(self.options.reach_within()))
             .recycle_timeout(Some(self.options.connect_timeout))
-            .pre_recycle(Hook::sync_fn(|_, metrics| {
+            .pre_recycle(Hook::sync_fn(move |_, metrics| {
                 if metrics.age() > MAX_AGE {
                     return Err(HookError::message("old enough"));
+                }
+                if metrics.created < *current_since.borrow() {
+                    return Err(HookError::message("of a server that was left"));
                 }
                 Ok(())
             }))

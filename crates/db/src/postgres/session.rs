@@ -9,6 +9,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
 use super::durability::{RISKS, confirm_when_durable, warn_of};
+use super::heads::{ServerRun, server_run};
 use super::notification::Notification;
 use super::server::Server;
 use crate::error::DbError;
@@ -45,8 +46,11 @@ const FORGET_MARKS: &str = "DELETE FROM writer_mark WHERE marked_at < now() - in
 /// Tells the other processes.
 pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
-/// The line of history that the server is on; another one after a fail-over.
-const TIMELINE: &str = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
+/// The line of history that the server is on (another one after a fail-over), and when it was started.
+const GREETING: &str = concat!(
+    "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), ",
+    server_run!()
+);
 
 /// The statements that every batch uses.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ pub(super) struct Fixed {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) timeline: String,
+    pub(super) run: ServerRun,
     /// How long an answer may take.
     pub(super) answer_within: Duration,
     fixed: Option<Fixed>,
@@ -74,12 +79,14 @@ impl Session {
             for risk in client.query(RISKS, &[]).await? {
                 warn_of(risk.try_get(0)?);
             }
-            client.query_one(TIMELINE, &[]).await?.try_get(0)
+            let greeting = client.query_one(GREETING, &[]).await?;
+            Ok((greeting.try_get(0)?, ServerRun(greeting.try_get(1)?)))
         };
-        let timeline = server.in_time(greet).await?;
+        let (timeline, run) = server.in_time(greet).await?;
         Ok(Self {
             client,
             timeline,
+            run,
             answer_within: server.options.answer_within(),
             fixed: None,
             prepared: HashMap::new(),

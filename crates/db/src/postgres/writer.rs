@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::batch::{self, Broken, Mark, Outcome};
 use super::failure::{db_error, is_gone};
 use super::head::HeadTracker;
+use super::heads::ServerRun;
 use super::notification::Notification;
 use super::server::Server;
 use super::session::Session;
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     pub(super) signals: Arc<Signals>,
     pub(super) heads: Arc<HeadTracker>,
     pub(super) session: Option<Session>,
+    /// The run of the server that the last connection was to.
+    pub(super) run: Option<ServerRun>,
     /// The batch that was tried last.
     pub(super) batch: i64,
     pub(super) last_failure: Option<(Instant, DbError)>,
@@ -219,7 +222,7 @@ impl Writer {
                 return Err(CommitError::Db(error.clone()));
             }
             let session = loop {
-                match Session::open(&self.server).await {
+                match self.open().await {
                     Ok(session) => break session,
                     Err(error) if Instant::now() + PAUSE >= give_up => {
                         self.last_failure = Some((Instant::now(), error.clone()));
@@ -234,6 +237,16 @@ impl Writer {
         self.session
             .as_mut()
             .ok_or(CommitError::Db(DbError::Closed))
+    }
+
+    /// A new connection. Where it is to another server than the last one, readers leave that one, too.
+    async fn open(&mut self) -> Result<Session, DbError> {
+        let session = Session::open(&self.server).await?;
+        let before = self.run.replace(session.run);
+        if before.is_some_and(|run| run != session.run) {
+            self.server.leave_the_old_one();
+        }
+        Ok(session)
     }
 
     /// Ends a transaction that failed as a whole; a connection that cannot do that is dropped.
@@ -283,7 +296,7 @@ impl Writer {
     ) -> Result<Option<Fate>, DbError> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&self.server).await?,
+            None => self.open().await?,
         };
         let session = self.session.insert(session);
         let client = &session.client;

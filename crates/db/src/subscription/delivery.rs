@@ -97,7 +97,8 @@ impl Subscription {
         let Some(last) = events.last() else {
             return Ok(Ok(()));
         };
-        let set = match self.call(handler, events).await {
+        let caller = system_caller(self.name);
+        let set = match unharmed(handler.handle(&caller, events)).await {
             Ok(set) => set,
             Err(error) => return Ok(Err(error)),
         };
@@ -149,7 +150,8 @@ impl Subscription {
         let marked = dead_letter::marked(&self.db, self.name).await?;
         for letter in marked.letters {
             let event = letter.event();
-            let outcome = match self.call(handler, std::slice::from_ref(&event)).await {
+            let caller = system_caller(self.name);
+            let outcome = match unharmed(handler.replay(&caller, &event)).await {
                 Ok(mut set) => {
                     set.append(dead_letter::removal(letter.id));
                     self.db
@@ -171,16 +173,14 @@ impl Subscription {
             Replay::Finished
         })
     }
+}
 
-    async fn call(
-        &self,
-        handler: &dyn EventHandler,
-        events: &[LoggedEvent],
-    ) -> Result<WriteSet, HandlerError> {
-        let caller = system_caller(self.name);
-        AssertUnwindSafe(handler.handle(&caller, events))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_panic| Err(HandlerError::Failed(Arc::new(Panicked))))
-    }
+/// The effect that a handler has to offer; its panic is a failure.
+async fn unharmed(
+    handling: impl Future<Output = Result<WriteSet, HandlerError>>,
+) -> Result<WriteSet, HandlerError> {
+    AssertUnwindSafe(handling)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| Err(HandlerError::Failed(Arc::new(Panicked))))
 }

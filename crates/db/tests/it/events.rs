@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_db::{
-    Db, Event, EventHandler, HandlerError, LogLimits, LoggedEvent, RetryPolicy, Seq, StartAt,
-    Subscription, WriteSet, dead_letters, discard_dead_letter, params, replay_dead_letter, sql,
-    subscriptions, trim_log,
+    AuditRecord, Db, Dialect, Event, EventHandler, HandlerError, LogLimits, LoggedEvent,
+    RetryPolicy, Seq, StartAt, Subscription, WriteSet, dead_letters, discard_dead_letter,
+    forget_subscription, params, replay_dead_letter, sql, subscriptions, trim_log, trim_refusals,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,9 @@ for_every_database!(
     a_panicking_handler_does_not_stop_the_subscription,
     an_unavailable_dependency_is_waited_for,
     handled_events_are_trimmed_behind_the_slowest,
+    too_many_events_are_dropped_oldest_first,
+    refusals_are_kept_up_to_a_number,
+    a_subscription_that_nobody_runs_is_forgotten_on_request,
     who_looks_sees_how_far_a_subscription_is_behind,
 );
 
@@ -334,6 +337,80 @@ async fn handled_events_are_trimmed_behind_the_slowest<F: Fixture>() {
     assert_eq!(trim_log(db, LogLimits::default()).await.expect("trim"), 1);
     // The log's places go on where they were.
     assert!(publish(db, "thing.create", 3).await > Seq(2));
+}
+
+async fn too_many_events_are_dropped_oldest_first<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let running = Running::start(subscription(db), &Arc::new(Recorder::default()));
+    let handled = publish(db, "thing.create", 0).await;
+    soon(db.caught_up("recorder", handled)).await;
+    running.stop().await;
+    for n in 1..=10 {
+        publish(db, "thing.create", n).await;
+    }
+    let limits = LogLimits {
+        max_events: 6,
+        batch: 3,
+        ..LogLimits::default()
+    };
+    let mut gone = Vec::new();
+    loop {
+        match trim_log(db, limits).await.expect("trim") {
+            0 => break,
+            n => gone.push(n),
+        }
+    }
+    assert_eq!(gone, [3, 2]);
+    // What is left is handled as ever.
+    let running = Running::start(subscription(db), &Arc::new(Recorder::default()));
+    let last = publish(db, "thing.create", 11).await;
+    soon(db.caught_up("recorder", last)).await;
+    running.stop().await;
+    assert_eq!(effects(db).await, [0, 5, 6, 7, 8, 9, 10, 11]);
+}
+
+async fn refusals_are_kept_up_to_a_number<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    for n in 0..8 {
+        let record = AuditRecord::done(&caller(), "thing.create", n.to_string(), db.now());
+        let mut set = WriteSet::new();
+        // Every other one was refused.
+        set.audit(if n % 2 == 0 {
+            record
+        } else {
+            record.refused("no")
+        });
+        db.commit(set).await.expect("commit");
+    }
+    assert_eq!(trim_refusals(db, 4, 10).await.expect("trim"), 0);
+    assert_eq!(trim_refusals(db, 1, 2).await.expect("trim"), 2);
+    assert_eq!(trim_refusals(db, 1, 2).await.expect("trim"), 1);
+    let query = sql("SELECT resource FROM audit_log ORDER BY id", Vec::new());
+    let rows = db.rows(query).await.expect("query");
+    let left: Vec<String> = rows
+        .iter()
+        .map(|row| row.get("resource").expect("text"))
+        .collect();
+    assert_eq!(left, ["0", "2", "4", "6", "7"]);
+}
+
+async fn a_subscription_that_nobody_runs_is_forgotten_on_request<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let forget = |name: &'static str| async move { forget_subscription(db, &caller(), name).await };
+    let running = Running::start(subscription(db), &Arc::new(Recorder::default()));
+    let handled = publish(db, "thing.create", 1).await;
+    soon(db.caught_up("recorder", handled)).await;
+    if db.dialect() == Dialect::Postgres {
+        // Of an SQLite file, who reads is who would forget.
+        assert!(forget("recorder").await.expect_err("in use").is_race());
+    }
+    running.stop().await;
+    assert!(forget("another").await.expect_err("unknown").is_race());
+    forget("recorder").await.expect("forgotten");
+    assert_eq!(subscriptions(db).await.expect("subscriptions"), []);
 }
 
 async fn who_looks_sees_how_far_a_subscription_is_behind<F: Fixture>() {

@@ -2,7 +2,9 @@
 
 mod across_processes;
 mod batches;
+mod failures;
 mod login;
+mod lossy_fail_over;
 mod migrations;
 mod outages;
 mod outcomes;

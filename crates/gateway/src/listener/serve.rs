@@ -28,7 +28,7 @@ use crate::front::{Front, Origin};
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Requests that one HTTP/2 connection may have open.
-const MAX_STREAMS: u32 = 128;
+const MAX_STREAMS: u32 = 32;
 
 /// Bytes of one HTTP/2 answer that hyper takes ahead of the connection. Once it has the last of
 /// an answer the connection counts as idle, so they must leave well within that time-out.

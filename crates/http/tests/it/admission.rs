@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use lamassu_core::permission::Permission;
 use lamassu_http::testing::{AllowAll, TokenNamesRole};
@@ -43,6 +44,7 @@ const LIMITS: AdmissionLimits = AdmissionLimits {
     max_in_progress: 1,
     max_waiting: 1,
     max_wait_ms: 60_000,
+    max_held_body_bytes: 1_000,
 };
 
 /// One request at a time, one that waits, for a minute.
@@ -194,4 +196,74 @@ async fn calls_of_services_need_no_place_of_a_client() {
     let called = send(&router, by_role("/second/v1/look", "service")).await;
     assert_eq!(called.status, StatusCode::NO_CONTENT);
     assert!(!working.is_finished() && !internal.is_finished());
+}
+
+/// So many bytes, and then nothing for ever.
+fn unfinished(bytes: usize) -> Body {
+    let begun =
+        futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes]))]);
+    Body::from_stream(begun.chain(futures_util::stream::pending()))
+}
+
+/// Many slow bodies at once are what fills the memory: nothing else bounds how many there are.
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_arriving_share_a_budget() {
+    let busy = Busy::default();
+    let router = narrow(&busy);
+    let slow = begin(&router, post(unfinished(600))).await;
+    assert!(!slow.is_finished());
+    assert_refused(&send(&router, post(Body::from(vec![b' '; 600]))).await);
+    assert_refused(&send(&router, post(unfinished(401))).await);
+    // What fits is taken on, and what needs no memory is not concerned.
+    assert_eq!(send(&router, get("/look")).await.status, 204);
+    busy.go_on.notify_one();
+    assert_eq!(
+        send(&router, post(Body::from(vec![b' '; 400])))
+            .await
+            .status,
+        204
+    );
+    // A client that leaves gives back what it took.
+    slow.abort();
+    assert!(slow.await.unwrap_err().is_cancelled());
+    busy.go_on.notify_one();
+    assert_eq!(
+        send(&router, post(Body::from(vec![b' '; 1_000])))
+            .await
+            .status,
+        204
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_counts_until_its_answer_is_made() {
+    let busy = Busy::default();
+    let router = narrow(&busy);
+    let working = begin(&router, post(Body::from(vec![b' '; 600]))).await;
+    busy.began.notified().await;
+    assert_refused(&send(&router, post(unfinished(600))).await);
+    busy.go_on.notify_one();
+    assert_eq!(working.await.unwrap().status, 204);
+    let slow = begin(&router, post(unfinished(600))).await;
+    assert!(!slow.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_of_clients_leave_services_theirs() {
+    let router = two_services(&Busy::default());
+    let body = |role: &str, body| {
+        Request::post("/first/v1/look")
+            .header("authorization", format!("Bearer {role}"))
+            .body(body)
+            .unwrap()
+    };
+    let slow = begin(&router, body("admin", unfinished(1_000))).await;
+    assert!(!slow.is_finished());
+    assert_refused(&send(&router, body("admin", Body::from("{}"))).await);
+    assert_eq!(
+        send(&router, body("service", Body::from("{}")))
+            .await
+            .status,
+        204
+    );
 }

@@ -21,7 +21,7 @@ use crate::storage;
 use crate::whereabouts::{self, Whereabouts};
 
 /// Who changes something, in the audit log.
-const OPERATOR: &str = "lamassu events";
+pub(super) const OPERATOR: &str = "lamassu events";
 
 /// How long the token for the running server is valid: as long as a command may last.
 const TOKEN_TTL: Duration = Duration::minutes(15);

@@ -6,6 +6,7 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, ProfileId};
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, WriteSet, retry_races};
+use time::OffsetDateTime;
 
 use crate::cascade;
 use crate::events::{Change, Teller};
@@ -54,34 +55,19 @@ impl CaService {
         let now = self.db.now();
         let mut set = WriteSet::new();
         let certificate = StoredCertificate::from(&stored);
-        let held_before = is_held(&certificate);
         // CAs that share the certificate share its status, and so what follows.
         let sharing = authority::by_certificate(&self.db, &stored.certificate_id).await?;
         let updated = self
             .add_status(caller, &mut set, &certificate, status, reason)
             .await?;
-        let kind = match (status, reason) {
-            (CertificateStatus::Revoked, RevocationReason::CertificateHold) => Some(Kind::Hold),
-            (CertificateStatus::Revoked, _) => Some(Kind::Revoke),
-            _ if held_before => Some(Kind::Release),
-            _ => None,
-        };
-        let mut cascades = Vec::new();
-        if let Some(kind) = kind {
-            for ca in &sharing {
-                stored_cascade::supersede(&mut set, &ca.authority.id, now);
-                let cascade = StoredCascade::of(kind, ca, now);
-                stored_cascade::insert(&mut set, &cascade);
-                cascades.push(cascade);
-            }
-        }
+        let cascades = add_cascades(&mut set, &sharing, &certificate, (status, reason), now);
         Teller { caller, now }.audit(&mut set, "ca.status.update", format!("ca/{id}"));
         self.db.commit(set).await?;
         let ca = CertificateAuthority {
             certificate: updated,
             ..stored.authority
         };
-        Ok((ca, cascade::ids(&cascades)))
+        Ok((ca, cascades))
     }
 
     /// Gives a CA another default profile.
@@ -129,6 +115,31 @@ impl CaService {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Adds what follows below these CAs, which share a certificate, from its new status; gives the ids of
+/// the cascades.
+pub(crate) fn add_cascades(
+    set: &mut WriteSet,
+    sharing: &[StoredAuthority],
+    before: &StoredCertificate,
+    now_is: (CertificateStatus, RevocationReason),
+    now: OffsetDateTime,
+) -> Vec<String> {
+    let kind = match now_is {
+        (CertificateStatus::Revoked, RevocationReason::CertificateHold) => Kind::Hold,
+        (CertificateStatus::Revoked, _) => Kind::Revoke,
+        _ if is_held(before) => Kind::Release,
+        _ => return Vec::new(),
+    };
+    let mut cascades = Vec::new();
+    for ca in sharing {
+        stored_cascade::supersede(set, &ca.authority.id, now);
+        let cascade = StoredCascade::of(kind, ca, now);
+        stored_cascade::insert(set, &cascade);
+        cascades.push(cascade);
+    }
+    cascade::ids(&cascades)
 }
 
 fn is_held(stored: &StoredCertificate) -> bool {

@@ -6,6 +6,7 @@ use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 
+use crate::ca_status::add_cascades;
 use crate::events::{Change, Teller, certificate_subject};
 use crate::lifecycle::with_status;
 use crate::metrics;
@@ -15,7 +16,8 @@ use crate::store::cascade::set_held_by;
 use crate::store::certificate::{ChangedBy, StoredCertificate, update};
 
 impl CaService {
-    /// Gives the certificate of this serial number another status.
+    /// Gives the certificate of this serial number another status. What follows below a CA whose
+    /// certificate it is is the same as by the CA's own endpoint.
     pub(crate) async fn change_status(
         &self,
         caller: &Caller,
@@ -23,12 +25,13 @@ impl CaService {
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        let updated =
+        let (updated, cascades) =
             retry_races(|| self.try_change_status(caller, serial, status, reason)).await?;
         if status == CertificateStatus::Revoked {
             metrics::revoked();
         }
         tracing::info!(serial_number = %serial, %status, "certificate status changed");
+        self.begin_cascades(caller, cascades).await;
         Ok(updated)
     }
 
@@ -38,7 +41,7 @@ impl CaService {
         serial: &SerialNumber,
         status: CertificateStatus,
         reason: RevocationReason,
-    ) -> Result<Certificate, Attempt<CaError>> {
+    ) -> Result<(Certificate, Vec<String>), Attempt<CaError>> {
         let stored = self.certificate_by_serial(serial).await?;
         let now = self.db.now();
         let updated = with_status(&stored.certificate, status, reason, now)?;
@@ -48,6 +51,11 @@ impl CaService {
         set_held_by(&mut set, &stored.id, None);
         let teller = Teller { caller, now };
         tell_status(&mut set, teller, &stored, &updated);
+        let sharing = match updated.is_ca {
+            true => authority::by_certificate(&self.db, &stored.id).await?,
+            false => Vec::new(),
+        };
+        let cascades = add_cascades(&mut set, &sharing, &stored, (status, reason), now);
         teller.audit(
             &mut set,
             "certificate.status.update",
@@ -55,7 +63,7 @@ impl CaService {
         );
         self.wake_if_due_soon(&mut set, &updated, now);
         self.db.commit(set).await?;
-        Ok(updated)
+        Ok((updated, cascades))
     }
 }
 

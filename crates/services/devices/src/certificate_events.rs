@@ -2,8 +2,9 @@
 //!
 //! Only certificates that say which device they belong to are looked up, by serial number through
 //! an index. Certificates of former versions, of nobody and of unknown devices are ignored, so
-//! that a certificate that is no device's never holds up the log. Repeating an event changes and
-//! tells nothing.
+//! that a certificate that is no device's never holds up the log. Each version knows the last event
+//! of its certificate that was followed: repeating that one, or replaying one from before it that was
+//! set aside, changes and tells nothing.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ use crate::context::ChangeContext;
 use crate::lifecycle::status_of_certificate;
 use crate::metrics;
 use crate::service::DevicesService;
-use crate::store::{ActiveBinding, StoredDevice, active_bindings};
+use crate::store::{ActiveBinding, StoredDevice, active_bindings, version_followed};
 
 /// The name of the subscription.
 pub const CERTIFICATE_SUBSCRIPTION: &str = "device-manager-certificates";
@@ -159,17 +160,26 @@ impl EventHandler for CertificateEvents {
         events: &[LoggedEvent],
     ) -> Result<WriteSet, HandlerError> {
         let news = events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let news: Vec<_> = news.into_iter().flatten().collect();
+        let places = events.iter().map(|event| event.seq);
+        let news: Vec<_> = places
+            .zip(news)
+            .filter_map(|(seq, news)| news.map(|(news, effect)| (seq, news, effect)))
+            .collect();
         let serials: Vec<SerialNumber> = news
             .iter()
-            .map(|(news, _)| news.serial_number.clone())
+            .map(|(_, news, _)| news.serial_number.clone())
             .collect();
-        let (bindings, mut devices) = self.devices(&serials).await?;
+        let (mut bindings, mut devices) = self.devices(&serials).await?;
         let caller = caller.from_source("eventbus-service/ca");
         let context = self.service.change_by(&caller);
         let mut set = WriteSet::new();
-        for (news, effect) in &news {
-            for binding in bindings.iter().filter(|binding| news.is_of(binding)) {
+        for (seq, news, effect) in &news {
+            for binding in bindings
+                .iter_mut()
+                .filter(|binding| news.is_of(binding) && binding.followed < *seq)
+            {
+                binding.followed = *seq;
+                set.execute(version_followed(binding));
                 if let Some(stored) = devices.get_mut(&binding.device_id)
                     && let Some((change, after)) = follow(stored, news, *effect, context)
                 {

@@ -16,7 +16,7 @@ pub(crate) use details::{DeviceStore, due_devices, next_due};
 pub(crate) use device::{device_insert, device_update_identity};
 pub(crate) use history::{HistoryEntry, HistoryScope, history_insert};
 pub(crate) use identity_version::{
-    ActiveBinding, IdentityVersion, active_bindings, version_insert,
+    ActiveBinding, IdentityVersion, active_bindings, version_followed, version_insert,
 };
 
 use crate::lifecycle::Windows;
@@ -36,6 +36,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0002__device_listed.sqlite.sql"),
             postgres: include_str!("../migrations/V0002__device_listed.postgres.sql"),
         },
+        Migration::portable(
+            3,
+            "followed_seq",
+            include_str!("../migrations/V0003__followed_seq.sql"),
+        ),
     ],
 };
 

@@ -2,7 +2,8 @@
 //!
 //! Read as a whole: when an event says that a CA changed, when the table is a minute old (another
 //! process may have seen that event), and when somebody asks for a CA that is not in it, which may
-//! be younger than the table. The last is open to anybody, so it is rationed.
+//! be younger than the table. The last is open to anybody, so it is rationed, but for background
+//! work, which acts on a CA's absence and must be sure of it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,15 @@ const RATION: u32 = 10;
 
 /// and one more after each such time.
 const RATION_EVERY: Duration = Duration::from_secs(1);
+
+/// On whose behalf a CA is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Whoever sends a request: a CA that is not found may be one that was not looked for.
+    Anybody,
+    /// Background work: a CA that is not found does not exist.
+    Job,
+}
 
 /// One reading of all CAs.
 #[derive(Debug)]
@@ -73,7 +83,9 @@ impl AuthorityTable {
         issuer: &IssuerKey,
     ) -> Result<Vec<Arc<Authority>>, CaError> {
         let found = self
-            .find(caller, |snapshot| snapshot.by_issuer.get(issuer).cloned())
+            .find(caller, Asker::Anybody, |snapshot| {
+                snapshot.by_issuer.get(issuer).cloned()
+            })
             .await?;
         Ok(found.unwrap_or_default())
     }
@@ -84,18 +96,26 @@ impl AuthorityTable {
         caller: &Caller,
         ski: &str,
     ) -> Result<Option<Arc<Authority>>, CaError> {
-        self.find(caller, |snapshot| snapshot.by_ski.get(ski).cloned())
-            .await
+        self.find(caller, Asker::Anybody, |snapshot| {
+            snapshot.by_ski.get(ski).cloned()
+        })
+        .await
     }
 
-    /// The CA with this id.
-    pub(crate) async fn by_id(
+    /// The CA that the CRLs of a role are of: the one with this id, or where it is gone another
+    /// one with its key identifier.
+    pub(crate) async fn of_role(
         &self,
         caller: &Caller,
         id: &CaId,
+        ski: &str,
+        asker: Asker,
     ) -> Result<Option<Arc<Authority>>, CaError> {
-        self.find(caller, |snapshot| snapshot.by_id.get(id).cloned())
-            .await
+        self.find(caller, asker, |snapshot| {
+            let found = snapshot.by_id.get(id).or_else(|| snapshot.by_ski.get(ski));
+            found.cloned()
+        })
+        .await
     }
 
     /// The CAs with this CA's name and key, itself first.
@@ -123,6 +143,7 @@ impl AuthorityTable {
     async fn find<T>(
         &self,
         caller: &Caller,
+        asker: Asker,
         look: impl Fn(&Snapshot) -> Option<T>,
     ) -> Result<Option<T>, CaError> {
         let snapshot = self.fresh(caller).await?;
@@ -133,7 +154,7 @@ impl AuthorityTable {
         if let Some(newer) = self.read_since(&snapshot) {
             return Ok(look(&newer));
         }
-        if !ration.take(Instant::now()) {
+        if asker == Asker::Anybody && !ration.take(Instant::now()) {
             return Ok(None);
         }
         Ok(look(&*self.read(caller).await?))

@@ -1,13 +1,16 @@
 //! Events of the CA service: new CAs get roles, and the revoked entries follow the certificates.
 //!
 //! Effect and position are one commit, so each event counts once. A repeated event finds the
-//! entries as it wants them and makes no CRL. CRLs after the first are not made here: the role
-//! becomes due, and the job makes one CRL for all that changed until then.
+//! entries as it wants them and makes no CRL; one that was set aside and is replayed tells only
+//! which certificate to ask the CA service about, because what it says may be outdated. CRLs are
+//! not made here: the role becomes due, and the job makes one CRL for all that changed until then.
+//! So events are handled without any other service, and a CA that is missing one holds up nobody.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use async_trait::async_trait;
-use lamassu_core::ca::{CertificateAuthority, CertificateStatus};
+use lamassu_core::ca::{CertificateAuthority, CertificateStatus, StatusInfo};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::timestamp::Timestamp;
@@ -19,7 +22,7 @@ use crate::authority::Authority;
 use crate::jobs::CRL_JOB;
 use crate::service::VaService;
 use crate::store::revoked::{self, CertificateKey, Revocation};
-use crate::store::role;
+use crate::store::role::{self, Issuer};
 
 /// The name of the subscription.
 pub const CA_SUBSCRIPTION: &str = "va-ca-events";
@@ -59,9 +62,18 @@ enum News {
     /// There is a new CA.
     Ca(Box<CertificateAuthority>),
     /// A certificate is revoked now, or is not.
-    Certificate(CertificateKey, Option<Revocation>),
+    Certificate(CertificateNews),
     /// Nothing that is stored here.
     Nothing,
+}
+
+/// How a certificate stands.
+#[derive(Clone, Debug)]
+struct CertificateNews {
+    key: CertificateKey,
+    /// How it names its issuer's key, lower-case hex; empty where it does not.
+    issuer_ski: String,
+    revocation: Option<Revocation>,
 }
 
 /// The payload of an update, as far as it matters here.
@@ -80,6 +92,8 @@ struct UpdatedCa {
 #[derive(Debug, Deserialize)]
 struct UpdatedCertificate {
     serial_number: SerialNumber,
+    #[serde(default)]
+    authority_key_id: String,
     status: CertificateStatus,
     revocation_timestamp: Timestamp,
     revocation_reason: RevocationReason,
@@ -94,18 +108,31 @@ struct UpdatedIssuer {
 
 impl From<UpdatedCertificate> for News {
     fn from(certificate: UpdatedCertificate) -> Self {
-        let revoked = certificate.status == CertificateStatus::Revoked;
-        let revocation = revoked.then_some(Revocation {
-            revoked_at: certificate.revocation_timestamp.truncated_to_micros().0,
-            reason: certificate.revocation_reason,
-            valid_to: certificate.valid_to.truncated_to_micros().0,
-        });
         let key = CertificateKey {
             ca_id: certificate.issuer_metadata.id,
             serial_number: certificate.serial_number,
         };
-        Self::Certificate(key, revocation)
+        let info = StatusInfo {
+            status: certificate.status,
+            revocation_timestamp: certificate.revocation_timestamp,
+            revocation_reason: certificate.revocation_reason,
+            valid_to: certificate.valid_to,
+        };
+        Self::Certificate(CertificateNews {
+            key,
+            issuer_ski: certificate.authority_key_id.to_ascii_lowercase(),
+            revocation: revocation(&info),
+        })
     }
+}
+
+/// The entry that a certificate of this status has.
+fn revocation(info: &StatusInfo) -> Option<Revocation> {
+    (info.status == CertificateStatus::Revoked).then_some(Revocation {
+        revoked_at: info.revocation_timestamp.truncated_to_micros().0,
+        reason: info.revocation_reason,
+        valid_to: info.valid_to.truncated_to_micros().0,
+    })
 }
 
 fn read(event: &LoggedEvent) -> Result<News, serde_json::Error> {
@@ -126,21 +153,46 @@ impl CaEvents {
         Self { service }
     }
 
+    /// What the news change: entries, roles, and which CRLs are due.
+    async fn effect(&self, caller: &Caller, news: &[News]) -> Result<WriteSet, HandlerError> {
+        let mut set = WriteSet::new();
+        let changed = self.follow(&mut set, news).await?;
+        for news in news {
+            if let News::Ca(ca) = news {
+                self.add_role(&mut set, caller, ca).await?;
+            }
+        }
+        let now = self.service.db.now();
+        for issuer in &changed {
+            // Certificates of issuers that are no CAs here are on no list.
+            set.execute(role::entries_changed(issuer, now));
+        }
+        if !changed.is_empty() {
+            set.wake(CRL_JOB);
+        }
+        Ok(set)
+    }
+
     /// Adds the changes of the revoked entries to the write set, in the order of the events;
-    /// gives the CAs whose entries changed.
+    /// gives the issuers whose entries changed.
     async fn follow(
         &self,
         set: &mut WriteSet,
         news: &[News],
-    ) -> Result<BTreeSet<CaId>, HandlerError> {
+    ) -> Result<BTreeSet<Issuer>, HandlerError> {
         let certificates = news.iter().filter_map(|news| match news {
-            News::Certificate(key, revocation) => Some((key, revocation)),
+            News::Certificate(certificate) => Some(certificate),
             News::Ca(_) | News::Nothing => None,
         });
-        let keys: Vec<CertificateKey> = certificates.clone().map(|(key, _)| key.clone()).collect();
+        let keys: Vec<CertificateKey> = certificates.clone().map(|news| news.key.clone()).collect();
         let mut known = revoked::of_certificates(&self.service.db, &keys).await?;
         let mut changed = BTreeSet::new();
-        for (key, revocation) in certificates {
+        for CertificateNews {
+            key,
+            issuer_ski,
+            revocation,
+        } in certificates
+        {
             if known.get(key) == revocation.as_ref() {
                 continue;
             }
@@ -155,12 +207,16 @@ impl CaEvents {
                     known.remove(key);
                 }
             }
-            changed.insert(key.ca_id.clone());
+            changed.insert(Issuer {
+                ca_id: key.ca_id.clone(),
+                ski: issuer_ski.clone(),
+            });
         }
         Ok(changed)
     }
 
-    /// Adds the role of a new CA to the write set, unless it has one.
+    /// Adds the role of a new CA to the write set. One that is there already, of a CA with the same
+    /// key, may have been given up: this CA may be able to sign.
     async fn add_role(
         &self,
         set: &mut WriteSet,
@@ -168,13 +224,34 @@ impl CaEvents {
         ca: &CertificateAuthority,
     ) -> Result<(), HandlerError> {
         let authority = Authority::try_from(ca).map_err(HandlerError::failed)?;
-        let existing = role::by_ski(&self.service.db, &authority.ski).await?;
-        if existing.is_none() {
-            let made = self.service.new_role(caller, &authority).await;
-            let (role, _) = made.map_err(HandlerError::from_service)?;
-            set.append(role);
+        if role::by_ski(&self.service.db, &authority.ski)
+            .await?
+            .is_none()
+        {
+            set.append(self.service.new_role(caller, &authority));
+        } else if authority.may_sign_crls() {
+            set.execute(role::revive(&authority.ski, self.service.db.now()));
+            set.wake(CRL_JOB);
         }
         Ok(())
+    }
+
+    /// How a certificate stands now, whatever an event said about it.
+    async fn as_it_is(&self, caller: &Caller, news: News) -> Result<News, HandlerError> {
+        let News::Certificate(mut certificate) = news else {
+            return Ok(news);
+        };
+        let CertificateKey {
+            ca_id,
+            serial_number,
+        } = &certificate.key;
+        let asked = self
+            .service
+            .ca
+            .certificate_status(caller, ca_id, serial_number);
+        let info = asked.await.map_err(HandlerError::from_service)?;
+        certificate.revocation = info.as_ref().and_then(revocation);
+        Ok(News::Certificate(certificate))
     }
 }
 
@@ -192,24 +269,12 @@ impl EventHandler for CaEvents {
             self.service.authorities.outdate();
         }
         let news = events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let mut set = WriteSet::new();
-        let changed = self.follow(&mut set, &news).await?;
-        for news in &news {
-            if let News::Ca(ca) = news {
-                self.add_role(&mut set, caller, ca).await?;
-            }
-        }
-        let now = self.service.db.now();
-        for ca_id in &changed {
-            let authority = self.service.authorities.by_id(caller, ca_id).await;
-            // Certificates of issuers that are no CAs here are on no list.
-            if let Some(authority) = authority.map_err(HandlerError::from_service)? {
-                set.execute(role::entries_changed(&authority.ski, now));
-            }
-        }
-        if !changed.is_empty() {
-            set.wake(CRL_JOB);
-        }
-        Ok(set)
+        self.effect(caller, &news).await
+    }
+
+    async fn replay(&self, caller: &Caller, event: &LoggedEvent) -> Result<WriteSet, HandlerError> {
+        self.service.authorities.outdate();
+        let news = self.as_it_is(caller, read(event)?).await?;
+        self.effect(caller, slice::from_ref(&news)).await
     }
 }

@@ -87,7 +87,7 @@ pub(crate) fn crl_created(
     set.audit(AuditRecord::done(caller, "va.crl.create", subject, now));
 }
 
-/// Adds the event and the audit record of a new role; `role` is without CRL.
+/// Adds the event of a new role; `role` is without CRL.
 pub(crate) fn role_created(
     set: &mut WriteSet,
     caller: &Caller,
@@ -96,7 +96,17 @@ pub(crate) fn role_created(
 ) {
     let subject = subject(&role.ca_ski);
     let event = Event::new("va.role.crl.init", SOURCE, caller, now);
-    set.event(event.subject(subject.clone()).data(role));
+    set.event(event.subject(subject).data(role));
+}
+
+/// Notes who made a role.
+pub(crate) fn role_audited(
+    set: &mut WriteSet,
+    caller: &Caller,
+    role: &VaRole,
+    now: OffsetDateTime,
+) {
+    let subject = subject(&role.ca_ski);
     set.audit(AuditRecord::done(caller, "va.role.create", subject, now));
 }
 

@@ -1,8 +1,9 @@
-//! Background work: CRLs that are due, and the comparison with the CA service at start.
+//! Background work: CRLs that are due, and the comparison with the CA service.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::va::VaError;
@@ -18,11 +19,19 @@ use crate::store::role::{self, StoredRole};
 /// The job that makes CRLs; also its lease and its signal.
 pub const CRL_JOB: &str = "va-crl";
 
-/// The job that compares the revoked entries with the CA service; runs once at each start.
+/// The job that compares the revoked entries with the CA service: when a process takes it over,
+/// which is at start where there is one process, and once a day from then on.
 pub const RECONCILE_JOB: &str = "va-reconcile";
+
+/// From one comparison with the CA service to the next. Events keep the entries up to date; this is
+/// for those that were set aside.
+const RECONCILE_EVERY: Duration = Duration::DAY;
 
 /// Roles per query.
 const BATCH: u32 = 100;
+
+/// CRLs that are made at the same time; each is in memory as a whole.
+const AT_ONCE: usize = 4;
 
 /// A CRL that could not be made is tried again after this time,
 const RETRY: Duration = Duration::seconds(30);
@@ -56,14 +65,23 @@ impl CrlJob {
                 Ok(())
             }
             Err(error) => {
-                metrics::crl_failed();
-                tracing::error!(
-                    ca_ski = ski,
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "crl not made"
-                );
+                let now = self.service.db.now();
+                let until = retry_after(due, &error).map(|pause| now.saturating_add(pause));
+                if until.is_some() {
+                    metrics::crl_failed();
+                    tracing::error!(
+                        ca_ski = ski,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "crl not made"
+                    );
+                } else {
+                    tracing::info!(
+                        ca_ski = ski,
+                        reason = &error as &(dyn std::error::Error + 'static),
+                        "no more crls of this ca"
+                    );
+                }
                 let mut set = WriteSet::new();
-                let until = self.service.db.now().saturating_add(retry_after(&error));
                 set.execute(role::postpone(ski, until));
                 self.service.db.commit(set).await?;
                 Ok(())
@@ -109,11 +127,14 @@ impl CrlJob {
     }
 }
 
-fn retry_after(error: &VaError) -> Duration {
-    if error.kind() == ErrorKind::NotFound {
-        RETRY_WITHOUT_KEY
-    } else {
-        RETRY
+/// When it is worth trying again; never where the CA is gone, or has never had a key here: then
+/// another CA with its key, or whoever asks for the CRL, makes one.
+fn retry_after(role: &StoredRole, error: &VaError) -> Option<Duration> {
+    match error {
+        VaError::CaNotFound => None,
+        VaError::CrlNotFound if role.number() == 0 => None,
+        error if error.kind() == ErrorKind::NotFound => Some(RETRY_WITHOUT_KEY),
+        _ => Some(RETRY),
     }
 }
 
@@ -131,9 +152,12 @@ impl Job for CrlJob {
         }
         // Roles that became due again meanwhile wait for the next run.
         let due = role::due(&self.service.db, now, BATCH).await?;
-        for role in &due {
-            self.renew(caller, role).await?;
-        }
+        // Several at a time: an engine that is slow to answer holds up few others.
+        let renewals: Vec<_> = due.iter().map(|role| self.renew(caller, role)).collect();
+        stream::iter(renewals)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let overview = role::overview(&self.service.db).await?;
         if let (Some(oldest), Some(expiry)) = (overview.oldest, overview.first_expiry) {
             metrics::crl_overview(now - oldest, expiry - now);
@@ -160,8 +184,8 @@ impl Job for ReconcileJob {
         RECONCILE_JOB
     }
 
-    async fn run(&self, caller: &Caller, _: OffsetDateTime) -> Result<NextRun, JobError> {
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         self.service.reconcile_all(caller).await?;
-        Ok(NextRun::WhenWoken)
+        Ok(NextRun::At(now.saturating_add(RECONCILE_EVERY)))
     }
 }

@@ -14,6 +14,8 @@ const CRLS_MADE: &str = "lamassu_crl_made_total";
 const CRLS_FAILED: &str = "lamassu_crl_failed_total";
 /// Entries of the CRLs made.
 const CRL_ENTRIES: &str = "lamassu_crl_entries";
+/// Revoked entries that the comparison with the CA service had to repair.
+const ENTRIES_REPAIRED: &str = "lamassu_va_entries_repaired_total";
 /// Age of the CA's newest CRL that is the oldest, in seconds.
 const CRL_OLDEST_AGE: &str = "lamassu_crl_oldest_age_seconds";
 /// Time until the first of the newest CRLs expires, in seconds; negative when one has.
@@ -29,6 +31,11 @@ pub fn describe_metrics() {
     describe_counter!(CRLS_MADE, "CRLs made");
     describe_counter!(CRLS_FAILED, "CRLs that could not be made");
     describe_histogram!(CRL_ENTRIES, "Entries of the CRLs made");
+    describe_counter!(
+        ENTRIES_REPAIRED,
+        "Revoked entries that the comparison with the CA service had to repair"
+    );
+    counter!(ENTRIES_REPAIRED).absolute(0);
     describe_gauge!(
         CRL_OLDEST_AGE,
         "Age of the oldest among the newest CRLs of all CAs in seconds"
@@ -68,6 +75,10 @@ pub(crate) fn crl_made(n_entries: u64) {
 
 pub(crate) fn crl_failed() {
     counter!(CRLS_FAILED).increment(1);
+}
+
+pub(crate) fn entries_repaired(n: usize) {
+    counter!(ENTRIES_REPAIRED).increment(u64::try_from(n).unwrap_or(u64::MAX));
 }
 
 pub(crate) fn crl_overview(oldest_age: Duration, until_first_expiry: Duration) {

@@ -1,8 +1,10 @@
 //! The revoked entries compared with the CA service, and roles for CAs that have none.
 //!
 //! Events keep both up to date; this repairs what events did not tell: CAs from before this
-//! service ran, events that were set aside or trimmed away. It changes nothing where nothing is
-//! wrong, so a start makes no CRL that is not missing.
+//! service ran, events that were set aside or trimmed away. It happens when a process takes over
+//! the job and once a day, and changes nothing where nothing is wrong, so a start makes no CRL that
+//! is not missing. What it repairs is counted: anything but a first start with an older CA service
+//! means that events were lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use lamassu_db::{Attempt, Statement, WriteSet, retry_races};
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
 use crate::jobs::CRL_JOB;
+use crate::metrics;
 use crate::service::VaService;
 use crate::store::revoked::{self, CertificateKey, Revocation};
 use crate::store::role;
@@ -53,7 +56,8 @@ impl VaService {
             }
         }
         if n_repairs > 0 {
-            tracing::info!(ca_id = %authority.id, repairs = n_repairs, "revoked certificates reconciled");
+            metrics::entries_repaired(n_repairs);
+            tracing::warn!(ca_id = %authority.id, repairs = n_repairs, "revoked certificates reconciled");
         }
         self.ensure_role(caller, authority).await?;
         Ok(())

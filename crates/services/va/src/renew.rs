@@ -7,9 +7,11 @@ use lamassu_core::va::{Crl, VaError};
 use lamassu_db::{Attempt, WriteSet, retry_races};
 use time::OffsetDateTime;
 
+use crate::authorities::Asker;
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
 use crate::crl::CrlPlan;
+use crate::events;
 use crate::files::FileError;
 use crate::jobs::CRL_JOB;
 use crate::service::VaService;
@@ -18,9 +20,9 @@ use crate::store::role::{self, StoredRole};
 /// When a role gets its next CRL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// When it is due.
+    /// When it is due; for the job.
     IfDue,
-    /// When the newest one is still this one.
+    /// When the newest one is still this one; for whoever fetches it.
     After(u64),
 }
 
@@ -29,6 +31,13 @@ impl Renewal {
         match self {
             Self::IfDue => role.next_due.is_some_and(|due| due <= now),
             Self::After(number) => role.number() == number,
+        }
+    }
+
+    const fn asker(self) -> Asker {
+        match self {
+            Self::IfDue => Asker::Job,
+            Self::After(_) => Asker::Anybody,
         }
     }
 }
@@ -60,7 +69,10 @@ impl VaService {
         if !renewal.is_wanted(&previous, now) {
             return Ok(previous);
         }
-        let authority = self.authorities.by_id(caller, &previous.ca_id).await;
+        let authority = self
+            .authorities
+            .of_role(caller, &previous.ca_id, ski, renewal.asker())
+            .await;
         let authority = authority.map_err(no_ca_data)?.ok_or(VaError::CaNotFound)?;
         let plan = self.next_crl(&previous, now);
         let crl = self.make_crl(caller, &authority, plan).await;
@@ -69,6 +81,10 @@ impl VaService {
         let mut set = WriteSet::new();
         role::advance(&mut set, &previous, &next, now);
         self.tell_crl(&mut set, caller, &authority, &crl, now);
+        if previous.number() == 0 {
+            // Behind its first CRL, as clients know it.
+            events::role_created(&mut set, caller, &previous.role, now);
+        }
         set.wake(CRL_JOB);
         self.db.commit(set).await?;
         self.keep(&next, crl.der);
@@ -102,12 +118,13 @@ impl VaService {
         let ski = ski.to_ascii_lowercase();
         let role = match self.stored_role(&ski).await? {
             Some(role) if role.number() > 0 => role,
-            Some(_) => self.renew(caller, &ski, Renewal::After(0)).await?,
-            None => self.role_on_the_spot(caller, &ski).await?,
+            stored => {
+                if stored.is_none() {
+                    self.role_on_the_spot(caller, &ski).await?;
+                }
+                self.renew(caller, &ski, Renewal::After(0)).await?
+            }
         };
-        if role.number() == 0 {
-            return Err(VaError::CrlNotFound);
-        }
         match self.load(&role).await {
             Err(error) if error.is_loss() => {
                 tracing::error!(
@@ -140,19 +157,19 @@ impl VaService {
         self.served.insert(cache_key(role), der);
     }
 
-    async fn role_on_the_spot(&self, caller: &Caller, ski: &str) -> Result<StoredRole, VaError> {
+    async fn role_on_the_spot(&self, caller: &Caller, ski: &str) -> Result<(), VaError> {
         let authority = self.authorities.by_ski(caller, ski).await;
         let authority = authority.map_err(no_ca_data)?;
         let authority = authority.ok_or(VaError::RoleNotFound)?;
         self.ensure_role(caller, &authority).await
     }
 
-    /// The role of a CA, made if it is missing.
+    /// Makes the role of a CA if it is missing.
     pub(crate) async fn ensure_role(
         &self,
         caller: &Caller,
         authority: &Arc<Authority>,
-    ) -> Result<StoredRole, VaError> {
+    ) -> Result<(), VaError> {
         retry_races(|| self.try_ensure_role(caller, authority)).await
     }
 
@@ -160,13 +177,11 @@ impl VaService {
         &self,
         caller: &Caller,
         authority: &Authority,
-    ) -> Result<StoredRole, Attempt<VaError>> {
-        if let Some(role) = role::by_ski(&self.db, &authority.ski).await? {
-            return Ok(role);
+    ) -> Result<(), Attempt<VaError>> {
+        if role::by_ski(&self.db, &authority.ski).await?.is_none() {
+            self.db.commit(self.new_role(caller, authority)).await?;
         }
-        let (set, role) = self.new_role(caller, authority).await?;
-        self.db.commit(set).await?;
-        Ok(role)
+        Ok(())
     }
 }
 

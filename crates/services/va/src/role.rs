@@ -11,12 +11,11 @@ use lamassu_db::list::{ListError, list};
 use time::OffsetDateTime;
 
 use crate::authority::Authority;
-use crate::crl::{CrlPlan, MadeCrl, MakeCrlError, default_options};
+use crate::crl::{MadeCrl, MakeCrlError, default_options};
 use crate::events;
 use crate::jobs::CRL_JOB;
 use crate::metrics;
 use crate::service::VaService;
-use crate::store::revoked;
 use crate::store::role::{self, CrlFile, ROLES, StoredRole};
 
 impl VaService {
@@ -34,57 +33,34 @@ impl VaService {
         Ok(roles.map_err(StorageFailure::from)?)
     }
 
-    /// The write set that makes the role of a CA together with its first CRL, whose file is
-    /// written here. Where the CA cannot sign, the role has no CRL.
+    /// The write set that makes the role of a CA. Its first CRL is due at once, and made by the job
+    /// or for the first who fetches it, whoever is sooner: making a role needs no key, so that a CA
+    /// whose engine is away delays nobody. Where the CA may not sign CRLs, none is ever due.
     ///
     /// Fails on [`NO_ROLE`](role::NO_ROLE) when the role exists by then.
-    pub(crate) async fn new_role(
-        &self,
-        caller: &Caller,
-        authority: &Authority,
-    ) -> Result<(WriteSet, StoredRole), VaError> {
+    pub(crate) fn new_role(&self, caller: &Caller, authority: &Authority) -> WriteSet {
         let now = self.db.now();
-        let options = default_options(&authority.ski);
-        let plan = CrlPlan {
-            number: self.number_after(0),
-            now,
-            validity: options.validity,
-            expired_before: None,
-        };
-        let without_crl = StoredRole {
-            role: VaRole {
-                ca_ski: authority.ski.clone(),
-                crl_options: options,
-                latest_crl: LatestCrl {
-                    version: 0,
-                    valid_from: Timestamp(now),
-                    valid_until: Timestamp::ZERO,
-                },
+        let role = VaRole {
+            ca_ski: authority.ski.clone(),
+            crl_options: default_options(&authority.ski),
+            latest_crl: LatestCrl {
+                version: 0,
+                valid_from: Timestamp(now),
+                valid_until: Timestamp::ZERO,
             },
+        };
+        let mut set = WriteSet::new();
+        events::role_audited(&mut set, caller, &role, now);
+        let stored = StoredRole {
+            role,
             ca_id: authority.id.clone(),
             file: CrlFile::default(),
             changes: 0,
-            next_due: None,
+            next_due: authority.may_sign_crls().then_some(now),
         };
-        let n_entries = revoked::count(&self.db, &authority.id).await;
-        let n_entries = n_entries.map_err(StorageFailure::from)?;
-        let mut set = WriteSet::new();
-        let stored = match self.make_crl(caller, authority, plan).await {
-            Ok(crl) => {
-                let stored = self.with_crl(&without_crl, &crl, now).await?;
-                role::insert(&mut set, &stored, n_entries, now);
-                self.tell_crl(&mut set, caller, authority, &crl, now);
-                stored
-            }
-            Err(MakeCrlError::NotPossible(_)) => {
-                role::insert(&mut set, &without_crl, n_entries, now);
-                without_crl.clone()
-            }
-            Err(error) => return Err(error.into()),
-        };
-        events::role_created(&mut set, caller, &without_crl.role, now);
+        role::insert(&mut set, &stored, now);
         set.wake(CRL_JOB);
-        Ok((set, stored))
+        set
     }
 
     /// The role with a new CRL, whose file it writes.

@@ -114,7 +114,7 @@ impl VaService {
         Arc::new(CrlJob::new(self.clone()))
     }
 
-    /// The job that compares the revoked entries with the CA service, once at start.
+    /// The job that compares the revoked entries with the CA service, when a process takes that over, and daily.
     pub fn reconcile_job(&self) -> Arc<dyn Job> {
         Arc::new(ReconcileJob::new(self.clone()))
     }

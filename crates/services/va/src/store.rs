@@ -10,9 +10,12 @@ pub use self::role::ROLE_FIELDS;
 /// The tables of this crate.
 pub const SCHEMA: Schema = Schema {
     name: "va",
-    migrations: &[Migration::portable(
-        1,
-        "roles",
-        include_str!("../migrations/V0001__roles.sql"),
-    )],
+    migrations: &[
+        Migration::portable(1, "roles", include_str!("../migrations/V0001__roles.sql")),
+        Migration::portable(
+            2,
+            "role_by_ca",
+            include_str!("../migrations/V0002__role_by_ca.sql"),
+        ),
+    ],
 };

@@ -175,6 +175,38 @@ async fn a_fail_over_is_followed() {
     assert_eq!(port, standby.port().to_string());
 }
 
+/// The old server goes on, taking no writes: whoever only reads must not go on reading its past.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_left_is_not_read_from() {
+    let primary = start(&[]);
+    let standby = primary.standby().expect("standby");
+    let options = primary.fresh_schema();
+    let hosts = [&primary, &standby].map(|server| ("127.0.0.1".to_owned(), server.port()));
+    let fixture = Postgres::with(PostgresOptions {
+        hosts: hosts.to_vec(),
+        ..options
+    })
+    .await;
+    let port = || async { text(fixture.db(), "SELECT current_setting('port') AS t").await };
+    assert_eq!(port().await, primary.port().to_string());
+    let position = primary.psql("SELECT pg_current_wal_lsn()").expect("place");
+    let position = position.trim();
+    eventually(|| async {
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+        standby.psql(&replayed).is_ok_and(|is| is.trim() == "t")
+    })
+    .await;
+    primary
+        .psql("ALTER SYSTEM SET default_transaction_read_only = on")
+        .expect("setting");
+    primary.psql("SELECT pg_reload_conf()").expect("reload");
+    standby.promote().expect("promotion");
+    eventually(|| async { port().await == standby.port().to_string() }).await;
+    for _ in 0..20 {
+        assert_eq!(port().await, standby.port().to_string());
+    }
+}
+
 async fn text(db: &Db, query: &'static str) -> String {
     let row = db.row_opt(sql(query, Vec::new())).await;
     row.expect("query").expect("row").get("t").expect("text")

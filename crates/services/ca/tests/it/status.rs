@@ -125,7 +125,7 @@ async fn the_status_of_a_cas_own_certificate_is_the_cas() {
         .get(&format!("/v1/certificates/{serial}"))
         .await
         .with(StatusCode::OK);
-    assert_eq!(below["status"], "ACTIVE");
+    assert_eq!(below["status"], "REVOKED");
 }
 
 #[tokio::test]

@@ -95,6 +95,28 @@ async fn a_hold_goes_down_as_a_hold_and_its_release_takes_back_only_that() {
 }
 
 #[tokio::test]
+async fn by_its_certificate_a_ca_is_revoked_with_everything_below() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let sub = world.sub(&root, "sub-a").await;
+    let issued = world.issue("sub-a", "device-1").await;
+    let serial = sub["certificate"]["serial_number"].as_str().unwrap();
+    let path = format!("/v1/certificates/{serial}/status");
+    let put = async |body| world.put(&path, body).await.with(StatusCode::OK);
+    put(revoked("CertificateHold")).await;
+    let hold = ("REVOKED", "CertificateHold");
+    assert_eq!(state(&world.now(&issued).await), hold);
+    put(json!({ "status": "ACTIVE" })).await;
+    assert_eq!(world.now(&issued).await["status"], "ACTIVE");
+    put(revoked("KeyCompromise")).await;
+    let cessation = ("REVOKED", "CessationOfOperation");
+    assert_eq!(state(&world.now(&issued).await), cessation);
+    let ca = world.ca("sub-a").await;
+    assert_eq!(state(&ca["certificate"]), ("REVOKED", "KeyCompromise"));
+    assert_eq!(world.ca("root-a").await["certificate"]["status"], "ACTIVE");
+}
+
+#[tokio::test]
 async fn what_is_below_two_holds_comes_back_with_the_last_one() {
     let world = World::new().await;
     let root = world.root("root-a").await;

@@ -1,7 +1,7 @@
 //! Table `identity_version`: every certificate that identity slots hold or held.
 
 use lamassu_core::ids::{DeviceId, SerialNumber};
-use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Row, Seq, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
 /// A certificate to store as a version of a slot.
@@ -39,10 +39,26 @@ pub(crate) fn version_insert(
 pub(crate) struct ActiveBinding {
     /// The device.
     pub(crate) device_id: DeviceId,
+    /// Its active version.
+    pub(crate) version: u32,
     /// The serial number of its active version.
     pub(crate) serial_number: SerialNumber,
     /// Hex of the issuer's key identifier, `""` when unknown.
     pub(crate) authority_key_id: String,
+    /// The last event of the certificate that the slot followed.
+    pub(crate) followed: Seq,
+}
+
+/// Notes how far the slot followed the events of its certificate.
+pub(crate) fn version_followed(binding: &ActiveBinding) -> Statement {
+    sql(
+        "UPDATE identity_version SET followed_seq = $1 WHERE device_id = $2 AND version = $3",
+        params![
+            binding.followed.0,
+            binding.device_id.as_str(),
+            binding.version
+        ],
+    )
 }
 
 /// The devices whose active version has one of these serial numbers. One query, by index.
@@ -59,7 +75,8 @@ pub(crate) async fn active_bindings(
         .collect();
     let list = in_list(&mut values);
     let text = format!(
-        "SELECT v.device_id, v.serial_number, v.authority_key_id FROM identity_version v \
+        "SELECT v.device_id, v.version, v.serial_number, v.authority_key_id, v.followed_seq \
+         FROM identity_version v \
          JOIN device d ON d.id = v.device_id AND d.active_version = v.version \
          WHERE v.serial_number IN ({list})"
     );
@@ -77,7 +94,9 @@ impl TryFrom<&Row> for ActiveBinding {
         Ok(Self {
             device_id: DeviceId::new(row.get::<String>("device_id")?),
             serial_number: serial(row)?,
+            version: row.get("version")?,
             authority_key_id: row.get("authority_key_id")?,
+            followed: Seq(row.get("followed_seq")?),
         })
     }
 }

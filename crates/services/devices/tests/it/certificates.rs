@@ -3,7 +3,7 @@
 use std::time::Duration as StdDuration;
 
 use lamassu_core::ca::{Certificate, CertificateStatus};
-use lamassu_db::{Event, HandlerError, LoggedEvent, Seq, WriteSet, system_caller};
+use lamassu_db::{Event, HandlerError, LoggedEvent, Seq, WriteSet, sql, system_caller};
 use lamassu_devices::CERTIFICATE_SUBSCRIPTION;
 use serde_json::{Value, json};
 use time::Duration;
@@ -240,4 +240,49 @@ async fn an_event_that_cannot_be_read_fails() {
         matches!(refused, Err(HandlerError::Failed(_))),
         "{refused:?}"
     );
+}
+
+/// Events that were set aside and are replayed after later ones.
+#[tokio::test]
+async fn an_event_that_is_replayed_late_does_not_bring_back_what_it_told() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let revoked = attached("0a", CertificateStatus::Revoked);
+    let active = attached("0a", CertificateStatus::Active);
+    let (_, handler) = fixture.local.certificate_subscription();
+    // A release, then the revocation for good; a hold, then its release.
+    for (outdated, latest, status) in [
+        (&active, &revoked, "REVOKED"),
+        (&revoked, &active, "ACTIVE"),
+    ] {
+        let from = fixture.newest().await;
+        fixture
+            .told_of(&[(STATUS_UPDATE, outdated), (STATUS_UPDATE, latest)])
+            .await;
+        assert_eq!(fixture.statuses("dev-1").await, (status, status));
+        let letter = LoggedEvent {
+            seq: Seq(from + 1),
+            event_type: STATUS_UPDATE.to_owned(),
+            subject: None,
+            body: json!({"data": {"previous": outdated, "updated": outdated}}).to_string(),
+        };
+        let replayed = handler
+            .replay(&system_caller("test"), &letter)
+            .await
+            .unwrap();
+        fixture.db.commit(replayed).await.unwrap();
+        assert_eq!(fixture.statuses("dev-1").await, (status, status));
+    }
+}
+
+impl Fixture {
+    /// The place of the newest event.
+    async fn newest(&self) -> i64 {
+        let rows = self
+            .db
+            .rows(sql("SELECT MAX(seq) AS seq FROM event_log", vec![]))
+            .await
+            .unwrap();
+        rows[0].get("seq").unwrap()
+    }
 }

@@ -82,16 +82,6 @@ pub(crate) async fn of_certificates(
     rows.iter().map(entry).collect()
 }
 
-/// How many entries a CA has.
-pub(crate) async fn count(db: &Db, ca_id: &CaId) -> Result<i64, DbError> {
-    let query = sql(
-        "SELECT COUNT(*) AS n FROM va_revoked WHERE ca_id = $1",
-        params![ca_id.as_str()],
-    );
-    let row = db.row_opt(query).await?;
-    row.map_or(Ok(0), |row| row.get("n"))
-}
-
 /// Entries of a CA by serial number, behind `after`.
 pub(crate) async fn of_ca(
     db: &Db,

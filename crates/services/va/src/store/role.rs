@@ -63,6 +63,15 @@ pub(crate) struct StoredRole {
     pub(crate) next_due: Option<OffsetDateTime>,
 }
 
+/// Whose CRL a certificate belongs on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Issuer {
+    /// The CA that issued it.
+    pub(crate) ca_id: CaId,
+    /// How the certificate names the CA's key, lower-case hex; empty where it does not.
+    pub(crate) ski: String,
+}
+
 /// Where a CRL is, and what it must be; both empty before the first one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CrlFile {
@@ -159,11 +168,8 @@ pub(crate) async fn overview(db: &Db) -> Result<Overview, DbError> {
     })
 }
 
-/// Adds a role that must not exist yet, for a CA that had `n_entries` revoked certificates
-/// before they were read for its first CRL.
-///
-/// Entries that were added or removed since they were counted make the next CRL due at once.
-pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, n_entries: i64, now: OffsetDateTime) {
+/// Adds a role that must not exist yet.
+pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTime) {
     let StoredRole {
         role,
         ca_id,
@@ -198,12 +204,6 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, n_entries: i64, no
         ),
         NO_ROLE,
     );
-    set.execute(sql(
-        "UPDATE va_role SET changes = changes + 1, next_due = $1 \
-         WHERE ca_ski = $2 AND crl_number > 0 \
-         AND (SELECT COUNT(*) FROM va_revoked WHERE ca_id = $3) <> $4",
-        params![now, &role.ca_ski, ca_id.as_str(), n_entries],
-    ));
 }
 
 /// Makes `next` the newest CRL of a role whose newest one is still `previous`.
@@ -239,16 +239,18 @@ pub(crate) fn advance(
     );
 }
 
-/// Notes that entries of a CRL changed; the next one is due if the role wants it at once.
-pub(crate) fn entries_changed(ski: &str, now: OffsetDateTime) -> Statement {
+/// Notes that entries of an issuer's CRL changed; the next one is due if the role wants it at once.
+/// The role is that of the CA, or of one that shares its key.
+pub(crate) fn entries_changed(issuer: &Issuer, now: OffsetDateTime) -> Statement {
     sql(
         "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-         WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END WHERE ca_ski = $2",
-        params![now, ski],
+         WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END \
+         WHERE ca_id = $2 OR ca_ski = $3",
+        params![now, issuer.ca_id.as_str(), &issuer.ski],
     )
 }
 
-/// The same, if nobody else changed the entries since it was read.
+/// Notes it of one role, if nobody else changed the entries since it was read.
 pub(crate) fn entries_changed_since(
     set: &mut WriteSet,
     ski: &str,
@@ -266,11 +268,19 @@ pub(crate) fn entries_changed_since(
     );
 }
 
-/// Puts the next attempt off.
-pub(crate) fn postpone(ski: &str, until: OffsetDateTime) -> Statement {
+/// Puts the next attempt off; for good where nobody says until when.
+pub(crate) fn postpone(ski: &str, until: Option<OffsetDateTime>) -> Statement {
     sql(
         "UPDATE va_role SET next_due = $1 WHERE ca_ski = $2",
         params![until, ski],
+    )
+}
+
+/// Makes the next CRL due at once where none is ever due: there is a CA again that may sign it.
+pub(crate) fn revive(ski: &str, now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_role SET next_due = $1 WHERE ca_ski = $2 AND next_due IS NULL",
+        params![now, ski],
     )
 }
 

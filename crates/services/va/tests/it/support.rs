@@ -23,7 +23,7 @@ use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
 use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
-use lamassu_kms::{Kms, KmsPorts};
+use lamassu_kms::{Kms, KmsPorts, UnavailableEngine};
 use lamassu_testing::{TestDatabase, newest_event};
 use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
 use lamassu_x509::crl::CertificateList;
@@ -145,7 +145,12 @@ impl World {
 
     /// Starts reading the log.
     pub(crate) fn follow_events(&self) {
-        let (subscription, handler) = self.va.ca_subscription();
+        self.follow_events_with(&self.va);
+    }
+
+    /// Lets this process read the log.
+    pub(crate) fn follow_events_with(&self, va: &VaService) {
+        let (subscription, handler) = va.ca_subscription();
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move { subscription.run(handler, &shutdown).await });
     }
@@ -173,13 +178,10 @@ impl World {
     }
 
     pub(crate) async fn reconcile(&self) {
-        let job = self.va.reconcile_job();
-        assert_eq!(
-            job.run(&system_caller("test"), self.db.now())
-                .await
-                .unwrap(),
-            NextRun::WhenWoken
-        );
+        let (job, now) = (self.va.reconcile_job(), self.db.now());
+        let next = job.run(&system_caller("test"), now).await.unwrap();
+        // It reads every revoked certificate: not again because nobody woke it.
+        assert_eq!(next, NextRun::At(now + time::Duration::DAY));
     }
 
     /// The same service in another process, with caches of its own.
@@ -197,6 +199,27 @@ impl World {
         let kms = kms(&other).await;
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
         router(&va, &self.clock).await
+    }
+
+    /// The same service over a KMS whose engine did not open.
+    pub(crate) async fn with_absent_engine(&self) -> VaService {
+        let other = SoftwareConfig {
+            id: "memory-2".to_owned(),
+            metadata: serde_json::Map::new(),
+        };
+        let absent = UnavailableEngine {
+            id: EngineId::from("memory-1"),
+            engine_type: "software".to_owned(),
+            cause: "the device does not answer".into(),
+        };
+        let ports = KmsPorts {
+            db: self.db.clone(),
+            engines: vec![Arc::new(SoftwareEngine::new(other, KeyGenerator::new(1)))],
+            default_engine: EngineId::from("memory-2"),
+            unavailable: vec![absent],
+        };
+        let kms = Arc::new(Kms::new(ports).await.unwrap());
+        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
     }
 
     /// The folder of a CA's CRL files.
@@ -288,6 +311,13 @@ impl World {
         let path = format!("/v1/certificates/{}/status", certificate.serial());
         self.ask_ca(Method::PUT, &path, json!({ "status": status }))
             .await;
+    }
+
+    pub(crate) async fn delete(&self, ca: &Ca) {
+        let request = Request::delete(format!("/v1/cas/{}", ca.id));
+        let request = request.body(Body::empty()).unwrap();
+        let answer = send(&self.ca_router, request).await;
+        assert!(answer.status.is_success(), "{:?}", answer.body);
     }
 
     async fn ask_ca(&self, method: Method, path: &str, body: Value) -> Value {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use lamassu_core::caller::Principal;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_http::{Access, Authority, Identity, Json200, Reply, Routes};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -53,11 +54,16 @@ async fn jwks(State(auth): State<Arc<Auth>>) -> Reply<Json200<Jwks>> {
 }
 
 /// What a dashboard or a command line needs to configure itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SignIn {
+    /// Whether authentication is enforced.
+    #[schemars(example = &"enforced")]
     mode: &'static str,
+    /// Whose tokens are accepted.
     issuers: Vec<String>,
+    /// The client id of the dashboard.
     client_id: String,
+    /// Whom tokens must be for.
     audiences: BTreeSet<String>,
 }
 
@@ -77,16 +83,25 @@ async fn sign_in(State(auth): State<Arc<Auth>>) -> Json200<SignIn> {
     })
 }
 
-#[derive(Debug, Serialize)]
+/// Who asks.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Me {
+    /// `sub` of a token, or what names another credential.
+    #[schemars(example = &"operator@example.com")]
     subject: String,
+    /// How it signed in, for example `jwt`.
     #[serde(rename = "type")]
+    #[schemars(example = &"jwt")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Which configured provider issued the token.
     provider: Option<String>,
+    /// Its roles.
     roles: BTreeSet<&'static str>,
+    /// Everything it may do, as `area:action` with `*` for any.
     permissions: BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// When its credential ends.
     expires_at: Option<Timestamp>,
 }
 

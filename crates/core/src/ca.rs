@@ -18,6 +18,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use lamassu_x509::VerifiedCsr;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -107,7 +108,7 @@ pub struct SignCsr {
 }
 
 /// What OCSP and chain checks need to know of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusInfo {
     /// As stored.
     pub status: CertificateStatus,
@@ -120,7 +121,7 @@ pub struct StatusInfo {
 }
 
 /// One entry of a CA's CRL.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokedEntry {
     /// The certificate.
     pub serial_number: SerialNumber,
@@ -133,7 +134,7 @@ pub struct RevokedEntry {
 }
 
 /// When a bound certificate is about to expire, as its DMS says; written to its metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RenewalWindows {
     /// Before `notAfter`: renew soon.
     pub preventive: WireDuration,

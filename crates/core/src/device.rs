@@ -9,8 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
@@ -20,6 +21,7 @@ use crate::ids::{DeviceId, DmsId, SerialNumber};
 use crate::internal::device::WireSlotState;
 use crate::page::Page;
 use crate::query::{ListRequest, QueryError};
+use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
 
 /// Status of a device.
@@ -105,26 +107,31 @@ impl<'de> Deserialize<'de> for DeviceStatus {
 }
 
 /// Something that happened to a device or slot; keyed by its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceEvent {
     /// `CREATED`, `PROVISIONED`, `RE-PROVISIONED`, `RENEWED`, `STATUS-UPDATED`, …
     #[serde(rename = "type")]
+    #[schemars(example = &"PROVISIONED")]
     pub event_type: String,
     /// Text that dashboards parse.
+    #[schemars(example = &"Identity bound")]
     pub description: String,
 }
 
 /// The identity slot: a device's certificate and its history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IdentitySlot {
     /// `ACTIVE`, `RENEWAL_PENDING`, `EXPIRING_SOON`, `EXPIRED` or `REVOKED`.
     pub status: DeviceStatus,
     /// Key into `versions`.
+    #[schemars(example = 0)]
     pub active_version: u32,
     /// `x509`.
     #[serde(rename = "type")]
+    #[schemars(example = &"x509")]
     pub slot_type: String,
     /// Serial numbers by version; the first version is 0.
+    #[schemars(example = json!({"0": "5b7f3c0d9a2e41c6b8d0f4e2a1c39b57"}))]
     pub versions: BTreeMap<u32, SerialNumber>,
     /// `notAfter` of the active certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,17 +148,20 @@ impl IdentitySlot {
 }
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Chosen by the caller.
     pub id: DeviceId,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
     /// Status.
     pub status: DeviceStatus,
     /// Icon name of the dashboard.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `<icon colour>-<background colour>`.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
     /// When it was registered.
     pub creation_timestamp: Timestamp,
@@ -169,22 +179,26 @@ pub struct Device {
 }
 
 /// A device to register.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CreateDevice {
     /// Required; at most 512 octets, no control characters.
     pub id: DeviceId,
     /// Kept, not shown in v1.
+    #[schemars(example = &"")]
     pub alias: String,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
     /// Free object.
     pub metadata: Map<String, Value>,
     /// Required.
     pub dms_id: DmsId,
     /// `Cpu` when empty.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `#888888-#e0e0e0` when empty.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
 }
 
@@ -212,17 +226,20 @@ impl CreateDevice {
 }
 
 /// Numbers of devices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStats {
     /// All of them.
+    #[schemars(example = 3)]
     pub total: u64,
     /// By status; every status is present.
+    #[schemars(example = json!({"ACTIVE": 2, "NO_IDENTITY": 1}))]
     pub status_distribution: BTreeMap<DeviceStatus, u64>,
 }
 
 /// What an identity slot holds, as compare-and-set compares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "WireSlotState", try_from = "WireSlotState")]
+#[schemars(with = "WireSlotState")]
 pub enum SlotState {
     /// The device does not exist.
     NoDevice,
@@ -257,7 +274,7 @@ impl SlotState {
 }
 
 /// The EST operation that a binding completes, announced after `dms.bind-device-id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnrollmentEvent {
     /// `dms.enroll`
@@ -267,7 +284,7 @@ pub enum EnrollmentEvent {
 }
 
 /// A certificate to bind to a device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BindIdentity {
     /// The device.
     pub device_id: DeviceId,
@@ -371,3 +388,7 @@ impl ServiceError for DeviceError {
         None
     }
 }
+
+word_schemas!(
+    DeviceStatus: "Status of a device.", DeviceStatus::ALL.iter().map(|status| status.name());
+);

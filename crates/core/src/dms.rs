@@ -9,6 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,11 +26,12 @@ pub use error::{CertificateRefusal, DmsError};
 pub use settings::DmsSettings;
 
 /// A DMS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dms {
     /// Id and EST label.
     pub id: DmsId,
     /// Free text.
+    #[schemars(example = &"Assembly line 1")]
     pub name: String,
     /// Free object.
     pub metadata: Map<String, Value>,
@@ -40,26 +42,29 @@ pub struct Dms {
 }
 
 /// Numbers of DMSs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DmsStats {
     /// All of them.
+    #[schemars(example = 3)]
     pub total: u64,
 }
 
 /// A certificate to bind to a device by hand.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BindDevice {
     /// The device.
     pub device_id: DeviceId,
     /// The certificate, hex.
+    #[schemars(example = &"5b7f3c0d9a2e41c6b8d0f4e2a1c39b57")]
     pub certificate_serial_number: String,
     /// Event type recorded in the slot; `PROVISIONED` when empty.
+    #[schemars(example = &"PROVISIONED")]
     pub bind_mode: String,
 }
 
 /// What a binding touched; the device as it was before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Binding {
     /// The certificate, attached.
     pub certificate: Certificate,
@@ -133,7 +138,7 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 }
 
 /// Which open intents a sweep may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SweepScope {
     /// Every one: nobody else runs (start-up, with the data directory locked).

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::schema::schemas;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -212,6 +213,12 @@ impl<'de> Deserialize<'de> for WireDuration {
         deserializer.deserialize_str(DurationVisitor)
     }
 }
+
+schemas!(WireDuration: {
+    "type": "string",
+    "description": "A span of time: numbers with units from `ns` to `y` (364 days), largest first.",
+    "examples": ["12w6d"],
+});
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,11 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::schema::schemas;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! text_ids {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $example:literal),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -76,30 +77,32 @@ macro_rules! text_ids {
                 String::deserialize(deserializer).map(Self::from)
             }
         }
+
+        schemas!($name: {"type": "string", "examples": [$example]});
     )*};
 }
 
 text_ids! {
     /// A CA: free text chosen by its creator, or a UUID.
-    CaId,
+    CaId = "factory-root",
     /// A request for a CA that somebody else certifies: free text chosen by its creator, or a UUID.
-    CaRequestId,
+    CaRequestId = "factory-2",
     /// Long work of the CA service: a UUID.
-    JobId,
+    JobId = "6f1c2a58-3c0e-4c39-9d3f-0b8e5f3d7a10",
     /// An issuance profile: a UUID.
-    ProfileId,
+    ProfileId = "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
     /// A device: by convention the common name of its certificate.
-    DeviceId,
+    DeviceId = "sensor-0001",
     /// A DMS; also its EST label (RFC 7030 3.2.2).
-    DmsId,
+    DmsId = "assembly-line-1",
     /// A crypto engine, as configured.
-    EngineId,
+    EngineId = "filesystem-1",
     /// A key: for keys made here the lower-case hex SHA-256 of the SubjectPublicKeyInfo.
-    KeyId,
+    KeyId = "5d8c4a1f0e7b6c39d2a8f1b4e0c7a6935b1d8e2f4c7a0b9d6e3f1a8c5b2d7e40",
     /// What addresses a key from outside: key id, alias, or `pkcs11:` URI.
-    KeyRef,
+    KeyRef = "5d8c4a1f0e7b6c39d2a8f1b4e0c7a6935b1d8e2f4c7a0b9d6e3f1a8c5b2d7e40",
     /// Names an unfinished change that spans two services, so that what a crash left is found.
-    OperationId,
+    OperationId = "b5e0c1de-54f8-4f34-9f5a-4b6f9f0e6a52",
 }
 
 impl From<&KeyId> for KeyRef {
@@ -180,6 +183,13 @@ impl<'de> Deserialize<'de> for SerialNumber {
             .ok_or_else(|| serde::de::Error::custom("serial number is no hexadecimal number"))
     }
 }
+
+schemas!(SerialNumber: {
+    "type": "string",
+    "description": "A serial number, hexadecimal.",
+    "pattern": "^[0-9a-fA-F:-]*[0-9a-fA-F][0-9a-fA-F:-]*$",
+    "examples": ["5b7f3c0d9a2e41c6b8d0f4e2a1c39b57"],
+});
 
 #[cfg(test)]
 mod tests {

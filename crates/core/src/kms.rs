@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::crypto_engine::Signer;
@@ -39,29 +40,35 @@ pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
 pub const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 
 /// A key pair as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// `pkcs11:token-id=<engine>;id=<key>;type=private`, computed.
+    #[schemars(example = &"pkcs11:token-id=filesystem-1;id=5d8c4a1f0e7b6c39d2a8f1b4e0c7a6935b1d8e2f4c7a0b9d6e3f1a8c5b2d7e40;type=private")]
     pub pkcs11_uri: String,
     /// Lower-case hex SHA-256 of the SubjectPublicKeyInfo.
     pub key_id: KeyId,
     /// Free text, not unique.
+    #[schemars(example = &"sensor signing key")]
     pub name: String,
     /// Other names; unique over all keys.
+    #[schemars(example = ["sensor-key"])]
     pub aliases: Vec<String>,
     /// The engine that holds it.
     pub engine_id: EngineId,
     /// Whether the engine can sign with it.
     pub has_private_key: bool,
     /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    #[schemars(example = &"ECDSA")]
     pub algorithm: String,
     /// RSA modulus or curve size in bits; 256 for Ed25519; 44, 65, 87 for ML-DSA.
+    #[schemars(example = 256)]
     pub size: u32,
     /// The public half.
     pub public_key: PublicKeyDer,
     /// When it was made.
     pub creation_ts: Timestamp,
     /// Free texts, order and duplicates kept.
+    #[schemars(example = ["factory"])]
     pub tags: Vec<String>,
     /// Free object.
     pub metadata: Map<String, Value>,
@@ -75,7 +82,7 @@ pub struct Key {
 }
 
 /// Whether a key signs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum KeyStatus {
     /// It signs.
@@ -105,25 +112,30 @@ impl KeyStatus {
 
 /// How often something was done with a key. Counted in memory and stored every few seconds: a crash
 /// loses the last of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationUsage {
     /// How often, since the key exists.
+    #[schemars(example = 17)]
     pub count: i64,
     /// When last.
     pub last_used_ts: Timestamp,
 }
 
 /// A crypto engine as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineDescription {
     /// Type text, for example `GOLANG` for keys in files.
     #[serde(rename = "type")]
+    #[schemars(example = &"GOLANG")]
     pub engine_type: String,
     /// 0 to 2.
+    #[schemars(example = 0)]
     pub security_level: u8,
     /// Who makes it.
+    #[schemars(example = &"Lamassu")]
     pub provider: String,
     /// What it is called.
+    #[schemars(example = &"Filesystem")]
     pub name: String,
     /// As configured.
     pub metadata: Option<Map<String, Value>>,
@@ -139,17 +151,18 @@ pub struct EngineDescription {
 }
 
 /// Whether an engine works; a few seconds old at most.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineHealth {
     /// In one word.
     pub status: EngineStatus,
     /// Why not, in words that may be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"the token is not there")]
     pub error: Option<String>,
 }
 
 /// Whether an engine works, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineStatus {
     /// It answers.
@@ -162,28 +175,33 @@ pub enum EngineStatus {
 }
 
 /// A key type and the sizes of it that an engine takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SupportedKeyType {
     /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = [256, 384])]
     pub sizes: Vec<u32>,
 }
 
 /// How many keys there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyStats {
     /// All of them.
+    #[schemars(example = 12)]
     pub total_keys: i64,
     /// Per engine; every configured engine is there.
+    #[schemars(example = json!({"filesystem-1": 12}))]
     pub keys_distribution_per_engine: BTreeMap<String, i64>,
     /// Per key type; every key type is there.
+    #[schemars(example = json!({"ECDSA": 11, "RSA": 1}))]
     pub keys_distribution_per_algorithm: BTreeMap<String, i64>,
 }
 
 /// What a new key shall be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CreateKey {
     /// Key type text, as sent.
@@ -205,7 +223,7 @@ pub struct CreateKey {
 }
 
 /// A private key that comes from outside, and what it shall be called.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ImportKey {
     /// The key, PEM or DER.

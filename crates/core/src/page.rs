@@ -1,11 +1,14 @@
 //! The envelope of every list.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One page of a list: `{"next":"<bookmark or empty>","list":[…]}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// The bookmark of the next page, empty on the last one.
+    #[schemars(example = &"")]
     pub next: String,
     /// The items, never null.
     pub list: Vec<T>,

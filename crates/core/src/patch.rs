@@ -21,8 +21,9 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::document::{Growth, apply_one, size};
 use self::operation::Change;
@@ -42,8 +43,9 @@ pub const MAX_DEPTH: usize = 100;
 ///
 /// Read by [`json::from_slice`](crate::json::from_slice), which takes the member in any letter
 /// case: the reference's SDK writes `Patches` for certificates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(example = json!({"patches": [{"op": "add", "path": "/site", "value": "Mondragon"}]}))]
 pub struct PatchBody {
     /// The operations in their order. `None`, that is absent or `null`, is
     /// `struct validation error`, and is so before the resource is looked for; an empty list is a
@@ -52,19 +54,22 @@ pub struct PatchBody {
 }
 
 /// One operation as it is on the wire; what it means is decided when it is applied.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PatchOperation {
     /// `add`, `remove`, `replace`, `test`, `move` or `copy`.
+    #[schemars(example = &"add")]
     pub op: String,
     /// A JSON Pointer (RFC 6901); the empty text is the whole document. Required.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/site")]
     pub path: Option<String>,
     /// Where `move` and `copy` take the value from, a JSON Pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The value of `add`, `replace` and `test`; `null` counts as missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = json!("Mondragon"))]
     pub value: Option<Value>,
 }
 

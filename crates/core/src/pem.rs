@@ -7,8 +7,18 @@ use lamassu_x509::pem::{PemError, PemLabel, base64_pem_to_der, der_to_base64_pem
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 
+use crate::schema::schemas;
+
+/// A certificate as it is on the wire, for examples.
+pub const EXAMPLE_CERTIFICATE: &str = include_str!("pem/certificate.txt");
+
+/// A certification request as it is on the wire, for examples.
+pub const EXAMPLE_REQUEST: &str = include_str!("pem/request.txt");
+
+const EXAMPLE_PUBLIC_KEY: &str = include_str!("pem/public_key.txt");
+
 macro_rules! wire_der {
-    ($($(#[$doc:meta])* $name:ident = $label:expr),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $label:expr, $example:expr);* $(;)?) => {$(
         $(#[$doc])*
         ///
         /// On the wire: one line of standard base64 of the PEM text.
@@ -63,16 +73,23 @@ macro_rules! wire_der {
                 Self::from_wire(&text).map_err(de::Error::custom)
             }
         }
+
+        schemas!($name: {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "PEM, base64.",
+            "examples": [$example],
+        });
     )*};
 }
 
 wire_der! {
     /// A certificate, DER (RFC 5280).
-    CertificateDer = PemLabel::Certificate,
+    CertificateDer = PemLabel::Certificate, EXAMPLE_CERTIFICATE;
     /// A certification request, DER (RFC 2986).
-    CsrDer = PemLabel::CertificateRequest,
+    CsrDer = PemLabel::CertificateRequest, EXAMPLE_REQUEST;
     /// A public key, DER of its SubjectPublicKeyInfo.
-    PublicKeyDer = PemLabel::PublicKey,
+    PublicKeyDer = PemLabel::PublicKey, EXAMPLE_PUBLIC_KEY;
 }
 
 #[cfg(test)]

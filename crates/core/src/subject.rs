@@ -1,22 +1,29 @@
 //! The six name attributes that the wire knows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A subject or issuer on the wire: six strings, always present, `""` when absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Subject {
     /// The last CN.
+    #[schemars(example = &"sensor-0001")]
     pub common_name: String,
     /// The first O.
+    #[schemars(example = &"Example")]
     pub organization: String,
     /// The first OU.
+    #[schemars(example = &"Factory")]
     pub organization_unit: String,
     /// The first C.
+    #[schemars(example = &"ES")]
     pub country: String,
     /// The first ST.
+    #[schemars(example = &"Gipuzkoa")]
     pub state: String,
     /// The first L.
+    #[schemars(example = &"Mondragon")]
     pub locality: String,
 }
 

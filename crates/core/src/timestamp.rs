@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::schema::schemas;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
@@ -104,6 +105,13 @@ impl<'de> Deserialize<'de> for Timestamp {
         deserializer.deserialize_any(TimestampVisitor)
     }
 }
+
+schemas!(Timestamp: {
+    "type": "string",
+    "format": "date-time",
+    "description": "A time, RFC 3339; `0001-01-01T00:00:00Z` where there is none.",
+    "examples": ["2026-03-02T09:15:27.481233Z"],
+});
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::schema::{schemas, word_schemas};
+use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -276,7 +278,7 @@ impl<'de> Deserialize<'de> for ExtendedKeyUsage {
 }
 
 /// Both usage extensions of a certificate, as its JSON shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CertificateExtensions {
     /// Key usage, none when the extension is absent.
@@ -383,6 +385,22 @@ impl<'de> Deserialize<'de> for RevocationReason {
         Self::from_name(&name).ok_or_else(|| de::Error::custom("unsupported revocation code"))
     }
 }
+
+schemas!(
+    KeyUsage: {
+        "type": "array",
+        "description": "Key usages (RFC 5280 4.2.1.3); empty for none.",
+        "items": {"type": "string", "enum": KEY_USAGES},
+        "examples": [["DigitalSignature", "KeyAgreement"]],
+    },
+);
+
+word_schemas!(
+    ExtendedKeyUsage: "An extended key usage (RFC 5280 4.2.1.12).",
+        EXTENDED_KEY_USAGES.iter().map(|(_, name, _)| *name);
+    RevocationReason: "Why a certificate is revoked (RFC 5280 5.3.1).",
+        REASONS.iter().map(|(_, name, _)| *name);
+);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -14,7 +15,7 @@ use crate::query::{ListRequest, QueryError};
 use crate::timestamp::Timestamp;
 
 /// How a CA's CRLs are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CrlOptions {
     /// A new CRL is due so long after the last one.
@@ -22,15 +23,17 @@ pub struct CrlOptions {
     /// `nextUpdate` lies so long after `thisUpdate`.
     pub validity: WireDuration,
     /// Hex key identifier of the signer; the CA's own by default.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub subject_key_id_signer: String,
     /// Whether a revocation makes a new CRL at once.
     pub regenerate_on_revoke: bool,
 }
 
 /// The newest CRL of a CA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatestCrl {
     /// `cRLNumber`; 0 before the first.
+    #[schemars(example = 7)]
     pub version: u64,
     /// `thisUpdate`.
     pub valid_from: Timestamp,
@@ -39,9 +42,10 @@ pub struct LatestCrl {
 }
 
 /// What the validation authority does for one CA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VaRole {
     /// Hex subject key identifier of the CA.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub ca_ski: String,
     /// How its CRLs are made.
     pub crl_options: CrlOptions,

@@ -16,6 +16,7 @@ use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -30,18 +31,21 @@ type CheckFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type CheckFn = Box<dyn Fn() -> CheckFuture + Send + Sync>;
 
 /// What was built, as `/health` of every service tells.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BuildInfo {
     /// The program's version.
+    #[schemars(example = &"0.1.0")]
     pub version: String,
     /// The source revision, empty when unknown.
+    #[schemars(example = &"1a2821a")]
     pub build: String,
     /// When it was built, RFC 3339, empty when unknown.
+    #[schemars(example = &"2026-03-02T09:15:27Z")]
     pub build_time: String,
 }
 
 /// Body of `GET /health` of a service.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct HealthReport {
     /// Whether the process is ready.
     pub health: bool,

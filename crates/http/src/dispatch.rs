@@ -277,7 +277,7 @@ fn reply_to(refusal: &AuthRefusal, parts: &Parts) -> Response {
 
 /// The answer to an unknown path or method, the same for both; for handlers of public paths that
 /// stand for whatever is not offered below them.
-pub fn not_found() -> Response {
+pub(crate) fn not_found() -> Response {
     let mut response = (StatusCode::NOT_FOUND, "404 page not found").into_response();
     response
         .headers_mut()

@@ -11,9 +11,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use lamassu_core::error::{ErrorKind, ServiceError, Severity};
 use lamassu_core::json::JsonError;
-use serde::Serialize;
 
-use crate::reply::json_response;
+use crate::reply::{ErrorBody, json_response};
 
 /// What a handler returns.
 pub type Reply<T> = Result<T, Failure>;
@@ -39,18 +38,12 @@ impl Failure {
 #[derive(Clone, Debug)]
 pub(crate) struct Reported(pub(crate) Failure);
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    err: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
-}
-
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = ErrorBody {
             err: &self.0.to_string(),
             code: self.0.code(),
+            request_id: None,
         };
         // Two strings always serialise; should they not, the status alone still tells the truth.
         let status = self.0.kind().status();
@@ -132,14 +125,10 @@ impl ServiceError for HttpError {
 
 /// The reply when a handler panicked.
 pub(crate) fn panic_reply(request_id: &str) -> Response {
-    #[derive(Serialize)]
-    struct PanicBody<'a> {
-        err: &'static str,
-        request_id: &'a str,
-    }
-    let body = PanicBody {
+    let body = ErrorBody {
         err: "internal error",
-        request_id,
+        code: None,
+        request_id: Some(request_id),
     };
     json_response(StatusCode::INTERNAL_SERVER_ERROR, &body).into_response()
 }

@@ -2,7 +2,7 @@
 //! route, extractors, replies and error replies.
 //!
 //! A route is declared once, with its method, path, [`Access`], a one-line summary and its
-//! handler ([`Routes`]). [`Stack`] mounts the tables of several services under their prefixes and
+//! handler ([`Routes`]), whose arguments and result say what it takes and gives ([`Operation`]). [`Stack`] mounts the tables of several services under their prefixes and
 //! makes one [`axum::Router`] of them. Because the guard is part of what a declared route *is*,
 //! no handler can be reached without its access having been decided; [`route_audit`] proves it
 //! for a whole program.
@@ -46,7 +46,9 @@ mod edge;
 mod extract;
 mod failure;
 mod identity;
+mod media;
 pub mod metrics;
+mod operation;
 mod owned;
 mod path;
 mod query;
@@ -60,15 +62,18 @@ pub mod testing;
 pub use admission::AdmissionLimits;
 pub use body::{BodyBytes, BodyLimits, GoJson};
 pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
-pub use dispatch::not_found;
 pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
 pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
+pub use media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
+pub use operation::{
+    Answers, Content, Described, Operation, QueryPart, Reads, SchemaOf, Success, schema_of,
+};
 pub use owned::run_owned;
-pub use query::QueryPairs;
+pub use query::{Counted, ListParts, Listed, Listing, Members, Query, QueryPairs, QueryParts};
 pub use refusal::AuthRefusal;
-pub use reply::{Json200, Json201, Json202, NoContent, to_json};
+pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};
 pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};
 pub use stack::{RouteTableError, Stack};

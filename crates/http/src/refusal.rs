@@ -6,9 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use lamassu_core::error::ErrorKind;
-use serde::Serialize;
 
-use crate::reply::json_response;
+use crate::reply::{ErrorBody, json_response};
 
 /// A refusal as the client sees it: everything about the reply but the request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +24,13 @@ pub struct AuthRefusal {
     pub retry_after: Option<Duration>,
 }
 
-#[derive(Serialize)]
-struct RefusalBody<'a> {
-    err: &'a str,
-    code: &'a str,
-    request_id: &'a str,
-}
-
 impl AuthRefusal {
     /// The complete reply to the request with this id.
     pub fn reply(&self, request_id: &str) -> Response {
-        let body = RefusalBody {
+        let body = ErrorBody {
             err: &self.text,
-            code: self.code,
-            request_id,
+            code: Some(self.code),
+            request_id: Some(request_id),
         };
         let mut response = json_response(self.kind.status(), &body).into_response();
         let headers = response.headers_mut();

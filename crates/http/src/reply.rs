@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::failure::{Failure, HttpError};
@@ -26,6 +27,23 @@ pub struct Json202<T>(pub T);
 /// 204 without body.
 #[derive(Clone, Copy, Debug)]
 pub struct NoContent;
+
+/// The body of every refusal.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct ErrorBody<'a> {
+    /// What went wrong.
+    #[schemars(example = "CA not found")]
+    pub err: &'a str,
+    /// The same as a stable word, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", example = &"invalid_filter")]
+    pub code: Option<&'a str>,
+    /// The request as the log of the server names it, where that helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", example = "8d6d0a3b-6f5c-4a5e-9c8e-0a4b2f1d7c11")]
+    pub request_id: Option<&'a str>,
+}
 
 /// Serialises `value`, with `<`, `>`, `&`, U+2028 and U+2029 escaped as Go's encoder does, so
 /// that bytes compare equal with what existing clients have stored.

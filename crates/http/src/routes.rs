@@ -8,9 +8,11 @@ use axum::handler::Handler;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::Method;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 
 use crate::body::BodyLimits;
+use crate::operation::{Described, Operation};
 
 /// What a route needs from its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct RouteInfo {
     pub path_form: PathForm,
     /// Whether it is answered under overload, too.
     pub urgency: Urgency,
+    /// What it takes and gives.
+    pub operation: Operation,
 }
 
 /// A declared route and the prefix under which the program serves it.
@@ -166,7 +170,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         let state = self.state.clone();
@@ -183,8 +187,19 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
             limits: self.limits,
             path_form: self.path_form,
             urgency: self.urgency,
+            operation: H::operation(),
         });
         self.endpoints.push(Endpoint { info, handler });
+        self
+    }
+
+    /// Says which refusals the route declared last answers, beyond those that follow from its
+    /// access and from what its handler reads.
+    #[must_use]
+    pub fn refuses(mut self, kinds: &[ErrorKind]) -> Self {
+        if let Some(endpoint) = self.endpoints.last_mut() {
+            Arc::make_mut(&mut endpoint.info).operation.refuses(kinds);
+        }
         self
     }
 
@@ -198,7 +213,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         self.route(Method::GET, path, access, summary, handler)
@@ -214,7 +229,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         self.route(Method::POST, path, access, summary, handler)
@@ -230,7 +245,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         self.route(Method::PUT, path, access, summary, handler)
@@ -246,7 +261,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         self.route(Method::PATCH, path, access, summary, handler)
@@ -262,7 +277,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Sync,
+        H: Handler<T, S> + Described<T> + Sync,
         T: 'static,
     {
         self.route(Method::DELETE, path, access, summary, handler)

@@ -1,8 +1,20 @@
-//! `lamassu openapi` and `/openapi.json`: the HTTP API as a document, made from the table in which routes are declared.
+//! `lamassu openapi`, `/openapi.json` and `/docs`: the HTTP API as a document (OpenAPI 3.1), made
+//! from the table in which routes are declared and from the types that their handlers read and
+//! write.
 //!
-//! It tells paths, methods, parameters, the permission of each operation and the shape of errors.
-//! Routes for other services of the installation are left out.
-//! Bodies are described in the API reference; their schemas are not in the document yet.
+//! Nothing about a single route is said here. What every route has in common is: the error body,
+//! what a status means, how lists are asked for, what the parameters in paths are. Routes for other
+//! services of the installation are left out.
+//!
+//! Where next: `operation` for one route, `schemas` for the types, `example` for the examples,
+//! `docs` for the page that shows it all.
+
+mod docs;
+mod example;
+mod operation;
+mod parameters;
+mod refusals;
+mod schemas;
 
 use anyhow::Result;
 use axum::Router;
@@ -12,6 +24,7 @@ use http::header::CONTENT_TYPE;
 use lamassu_http::{Access, MountedRoute};
 use serde_json::{Map, Value, json};
 
+use self::schemas::Schemas;
 use crate::{assembly, version};
 
 /// Prints the document.
@@ -20,45 +33,80 @@ pub(crate) async fn print() -> Result<()> {
     crate::print(&serde_json::to_string_pretty(&document(&table))?)
 }
 
-/// `/openapi.json` at the root of the gateway, for everybody.
+/// `/openapi.json` and `/docs` beside the routes of a process, for everybody.
 ///
 /// # Errors
 /// The document cannot be written as JSON: a defect.
 pub(crate) fn site(table: &[MountedRoute]) -> Result<Router> {
     let document = Bytes::from(serde_json::to_vec(&document(table))?);
     let headers = [(CONTENT_TYPE, "application/json; charset=utf-8")];
-    Ok(Router::new().route("/openapi.json", get(async move || (headers, document))))
+    let json = get(async move || (headers, document));
+    Ok(docs::routes().route("/openapi.json", json))
 }
 
 fn document(table: &[MountedRoute]) -> Value {
+    let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in table.iter().filter(|route| !is_internal(route)) {
         let path = paths
             .entry(open_api_path(&route.path))
             .or_insert_with(|| json!({}));
+        let method = route.info.method.as_str().to_ascii_lowercase();
         if let Some(path) = path.as_object_mut() {
-            path.insert(
-                route.info.method.as_str().to_ascii_lowercase(),
-                operation(route),
-            );
+            path.insert(method, operation::operation(route, &mut schemas));
         }
     }
+    let error = schemas.error();
+    let mut paths = Value::Object(paths);
+    let schemas = schemas.finish(&mut paths);
+    example::complete(&mut paths, &schemas);
     json!({
         "openapi": "3.1.0",
-        "info": {"title": "lamassu", "version": version::VERSION, "license": {"name": "Apache-2.0"}},
+        "info": {
+            "title": "lamassu",
+            "version": version::VERSION,
+            "description": "PKI for devices: keys, CAs, certificates, enrollment, validation.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": tags(table),
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "schemas": {"Error": {
-                "type": "object",
-                "required": ["err"],
-                "properties": {
-                    "err": {"type": "string", "description": "What went wrong."},
-                    "code": {"type": "string", "description": "The same as a stable word."},
-                },
+            "securitySchemes": {"bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token as `lamassu token` prints it, or of a configured provider.",
             }},
+            "responses": refusals::responses(&error),
+            "schemas": schemas,
         },
     })
+}
+
+/// The services that have routes, with what they are for.
+fn tags(table: &[MountedRoute]) -> Vec<Value> {
+    const TAGS: [(&str, &str); 8] = [
+        ("kms", "Keys, and the crypto engines that hold them."),
+        ("ca", "CAs, certificates, issuance profiles."),
+        ("devmanager", "Devices."),
+        (
+            "dms",
+            "Device manufacturing systems: who may enroll, and how.",
+        ),
+        ("est", "Enrollment over Secure Transport (RFC 7030)."),
+        (
+            "va",
+            "Validation: OCSP (RFC 6960), CRLs (RFC 5280), CA certificates.",
+        ),
+        ("auth", "How to sign in, and who one is."),
+        ("health", "Whether the services work."),
+    ];
+    let has_routes = |name: &str| table.iter().any(|route| route.info.service == name);
+    TAGS.into_iter()
+        .filter(|(name, _)| has_routes(name))
+        .map(|(name, description)| json!({"name": name, "description": description}))
+        .collect()
 }
 
 /// Whether a route is for services of the installation only.
@@ -69,52 +117,4 @@ fn is_internal(route: &MountedRoute) -> bool {
 /// A path as OpenAPI writes it: a wildcard is an ordinary parameter.
 fn open_api_path(path: &str) -> String {
     path.replace("{*", "{")
-}
-
-fn operation(route: &MountedRoute) -> Value {
-    let parameters: Vec<Value> = path_parameters(&route.path)
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-        .collect();
-    let security = match route.info.access {
-        Access::Public => json!([]),
-        Access::Authenticated | Access::Permission(_) => json!([{"bearer": []}]),
-    };
-    let mut operation = Map::from_iter([
-        ("summary".to_owned(), json!(route.info.summary)),
-        ("tags".to_owned(), json!([route.info.service])),
-        ("parameters".to_owned(), json!(parameters)),
-        ("security".to_owned(), security),
-        ("responses".to_owned(), responses()),
-    ]);
-    if let Access::Permission(permission) = route.info.access {
-        operation.insert("x-permission".to_owned(), json!(permission.to_string()));
-    }
-    Value::Object(operation)
-}
-
-/// Successes are described in the API reference; refusals look alike everywhere.
-fn responses() -> Value {
-    json!({"default": {"description": "Done, or why not.", "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}})
-}
-
-fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/')
-        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| name.trim_start_matches('*'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{open_api_path, path_parameters};
-
-    #[test]
-    fn wildcards_become_parameters() {
-        assert_eq!(
-            open_api_path("/api/va/ocsp/{*request}"),
-            "/api/va/ocsp/{request}"
-        );
-        let names: Vec<_> = path_parameters("/v1/cas/{id}/certificates/{sn}").collect();
-        assert_eq!(names, ["id", "sn"]);
-    }
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -83,16 +84,23 @@ impl SigningKey {
 }
 
 /// The public half as a JWK (RFC 7517, RFC 7518 section 6.2).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Jwk {
+    #[schemars(example = &"EC")]
     kty: &'static str,
+    #[schemars(example = &"P-256")]
     crv: &'static str,
     #[serde(rename = "use")]
+    #[schemars(example = &"sig")]
     usage: &'static str,
+    #[schemars(example = &"ES256")]
     alg: &'static str,
     /// SHA-256 of the SubjectPublicKeyInfo, lower-case hex.
+    #[schemars(example = &"5d8c4a1f0e7b6c39")]
     kid: String,
+    #[schemars(example = &"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")]
     x: String,
+    #[schemars(example = &"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")]
     y: String,
 }
 
@@ -119,7 +127,7 @@ impl Jwk {
 }
 
 /// The published key set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Jwks {
     keys: Vec<Jwk>,
 }

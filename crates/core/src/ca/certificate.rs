@@ -1,5 +1,6 @@
 //! Certificates and CAs as the wire shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,8 +17,8 @@ pub const ATTACHED_TO: &str = "lamassu.io/ra/attached-to";
 pub const EXPIRATION_DELTAS: &str = "lamassu.io/ca/expiration-deltas";
 
 macro_rules! named_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
@@ -39,6 +40,20 @@ macro_rules! named_enum {
                     $($text => Ok(Self::$variant),)*
                     _ => Err($crate::ca::certificate::UnknownName),
                 }
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "description": concat!($($doc),*).trim(),
+                    "enum": [$($text),*],
+                })
             }
         }
 
@@ -107,36 +122,42 @@ named_enum! {
 }
 
 /// Key type, size and strength of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyMetadata {
     /// `RSA`, `ECDSA`, `Ed25519`, `ML-DSA`; `0` when unknown.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = 256)]
     pub bits: u32,
     /// In three steps.
     pub strength: KeyStrength,
 }
 
 /// Which CA issued a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerMetadata {
     /// Serial number of the issuing CA's certificate, `-` when unknown.
+    #[schemars(example = &"1f0e6a52b7d84c93")]
     pub serial_number: String,
     /// Id of the issuing CA, `-` when unknown.
     pub id: CaId,
     /// Level of the issuing CA, -1 when unknown.
+    #[schemars(example = 0)]
     pub level: i32,
 }
 
 /// A certificate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// Serial number.
     pub serial_number: SerialNumber,
     /// Hex of the subjectKeyIdentifier, or of the SHA-256 of the key where there is none.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     pub subject_key_id: String,
     /// Hex of the issuer's key identifier, `""` when unknown.
+    #[schemars(example = &"9a3e5d714f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b")]
     pub authority_key_id: String,
     /// Free object; `null` only for imports without it.
     pub metadata: Option<Map<String, Value>>,
@@ -168,11 +189,12 @@ pub struct Certificate {
     /// Engine that holds the key, `""` if none.
     pub engine_id: EngineId,
     /// Whether it is a CA's certificate.
+    #[schemars(example = false)]
     pub is_ca: bool,
 }
 
 /// A CA: a named authority that points at one current certificate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateAuthority {
     /// Id.
     pub id: CaId,
@@ -185,6 +207,7 @@ pub struct CertificateAuthority {
     /// When it was made.
     pub creation_ts: Timestamp,
     /// 0 for roots and imports without known issuer.
+    #[schemars(example = 0)]
     pub level: i32,
     /// Default profile of what it issues.
     pub profile_id: ProfileId,

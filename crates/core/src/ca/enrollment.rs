@@ -10,6 +10,7 @@
 //! asks the device manager and [abandons](super::CaService::abandon_enrollment) what is not bound.
 //! A crash between 2 and 3 is healed by the same sweep, which completes what is bound.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -17,7 +18,7 @@ use super::RenewalWindows;
 use crate::ids::{DeviceId, DmsId, SerialNumber};
 
 /// Which EST operation asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnrollmentMode {
     /// `simpleenroll` (RFC 7030 4.2.1).
@@ -44,7 +45,7 @@ impl EnrollmentMode {
 }
 
 /// The certificate that a new one takes the place of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Superseded {
     /// Which.
     pub serial_number: SerialNumber,
@@ -56,7 +57,7 @@ pub struct Superseded {
 }
 
 /// Whether a superseded certificate's metadata lose the attachment to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Detach {
     /// They do.
@@ -66,7 +67,7 @@ pub enum Detach {
 }
 
 /// Whether a superseded certificate is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Revoke {
     /// It is.
@@ -76,7 +77,7 @@ pub enum Revoke {
 }
 
 /// The intent under which a certificate is issued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Enrollment {
     /// Which operation.
     pub mode: EnrollmentMode,
@@ -84,6 +85,7 @@ pub struct Enrollment {
     pub attachment: Attachment,
     /// SHA-256 of the request's DER.
     #[serde(with = "crate::internal::octets32")]
+    #[schemars(with = "crate::internal::Base64")]
     pub csr_digest: [u8; 32],
     /// What the device's slot held when the request was checked.
     pub superseded: Option<Superseded>,
@@ -92,7 +94,7 @@ pub struct Enrollment {
 }
 
 /// Which device a certificate belongs to, and which DMS says so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attachment {
     /// The device.
     pub device_id: DeviceId,
@@ -101,7 +103,7 @@ pub struct Attachment {
 }
 
 /// An intent that is neither completed nor abandoned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenEnrollment {
     /// The certificate.
     pub serial_number: SerialNumber,
@@ -109,5 +111,6 @@ pub struct OpenEnrollment {
     pub device_id: DeviceId,
     /// When it was issued.
     #[serde(with = "crate::internal::instant")]
+    #[schemars(with = "crate::timestamp::Timestamp")]
     pub opened_at: OffsetDateTime,
 }

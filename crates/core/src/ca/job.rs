@@ -1,5 +1,6 @@
 //! Long work of the CA service: begun by a request, done in batches, seen in progress.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::named_enum;
@@ -37,7 +38,7 @@ named_enum! {
 }
 
 /// A job as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// A UUID.
     pub id: JobId,
@@ -46,14 +47,18 @@ pub struct Job {
     /// How far it is.
     pub status: JobStatus,
     /// How many things it is about, as they were counted when it began.
+    #[schemars(example = 1200)]
     pub total: i64,
     /// How many are as they shall be.
+    #[schemars(example = 800)]
     pub done: i64,
     /// How many cannot be.
+    #[schemars(example = 0)]
     pub failed: i64,
     /// When it began.
     pub creation_ts: Timestamp,
     /// Why it was given up; `""` otherwise.
+    #[schemars(example = &"")]
     pub error: String,
 }
 

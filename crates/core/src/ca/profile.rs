@@ -1,10 +1,13 @@
 //! Issuance profiles: the rules applied when a certificate is made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
 
 use super::profile_member::{AllowedSan, Member, NameConstraints};
 use crate::duration::WireDuration;
 use crate::ids::ProfileId;
+use crate::schema::schemas;
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 use crate::usage::{ExtendedKeyUsage, KeyUsage};
@@ -59,7 +62,7 @@ impl<'de> Deserialize<'de> for ValidityType {
 }
 
 /// A lifetime.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Validity {
     /// How it is given.
@@ -147,7 +150,7 @@ impl<'de> Deserialize<'de> for Allowance {
 }
 
 /// Which keys a profile lets through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CryptoEnforcement {
     /// Whether anything is checked.
@@ -155,10 +158,12 @@ pub struct CryptoEnforcement {
     /// Whether RSA keys pass.
     pub allow_rsa_keys: bool,
     /// Moduli in bits; `null` for any, `[]` for none.
+    #[schemars(example = [2048, 3072])]
     pub allowed_rsa_key_sizes: Option<Vec<u32>>,
     /// Whether ECDSA keys pass.
     pub allow_ecdsa_keys: bool,
     /// Curve sizes in bits; `null` for any, `[]` for none.
+    #[schemars(example = [256, 384])]
     pub allowed_ecdsa_key_sizes: Option<Vec<u32>>,
     /// Whether Ed25519 keys pass.
     #[serde(skip_serializing_if = "Allowance::is_silent")]
@@ -169,25 +174,40 @@ pub struct CryptoEnforcement {
 }
 
 /// The rules applied when a certificate is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "the members of the wire")]
+#[schemars(example = json!({
+    "name": "Sensors",
+    "description": "One year, TLS client",
+    "validity": {"type": "Duration", "duration": "1y"},
+    "honor_subject": true,
+    "honor_extensions": true,
+    "key_usage": ["DigitalSignature"],
+    "extended_key_usages": ["ClientAuth"],
+    "crypto_enforcement": {"enabled": false},
+}))]
 pub struct IssuanceProfile {
     /// A UUID, made by the service.
     pub id: ProfileId,
     /// Free text, not unique.
+    #[schemars(example = &"Sensors")]
     pub name: String,
     /// Free text.
+    #[schemars(example = &"One year, TLS client")]
     pub description: String,
     /// Lifetime.
     pub validity: Validity,
     /// Whether what is issued is a CA.
+    #[schemars(example = false)]
     pub sign_as_ca: bool,
     /// Whether the request's key usage is taken over; otherwise `key_usage` is imposed.
+    #[schemars(example = false)]
     pub honor_key_usage: bool,
     /// Imposed key usage.
     pub key_usage: KeyUsage,
     /// Whether the request's extended key usages are taken over.
+    #[schemars(example = false)]
     pub honor_extended_key_usages: bool,
     /// Imposed extended key usages.
     pub extended_key_usages: Vec<ExtendedKeyUsage>,
@@ -204,18 +224,21 @@ pub struct IssuanceProfile {
     pub allowed_sans: Member<Vec<AllowedSan>>,
     /// What the common name must match as a whole, a regular expression.
     #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = &"sensor-[0-9]{4}")]
     pub common_name_pattern: Member<String>,
     /// How long a certificate lasts at most, from its beginning to its end.
     #[serde(skip_serializing_if = "Member::is_silent")]
     pub maximum_validity: Member<WireDuration>,
     /// How many CAs may follow below, where what is issued is a CA; any number when not set.
     #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = 0)]
     pub path_length: Member<u32>,
     /// For which names a CA may issue, where what is issued is a CA.
     #[serde(skip_serializing_if = "Member::is_silent")]
     pub name_constraints: Member<NameConstraints>,
     /// Further extended key usages by object identifier, imposed beside `extended_key_usages`.
     #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = ["1.3.6.1.5.5.7.3.17"])]
     pub extended_key_usage_oids: Member<Vec<String>>,
     /// How far before the present a certificate begins; not at all when not set.
     #[serde(skip_serializing_if = "Member::is_silent")]
@@ -271,3 +294,12 @@ impl IssuanceProfile {
         .filter_map(|(name, is_cleared)| is_cleared.then_some(name))
     }
 }
+
+schemas!(
+    ValidityType: {
+        "type": "string",
+        "description": "`Duration` or `Time`; other texts behave like `Time`.",
+        "examples": ["Duration"],
+    },
+    Allowance: {"type": "boolean"},
+);

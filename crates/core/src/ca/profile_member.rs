@@ -1,8 +1,11 @@
 //! Members of profiles that older clients do not know, and what they hold.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::certificate::named_enum;
+use schemars::{Schema, SchemaGenerator};
+use std::borrow::Cow;
 
 /// A setting that older clients do not know. They read a profile into their own types and write it
 /// back without this member, so its absence means that an update keeps what is stored
@@ -77,18 +80,19 @@ named_enum! {
 }
 
 /// Alternative names that a profile lets through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AllowedSan {
     /// Of this form.
     #[serde(rename = "type")]
     pub san_type: SanType,
     /// That match this regular expression as a whole; all of the form without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &".*\\.example\\.com")]
     pub pattern: Option<String>,
 }
 
 /// Names that a CA may or may not issue for (RFC 5280 4.2.1.10).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NameConstraints {
     /// Names of a form that stands here must be within one of these.
@@ -105,15 +109,33 @@ impl NameConstraints {
 }
 
 /// Parts of the name space.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Subtrees {
     /// Domains with all below them, for example `example.com`.
+    #[schemars(example = ["example.com"])]
     pub dns: Vec<String>,
     /// Mail addresses, hosts, or with a leading dot all hosts of a domain.
+    #[schemars(example = [".example.com"])]
     pub email: Vec<String>,
     /// Networks, for example `192.0.2.0/24`.
+    #[schemars(example = ["192.0.2.0/24"])]
     pub ip: Vec<String>,
     /// Hosts of URIs, or with a leading dot all hosts of a domain.
+    #[schemars(example = [".example.com"])]
     pub uri: Vec<String>,
+}
+
+impl<T: JsonSchema> JsonSchema for Member<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! The request waits until a certificate for its key is imported as a CA.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -36,7 +37,7 @@ pub struct CreateCaRequest {
 }
 
 /// A request for a CA.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaRequest {
     /// Id.
     pub id: CaRequestId,
@@ -55,6 +56,7 @@ pub struct CaRequest {
     /// How far it is.
     pub status: CaRequestStatus,
     /// Hex SHA-256 of the certificate that ended it; `""` while it is pending.
+    #[schemars(example = &"")]
     pub fingerprint: String,
     /// The request to hand to whoever signs.
     pub csr: CsrDer,

@@ -3,6 +3,7 @@
 //! Arrays and maps that clients send as `null` come back as `[]` and `{}`; enums are stored as
 //! sent and judged when they are used, as clients rely on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,7 +23,7 @@ pub const REGISTRATION_JITP: &str = "JITP";
 pub const PROTOCOL_EST: &str = "EST_RFC7030";
 
 /// The policy of a DMS.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DmsSettings {
     /// Server-side key generation.
@@ -40,23 +41,26 @@ pub struct DmsSettings {
 }
 
 /// Server-side key generation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerKeygenSettings {
     /// Whether it is offered.
+    #[schemars(example = false)]
     pub enabled: bool,
     /// What is generated.
     pub key: KeygenKey,
 }
 
 /// A key type and size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KeygenKey {
     /// `RSA`, `ECDSA`; `0` when unknown.
     #[serde(rename = "type")]
+    #[schemars(example = &"ECDSA")]
     pub key_type: String,
     /// Bits.
+    #[schemars(example = 256)]
     pub bits: u32,
 }
 
@@ -70,10 +74,11 @@ impl Default for KeygenKey {
 }
 
 /// Enrollment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EnrollmentSettings {
     /// Must be `EST_RFC7030`.
+    #[schemars(example = &"EST_RFC7030")]
     pub protocol: String,
     /// Who may enroll.
     pub est_rfc7030_settings: EstSettings,
@@ -84,6 +89,7 @@ pub struct EnrollmentSettings {
     /// Whether a device that has an identity may enroll again.
     pub enable_replaceable_enrollment: bool,
     /// `JITP` registers unknown devices; anything else wants them registered before.
+    #[schemars(example = &"JITP")]
     pub registration_mode: String,
     /// Whether requests must prove possession of their key, also on re-enrollment.
     pub verify_csr_signature: bool,
@@ -93,10 +99,11 @@ pub struct EnrollmentSettings {
 }
 
 /// Who may enroll or re-enroll.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EstSettings {
     /// `CLIENT_CERTIFICATE`, `NO_AUTH`, …; every other text refuses every call.
+    #[schemars(example = &"CLIENT_CERTIFICATE")]
     pub auth_mode: String,
     /// For the modes with client certificate.
     pub client_certificate_settings: ClientCertificateSettings,
@@ -105,33 +112,38 @@ pub struct EstSettings {
 }
 
 /// Which client certificates pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientCertificateSettings {
     /// Trust anchors, tried in order.
     pub validation_cas: Vec<CaId>,
     /// Above 0: the presented chain is cut to so many certificates.
+    #[schemars(example = -1)]
     pub chain_level_validation: i64,
     /// Whether an expired certificate passes.
+    #[schemars(example = false)]
     pub allow_expired: bool,
 }
 
 /// What devices registered just in time look like.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeviceProvisioningProfile {
     /// Icon name of the dashboard.
+    #[schemars(example = &"Cpu")]
     pub icon: String,
     /// `<icon colour>-<background colour>`.
+    #[schemars(example = &"#888888-#e0e0e0")]
     pub icon_color: String,
     /// Free object.
     pub metadata: Map<String, Value>,
     /// Free texts.
+    #[schemars(example = ["sensor"])]
     pub tags: Vec<String>,
 }
 
 /// Re-enrollment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReenrollmentSettings {
     /// Who may re-enroll; apart from enrollment. Absent only in what clients send: then a new
@@ -152,7 +164,7 @@ pub struct ReenrollmentSettings {
 }
 
 /// What `cacerts` gives.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CaDistributionSettings {
     /// The certificate that the platform's own TLS is anchored at.

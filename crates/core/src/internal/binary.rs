@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::schema::schemas;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -73,3 +74,10 @@ pub(crate) mod instant {
         Timestamp::deserialize(deserializer).map(|Timestamp(time)| time)
     }
 }
+
+schemas!(Base64: {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "Octets, base64.",
+    "examples": ["aGVsbG8="],
+});

@@ -1,6 +1,7 @@
 //! Bodies of the CA service's internal routes.
 
 use lamassu_x509::Possession;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Base64;
@@ -11,7 +12,7 @@ use crate::ca::{
 use crate::ids::ProfileId;
 
 /// A certificate to issue for a device, with the intent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SignForEnrollment {
     /// DER of the certification request.
     pub csr: Base64,
@@ -40,7 +41,7 @@ impl SignForEnrollment {
 }
 
 /// How possession of a request's key was decided, as it is passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WirePossession {
     /// The request's signature was verified; the receiver verifies it again.
@@ -59,7 +60,7 @@ impl From<Possession> for WirePossession {
 }
 
 /// Which device a certificate belongs to, and when that one must renew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttachCertificate {
     /// The device and its DMS.
     pub attachment: Attachment,
@@ -68,14 +69,14 @@ pub struct AttachCertificate {
 }
 
 /// The status of a certificate, if the CA issued it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FoundStatus {
     /// The status.
     pub found: Option<StatusInfo>,
 }
 
 /// A certificate, if there is one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FoundCertificate {
     /// The certificate.
     pub found: Option<Box<Certificate>>,

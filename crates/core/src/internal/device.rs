@@ -1,12 +1,13 @@
 //! How the device manager's internal routes write what a slot holds.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::SlotState;
 use crate::ids::SerialNumber;
 
 /// [`SlotState`] as members.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WireSlotState {
     device_exists: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

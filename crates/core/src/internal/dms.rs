@@ -1,6 +1,7 @@
 //! Bodies of the DMS manager's internal routes: EST as a gateway hands it on, without the text
 //! encodings of RFC 7030, and with the client's certificates, which only the TLS layer knows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Base64;
@@ -10,7 +11,7 @@ use crate::ids::DmsId;
 use crate::pem::CertificateDer;
 
 /// An EST request that carries a certification request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WireEstRequest {
     /// The EST label.
     pub label: Option<DmsId>,
@@ -47,28 +48,28 @@ impl From<WireEstRequest> for EstRequest {
 }
 
 /// The certificate issued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Enrolled {
     /// The certificate.
     pub certificate: CertificateDer,
 }
 
 /// What `csrattrs` gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CsrAttributes {
     /// DER of CsrAttrs.
     pub der: Base64,
 }
 
 /// A sweep to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sweep {
     /// Which intents.
     pub scope: SweepScope,
 }
 
 /// A sweep done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Swept {
     /// How many intents it handled.
     pub handled: u32,

@@ -1,6 +1,7 @@
 //! Bodies of the key management service's internal routes.
 
 use lamassu_crypto::Message;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Base64;
@@ -8,14 +9,14 @@ use crate::ids::SerialNumber;
 use crate::pem::PublicKeyDer;
 
 /// What a remote signer has to know of its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignerDescription {
     /// Its public half.
     pub public_key: PublicKeyDer,
 }
 
 /// What the platform signs with a key; leaves no event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlatformSign {
     /// The scheme, by the name of [`algorithm`](crate::kms::algorithm).
     pub algorithm: String,
@@ -37,7 +38,7 @@ impl PlatformSign {
 }
 
 /// What a message of [`PlatformSign`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageType {
     /// The message itself.
@@ -47,14 +48,14 @@ pub enum MessageType {
 }
 
 /// A signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlatformSignature {
     /// As [`Signer::sign`](crate::crypto_engine::Signer::sign) gives it.
     pub signature: Base64,
 }
 
 /// The certificate that uses a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundCertificate {
     /// Its serial number.
     pub serial_number: SerialNumber,

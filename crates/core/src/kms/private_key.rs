@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::schema::schemas;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lamassu_crypto::pem::decode_base64;
@@ -67,6 +68,13 @@ impl Visitor<'_> for Base64Visitor {
         Ok(PrivateKeyBytes::default())
     }
 }
+
+schemas!(PrivateKeyBytes: {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "A private key in PEM, base64.",
+    "examples": ["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCi4uLgotLS0tLUVORCBQUklWQVRFIEtFWS0tLS0tCg=="],
+});
 
 #[cfg(test)]
 mod tests {

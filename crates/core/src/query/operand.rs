@@ -127,6 +127,14 @@ impl Operand {
             .map(|entry| entry.operand)
     }
 
+    /// The names that are written, of all operands that fields of this kind have.
+    pub fn names(kind: FieldKind) -> impl Iterator<Item = &'static str> {
+        TABLE
+            .iter()
+            .filter(move |entry| entry.type_code == kind.code())
+            .filter_map(|entry| entry.names.first().copied())
+    }
+
     /// The operand with this number, for fields of this kind.
     pub fn from_code(kind: FieldKind, code: u8) -> Option<Self> {
         TABLE

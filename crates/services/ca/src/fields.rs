@@ -1,6 +1,7 @@
 //! What lists can be filtered and sorted by.
 
 use lamassu_core::query::{ElementTable, Field};
+use lamassu_http::Listing;
 
 /// The fields that certificates have, with those of the list itself behind.
 macro_rules! certificate_fields {
@@ -77,3 +78,24 @@ pub const PROFILE_FIELDS: &[Field] = &[
     Field::string("id", "id"),
     Field::string("name", "name").folded("name_folded"),
 ];
+
+/// Ties lists to their fields, for the HTTP layer.
+macro_rules! listings {
+    ($($name:ident = $fields:ident),+ $(,)?) => {$(
+        /// A resource that has lists.
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) struct $name;
+
+        impl Listing for $name {
+            const FIELDS: &'static [Field] = $fields;
+        }
+    )+};
+}
+
+listings! {
+    Certificates = CERTIFICATE_FIELDS,
+    Authorities = AUTHORITY_FIELDS,
+    Requests = REQUEST_FIELDS,
+    Jobs = JOB_FIELDS,
+    Profiles = PROFILE_FIELDS,
+}

@@ -13,6 +13,7 @@ mod stats;
 use std::sync::Arc;
 
 use lamassu_core::ca::CaService;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
 use lamassu_http::{Routes, RoutesBuilder};
@@ -41,6 +42,9 @@ const PROFILE_READ: Permission = Permission::new("profile", "read");
 const PROFILE_WRITE: Permission = Permission::new("profile", "write");
 const PROFILE_DELETE: Permission = Permission::new("profile", "delete");
 
+/// Something that is named does not exist, exists already, is in use, or is not the only one.
+const NAMED: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
+
 /// The routes of the service, local or remote. Paths are those inside the service.
 pub fn routes(service: Arc<dyn CaService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("ca", Ca { service, limits });
@@ -61,6 +65,7 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Create a root or subordinate CA",
             authority::create,
         )
+        .refuses(NAMED)
         .get(
             "/v1/cas/cn/{cn}",
             CA_READ,
@@ -92,6 +97,7 @@ fn authority_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Issue a certificate from a request",
             certificate::sign,
         )
+        .refuses(NAMED)
         .get(
             "/v1/cas/{id}/certificates/{sn}",
             CA_READ,
@@ -108,6 +114,7 @@ fn authority_change_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Import a CA that was made elsewhere",
             authority::import,
         )
+        .refuses(NAMED)
         .put(
             "/v1/cas/{id}/metadata",
             CA_WRITE,
@@ -126,6 +133,7 @@ fn authority_change_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Revoke, hold, release or expire a CA",
             authority::set_status,
         )
+        .refuses(NAMED)
         .post(
             "/v1/cas/{id}/profile",
             CA_WRITE,
@@ -138,18 +146,21 @@ fn authority_change_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Give a CA a new certificate for the same key",
             authority::reissue,
         )
+        .refuses(NAMED)
         .delete(
             "/v1/cas/{id}",
             CA_DELETE,
             "Delete a CA and revoke what it issued",
             authority::delete,
         )
+        .refuses(NAMED)
         .post(
             "/v1/cas/{id}/signature/sign",
             CA_SIGN_RAW,
             "Sign a message with the key of a CA",
             authority::sign,
         )
+        .refuses(NAMED)
         .post(
             "/v1/cas/{id}/signature/verify",
             CA_READ,
@@ -184,6 +195,7 @@ fn request_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Make a key and a request for a CA that somebody else certifies",
             ca_request::create,
         )
+        .refuses(NAMED)
         .get(
             "/v1/cas/requests/{id}",
             CA_READ,
@@ -196,6 +208,7 @@ fn request_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Delete a request for a CA",
             ca_request::delete,
         )
+        .refuses(NAMED)
 }
 
 fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
@@ -224,54 +237,63 @@ fn certificate_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Get a certificate",
             certificate::get,
         )
+        .refuses(NAMED)
         .post(
             "/v1/certificates",
             CERTIFICATE_CREATE,
             "Create a certificate for a key of the KMS",
             certificate::create,
         )
+        .refuses(NAMED)
         .post(
             "/v1/certificates/import",
             CERTIFICATE_CREATE,
             "Import a certificate that was made elsewhere",
             certificate::import,
         )
+        .refuses(NAMED)
         .put(
             "/v1/certificates/{sn}/metadata",
             CERTIFICATE_WRITE,
             "Change the metadata of a certificate by a JSON Patch",
             certificate::patch_metadata,
         )
+        .refuses(NAMED)
         .patch(
             "/v1/certificates/{sn}/metadata",
             CERTIFICATE_WRITE,
             "Change the metadata of a certificate by a JSON Patch",
             certificate::patch_metadata,
         )
+        .refuses(NAMED)
         .delete(
             "/v1/certificates/{sn}",
             CERTIFICATE_DELETE,
             "Delete a certificate whose CA is gone",
             certificate::delete,
         )
+        .refuses(NAMED)
         .put(
             "/v1/certificates/{sn}/status",
             CERTIFICATE_REVOKE,
             "Revoke, hold, release or expire a certificate",
             certificate::set_status,
         )
+        .refuses(NAMED)
         .get(
             "/v1/certificates/{sn}/download",
             CERTIFICATE_READ,
             "Download a certificate, alone or with its chain",
             download::certificate,
         )
+        .refuses(NAMED)
         .post(
             "/v1/certificates/revocations",
             CERTIFICATE_REVOKE,
             "Begin to revoke all certificates that fulfil some conditions",
             job::revoke,
         )
+        .refuses(NAMED)
         .get("/v1/jobs", CA_READ, "List jobs", job::list)
         .get("/v1/jobs/{id}", CA_READ, "Get a job", job::get)
 }

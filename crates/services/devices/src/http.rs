@@ -6,6 +6,7 @@ mod internal;
 use std::sync::Arc;
 
 use lamassu_core::device::DeviceService;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
 use lamassu_http::Routes;
@@ -26,6 +27,7 @@ pub fn routes(service: Arc<dyn DeviceService>, limits: QueryLimits) -> Routes {
         .get("/v1/stats", READ, "Count devices", devices::stats)
         .get("/v1/devices", READ, "List devices", devices::list)
         .post("/v1/devices", WRITE, "Register a device", devices::create)
+        .refuses(&[ErrorKind::Conflict])
         .get("/v1/devices/{id}", READ, "Read a device", devices::read)
         .get(
             "/v1/devices/dms/{dms_id}",

@@ -9,6 +9,7 @@ mod updates;
 use std::sync::Arc;
 
 use http::Method;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::kms::KmsService;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
@@ -20,6 +21,9 @@ const IMPORT: Permission = Permission::new("kms", "import");
 const WRITE: Permission = Permission::new("kms", "write");
 const USE: Permission = Permission::new("kms", "use");
 const DELETE: Permission = Permission::new("kms", "delete");
+
+/// It clashes with other keys, or with what engine and key allow.
+const CONFLICT: &[ErrorKind] = &[ErrorKind::Conflict];
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -35,12 +39,14 @@ pub fn routes(service: Arc<dyn KmsService>, limits: QueryLimits) -> Routes {
         .get("/v1/engines", READ, "List crypto engines", keys::engines)
         .get("/v1/keys", READ, "List keys", keys::list)
         .post("/v1/keys", CREATE, "Create a key", keys::create)
+        .refuses(CONFLICT)
         .post(
             "/v1/keys/import",
             IMPORT,
             "Import a private key",
             keys::import,
         )
+        .refuses(CONFLICT)
         .get("/v1/keys/{id}", READ, "Read a key", keys::read)
         .put(
             "/v1/keys/{id}/name",
@@ -66,13 +72,16 @@ pub fn routes(service: Arc<dyn KmsService>, limits: QueryLimits) -> Routes {
             "Move a key into another engine",
             updates::move_key,
         )
+        .refuses(CONFLICT)
         .delete("/v1/keys/{id}", DELETE, "Delete a key", keys::delete)
+        .refuses(CONFLICT)
         .post(
             "/v1/keys/{id}/sign",
             USE,
             "Sign with a key",
             signatures::sign,
         )
+        .refuses(CONFLICT)
         .post(
             "/v1/keys/{id}/verify",
             READ,
@@ -100,6 +109,7 @@ fn patches(mut builder: RoutesBuilder<Kms>) -> RoutesBuilder<Kms> {
                 "Patch a key's aliases",
                 updates::patch_aliases,
             );
+            builder = builder.refuses(CONFLICT);
         }
     }
     builder

@@ -5,21 +5,22 @@ use lamassu_core::ca::{CaError, Cascade, CertificateAuthority};
 use lamassu_core::internal::Base64;
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchBody;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+use lamassu_http::{AskedBy, GoJson, Json200, Json201, Listed, Members, PathParams, Query, Reply};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Ca;
 use super::body::{
     CreateCaBody, ImportCaBody, ProfileIdBody, ReissueBody, SignatureBody, StatusBody,
 };
-use crate::fields::AUTHORITY_FIELDS;
+use crate::fields::Authorities;
 
 pub(super) async fn list(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Authorities>>,
 ) -> Reply<Json200<Page<CertificateAuthority>>> {
-    let request = query.list_request(AUTHORITY_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(ca.service.cas(&caller, &request).await?))
 }
 
@@ -27,9 +28,9 @@ pub(super) async fn list_by_common_name(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(common_name): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Listed<Authorities>>,
 ) -> Reply<Json200<Page<CertificateAuthority>>> {
-    let request = query.list_request(AUTHORITY_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(
         ca.service
             .cas_by_common_name(&caller, &common_name, &request)
@@ -103,15 +104,24 @@ pub(super) async fn reissue(
     ))
 }
 
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read as text")]
+pub(super) struct Deletion {
+    /// Whether what it issued is deleted with it; refused unless the configuration allows it.
+    cascade_delete: Option<bool>,
+}
+
 /// An empty object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Empty")]
 pub(super) struct Nothing {}
 
 pub(super) async fn delete(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Members<Deletion>>,
 ) -> Reply<Json200<Nothing>> {
     let cascade = match query.first("cascade_delete") {
         Some("true" | "1") => Cascade::Yes,
@@ -135,8 +145,10 @@ pub(super) async fn patch_metadata(
     ))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CaSignature")]
 pub(super) struct Signed {
+    /// The signature, base64.
     signed_data: Base64,
 }
 
@@ -155,8 +167,10 @@ pub(super) async fn sign(
     }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CaVerification")]
 pub(super) struct Verified {
+    /// Whether the key of the CA made the signature.
     valid: bool,
 }
 

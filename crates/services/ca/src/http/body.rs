@@ -10,15 +10,16 @@ use lamassu_core::ca::{
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
 use lamassu_core::internal::Base64;
 use lamassu_core::kms::PrivateKeyBytes;
-use lamassu_core::pem::{CertificateDer, CsrDer};
+use lamassu_core::pem::{CertificateDer, CsrDer, EXAMPLE_CERTIFICATE, EXAMPLE_REQUEST};
 use lamassu_core::query::QueryError;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::PrivateKey;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::revocations::parse_filters;
 
@@ -32,28 +33,53 @@ fn profile_choice(inline: Option<IssuanceProfile>, id: ProfileId) -> ProfileChoi
 }
 
 /// `POST /v1/cas`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreateCa")]
+#[schemars(example = json!({
+    "id": "factory-root",
+    "subject": {"common_name": "Factory root", "organization": "Example", "country": "ES"},
+    "key_metadata": {"type": "ECDSA", "bits": 256},
+    "ca_expiration": {"type": "Duration", "duration": "10y"},
+    "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+    "metadata": {"site": "Mondragon"},
+}))]
 pub(super) struct CreateCaBody {
+    /// Free text, at most 255 octets; a UUID when empty.
     id: CaId,
+    /// The CA that issues it; none for a root.
     parent_id: CaId,
+    /// Its subject; the common name is required.
     subject: Subject,
+    /// A key to reuse, or what a new one shall be.
     key_metadata: KeyBody,
+    /// How long its certificate lasts. Required.
     ca_expiration: Validity,
+    /// Default profile of what it issues. Required.
     profile_id: ProfileId,
+    /// Where a new key is made; the default engine when empty.
     engine_id: EngineId,
+    /// Free object.
     metadata: Option<Map<String, Value>>,
+    /// A stored profile for the CA certificate itself.
     ca_issuance_profile_id: ProfileId,
+    /// A profile for the CA certificate itself; wins over a stored one.
     ca_issuance_profile: Option<IssuanceProfile>,
 }
 
 /// A key to reuse, or what a new one shall be.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CaKey")]
 struct KeyBody {
+    /// A key of the KMS to reuse; wins over a new one.
     key_id: KeyRef,
+    /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    #[schemars(example = &"ECDSA")]
     #[serde(rename = "type")]
     key_type: String,
+    /// RSA modulus or curve size in bits; 256 for Ed25519; 44, 65, 87 for ML-DSA.
+    #[schemars(example = 256)]
     bits: u32,
 }
 
@@ -89,14 +115,23 @@ impl From<CreateCaBody> for CreateCa {
 }
 
 /// `POST /v1/cas/import`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ImportCa")]
+#[schemars(example = json!({"id": "partner-root", "ca": EXAMPLE_CERTIFICATE, "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct ImportCaBody {
+    /// Free text; a UUID when empty.
     id: CaId,
+    /// The certificate. Required.
     ca: Option<CertificateDer>,
+    /// Its key in PEM, base64; none when empty.
+    #[schemars(with = "PrivateKeyBytes")]
     private_key: SentKey,
+    /// Default profile of what it issues.
     profile_id: ProfileId,
+    /// Where the key is put; the default engine when empty.
     engine_id: EngineId,
+    /// Its issuing CA, where that is known.
     parent_id: CaId,
 }
 
@@ -132,10 +167,14 @@ impl TryFrom<ImportCaBody> for ImportCa {
 }
 
 /// `POST /v1/certificates/import`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ImportCertificate")]
+#[schemars(example = json!({"certificate": EXAMPLE_CERTIFICATE, "metadata": {"site": "Mondragon"}}))]
 pub(super) struct ImportCertificateBody {
+    /// The certificate. Required.
     certificate: Option<CertificateDer>,
+    /// Free object.
     metadata: Option<Map<String, Value>>,
 }
 
@@ -151,25 +190,46 @@ impl TryFrom<ImportCertificateBody> for ImportCertificate {
 }
 
 /// `POST /v1/certificates`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreateCertificate")]
+#[schemars(example = json!({
+    "ca_id": "factory-root",
+    "key_spec": {"type": "ECDSA", "bits": 256},
+    "subject": {"common_name": "gateway-0001"},
+    "issuance_profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+}))]
 pub(super) struct CreateCertificateBody {
+    /// The CA that issues it. Required.
     ca_id: CaId,
+    /// A key to reuse, or what a new one shall be.
     key_spec: KeySpecBody,
+    /// Its subject.
     subject: Subject,
+    /// A stored profile; the default one of the CA without.
     issuance_profile_id: ProfileId,
+    /// A profile; wins over a stored one.
     issuance_profile: Option<IssuanceProfile>,
+    /// Free object.
     metadata: Option<Map<String, Value>>,
 }
 
 /// A key to reuse, or what a new one shall be.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CertificateKey")]
 struct KeySpecBody {
+    /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`, for a new key.
+    #[schemars(example = &"ECDSA")]
     #[serde(rename = "type")]
     key_type: String,
+    /// Size in bits, for a new key.
+    #[schemars(example = 256)]
     bits: u32,
+    /// Where a new key is made; the default engine when empty.
     engine_id: EngineId,
+    /// A key of the KMS to reuse; then nothing is said of a new one.
+    #[schemars(example = &"")]
     key_identifier: KeyRef,
 }
 
@@ -209,17 +269,23 @@ impl TryFrom<CreateCertificateBody> for CreateCertificate {
 }
 
 /// `POST /v1/cas/{id}/profile`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "SetCaProfile")]
 pub(super) struct ProfileIdBody {
+    /// Default profile of what it issues from now on.
     pub(super) profile_id: ProfileId,
 }
 
 /// `POST /v1/cas/{id}/reissue`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ReissueCa")]
+#[schemars(example = json!({"profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct ReissueBody {
+    /// A profile for the new certificate; wins over a stored one.
     profile: Option<IssuanceProfile>,
+    /// A stored profile; that of the present certificate without.
     profile_id: ProfileId,
 }
 
@@ -230,12 +296,20 @@ impl From<ReissueBody> for ProfileChoice {
 }
 
 /// `POST /v1/cas/{id}/signature/sign` and `…/verify`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CaMessage")]
+#[schemars(example = json!({"message": "aGVsbG8=", "message_type": "raw", "signature_algorithm": "ECDSA_SHA_256"}))]
 pub(super) struct SignatureBody {
+    /// The message or its digest, base64.
     message: Base64,
+    /// Which of the two it is: `raw`, or `hash` or `digest`.
+    #[schemars(example = &"raw")]
     message_type: String,
+    /// For example `ECDSA_SHA_256`.
+    #[schemars(example = &"ECDSA_SHA_256")]
     signature_algorithm: String,
+    /// The signature to verify, base64; not looked at when signing.
     pub(super) signature: Base64,
 }
 
@@ -251,14 +325,27 @@ impl From<SignatureBody> for RawMessage {
 
 /// `POST /v1/cas/requests`: the members of a new CA, as far as they are for its issuing CA to see,
 /// and `key_id` beside `key_metadata` as well as in it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreateCaRequest")]
+#[schemars(example = json!({
+    "id": "factory-2",
+    "subject": {"common_name": "Factory 2", "organization": "Example"},
+    "key_metadata": {"type": "ECDSA", "bits": 384},
+}))]
 pub(super) struct CaRequestBody {
+    /// Free text; a UUID when empty.
     id: CaRequestId,
+    /// The subject that is asked for; the common name is required.
     subject: Subject,
+    /// A key to reuse, or what a new one shall be.
     key_metadata: KeyBody,
+    /// A key of the KMS to reuse; the same as `key_metadata.key_id`, and wins.
+    #[schemars(example = &"")]
     key_id: KeyRef,
+    /// Where a new key is made; the default engine when empty.
     engine_id: EngineId,
+    /// Free object.
     metadata: Option<Map<String, Value>>,
 }
 
@@ -278,12 +365,18 @@ impl From<CaRequestBody> for CreateCaRequest {
 }
 
 /// `POST /v1/cas/{id}/certificates/sign`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "SignCsr")]
+#[schemars(example = json!({"csr": EXAMPLE_REQUEST, "profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21"}))]
 pub(super) struct SignBody {
+    /// The request. Required.
     csr: Option<CsrDer>,
+    /// A profile; wins over a stored one.
     profile: Option<IssuanceProfile>,
+    /// A stored profile; the default one of the CA without.
     profile_id: ProfileId,
+    /// Whether the request must prove possession of its key; as configured without.
     verify_csr_signature: Option<bool>,
 }
 
@@ -298,15 +391,41 @@ impl From<SignBody> for SignCsr {
 }
 
 /// `POST /v1/certificates/revocations`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "RevokeCertificates")]
+#[schemars(example = json!({
+    "ca_id": "factory-root",
+    "issued_before": "2026-03-02T00:00:00Z",
+    "filter": ["subject.common_name[ct]sensor"],
+    "revocation_reason": "CessationOfOperation",
+}))]
 pub(super) struct RevocationsBody {
+    /// Those that this CA issued.
     ca_id: CaId,
+    /// Those that were issued under this stored profile.
     profile_id: ProfileId,
+    /// Those that are known since later than this.
     issued_after: Timestamp,
+    /// Those that are known since earlier than this.
     issued_before: Timestamp,
+    /// Those that fulfil this filter of a list, or all of these.
+    #[schemars(with = "FilterTexts")]
     filter: Filters,
+    /// Why.
     revocation_reason: RevocationReason,
+}
+
+/// [`Filters`] as clients write them.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(
+    dead_code,
+    reason = "read as a value, to refuse it with a text of ours"
+)]
+enum FilterTexts {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// One filter or several.
@@ -360,10 +479,15 @@ impl TryFrom<RevocationsBody> for RevokeCertificates {
 }
 
 /// `PUT /v1/certificates/{sn}/status`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "SetCertificateStatus")]
+#[schemars(example = json!({"status": "REVOKED", "revocation_reason": "KeyCompromise"}))]
 pub(super) struct StatusBody {
+    /// The new status.
+    #[schemars(with = "CertificateStatus", example = &"REVOKED")]
     status: String,
+    /// Why, where it is revoked. Only `CertificateHold` can be released.
     pub(super) revocation_reason: RevocationReason,
 }
 

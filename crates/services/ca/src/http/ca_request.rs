@@ -3,18 +3,20 @@
 use axum::extract::State;
 use lamassu_core::ca::CaRequest;
 use lamassu_core::page::Page;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, NoContent, PathParams, QueryPairs, Reply};
+use lamassu_http::{
+    AskedBy, GoJson, Json200, Json201, Listed, NoContent, PathParams, Query, Reply,
+};
 
 use super::Ca;
 use super::body::CaRequestBody;
-use crate::fields::REQUEST_FIELDS;
+use crate::fields::Requests;
 
 pub(super) async fn list(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Requests>>,
 ) -> Reply<Json200<Page<CaRequest>>> {
-    let request = query.list_request(REQUEST_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(ca.service.ca_requests(&caller, &request).await?))
 }
 

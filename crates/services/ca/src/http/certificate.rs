@@ -7,11 +7,16 @@ use lamassu_core::page::Page;
 use lamassu_core::patch::PatchBody;
 use lamassu_core::query::QueryError;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, NoContent, PathParams, QueryPairs, Reply};
+use lamassu_http::{
+    AskedBy, GoJson, Json200, Json201, Listed, Members, NoContent, PathParams, Query, QueryPairs,
+    Reply,
+};
+
+use schemars::JsonSchema;
 
 use super::Ca;
 use super::body::{CreateCertificateBody, ImportCertificateBody, SignBody, StatusBody};
-use crate::fields::CERTIFICATE_FIELDS;
+use crate::fields::Certificates;
 
 /// What is no hexadecimal number names no certificate.
 pub(super) fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
@@ -21,9 +26,9 @@ pub(super) fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
 pub(super) async fn list(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Certificates>>,
 ) -> Reply<Json200<Page<Certificate>>> {
-    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(ca.service.certificates(&caller, &request).await?))
 }
 
@@ -31,9 +36,9 @@ pub(super) async fn list_by_ca(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Listed<Certificates>>,
 ) -> Reply<Json200<Page<Certificate>>> {
-    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(
         ca.service
             .certificates_by_ca(&caller, &id.into(), &request)
@@ -45,9 +50,9 @@ pub(super) async fn list_by_status(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(status): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Listed<Certificates>>,
 ) -> Reply<Json200<Page<Certificate>>> {
-    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(
         ca.service
             .certificates_by_status(&caller, None, &status, &request)
@@ -59,9 +64,9 @@ pub(super) async fn list_by_ca_and_status(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams((id, status)): PathParams<(String, String)>,
-    query: QueryPairs,
+    query: Query<Listed<Certificates>>,
 ) -> Reply<Json200<Page<Certificate>>> {
-    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     let id = id.into();
     Ok(Json200(
         ca.service
@@ -70,15 +75,25 @@ pub(super) async fn list_by_ca_and_status(
     ))
 }
 
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read one by one")]
+pub(super) struct Expiration {
+    /// `notAfter` is later than this, RFC 3339.
+    expires_after: Option<Timestamp>,
+    /// `notAfter` is earlier than this, RFC 3339. Without it there are none.
+    expires_before: Option<Timestamp>,
+}
+
 /// A missing bound is the zero time, so without `expires_before` there are no rows.
 pub(super) async fn list_by_expiration(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<(Listed<Certificates>, Members<Expiration>)>,
 ) -> Reply<Json200<Page<Certificate>>> {
     let after = bound(&query, "expires_after")?;
     let before = bound(&query, "expires_before")?;
-    let request = query.list_request(CERTIFICATE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(
         ca.service
             .certificates_by_expiration(&caller, after, before, &request)

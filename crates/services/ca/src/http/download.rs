@@ -7,14 +7,42 @@ use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::QueryError;
-use lamassu_http::{AskedBy, PathParams, QueryPairs, Reply};
+use lamassu_http::{AskedBy, Media, Members, PathParams, Query, QueryPairs, Reply, media_types};
 use lamassu_x509::pkcs7;
+
+use schemars::JsonSchema;
 
 use super::Ca;
 use super::certificate::serial_number;
 
+media_types! {
+    /// Certificates as a file.
+    CertificateFile = Octets(
+        "application/pem-certificate-chain",
+        "application/pkix-cert",
+        "application/pkcs7-mime; smime-type=certs-only"
+    );
+}
+
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read as text")]
+pub(super) struct File {
+    /// How the certificates are written; `pem` when not given.
+    format: Option<Format>,
+}
+
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read as text")]
+pub(super) struct WithChain {
+    /// Whether the certificates of the CAs above follow.
+    chain: Option<bool>,
+}
+
 /// How certificates are written into a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
 enum Format {
     /// One block after the other (RFC 7468).
     Pem,
@@ -86,19 +114,19 @@ pub(super) async fn chain_of_ca(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<String>,
-    query: QueryPairs,
-) -> Reply<Response> {
+    query: Query<Members<File>>,
+) -> Reply<Media<CertificateFile>> {
     let format = Format::of(&query)?;
     let chain = ca.service.ca_chain(&caller, &id.into()).await?;
-    Ok(format.reply(&chain))
+    Ok(format.reply(&chain).into())
 }
 
 pub(super) async fn certificate(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
-    query: QueryPairs,
-) -> Reply<Response> {
+    query: Query<(Members<File>, Members<WithChain>)>,
+) -> Reply<Media<CertificateFile>> {
     let serial = serial_number(&serial)?;
     let format = Format::of(&query)?;
     let certificates = if matches!(query.first("chain"), Some("true" | "1")) {
@@ -106,5 +134,5 @@ pub(super) async fn certificate(
     } else {
         vec![ca.service.certificate(&caller, &serial).await?.certificate]
     };
-    Ok(format.reply(&certificates))
+    Ok(format.reply(&certificates).into())
 }

@@ -11,9 +11,12 @@ use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryError;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_http::{
-    AskedBy, GoJson, Json200, Json201, NoContent, PathParams, QueryPairs, Reply, RoutesBuilder,
+    AskedBy, GoJson, Json200, Json201, Members, NoContent, PathParams, Query, QueryPairs, Reply,
+    RoutesBuilder,
 };
 use lamassu_x509::{CertificationRequest, VerifiedCsr, VerifyCsrError};
+
+use schemars::JsonSchema;
 
 use super::Ca;
 use super::certificate::serial_number;
@@ -76,10 +79,40 @@ pub(super) fn routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
         )
 }
 
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read one by one")]
+struct Batch {
+    /// Those behind this one in the order of the answer.
+    after: Option<String>,
+    /// At most so many.
+    limit: u32,
+}
+
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read one by one")]
+struct Older {
+    /// Opened before this time.
+    before: Timestamp,
+    /// At most so many.
+    limit: u32,
+}
+
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read one by one")]
+struct Repeated {
+    /// Not older than this.
+    since: Timestamp,
+    /// SHA-256 of the request, hex.
+    csr_digest: String,
+}
+
 async fn authorities(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Members<Batch>>,
 ) -> Reply<Json200<Vec<CertificateAuthority>>> {
     let after = query.first("after").map(CaId::from);
     let found = ca
@@ -106,7 +139,7 @@ async fn revoked(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Members<Batch>>,
 ) -> Reply<Json200<Vec<RevokedEntry>>> {
     let after = query.first("after").map(serial_number).transpose()?;
     let found = ca
@@ -149,7 +182,7 @@ fn verified(Base64(der): Base64, possession: WirePossession) -> Result<VerifiedC
 async fn open_enrollments(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Members<Older>>,
 ) -> Reply<Json200<Vec<OpenEnrollment>>> {
     let before = instant(&query, "before")?;
     let found = ca
@@ -163,7 +196,7 @@ async fn repeated_reenrollment(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Members<Repeated>>,
 ) -> Reply<Json200<FoundCertificate>> {
     let superseded = serial_number(&serial)?;
     let since = instant(&query, "since")?;

@@ -3,11 +3,11 @@
 use axum::extract::State;
 use lamassu_core::ca::Job;
 use lamassu_core::page::Page;
-use lamassu_http::{AskedBy, GoJson, Json200, Json202, PathParams, QueryPairs, Reply};
+use lamassu_http::{AskedBy, GoJson, Json200, Json202, Listed, PathParams, Query, Reply};
 
 use super::Ca;
 use super::body::RevocationsBody;
-use crate::fields::JOB_FIELDS;
+use crate::fields::Jobs;
 
 pub(super) async fn revoke(
     State(ca): State<Ca>,
@@ -22,9 +22,9 @@ pub(super) async fn revoke(
 pub(super) async fn list(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Jobs>>,
 ) -> Reply<Json200<Page<Job>>> {
-    let request = query.list_request(JOB_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(ca.service.jobs(&caller, &request).await?))
 }
 

@@ -3,17 +3,19 @@
 use axum::extract::State;
 use lamassu_core::ca::IssuanceProfile;
 use lamassu_core::page::Page;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, NoContent, PathParams, QueryPairs, Reply};
+use lamassu_http::{
+    AskedBy, GoJson, Json200, Json201, Listed, NoContent, PathParams, Query, Reply,
+};
 
 use super::Ca;
-use crate::fields::PROFILE_FIELDS;
+use crate::fields::Profiles;
 
 pub(super) async fn list(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Profiles>>,
 ) -> Reply<Json200<Page<IssuanceProfile>>> {
-    let request = query.list_request(PROFILE_FIELDS, ca.limits)?;
+    let request = query.request(ca.limits)?;
     Ok(Json200(ca.service.profiles(&caller, &request).await?))
 }
 

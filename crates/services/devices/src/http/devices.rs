@@ -4,10 +4,20 @@ use axum::extract::State;
 use lamassu_core::device::{CreateDevice, Device, DeviceStats};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+use lamassu_core::query::Field;
+use lamassu_http::{
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply,
+};
 
 use super::Devices;
 use crate::store::DEVICE_FIELDS;
+
+/// Devices, as lists know them.
+pub(super) struct Registered;
+
+impl Listing for Registered {
+    const FIELDS: &'static [Field] = DEVICE_FIELDS;
+}
 
 pub(super) async fn create(
     State(devices): State<Devices>,
@@ -29,9 +39,9 @@ pub(super) async fn read(
 pub(super) async fn list(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Registered>>,
 ) -> Reply<Json200<Page<Device>>> {
-    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    let request = query.request(devices.limits)?;
     Ok(Json200(
         devices.service.devices(&caller, None, &request).await?,
     ))
@@ -41,9 +51,9 @@ pub(super) async fn list_by_dms(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(dms_id): PathParams<String>,
-    query: QueryPairs,
+    query: Query<Listed<Registered>>,
 ) -> Reply<Json200<Page<Device>>> {
-    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    let request = query.request(devices.limits)?;
     let owner = DmsId::from(dms_id);
     Ok(Json200(
         devices
@@ -56,8 +66,8 @@ pub(super) async fn list_by_dms(
 pub(super) async fn stats(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Counted<Registered>>,
 ) -> Reply<Json200<DeviceStats>> {
-    let request = query.list_request(DEVICE_FIELDS, devices.limits)?;
+    let request = query.request(devices.limits)?;
     Ok(Json200(devices.service.stats(&caller, &request).await?))
 }

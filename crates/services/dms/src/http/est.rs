@@ -12,9 +12,11 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use lamassu_core::caller::{Caller, ClientCertificateChain};
 use lamassu_core::dms::{DmsError, DmsService, EstRequest};
+use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_http::{
-    Access, AskedBy, BodyBytes, BodyLimits, Failure, PathForm, Routes, refuse_nul_in_path,
+    Access, AskedBy, BodyLimits, Failure, Media, MediaBody, NotOffered, Operation, PathForm, Reads,
+    Routes, media_types, refuse_nul_in_path,
 };
 
 use super::est_body::certification_request;
@@ -27,6 +29,9 @@ const LIMITS: BodyLimits = BodyLimits {
     max_bytes: 64 * 1024,
     deadline: Duration::from_secs(30),
 };
+
+/// What enrolling refuses beyond what every route of EST does.
+const ENROLLING: &[ErrorKind] = &[ErrorKind::Conflict, ErrorKind::UnsupportedMediaType];
 
 /// What EST handlers share.
 #[derive(Clone, Debug)]
@@ -80,6 +85,8 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Enroll",
             simple_enroll,
         )
+        .refuses(ENROLLING)
+        .refuses(ENROLLING)
         .post(
             "/.well-known/est/simplereenroll",
             Access::Public,
@@ -92,6 +99,8 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Renew",
             simple_reenroll,
         )
+        .refuses(ENROLLING)
+        .refuses(ENROLLING)
         .get(
             "/.well-known/est/{label}/{operation}",
             Access::Public,
@@ -107,10 +116,23 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
         .build()
 }
 
+media_types! {
+    /// Certificates: PKCS#7 in base64, or PEM for those who accept that.
+    Certificates = Text(
+        "application/pkcs7-mime; smime-type=certs-only",
+        "application/pem-certificate-chain",
+        "application/x-pem-file"
+    );
+    /// What a request shall hold (RFC 7030 §4.5.2), base64.
+    CsrAttributes = Text("application/csrattrs");
+    /// A certification request: base64, PEM or DER.
+    Request = Text("application/pkcs10");
+}
+
 /// `fullcmc`, `serverkeygen` and whatever else there may be: EST is public, so a credential would
 /// not help.
-async fn not_offered() -> Response {
-    lamassu_http::not_found()
+async fn not_offered() -> NotOffered {
+    NotOffered
 }
 
 /// The head of an EST request.
@@ -123,12 +145,23 @@ struct EstCall {
 }
 
 impl EstCall {
-    fn into_request(self, body: BodyBytes) -> Result<EstRequest, DmsError> {
+    fn into_request(self, body: MediaBody<Request>) -> Result<EstRequest, DmsError> {
         Ok(EstRequest {
             csr: certification_request(self.content_type.as_ref(), body.0)?,
             label: self.label,
             client_chain: self.client_chain,
         })
+    }
+}
+
+impl Reads for EstCall {
+    fn describe(operation: &mut Operation) {
+        operation.refuses(&[
+            ErrorKind::Invalid,
+            ErrorKind::Unauthenticated,
+            ErrorKind::Forbidden,
+            ErrorKind::NotFound,
+        ]);
     }
 }
 
@@ -186,47 +219,54 @@ fn server_name(parts: &Parts) -> Option<&str> {
     }
 }
 
-async fn ca_certs(State(est): State<Est>, call: EstCall) -> Result<Response, EstFailure> {
+async fn ca_certs(
+    State(est): State<Est>,
+    call: EstCall,
+) -> Result<Media<Certificates>, EstFailure> {
     let certificates = est
         .service
         .ca_certs(&call.caller, call.label.as_ref())
         .await;
     let certificates = certificates.map_err(|error| est.failure(error))?;
-    Ok(call.form.certificates(&certificates))
+    Ok(call.form.certificates(&certificates).into())
 }
 
-async fn csr_attrs(State(est): State<Est>, call: EstCall) -> Result<Response, EstFailure> {
+async fn csr_attrs(
+    State(est): State<Est>,
+    call: EstCall,
+) -> Result<Media<CsrAttributes>, EstFailure> {
     let der = est
         .service
         .csr_attrs(&call.caller, call.label.as_ref())
         .await;
-    Ok(call
-        .form
-        .csr_attrs(&der.map_err(|error| est.failure(error))?))
+    let der = der.map_err(|error| est.failure(error))?;
+    Ok(call.form.csr_attrs(&der).into())
 }
 
 async fn simple_enroll(
     State(est): State<Est>,
     call: EstCall,
-    body: BodyBytes,
-) -> Result<Response, EstFailure> {
+    body: MediaBody<Request>,
+) -> Result<Media<Certificates>, EstFailure> {
     let (caller, form) = (call.caller.clone(), call.form);
     let request = call
         .into_request(body)
         .map_err(|error| est.failure(error))?;
     let certificate = est.service.enroll(&caller, request).await;
-    Ok(form.certificates(&[certificate.map_err(|error| est.failure(error))?]))
+    let certificate = certificate.map_err(|error| est.failure(error))?;
+    Ok(form.certificates(&[certificate]).into())
 }
 
 async fn simple_reenroll(
     State(est): State<Est>,
     call: EstCall,
-    body: BodyBytes,
-) -> Result<Response, EstFailure> {
+    body: MediaBody<Request>,
+) -> Result<Media<Certificates>, EstFailure> {
     let (caller, form) = (call.caller.clone(), call.form);
     let request = call
         .into_request(body)
         .map_err(|error| est.failure(error))?;
     let certificate = est.service.reenroll(&caller, request).await;
-    Ok(form.certificates(&[certificate.map_err(|error| est.failure(error))?]))
+    let certificate = certificate.map_err(|error| est.failure(error))?;
+    Ok(form.certificates(&[certificate]).into())
 }

@@ -6,7 +6,9 @@ use lamassu_core::internal::Base64;
 use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::permission::Permission;
-use lamassu_http::{AskedBy, GoJson, Json200, QueryPairs, Reply, RoutesBuilder};
+use lamassu_http::{AskedBy, GoJson, Json200, Members, Query, QueryPairs, Reply, RoutesBuilder};
+
+use schemars::JsonSchema;
 
 use super::management::Management;
 
@@ -41,6 +43,14 @@ pub(super) fn routes(builder: RoutesBuilder<Management>) -> RoutesBuilder<Manage
         )
 }
 
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read as text")]
+struct Label {
+    /// The EST label; none for the default DMS.
+    label: Option<String>,
+}
+
 fn label(query: &QueryPairs) -> Option<DmsId> {
     query.first("label").map(DmsId::from)
 }
@@ -48,7 +58,7 @@ fn label(query: &QueryPairs) -> Option<DmsId> {
 async fn ca_certs(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Members<Label>>,
 ) -> Reply<Json200<Vec<CertificateDer>>> {
     let service = &management.service;
     let certificates = service.ca_certs(&caller, label(&query).as_ref()).await?;
@@ -58,7 +68,7 @@ async fn ca_certs(
 async fn csr_attrs(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Members<Label>>,
 ) -> Reply<Json200<CsrAttributes>> {
     let service = &management.service;
     let der = service.csr_attrs(&caller, label(&query).as_ref()).await?;

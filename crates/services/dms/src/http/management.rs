@@ -4,20 +4,27 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats};
+use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
 use lamassu_core::permission::Permission;
-use lamassu_core::query::QueryLimits;
+use lamassu_core::query::{Field, QueryLimits};
 use lamassu_core::timestamp::Timestamp;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply, Routes};
+use lamassu_http::{
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply, Routes,
+};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
 const WRITE: Permission = Permission::new("dms", "write");
 const BIND: Permission = Permission::new("dms", "bind");
+
+/// Device or certificate do not exist, do not belong together, or do not allow it.
+const BINDING: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -32,24 +39,66 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .get("/v1/stats", READ, "Count DMSs", stats)
         .get("/v1/dms", READ, "List DMSs", list)
         .post("/v1/dms", WRITE, "Create a DMS", create)
+        .refuses(&[ErrorKind::Conflict])
         .post(
             "/v1/dms/bind-identity",
             BIND,
             "Bind a certificate to a device",
             bind,
         )
+        .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
     super::internal::routes(builder).build()
 }
 
+/// DMSs, as lists know them.
+struct Managed;
+
+impl Listing for Managed {
+    const FIELDS: &'static [Field] = FIELDS;
+}
+
 /// A DMS as clients send it; `creation_ts` is the server's.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "WriteDms")]
+#[schemars(example = json!({
+    "id": "assembly-line-1",
+    "name": "Assembly line 1",
+    "settings": {
+        "enrollment_settings": {
+            "protocol": "EST_RFC7030",
+            "est_rfc7030_settings": {
+                "auth_mode": "CLIENT_CERTIFICATE",
+                "client_certificate_settings": {
+                    "validation_cas": ["bootstrap"],
+                    "chain_level_validation": -1,
+                },
+            },
+            "enrollment_ca": "factory-root",
+            "registration_mode": "JITP",
+            "device_provisioning_profile": {"icon": "Cpu", "tags": ["sensor"]},
+        },
+        "reenrollment_settings": {
+            "revoke_on_reenrollment": true,
+            "reenrollment_delta": "12w",
+            "preventive_delta": "4w2d",
+            "critical_delta": "1w",
+        },
+        "ca_distribution_settings": {"include_enrollment_ca": true},
+        "issuance_profile_id": "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+    },
+}))]
 struct DmsBody {
+    /// Id and EST label; required.
     id: DmsId,
+    /// Free text.
+    #[schemars(example = &"Assembly line 1")]
     name: String,
+    /// Free object.
     metadata: Map<String, Value>,
+    /// The policy.
     settings: DmsSettings,
 }
 
@@ -68,9 +117,9 @@ impl DmsBody {
 async fn stats(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Counted<Managed>>,
 ) -> Reply<Json200<DmsStats>> {
-    let request = query.list_request(FIELDS, management.limits)?;
+    let request = query.request(management.limits)?;
     Ok(Json200(
         management.service.dms_stats(&caller, &request).await?,
     ))
@@ -79,9 +128,9 @@ async fn stats(
 async fn list(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Managed>>,
 ) -> Reply<Json200<Page<Dms>>> {
-    let request = query.list_request(FIELDS, management.limits)?;
+    let request = query.request(management.limits)?;
     Ok(Json200(
         management.service.dms_list(&caller, &request).await?,
     ))

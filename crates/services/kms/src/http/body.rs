@@ -1,10 +1,12 @@
 //! Members of request bodies with a grammar of their own.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::Bytes;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// Bits of a key: an integer or, as published dashboards send it, a decimal text; 0 when missing.
@@ -14,6 +16,26 @@ pub(super) struct KeySize(u32);
 impl KeySize {
     pub(super) const fn bits(self) -> u32 {
         self.0
+    }
+}
+
+impl JsonSchema for KeySize {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "KeySize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+                {"type": "string", "pattern": "^[0-9]{1,9}$"},
+            ],
+            "examples": [256],
+        })
     }
 }
 
@@ -79,6 +101,20 @@ impl<'de> Visitor<'de> for SizeVisitor {
 /// Bytes as standard base64 with padding; line ends are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base64(pub(super) Bytes);
+
+impl JsonSchema for Base64 {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        lamassu_core::internal::Base64::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        lamassu_core::internal::Base64::json_schema(generator)
+    }
+}
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

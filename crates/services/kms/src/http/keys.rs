@@ -4,13 +4,24 @@ use axum::extract::State;
 use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::kms::{CreateKey, EngineDescription, ImportKey, Key, KeyStats, PrivateKeyBytes};
 use lamassu_core::page::Page;
-use lamassu_http::{AskedBy, GoJson, Json200, Json201, PathParams, QueryPairs, Reply};
+use lamassu_core::query::Field;
+use lamassu_http::{
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Kms;
 use super::body::KeySize;
 use crate::store::KEY_FIELDS;
+
+/// Keys, as lists know them.
+pub(super) struct Keys;
+
+impl Listing for Keys {
+    const FIELDS: &'static [Field] = KEY_FIELDS;
+}
 
 pub(super) async fn engines(
     State(kms): State<Kms>,
@@ -22,30 +33,40 @@ pub(super) async fn engines(
 pub(super) async fn list(
     State(kms): State<Kms>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Keys>>,
 ) -> Reply<Json200<Page<Key>>> {
-    let request = query.list_request(KEY_FIELDS, kms.limits)?;
+    let request = query.request(kms.limits)?;
     Ok(Json200(kms.service.keys(&caller, &request).await?))
 }
 
 pub(super) async fn stats(
     State(kms): State<Kms>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Counted<Keys>>,
 ) -> Reply<Json200<KeyStats>> {
-    let request = query.list_request(KEY_FIELDS, kms.limits)?;
+    let request = query.request(kms.limits)?;
     Ok(Json200(kms.service.stats(&caller, &request).await?))
 }
 
 /// The body of a creation. Without `name` the key is called by its id.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreateKey")]
 pub(super) struct CreateKeyBody {
+    /// `RSA`, `ECDSA`, `Ed25519` or `ML-DSA`.
+    #[schemars(example = &"ECDSA")]
     algorithm: String,
+    /// RSA modulus or curve size in bits; 256 for Ed25519; 44, 65, 87 for ML-DSA.
     size: KeySize,
+    /// The engine that shall hold it; the default engine when empty.
     engine_id: EngineId,
+    /// Free text, not unique; the id when empty.
+    #[schemars(example = &"sensor signing key")]
     name: String,
+    /// Free texts, order and duplicates kept.
+    #[schemars(example = ["factory"])]
     tags: Vec<String>,
+    /// Free object.
     metadata: Map<String, Value>,
 }
 
@@ -72,13 +93,21 @@ pub(super) async fn create(
 }
 
 /// The body of an import.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ImportKey")]
 pub(super) struct ImportKeyBody {
+    /// The key: PKCS#8, PKCS#1 or SEC 1, clear, PEM or DER, base64.
     private_key: PrivateKeyBytes,
+    /// The engine that shall hold it; the default engine when empty.
     engine_id: EngineId,
+    /// Free text, not unique; the id when empty.
+    #[schemars(example = &"sensor signing key")]
     name: String,
+    /// Free texts, order and duplicates kept.
+    #[schemars(example = ["factory"])]
     tags: Vec<String>,
+    /// Free object.
     metadata: Map<String, Value>,
 }
 
@@ -112,8 +141,11 @@ pub(super) async fn read(
 }
 
 /// What a deletion answers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyDeleted")]
 pub(super) struct Deleted {
+    /// Always `deleted`.
+    #[schemars(example = &"deleted")]
     status: &'static str,
 }
 

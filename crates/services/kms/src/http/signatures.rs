@@ -6,18 +6,29 @@ use base64::engine::general_purpose::STANDARD;
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{KmsError, SignMessage};
 use lamassu_http::{AskedBy, GoJson, Json200, PathParams, Reply};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Kms;
 use super::body::Base64;
 
 /// The body of both. An empty message is one, a missing message is none.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "KeyMessage")]
+#[schemars(example = json!({"algorithm": "ECDSA_SHA_256", "message": "aGVsbG8=", "message_type": "raw"}))]
 pub(super) struct SignatureBody {
+    /// For example `ECDSA_SHA_256`, `RSASSA_PSS_SHA_512`, `RSASSA_PKCS1_V1_5_SHA_256`, `ED25519`,
+    /// `ML_DSA_65`.
+    #[schemars(example = &"ECDSA_SHA_256")]
     algorithm: String,
+    /// The message or its digest, base64. Required.
     message: Option<Base64>,
+    /// Which of the two it is: `raw`, or `hash` or `digest`.
+    #[schemars(example = &"raw")]
     message_type: String,
+    /// The signature to verify, base64; not looked at when signing.
     signature: Option<Base64>,
 }
 
@@ -35,8 +46,11 @@ impl SignatureBody {
 }
 
 /// What signing answers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeySignature")]
 pub(super) struct Signed {
+    /// The signature, base64.
+    #[schemars(with = "lamassu_core::internal::Base64")]
     signature: String,
 }
 
@@ -53,8 +67,10 @@ pub(super) async fn sign(
 }
 
 /// What verifying answers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyVerification")]
 pub(super) struct Verified {
+    /// Whether the key made the signature.
     valid: bool,
 }
 

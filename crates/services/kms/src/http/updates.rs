@@ -5,14 +5,18 @@ use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::kms::{Key, KeyStatus, KmsError};
 use lamassu_core::patch::PatchBody;
 use lamassu_http::{AskedBy, GoJson, Json200, PathParams, Reply};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Kms;
 
 /// The body of a renaming.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "KeyName")]
 pub(super) struct NameBody {
+    /// Free text, not unique, not empty.
+    #[schemars(example = &"sensor signing key")]
     name: String,
 }
 
@@ -29,9 +33,12 @@ pub(super) async fn set_name(
 }
 
 /// The body of new tags. None is no list; the reference's SDK sends `null` for an unset one.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "KeyTags")]
 pub(super) struct TagsBody {
+    /// Free texts, order and duplicates kept. Required.
+    #[schemars(example = ["factory"])]
     tags: Option<Vec<String>>,
 }
 
@@ -76,9 +83,12 @@ pub(super) async fn patch_aliases(
 }
 
 /// The body of a new status.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "SetKeyStatus")]
 pub(super) struct StatusBody {
+    /// Whether it shall sign.
+    #[schemars(with = "KeyStatus")]
     status: String,
 }
 
@@ -96,9 +106,11 @@ pub(super) async fn set_status(
 }
 
 /// The body of a move.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "MoveKey")]
 pub(super) struct MoveBody {
+    /// The engine that shall hold it.
     engine_id: EngineId,
 }
 

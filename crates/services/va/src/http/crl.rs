@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use lamassu_http::{AskedBy, PathParams, Reply};
+use lamassu_http::{AskedBy, CacheableMedia, Media, PathParams, Reply, media_types};
 
 use super::Va;
 use super::caching::{Lifetime, cacheable};
@@ -16,12 +16,19 @@ const PKIX_CRL: HeaderValue = HeaderValue::from_static("application/pkix-crl");
 /// RFC 2585 §4.1.
 const PKIX_CERT: HeaderValue = HeaderValue::from_static("application/pkix-cert");
 
+media_types! {
+    /// A CRL, DER.
+    Crl = Octets("application/pkix-crl");
+    /// A certificate, DER.
+    CaCertificate = Octets("application/pkix-cert");
+}
+
 pub(super) async fn get(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
     PathParams(name): PathParams<String>,
     headers: HeaderMap,
-) -> Reply<Response> {
+) -> Reply<CacheableMedia<Crl>> {
     let ski = name.strip_suffix(".crl").unwrap_or(&name);
     let crl = va.service.crl(&caller, ski).await?;
     let lifetime = Lifetime {
@@ -29,7 +36,7 @@ pub(super) async fn get(
         next_update: crl.next_update.0,
         now: va.clock.now(),
     };
-    Ok(cacheable(&headers, PKIX_CRL, crl.der, &lifetime))
+    Ok(cacheable(&headers, PKIX_CRL, crl.der, &lifetime).into())
 }
 
 /// As GET, with the length of the body that GET would have.
@@ -38,22 +45,23 @@ pub(super) async fn head(
     caller: AskedBy,
     name: PathParams<String>,
     headers: HeaderMap,
-) -> Reply<Response> {
-    let (mut parts, body) = get(va, caller, name, headers).await?.into_parts();
+) -> Reply<CacheableMedia<Crl>> {
+    let response = get(va, caller, name, headers).await?.into_response();
+    let (mut parts, body) = response.into_parts();
     if let Some(length) = http_body::Body::size_hint(&body).exact()
         && length > 0
     {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    Ok(Response::from_parts(parts, Body::empty()))
+    Ok(Response::from_parts(parts, Body::empty()).into())
 }
 
 pub(super) async fn ca_certificate(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
     PathParams(name): PathParams<String>,
-) -> Reply<Response> {
+) -> Reply<Media<CaCertificate>> {
     let ski = name.strip_suffix(".cer").unwrap_or(&name);
     let der = va.service.ca_certificate(&caller, ski).await?;
-    Ok(([(CONTENT_TYPE, PKIX_CERT)], der).into_response())
+    Ok(([(CONTENT_TYPE, PKIX_CERT)], der).into_response().into())
 }

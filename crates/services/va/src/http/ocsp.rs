@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 use lamassu_core::percent;
-use lamassu_http::{AskedBy, BodyBytes};
+use lamassu_http::{AskedBy, CacheableMedia, Media, MediaBody, media_types};
 
 use super::Va;
 use super::caching::{Lifetime, cacheable};
@@ -27,12 +27,19 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+media_types! {
+    /// An answer, DER; what cannot be answered is one, too.
+    OcspResponse = Octets("application/ocsp-response");
+    /// A request, DER.
+    OcspRequest = Octets("application/ocsp-request");
+}
+
 pub(super) async fn get(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
     uri: Uri,
     headers: HeaderMap,
-) -> Response {
+) -> CacheableMedia<OcspResponse> {
     // What does not decode is answered like a request that does not parse.
     let request = request_in_path(uri.path()).unwrap_or_default();
     let answer = va.service.ocsp(&caller, request).await;
@@ -43,18 +50,18 @@ pub(super) async fn get(
                 next_update: lifetime.next_update.0,
                 now: va.clock.now(),
             };
-            cacheable(&headers, OCSP_RESPONSE, answer.der, &lifetime)
+            cacheable(&headers, OCSP_RESPONSE, answer.der, &lifetime).into()
         }
-        None => uncacheable(answer.der),
+        None => uncacheable(answer.der).into(),
     }
 }
 
 pub(super) async fn post(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
-    BodyBytes(request): BodyBytes,
-) -> Response {
-    uncacheable(va.service.ocsp(&caller, request).await.der)
+    request: MediaBody<OcspRequest>,
+) -> Media<OcspResponse> {
+    uncacheable(va.service.ocsp(&caller, request.0).await.der).into()
 }
 
 fn uncacheable(der: Bytes) -> Response {

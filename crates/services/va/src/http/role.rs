@@ -2,25 +2,41 @@
 
 use axum::extract::State;
 use lamassu_core::page::Page;
+use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, VaRole};
-use lamassu_http::{AskedBy, Json200, PathParams, QueryPairs, Reply};
+use lamassu_http::{AskedBy, Json200, Listed, Listing, PathParams, Query, Reply};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Va;
 use crate::store::ROLE_FIELDS;
 
+/// Roles, as lists know them.
+pub(super) struct Roles;
+
+impl Listing for Roles {
+    const FIELDS: &'static [Field] = ROLE_FIELDS;
+}
+
 /// A role without the number of its CRL.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UnversionedRole {
+    /// Hex subject key identifier of the CA.
+    #[schemars(example = &"4f1d2c6b8a9e0d3f5c7b1a2e4d6f8c0b9a3e5d71")]
     ca_ski: String,
+    /// How its CRLs are made.
     crl_options: CrlOptions,
+    /// The newest one.
     latest_crl: UnversionedCrl,
 }
 
-#[derive(Debug, Serialize)]
+/// The newest CRL of a CA.
+#[derive(Debug, Serialize, JsonSchema)]
 struct UnversionedCrl {
+    /// `thisUpdate`.
     valid_from: Timestamp,
+    /// `nextUpdate`; zero before the first.
     valid_until: Timestamp,
 }
 
@@ -57,18 +73,18 @@ pub(super) async fn read_unversioned(
 pub(super) async fn list(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Roles>>,
 ) -> Reply<Json200<Page<VaRole>>> {
-    let request = query.list_request(ROLE_FIELDS, va.limits)?;
+    let request = query.request(va.limits)?;
     Ok(Json200(va.service.roles(&caller, &request).await?))
 }
 
 pub(super) async fn list_unversioned(
     State(va): State<Va>,
     AskedBy(caller): AskedBy,
-    query: QueryPairs,
+    query: Query<Listed<Roles>>,
 ) -> Reply<Json200<Page<UnversionedRole>>> {
-    let request = query.list_request(ROLE_FIELDS, va.limits)?;
+    let request = query.request(va.limits)?;
     let page = va.service.roles(&caller, &request).await?;
     Ok(Json200(Page {
         next: page.next,

@@ -1,0 +1,175 @@
+//! Parameters in paths and in query strings.
+
+use lamassu_core::query::{Field, FieldKind, Operand};
+use lamassu_http::{MountedRoute, QueryPart};
+use serde_json::{Value, json};
+
+use super::schemas::{Direction, Schemas};
+
+/// Parameters in paths: name, meaning, example.
+const IN_PATHS: [(&str, &str, &str); 9] = [
+    ("id", "Id.", "factory-root"),
+    ("cn", "Common name of CAs.", "Factory root"),
+    (
+        "sn",
+        "Serial number of a certificate, hexadecimal.",
+        "5b7f3c0d9a2e41c6",
+    ),
+    ("status", "Status of certificates.", "ACTIVE"),
+    ("dms_id", "Id of a DMS.", "assembly-line-1"),
+    (
+        "ski",
+        "Subject key identifier of a CA, hexadecimal.",
+        "4f1d2c6b8a9e0d3f",
+    ),
+    ("label", "EST label: the id of a DMS.", "assembly-line-1"),
+    ("operation", "An operation of EST.", "fullcmc"),
+    (
+        "request",
+        "An OCSP request, DER in base64 (RFC 6960 A.1).",
+        "MEIwQDA+MDwwOjAJ",
+    ),
+];
+
+/// The parameters in the path of a route.
+pub(super) fn of_path(route: &MountedRoute) -> Vec<Value> {
+    names_in(&route.path)
+        .map(|name| {
+            let known = IN_PATHS.iter().find(|(known, _, _)| *known == name);
+            let (_, description, example) = known.unwrap_or(&("", "", ""));
+            json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "description": description,
+                "schema": {"type": "string", "minLength": 1},
+                "example": example,
+            })
+        })
+        .collect()
+}
+
+fn names_in(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| name.trim_start_matches('*'))
+}
+
+/// The parameters of a part of a query string.
+pub(super) fn of_query(part: QueryPart, schemas: &mut Schemas) -> Vec<Value> {
+    match part {
+        QueryPart::Filter(name, fields) => vec![filter(name, fields)],
+        QueryPart::List(fields) => {
+            let mut parameters = vec![filter("filter", fields)];
+            parameters.extend(of_list(fields));
+            parameters
+        }
+        QueryPart::Members(schema) => members(&schemas.of(schema, Direction::In)),
+    }
+}
+
+fn in_query(name: &str, description: &str, schema: &Value) -> Value {
+    json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+fn filter(name: &str, fields: &[Field]) -> Value {
+    let mut description = "`field[operand]value`; several must all hold. Fields:\n\n".to_owned();
+    for field in fields {
+        let operands: Vec<&str> = Operand::names(field.kind).collect();
+        description.push_str(&format!("- `{}`: {}\n", field.name, operands.join(", ")));
+    }
+    let strings = json!({"type": "array", "items": {"type": "string"}});
+    in_query(name, &description, &strings)
+}
+
+fn of_list(fields: &[Field]) -> Vec<Value> {
+    let sortable = fields.iter().map(|field| match field.kind {
+        FieldKind::Json => format!("a path in `{}`", field.name),
+        FieldKind::String
+        | FieldKind::StringArray
+        | FieldKind::Date
+        | FieldKind::Number
+        | FieldKind::Enum
+        | FieldKind::Boolean => format!("`{}`", field.name),
+    });
+    let sortable: Vec<String> = sortable.collect();
+    let sort_by = format!(
+        "What the list is ordered by; by creation without. One of {}.",
+        sortable.join(", ")
+    );
+    let page_size = json!({"type": "integer", "minimum": 1, "default": 25});
+    vec![
+        in_query("sort_by", &sort_by, &json!({"type": "string"})),
+        in_query(
+            "sort_mode",
+            "Ascending or descending.",
+            &json!({"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
+        ),
+        in_query("page_size", "Items per page.", &page_size),
+        in_query(
+            "bookmark",
+            "`next` of the page before. Filters, order and page size are then those of that page.",
+            &json!({"type": "string"}),
+        ),
+    ]
+}
+
+/// The members of an object schema, each as a parameter.
+fn members(schema: &Value) -> Vec<Value> {
+    let required = |name: &str| {
+        let names = schema["required"].as_array();
+        names.is_some_and(|names| names.iter().any(|one| one == name))
+    };
+    let Some(properties) = schema["properties"].as_object() else {
+        return Vec::new();
+    };
+    properties
+        .iter()
+        .map(|(name, schema)| {
+            let mut schema = without_null(schema);
+            let description = schema
+                .as_object_mut()
+                .and_then(|schema| schema.remove("description"))
+                .unwrap_or_default();
+            json!({
+                "name": name,
+                "in": "query",
+                "required": required(name),
+                "description": description,
+                "schema": schema,
+            })
+        })
+        .collect()
+}
+
+/// The schema without `null`, which no query string holds.
+fn without_null(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let Some(members) = schema.as_object_mut() else {
+        return schema;
+    };
+    if let Some(Value::Array(types)) = members.get_mut("type") {
+        types.retain(|one| one != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    for keyword in ["anyOf", "enum"] {
+        if let Some(Value::Array(choices)) = members.get_mut(keyword) {
+            choices.retain(|one| !one.is_null() && one["type"] != "null");
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_in;
+
+    #[test]
+    fn wildcards_are_parameters_too() {
+        let names: Vec<_> = names_in("/v1/cas/{id}/certificates/{*sn}").collect();
+        assert_eq!(names, ["id", "sn"]);
+    }
+}

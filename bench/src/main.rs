@@ -2,8 +2,11 @@
 //!
 //! Machines are noisy, so figures mean something beside each other, in one run: first comes what
 //! this machine can do at all ([`limits`]), then, per database, each row at 1, 8, 32 and 128
-//! clients with requests per second, p50, p99 and errors, and who used the cores meanwhile.
-//! [`rows`] has the rows, [`freshness`] the way from a revocation to OCSP and CRL, [`load`] drives
+//! clients with requests per second, p50, p99, refusals (503 with `Retry-After`, which are in none of
+//! the former) and errors, and who used the cores meanwhile.
+//! The exit code is 0 if all of it could be measured.
+//! [`rows`] has the rows, [`bulk`] the revocation of many by one request, [`freshness`] the way from
+//! a revocation to OCSP and CRL, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -11,6 +14,7 @@
     reason = "a command-line tool that prints a table"
 )]
 
+mod bulk;
 mod client;
 mod cpu;
 mod freshness;
@@ -62,9 +66,9 @@ struct Arguments {
     directory: PathBuf,
 }
 
-/// The rows that are no throughput: start and memory, what the machine can do, overload,
-/// freshness.
-const STORIES: [&str; 4] = ["start", "limits", "overload", "freshness"];
+/// The rows that are no throughput: start and memory, what the machine can do, one request that
+/// revokes many, overload, freshness.
+const STORIES: [&str; 5] = ["start", "limits", "revoke-bulk", "overload", "freshness"];
 
 /// Clients that the program takes on at once by default, and three times as many.
 const OVERLOAD: [u64; 2] = [128, 384];
@@ -103,11 +107,14 @@ async fn main() -> Result<()> {
     if arguments.wants("limits") {
         limits::print(&arguments.directory).await?;
     }
+    let mut failed = Vec::new();
     for kind in &arguments.databases {
         if let Err(error) = table(&arguments, *kind).await {
-            println!("{}: skipped: {error:#}", kind.name());
+            println!("{}: failed: {error:#}", kind.name());
+            failed.push(kind.name());
         }
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }
 
@@ -120,13 +127,17 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
         print_start(&server, "an empty").await?;
     }
     let plant = Plant::set_up(&installation, &server).await?;
-    if arguments.wants("limits") && kind == Kind::Sqlite {
+    if arguments.wants("limits") {
+        installation.print_commit_limit()?;
         limits::print_handshakes(&installation, &plant.device)?;
     }
     let names = Names::default();
     if Row::ALL.iter().any(|row| arguments.wants(row.name())) {
         throughput(arguments, &installation, &plant, &names, &server).await?;
         println!("memory after load: {} MB", server.resident_mb()?);
+    }
+    if arguments.wants("revoke-bulk") {
+        bulk::measure(&plant, &names).await?;
     }
     if arguments.wants("overload") {
         overload(arguments, &plant, &names, &server).await?;
@@ -159,12 +170,13 @@ async fn throughput(
     server: &Server,
 ) -> Result<()> {
     println!(
-        "{:<16} {:>7} {:>10} {:>8} {:>8} {:>7} {:>24} {:>24}",
+        "{:<16} {:>7} {:>10} {:>8} {:>8} {:>7} {:>7} {:>24} {:>24}",
         "row",
         "clients",
         "per second",
         "p50 ms",
         "p99 ms",
+        "refused",
         "errors",
         "cores: it bench others",
         "each: us switches KiB",
@@ -198,11 +210,12 @@ async fn throughput(
 fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
     let each = per_answer(outcome);
     println!(
-        "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>10.2} {:>6.2} {:>6.2} \
+        "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>7} {:>10.2} {:>6.2} {:>6.2} \
          {:>9.0} {:>8.1} {:>5.1}",
         outcome.per_second(),
         outcome.percentile_ms(50),
         outcome.percentile_ms(99),
+        outcome.refused(),
         outcome.errors,
         usage.server,
         usage.own,

@@ -129,6 +129,20 @@ impl Installation {
         Ok(listed.lines().filter_map(Asked::read).collect())
     }
 
+    /// Prints how many rows the PostgreSQL server commits durably, alone in a commit and several
+    /// together, asked by nobody but itself. Nothing on SQLite, whose limit needs no installation.
+    pub(crate) fn print_commit_limit(&self) -> Result<()> {
+        let Some(server) = &self.postgres else {
+            return Ok(());
+        };
+        let (one, batched) = (commits(server, 1)?, commits(server, 32)?);
+        println!(
+            "limit: {one:.0} durable PostgreSQL commits of one 1 KiB row/s in one session; \
+             {batched:.0} rows/s by 32 in a commit"
+        );
+        Ok(())
+    }
+
     /// The trust anchor of the server's certificate, PEM.
     pub(crate) fn anchor(&self) -> Result<Vec<u8>> {
         Ok(std::fs::read(self.file("data/tls/ca.pem"))?)
@@ -210,6 +224,23 @@ impl Installation {
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Rows per second that the server stores durably, so many in a commit.
+fn commits(server: &PostgresServer, rows: u32) -> Result<f64> {
+    server.psql("DROP TABLE IF EXISTS commit_limit")?;
+    server.psql("CREATE TABLE commit_limit (at timestamptz, body text)")?;
+    server.psql(&format!(
+        "DO $$ DECLARE begun timestamptz := clock_timestamp(); BEGIN \
+         WHILE clock_timestamp() < begun + interval '1 second' LOOP \
+         INSERT INTO commit_limit SELECT clock_timestamp(), repeat(md5(n::text), 32) \
+         FROM generate_series(1, {rows}) AS n; COMMIT; END LOOP; END $$"
+    ))?;
+    let rate = server.psql(
+        "SELECT count(*) / greatest(extract(epoch FROM max(at) - min(at)), 0.001) FROM commit_limit",
+    )?;
+    server.psql("DROP TABLE commit_limit")?;
+    rate.parse().context("no rate")
 }
 
 /// A statement that the database server executed.

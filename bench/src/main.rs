@@ -3,7 +3,8 @@
 //! Machines are noisy, so figures mean something beside each other, in one run: first comes what
 //! this machine can do at all ([`limits`]), then, per database, each row at 1, 8, 32 and 128
 //! clients with requests per second, p50, p99 and errors, and who used the cores meanwhile.
-//! [`rows`] has the rows, [`freshness`] the way from a revocation to OCSP and CRL, [`load`] drives
+//! [`rows`] has the rows, [`freshness`] the way from a revocation to OCSP and CRL, [`scale`] lists
+//! and issuing with as many rows as [`seed`] makes, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -11,6 +12,7 @@
     reason = "a command-line tool that prints a table"
 )]
 
+mod bookmark;
 mod client;
 mod cpu;
 mod freshness;
@@ -18,6 +20,8 @@ mod limits;
 mod load;
 mod plant;
 mod rows;
+mod scale;
+mod seed;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +34,7 @@ use crate::cpu::{Counters, Usage};
 use crate::load::Outcome;
 use crate::plant::Plant;
 use crate::rows::{Names, Row};
+use crate::seed::Amount;
 use crate::server::{Asked, Installation, Kind, Server};
 
 /// Prints the benchmark table.
@@ -60,11 +65,20 @@ struct Arguments {
     /// Where databases are; it should be on a disk.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
+    /// Certificates of the row `scale`.
+    #[arg(long, default_value_t = 1_000_000)]
+    certificates: u32,
+    /// CAs that issued them.
+    #[arg(long, default_value_t = 100)]
+    cas: u32,
+    /// Keys of the row `scale` beside those of the CAs.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u32,
 }
 
 /// The rows that are no throughput: start and memory, what the machine can do, overload,
-/// freshness.
-const STORIES: [&str; 4] = ["start", "limits", "overload", "freshness"];
+/// freshness, many rows.
+const STORIES: [&str; 5] = ["start", "limits", "overload", "freshness", "scale"];
 
 /// Clients that the program takes on at once by default, and three times as many.
 const OVERLOAD: [u64; 2] = [128, 384];
@@ -133,6 +147,15 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     }
     if arguments.wants("freshness") {
         fresh(&arguments.program, kind, &arguments.directory).await?;
+    }
+    if arguments.wants("scale") {
+        let amount = Amount {
+            certificates: arguments.certificates,
+            cas: arguments.cas,
+            keys: arguments.keys,
+        };
+        let (program, directory) = (&arguments.program, &arguments.directory);
+        scale::measure(program, kind, directory, amount, arguments.duration()).await?;
     }
     if arguments.wants("start") {
         server.stop()?;

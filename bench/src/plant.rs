@@ -25,6 +25,7 @@ pub(crate) struct Plant {
     pub(crate) mutual: Target,
     pub(crate) http: Target,
     authorization: Arc<str>,
+    profile: Arc<str>,
     pub(crate) ca: Arc<Certificate>,
     issuer: IssuerKey,
     pub(crate) device: Party,
@@ -50,7 +51,11 @@ impl Plant {
             "honor_subject": true, "key_usage": ["DigitalSignature"],
             "extended_key_usages": ["ClientAuth"]});
         let profile = api.post("/api/ca/v1/profiles", &profile).await?;
-        let ca = json!({"id": "bench", "subject": {"common_name": "Bench CA"}, "profile_id": profile.get("id"),
+        let profile: Arc<str> = profile["id"]
+            .as_str()
+            .context("a profile has an id")?
+            .into();
+        let ca = json!({"id": "bench", "subject": {"common_name": "Bench CA"}, "profile_id": *profile,
             "key_metadata": {"type": "ECDSA", "bits": 256},
             "ca_expiration": {"type": "Duration", "duration": "10y"}});
         let ca = api.post("/api/ca/v1/cas", &ca).await?;
@@ -93,6 +98,7 @@ impl Plant {
             },
             https,
             authorization,
+            profile,
             ca: Arc::new(ca),
             issuer,
             device,
@@ -112,6 +118,27 @@ impl Plant {
             http: at(server.http_port, &None),
             ..self.clone()
         }
+    }
+
+    /// Makes more CAs, named by number.
+    pub(crate) async fn add_authorities(&self, count: u32) -> Result<()> {
+        let mut api = Api {
+            connection: Connection::to(self.https.clone()),
+            authorization: Arc::clone(&self.authorization),
+        };
+        for number in 0..count {
+            let ca = json!({"id": format!("ca-{number}"),
+                "subject": {"common_name": format!("CA {number}")}, "profile_id": *self.profile,
+                "key_metadata": {"type": "ECDSA", "bits": 256},
+                "ca_expiration": {"type": "Duration", "duration": "10y"}});
+            api.post("/api/ca/v1/cas", &ca).await?;
+        }
+        Ok(())
+    }
+
+    /// A request for something of the management API.
+    pub(crate) fn get_request(&self, path: &str) -> Result<Bytes> {
+        self.api_request(&Method::GET, path, String::new())
     }
 
     /// A request for a signature over REST, with a key and a name of its own.

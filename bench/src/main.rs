@@ -6,7 +6,7 @@
 //! the former) and errors, and who used the cores meanwhile.
 //! The exit code is 0 if all of it could be measured.
 //! [`rows`] has the rows, [`bulk`] the revocation of many by one request, [`freshness`] the way from
-//! a revocation to OCSP and CRL, [`load`] drives
+//! a revocation to OCSP and CRL, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -14,6 +14,7 @@
     reason = "a command-line tool that prints a table"
 )]
 
+mod bookmark;
 mod bulk;
 mod client;
 mod cpu;
@@ -22,6 +23,8 @@ mod limits;
 mod load;
 mod plant;
 mod rows;
+mod scale;
+mod seed;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +37,7 @@ use crate::cpu::{Counters, Usage};
 use crate::load::Outcome;
 use crate::plant::Plant;
 use crate::rows::{Names, Row};
+use crate::seed::Amount;
 use crate::server::{Asked, Installation, Kind, Server};
 
 /// Prints the benchmark table.
@@ -64,11 +68,27 @@ struct Arguments {
     /// Where databases are; it should be on a disk.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
+    /// Certificates of the row `scale`.
+    #[arg(long, default_value_t = 1_000_000)]
+    certificates: u32,
+    /// CAs that issued them.
+    #[arg(long, default_value_t = 100)]
+    cas: u32,
+    /// Keys of the row `scale` beside those of the CAs.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u32,
 }
 
 /// The rows that are no throughput: start and memory, what the machine can do, one request that
-/// revokes many, overload, freshness.
-const STORIES: [&str; 5] = ["start", "limits", "revoke-bulk", "overload", "freshness"];
+/// revokes many, overload, freshness, many rows.
+const STORIES: [&str; 6] = [
+    "start",
+    "limits",
+    "revoke-bulk",
+    "overload",
+    "freshness",
+    "scale",
+];
 
 /// Clients that the program takes on at once by default, and three times as many.
 const OVERLOAD: [u64; 2] = [128, 384];
@@ -144,6 +164,15 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     }
     if arguments.wants("freshness") {
         fresh(&arguments.program, kind, &arguments.directory).await?;
+    }
+    if arguments.wants("scale") {
+        let amount = Amount {
+            certificates: arguments.certificates,
+            cas: arguments.cas,
+            keys: arguments.keys,
+        };
+        let (program, directory) = (&arguments.program, &arguments.directory);
+        scale::measure(program, kind, directory, amount, arguments.duration()).await?;
     }
     if arguments.wants("start") {
         server.stop()?;

@@ -27,6 +27,7 @@ pub(crate) struct Plant {
     authorization: Arc<str>,
     /// The id of the CA that signs over REST.
     signer: &'static str,
+    profile: Arc<str>,
     pub(crate) ca: Arc<Certificate>,
     issuer: IssuerKey,
     pub(crate) device: Party,
@@ -52,7 +53,11 @@ impl Plant {
             "honor_subject": true, "key_usage": ["DigitalSignature"],
             "extended_key_usages": ["ClientAuth"]});
         let profile = api.post("/api/ca/v1/profiles", &profile).await?;
-        let ca = new_ca("bench", profile.get("id"));
+        let profile: Arc<str> = profile["id"]
+            .as_str()
+            .context("a profile has an id")?
+            .into();
+        let ca = new_ca("bench", Some(&json!(*profile)));
         let ca = api.post("/api/ca/v1/cas", &ca).await?;
         let ca = certificate(ca.get("certificate").context("a CA has a certificate")?)?;
         let auth = json!({"auth_mode": "CLIENT_CERTIFICATE",
@@ -94,6 +99,7 @@ impl Plant {
             https,
             authorization,
             signer: "bench",
+            profile,
             ca: Arc::new(ca),
             issuer,
             device,
@@ -125,6 +131,27 @@ impl Plant {
             http: at(server.http_port, &None),
             ..self.clone()
         }
+    }
+
+    /// Makes more CAs, named by number.
+    pub(crate) async fn add_authorities(&self, count: u32) -> Result<()> {
+        let mut api = Api {
+            connection: Connection::to(self.https.clone()),
+            authorization: Arc::clone(&self.authorization),
+        };
+        for number in 0..count {
+            let ca = json!({"id": format!("ca-{number}"),
+                "subject": {"common_name": format!("CA {number}")}, "profile_id": *self.profile,
+                "key_metadata": {"type": "ECDSA", "bits": 256},
+                "ca_expiration": {"type": "Duration", "duration": "10y"}});
+            api.post("/api/ca/v1/cas", &ca).await?;
+        }
+        Ok(())
+    }
+
+    /// A request for something of the management API.
+    pub(crate) fn get_request(&self, path: &str) -> Result<Bytes> {
+        self.api_request(&Method::GET, path, String::new())
     }
 
     /// A request for a signature over REST, with a key and a name of its own.

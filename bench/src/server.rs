@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_testing::PostgresServer;
+use rusqlite::types::ValueRef;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+
+use crate::seed;
 
 /// Which database the program uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -211,6 +214,52 @@ impl Installation {
             Some(server) => drop(server.psql(&sql)?),
         }
         Ok(())
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        match self.postgres {
+            None => Kind::Sqlite,
+            Some(_) => Kind::Postgres,
+        }
+    }
+
+    /// The rows of a query as text, whether the program runs or not.
+    pub(crate) fn rows(&self, query: &str) -> Result<Vec<Vec<String>>> {
+        if let Some(server) = &self.postgres {
+            return server.rows("bench", query);
+        }
+        let database = rusqlite::Connection::open(self.sqlite_file()?)?;
+        let mut query = database.prepare(query)?;
+        let n_columns = query.column_count();
+        let rows = query.query_map([], |row| {
+            (0..n_columns)
+                .map(|column| {
+                    Ok(match row.get_ref(column)? {
+                        ValueRef::Integer(number) => number.to_string(),
+                        other => other.as_str_or_null()?.unwrap_or_default().to_owned(),
+                    })
+                })
+                .collect()
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Runs a script in one transaction on the stopped installation, fast: whoever seeds may begin
+    /// again, so that nothing needs to survive a power cut.
+    pub(crate) fn fill(&self, script: &str) -> Result<()> {
+        let Some(server) = &self.postgres else {
+            let database = rusqlite::Connection::open(self.sqlite_file()?)?;
+            seed::register(&database)?;
+            return Ok(database.execute_batch(&format!(
+                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                 PRAGMA cache_size = -500000; BEGIN; {script}; COMMIT;"
+            ))?);
+        };
+        server.psql(&format!(
+            "SET search_path = bench; SET maintenance_work_mem = '512MB'; {script}"
+        ))?;
+        // What autovacuum would do a minute later.
+        server.psql("VACUUM (ANALYZE)").map(drop)
     }
 
     fn sqlite_file(&self) -> Result<PathBuf> {

@@ -71,30 +71,52 @@ fn every_path_in_a_document_exists() -> Result<()> {
 
 #[test]
 fn every_configuration_example_can_be_used() -> Result<()> {
-    let directory = TempDir::new()?;
     let mut checked = 0;
     for (document, text) in documents()? {
-        for example in text.split("```yaml\n").skip(1) {
-            let example = example.split("```").next().unwrap_or_default();
-            let file = directory.path().join("example.yml");
-            std::fs::write(&file, example)?;
-            // `check` would look for the files that the examples name.
-            let arguments = [
-                "config",
-                "print",
-                "--strict-config",
-                "--config",
-                &file.to_string_lossy(),
-            ];
-            command::run(
-                directory.path(),
-                &executable().to_string_lossy(),
-                &arguments,
-            )
-            .with_context(|| format!("{}:\n{example}", document.display()))?;
+        for example in examples(&text) {
+            can_be_used(example).with_context(|| format!("{}:\n{example}", document.display()))?;
             checked += 1;
         }
     }
     assert!(checked > 0, "no example found");
+    Ok(())
+}
+
+#[test]
+fn every_crypto_engine_has_an_example_that_can_be_used() -> Result<()> {
+    for folder in std::fs::read_dir(root().join("crates/engines"))? {
+        let document = folder?.path().join("src/lib.rs");
+        let text = std::fs::read_to_string(&document)?;
+        let text: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("//!"))
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
+        let text = text.join("\n");
+        let engine = examples(&text).next().context("an example")?;
+        can_be_used(&format!("crypto_engines:\n{engine}"))
+            .with_context(|| format!("{}:\n{engine}", document.display()))?;
+    }
+    Ok(())
+}
+
+/// The configurations in a document.
+fn examples(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split("```yaml\n").skip(1);
+    parts.map(|example| example.split("```").next().unwrap_or_default())
+}
+
+fn can_be_used(configuration: &str) -> Result<()> {
+    let directory = TempDir::new()?;
+    let file = directory.path().join("example.yml");
+    std::fs::write(&file, configuration)?;
+    let file = file.to_string_lossy();
+    // `check` would look for the files that the examples name.
+    let arguments = ["config", "print", "--strict-config", "--config", &file];
+    command::run(
+        directory.path(),
+        &executable().to_string_lossy(),
+        &arguments,
+    )?;
     Ok(())
 }

@@ -16,15 +16,22 @@ const CONFIGURATION: &str = "SOFTHSM2_CONF";
 /// Where Debian puts the module.
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
-/// Tokens, gone with this value.
+/// Says to a process that runs one test where its token is.
+const DIRECTORY: &str = "LAMASSU_TEST_TOKENS";
+
+/// Tokens, gone with the value that made them.
 #[derive(Debug)]
 pub struct SoftHsm {
-    directory: TempDir,
+    directory: PathBuf,
+    _owned: Option<TempDir>,
 }
 
 impl SoftHsm {
     /// The PIN of every token.
     pub const PIN: &str = "1234";
+
+    /// The label of the token that [`with_token`](Self::with_token) makes.
+    pub const TOKEN: &str = "test";
 
     /// A place for tokens, without any.
     ///
@@ -43,7 +50,10 @@ impl SoftHsm {
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             tokens.display()
         );
-        let hsm = Self { directory };
+        let hsm = Self {
+            directory: directory.path().to_owned(),
+            _owned: Some(directory),
+        };
         std::fs::write(hsm.configuration(), configuration)?;
         Ok(hsm)
     }
@@ -54,8 +64,8 @@ impl SoftHsm {
     }
 
     /// What a process needs in its environment to find the tokens: a name and a value.
-    pub fn environment(&self) -> (&'static str, PathBuf) {
-        (CONFIGURATION, self.configuration())
+    pub fn environment(&self) -> (&'static str, String) {
+        (CONFIGURATION, self.configuration().display().to_string())
     }
 
     /// Makes a token.
@@ -102,8 +112,8 @@ impl SoftHsm {
         Ok(labels.map(str::to_owned).collect())
     }
 
-    /// Runs the body of a test in a process of its own, with one token. A module reads its
-    /// configuration from the environment of the process, which tests share.
+    /// Runs the body of a test in a process of its own, with one token, which has no server yet. A
+    /// module reads its configuration from the environment of the process, which tests share.
     ///
     /// `test` is the path of the test that calls this, as `cargo test -- --list` shows it.
     ///
@@ -111,7 +121,7 @@ impl SoftHsm {
     ///
     /// When the test fails.
     #[expect(clippy::panic, reason = "for tests, which end so")]
-    pub fn with_token<F: Future<Output = ()>>(test: &str, body: impl FnOnce(String) -> F) {
+    pub fn with_token<F: Future<Output = ()>>(test: &str, body: impl FnOnce(Self) -> F) {
         if let Err(error) = Self::try_with_token(test, body) {
             panic!("{test}: {error:#}");
         }
@@ -120,23 +130,24 @@ impl SoftHsm {
     #[expect(clippy::disallowed_methods, reason = "the environment is the subject")]
     fn try_with_token<F: Future<Output = ()>>(
         test: &str,
-        body: impl FnOnce(String) -> F,
+        body: impl FnOnce(Self) -> F,
     ) -> Result<()> {
-        /// Says to the process that it is the one of its own.
-        const TOKEN: &str = "LAMASSU_TEST_TOKEN";
-        if let Ok(label) = std::env::var(TOKEN) {
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            let hsm = Self {
+                directory: PathBuf::from(directory),
+                _owned: None,
+            };
             let runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = { runtime }.enable_all().build()?;
-            runtime.block_on(body(label));
+            runtime.block_on(body(hsm));
             return Ok(());
         }
         let hsm = Self::new()?;
-        hsm.add_token("test")?;
-        let (name, value) = hsm.environment();
+        hsm.add_token(Self::TOKEN)?;
         let run = Command::new(std::env::current_exe()?)
             .args([test, "--exact", "--nocapture"])
-            .env(name, value)
-            .env(TOKEN, "test")
+            .envs([hsm.environment(), hsm.server_environment()])
+            .env(DIRECTORY, &hsm.directory)
             .output()?;
         let text = String::from_utf8_lossy(&run.stdout);
         ensure!(
@@ -147,8 +158,19 @@ impl SoftHsm {
         Ok(())
     }
 
+    /// What a process needs in its environment to find the server in front of a token, where there is
+    /// one: a name and a value.
+    pub fn server_environment(&self) -> (&'static str, String) {
+        let address = format!("unix:path={}", self.socket().display());
+        ("P11_KIT_SERVER_ADDRESS", address)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("server")
+    }
+
     fn configuration(&self) -> PathBuf {
-        self.directory.path().join("softhsm2.conf")
+        self.directory.join("softhsm2.conf")
     }
 }
 
@@ -192,19 +214,13 @@ impl<'a> TokenServer<'a> {
             .context("p11-kit-client.so is not installed (package p11-kit-modules)")
     }
 
-    /// What a process needs in its environment to find the server: a name and a value.
-    pub fn environment(&self) -> (&'static str, String) {
-        let address = format!("unix:path={}", self.socket().display());
-        ("P11_KIT_SERVER_ADDRESS", address)
-    }
-
     /// Starts the server again that was killed.
     ///
     /// # Errors
     ///
     /// It does not start.
     pub fn resume(&mut self) -> Result<()> {
-        let socket = self.socket();
+        let socket = self.hsm.socket();
         if socket.exists() {
             std::fs::remove_file(&socket)?;
         }
@@ -244,8 +260,20 @@ impl<'a> TokenServer<'a> {
         Ok(())
     }
 
-    fn socket(&self) -> PathBuf {
-        self.hsm.directory.path().join("server")
+    /// Lets the server stand still (`STOP`), or go on (`CONT`).
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let server = self.running.as_ref().context("the server runs")?;
+        let group = format!("-{}", server.id());
+        let signal = format!("-{signal}");
+        let sent = Command::new("kill")
+            .args([&signal, "--", &group])
+            .status()?;
+        ensure!(sent.success(), "{sent}");
+        Ok(())
     }
 }
 

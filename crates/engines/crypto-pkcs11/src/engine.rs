@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ pub struct Pkcs11Engine {
     call_timeout: Duration,
     slow_keys: SlowKeys,
     /// Handles for which a key is being made: a token does not know that names are unique.
-    making: Mutex<HashSet<KeyHandle>>,
+    making: Making,
     signers: Cache<KeyHandle, Arc<TokenSigner>>,
 }
 
@@ -87,7 +87,7 @@ impl Pkcs11Engine {
             pool: Arc::new(pool),
             call_timeout,
             slow_keys: SlowKeys::new(SLOW_KEYS),
-            making: Mutex::default(),
+            making: Making::default(),
             signers: Cache::new(MAX_SIGNERS),
         })
     }
@@ -109,19 +109,6 @@ impl Pkcs11Engine {
     ) -> Result<T, EngineError> {
         Ok(self.pool.call(deadline, Repeat::No, work).await?)
     }
-
-    /// Takes a handle for a key in the making, until the result is dropped.
-    fn reserve(&self, handle: &KeyHandle) -> Result<Reserved<'_>, EngineError> {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if making.insert(handle.clone()) {
-            Ok(Reserved {
-                making: &self.making,
-                handle: handle.clone(),
-            })
-        } else {
-            Err(EngineError::KeyExists)
-        }
-    }
 }
 
 #[async_trait]
@@ -132,34 +119,30 @@ impl CryptoEngine for Pkcs11Engine {
 
     async fn generate(&self, handle: &KeyHandle, spec: KeySpec) -> Result<PublicKey, EngineError> {
         self.info.require(spec)?;
-        let _reserved = self.reserve(handle)?;
+        let reserved = self.making.reserve(handle)?;
         let leave = self.slow_keys.admit(spec).await?;
         let deadline = match leave {
             Some(_) => GENERATION_DEADLINE,
             None => self.call_timeout,
         };
-        let handle = handle.clone();
-        let mut leave = Some(leave);
-        // The leave goes with the work: a caller who goes away does not end it.
-        self.make(deadline, move |open| {
-            let made = open.generate(&handle, spec);
-            leave.take();
-            made
-        })
-        .await
+        // Both go with the work: a caller who goes away does not end it.
+        let begun = (reserved, leave);
+        self.make(deadline, move |open| open.generate(&begun.0.handle, spec))
+            .await
     }
 
     async fn import(&self, handle: &KeyHandle, key: PrivateKey) -> Result<PublicKey, EngineError> {
         self.info.require(key.public_key().spec())?;
-        let _reserved = self.reserve(handle)?;
-        let handle = handle.clone();
+        let reserved = self.making.reserve(handle)?;
         let public = key.public_key().clone();
         let key = Foreign {
             public: public.clone(),
             pkcs8: key.to_pkcs8_der()?,
         };
-        self.make(self.call_timeout, move |open| open.import(&handle, &key))
-            .await?;
+        self.make(self.call_timeout, move |open| {
+            open.import(&reserved.handle, &key)
+        })
+        .await?;
         Ok(public)
     }
 
@@ -191,6 +174,10 @@ impl CryptoEngine for Pkcs11Engine {
     }
 
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {
+        // What is still being made would be there after it was deleted.
+        if self.making.lock().contains(handle) {
+            return Err(Pkcs11Error::BeingMade.into());
+        }
         self.signers.invalidate(handle);
         let wanted = handle.clone();
         self.call(move |open| open.delete(&wanted)).await?;
@@ -224,17 +211,38 @@ impl fmt::Debug for Pkcs11Engine {
     }
 }
 
-/// A handle for which a key is being made.
+/// Handles for which keys are being made.
+#[derive(Clone, Debug, Default)]
+struct Making(Arc<Mutex<HashSet<KeyHandle>>>);
+
+impl Making {
+    /// Takes a handle until the result is dropped.
+    fn reserve(&self, handle: &KeyHandle) -> Result<Reserved, EngineError> {
+        if self.lock().insert(handle.clone()) {
+            Ok(Reserved {
+                making: self.clone(),
+                handle: handle.clone(),
+            })
+        } else {
+            Err(EngineError::KeyExists)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<KeyHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle for which nobody else makes a key meanwhile.
 #[derive(Debug)]
-struct Reserved<'a> {
-    making: &'a Mutex<HashSet<KeyHandle>>,
+struct Reserved {
+    making: Making,
     handle: KeyHandle,
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        making.remove(&self.handle);
+        self.making.lock().remove(&self.handle);
     }
 }
 

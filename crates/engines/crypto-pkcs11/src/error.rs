@@ -71,6 +71,9 @@ pub enum Pkcs11Error {
     /// The token did not answer in time.
     #[error("the token did not answer in time")]
     Timeout,
+    /// A key of this name is still being made.
+    #[error("the key is still being made")]
+    BeingMade,
     /// Too many calls wait.
     #[error("too many calls wait for the token")]
     Overloaded,
@@ -199,6 +202,7 @@ impl From<Pkcs11Error> for EngineError {
             | Pkcs11Error::TokenNotFound(_)
             | Pkcs11Error::PinRefused(_)
             | Pkcs11Error::Timeout
+            | Pkcs11Error::BeingMade
             | Pkcs11Error::Overloaded
             | Pkcs11Error::Stuck
             | Pkcs11Error::Stopped => Self::Unavailable(error.into()),

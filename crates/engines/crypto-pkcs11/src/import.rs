@@ -257,3 +257,6 @@ impl Drop for Secrets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,8 @@ impl Pool {
                 return;
             }
             let outcome = session.run(repeat, &mut work);
+            // What the work holds is free once its outcome is known.
+            drop(work);
             if tell.send(outcome).is_err() {
                 tracing::debug!("the token answered too late");
             }

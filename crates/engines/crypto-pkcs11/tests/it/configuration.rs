@@ -92,14 +92,14 @@ fn a_module_that_is_none_is_named() {
 fn the_pin_may_be_in_a_file_or_in_the_environment() {
     SoftHsm::with_token(
         "configuration::the_pin_may_be_in_a_file_or_in_the_environment",
-        async |token| {
+        async |_| {
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join("pin");
             std::fs::write(&file, format!("{}\n", SoftHsm::PIN)).unwrap();
             let in_file = Pkcs11Config {
                 pin: None,
                 pin_file: Some(file),
-                ..config(&token)
+                ..config()
             };
             let modules = Modules::default();
             let engine = Pkcs11Engine::connect(in_file, &modules, &|_| None).unwrap();
@@ -108,7 +108,7 @@ fn the_pin_may_be_in_a_file_or_in_the_environment() {
             let in_environment = Pkcs11Config {
                 pin: None,
                 pin_env: Some("HSM_PIN".to_owned()),
-                ..config(&token)
+                ..config()
             };
             let refused = Pkcs11Engine::connect(in_environment.clone(), &modules, &|_| None);
             assert_eq!(
@@ -127,7 +127,11 @@ fn a_token_that_is_not_there_is_named() {
     SoftHsm::with_token(
         "configuration::a_token_that_is_not_there_is_named",
         async |_| {
-            let refused = connect(config("elsewhere")).unwrap_err();
+            let refused = connect(Pkcs11Config {
+                token: "elsewhere".to_owned(),
+                ..config()
+            })
+            .unwrap_err();
             assert!(
                 matches!(&refused, ConnectError::Token(Pkcs11Error::TokenNotFound(label)) if label == "elsewhere"),
                 "{refused:?}"
@@ -140,10 +144,10 @@ fn a_token_that_is_not_there_is_named() {
 fn a_refused_pin_is_shown_to_the_token_once() {
     SoftHsm::with_token(
         "configuration::a_refused_pin_is_shown_to_the_token_once",
-        async |token| {
+        async |_| {
             let wrong = Pkcs11Config {
                 pin: Some("0000".into()),
-                ..config(&token)
+                ..config()
             };
             let refused = connect(wrong).unwrap_err();
             assert!(
@@ -161,8 +165,8 @@ fn a_refused_pin_is_shown_to_the_token_once() {
 fn it_describes_itself_as_in_the_documentation() {
     SoftHsm::with_token(
         "configuration::it_describes_itself_as_in_the_documentation",
-        async |token| {
-            let mut config = config(&token);
+        async |_| {
+            let mut config = config();
             config.metadata.insert("site".to_owned(), json!("lab"));
             let engine = connect(config).unwrap();
             let info = engine.info();

@@ -65,8 +65,8 @@ async fn signs(engine: &Pkcs11Engine, name: &str) -> Result<(), EngineError> {
 fn both_halves_have_the_handle_as_label_and_id_and_the_private_one_stays() {
     SoftHsm::with_token(
         "keys::both_halves_have_the_handle_as_label_and_id_and_the_private_one_stays",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             engine
                 .generate(&handle("op-1"), KeySpec::Ec(Curve::P256))
                 .await
@@ -109,8 +109,8 @@ fn both_halves_have_the_handle_as_label_and_id_and_the_private_one_stays() {
 fn keys_that_the_reference_made_sign_are_listed_and_deleted() {
     SoftHsm::with_token(
         "keys::keys_that_the_reference_made_sign_are_listed_and_deleted",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             let session = session_beside(&Pkcs11::new(SoftHsm::module()).unwrap());
             let id = "0b1c2d3e-0000-4000-8000-000000000000";
             make_foreign_pair(&session, id, Some(REFERENCE));
@@ -132,8 +132,8 @@ fn keys_that_the_reference_made_sign_are_listed_and_deleted() {
 fn keys_that_are_named_by_their_id_only_sign() {
     SoftHsm::with_token(
         "keys::keys_that_are_named_by_their_id_only_sign",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             let session = session_beside(&Pkcs11::new(SoftHsm::module()).unwrap());
             make_foreign_pair(&session, "old-1", None);
             signs(&engine, "old-1").await.unwrap();
@@ -146,8 +146,8 @@ fn keys_that_are_named_by_their_id_only_sign() {
 fn keys_of_others_whose_name_is_no_handle_are_left_alone() {
     SoftHsm::with_token(
         "keys::keys_of_others_whose_name_is_no_handle_are_left_alone",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             let session = session_beside(&Pkcs11::new(SoftHsm::module()).unwrap());
             make_foreign_pair(&session, "", Some("web server (old)"));
             assert_eq!(engine.list(None, 10).await.unwrap(), []);
@@ -159,8 +159,8 @@ fn keys_of_others_whose_name_is_no_handle_are_left_alone() {
 fn a_key_without_its_public_half_is_not_used() {
     SoftHsm::with_token(
         "keys::a_key_without_its_public_half_is_not_used",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             let session = session_beside(&Pkcs11::new(SoftHsm::module()).unwrap());
             engine
                 .generate(&handle("half"), KeySpec::Ec(Curve::P256))
@@ -184,8 +184,8 @@ fn a_key_without_its_public_half_is_not_used() {
 fn another_key_under_a_known_name_is_not_used() {
     SoftHsm::with_token(
         "keys::another_key_under_a_known_name_is_not_used",
-        async |token| {
-            let engine = connect(config(&token)).unwrap();
+        async |_| {
+            let engine = connect(config()).unwrap();
             let spec = KeySpec::Ec(Curve::P256);
             engine.generate(&handle("mine"), spec).await.unwrap();
             let held = engine.signer(&handle("mine")).await.unwrap();
@@ -207,8 +207,8 @@ fn another_key_under_a_known_name_is_not_used() {
 
 #[test]
 fn a_lost_login_is_made_again() {
-    SoftHsm::with_token("keys::a_lost_login_is_made_again", async |token| {
-        let engine = connect(config(&token)).unwrap();
+    SoftHsm::with_token("keys::a_lost_login_is_made_again", async |_| {
+        let engine = connect(config()).unwrap();
         engine
             .generate(&handle("kept"), KeySpec::Ec(Curve::P256))
             .await
@@ -227,8 +227,8 @@ fn a_lost_login_is_made_again() {
 
 #[test]
 fn lost_sessions_are_opened_again() {
-    SoftHsm::with_token("keys::lost_sessions_are_opened_again", async |token| {
-        let engine = connect(config(&token)).unwrap();
+    SoftHsm::with_token("keys::lost_sessions_are_opened_again", async |_| {
+        let engine = connect(config()).unwrap();
         engine
             .generate(&handle("kept"), KeySpec::Ec(Curve::P256))
             .await
@@ -249,9 +249,9 @@ fn lost_sessions_are_opened_again() {
 fn a_finalized_module_is_initialised_again_for_all_engines() {
     SoftHsm::with_token(
         "keys::a_finalized_module_is_initialised_again_for_all_engines",
-        async |token| {
+        async |_| {
             let modules = Modules::default();
-            let open = || Pkcs11Engine::connect(config(&token), &modules, &|_| None).unwrap();
+            let open = || Pkcs11Engine::connect(config(), &modules, &|_| None).unwrap();
             let engines = [Arc::new(open()), Arc::new(open())];
             engines[0]
                 .generate(&handle("kept"), KeySpec::Ec(Curve::P256))
@@ -274,11 +274,11 @@ fn a_finalized_module_is_initialised_again_for_all_engines() {
 fn a_module_in_use_elsewhere_in_the_process_is_named() {
     SoftHsm::with_token(
         "keys::a_module_in_use_elsewhere_in_the_process_is_named",
-        async |token| {
+        async |_| {
             let library = Pkcs11::new(SoftHsm::module()).unwrap();
             let flags = CInitializeFlags::OS_LOCKING_OK;
             library.initialize(CInitializeArgs::new(flags)).unwrap();
-            let refused = connect(config(&token)).unwrap_err();
+            let refused = connect(config()).unwrap_err();
             assert_eq!(
                 refused.to_string(),
                 format!(

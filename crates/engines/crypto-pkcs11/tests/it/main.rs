@@ -3,15 +3,17 @@
 
 mod configuration;
 mod keys;
+mod loss;
 
 use lamassu_crypto_pkcs11::{ConnectError, Modules, Pkcs11Config, Pkcs11Engine};
 use lamassu_testing::{SoftHsm, conformance};
 use serde_json::json;
 
-/// A configuration for a token of SoftHSM2.
-fn config(token: &str) -> Pkcs11Config {
+/// A configuration for the token of a test.
+fn config() -> Pkcs11Config {
     let config = json!({
-        "id": "hsm-1", "module_path": SoftHsm::module(), "token": token, "pin": SoftHsm::PIN,
+        "id": "hsm-1", "module_path": SoftHsm::module(), "token": SoftHsm::TOKEN,
+        "pin": SoftHsm::PIN,
     });
     serde_json::from_value(config).unwrap()
 }
@@ -22,18 +24,18 @@ fn connect(config: Pkcs11Config) -> Result<Pkcs11Engine, ConnectError> {
 
 #[test]
 fn conforms() {
-    SoftHsm::with_token("conforms", async |token| {
-        let engine = connect(config(&token)).unwrap();
+    SoftHsm::with_token("conforms", async |_| {
+        let engine = connect(config()).unwrap();
         conformance::conforms(&engine).await;
     });
 }
 
 #[test]
 fn conforms_with_one_session() {
-    SoftHsm::with_token("conforms_with_one_session", async |token| {
+    SoftHsm::with_token("conforms_with_one_session", async |_| {
         let config = Pkcs11Config {
             sessions: 1,
-            ..config(&token)
+            ..config()
         };
         let engine = connect(config).unwrap();
         conformance::conforms(&engine).await;

@@ -3,12 +3,19 @@
 use std::sync::{Mutex, PoisonError};
 
 use lamassu_core::caller::{Caller, Principal};
+use lamassu_core::error::{ErrorKind, ServiceError};
 use time::OffsetDateTime;
 
 use crate::db::Db;
 use crate::error::CommitError;
 use crate::statement::{Statement, sql};
 use crate::write_set::WriteSet;
+
+/// How much of what a refused request named is stored.
+const MAX_RESOURCE_CHARS: usize = 256;
+
+/// How much of the reason of a refusal is stored.
+const MAX_REASON_CHARS: usize = 1_024;
 
 /// How an audited operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +57,12 @@ impl AuditRecord {
         }
     }
 
-    /// The same, refused. `reason` is safe to show: the text that the client got.
+    /// The same, refused. `reason` is safe to show: the text that the client got. It and what was
+    /// asked for are the client's words, so they are cut where they are long.
     #[must_use]
     pub fn refused(mut self, reason: impl Into<String>) -> Self {
-        self.outcome = Outcome::Refused(reason.into());
+        self.resource = cut(self.resource, MAX_RESOURCE_CHARS);
+        self.outcome = Outcome::Refused(cut(reason.into(), MAX_REASON_CHARS));
         self
     }
 
@@ -92,6 +101,13 @@ fn credential(principal: &Principal) -> String {
     }
 }
 
+fn cut(text: String, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
 /// Removes up to `batch` of the oldest refusals beyond `max`; gives how many went. Records of what was
 /// done are never removed.
 ///
@@ -118,7 +134,7 @@ pub async fn trim_refusals(db: &Db, max: u32, batch: u32) -> Result<u64, CommitE
     Ok(committed.count(step))
 }
 
-/// Records refused credentials and permissions, at most so many per minute: an attacker must not
+/// Records refused credentials, permissions and changes, at most so many per minute: an attacker must not
 /// be able to fill the disk. Those beyond the limit are counted in a metric.
 #[derive(Debug)]
 pub struct RefusalLog {
@@ -160,6 +176,30 @@ impl RefusalLog {
         let mut set = WriteSet::new();
         set.audit(record);
         self.db.commit(set).await.map(drop)
+    }
+
+    /// Waits for a change, and stores a record when it is refused or fails. What is unavailable is
+    /// left out: nothing was decided, and often it is the database itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of the change.
+    pub async fn watch<T, E: ServiceError>(
+        &self,
+        caller: &Caller,
+        (operation, resource): (&'static str, String),
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let outcome = change.await;
+        if let Err(error) = &outcome
+            && error.kind() != ErrorKind::Unavailable
+        {
+            let record = AuditRecord::done(caller, operation, resource, self.db.now());
+            if let Err(error) = self.record(record.refused(error.to_string())).await {
+                tracing::debug!(%error, "refused change not recorded");
+            }
+        }
+        outcome
     }
 
     fn admit(&self) -> bool {

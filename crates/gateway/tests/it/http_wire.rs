@@ -76,6 +76,30 @@ async fn the_target_reaches_the_services_as_it_came() {
     }
 }
 
+/// Brackets and the like are sent raw by browsers and scripts. The HTTP library takes three
+/// characters in no query; whoever sends them is told at once, and the connection ends.
+#[tokio::test]
+async fn raw_brackets_are_taken_and_raw_quotes_and_angles_refused() {
+    let gateway = everything_over_http().await;
+    for query in ["filter=a[eq]x", "f={}|\\^'$~!", "f=\u{e4}", "f=%22%3C%3E"] {
+        let request = format!("GET /x?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let reply = exchange(gateway.http, request.as_bytes()).await;
+        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{query}: {reply}");
+        assert!(
+            reply.contains(&format!("target=/x?{query} ")),
+            "{query}: {reply}"
+        );
+    }
+    for query in ["f=\"", "f=<", "f=>"] {
+        let request = format!("GET /x?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let reply = exchange(gateway.http, request.as_bytes()).await;
+        assert!(
+            reply.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{query}: {reply}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hsts_is_sent_over_https_in_production_only() {
     let mut production = config();

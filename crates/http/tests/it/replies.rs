@@ -1,12 +1,13 @@
 //! Replies: JSON as clients store it, errors by kind.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::permission::Permission;
+use lamassu_core::query::{Field, QueryLimits};
 use lamassu_http::{Json200, Json201, NoContent, QueryPairs, Reply, Routes, to_json};
 use proptest::prelude::{any, proptest};
 
@@ -57,12 +58,20 @@ async fn pairs(QueryPairs(pairs): QueryPairs) -> Json200<Vec<(String, String)>> 
     Json200(pairs)
 }
 
+static FIELDS: &[Field] = &[Field::string("id", "id")];
+
+async fn list(query: QueryPairs) -> Reply<Json200<usize>> {
+    let request = query.list_request(FIELDS, QueryLimits::default())?;
+    Ok(Json200(request.filters.len()))
+}
+
 fn sample() -> Routes {
     let read = Permission::new("ca", "read");
     Routes::builder("sample", ())
         .get("/missing", read, "Fails", missing)
         .get("/busy", read, "Fails", busy)
         .get("/pairs", read, "Echoes the query", pairs)
+        .get("/list", read, "Counts the filters", list)
         .get("/ok", read, "200", async || Json200("<a&b>"))
         .post("/created", read, "201", async || Json201(1))
         .delete("/gone", read, "204", async || NoContent)
@@ -125,30 +134,69 @@ impl Write for Log {
     }
 }
 
+/// What the whole binary logs. What is logged where is remembered for all threads at once, so a
+/// subscriber of one thread misses what others were first to reach.
+fn log() -> Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    let start = || {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    };
+    LOG.get_or_init(start).clone()
+}
+
+impl Log {
+    /// The lines about a request.
+    fn lines(&self, id: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains(id));
+        lines.map(str::to_owned).collect()
+    }
+}
+
 #[tokio::test]
 async fn an_error_is_logged_once_with_its_causes_and_the_request_id() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(move || writer.clone())
-        .finish();
-    // For the whole binary: what is logged where is remembered for all threads at once, so a
-    // subscriber of one thread misses what others were first to reach.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = log();
     let answer = ask(&router(&sample()), Method::GET, "/api/sample/busy", "admin").await;
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let id = answer.header("x-request-id").unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains(id)).collect();
-    assert_eq!(lines.len(), 1, "{id} in {text}");
+    let lines = log.lines(answer.header("x-request-id").unwrap());
+    assert_eq!(lines.len(), 1, "{lines:?}");
     for expected in [
         "WARN",
         "queue is full: disk 3 is on fire",
         "auth_id=\"admin\"",
     ] {
-        assert!(lines[0].contains(expected), "{expected} in {text}");
+        assert!(lines[0].contains(expected), "{expected} in {lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn filters_that_are_ignored_are_named_once_in_a_warning() {
+    let log = log();
+    let router = router(&sample());
+    let query = "filter=id[eq]x&filter=nope[eq]secret&filter=nope[ne]y&filter=na%0Ame&sort_by=no";
+    for (query, expected) in [
+        (
+            query,
+            Some(r#"filters on unknown fields ignored fields=["nope", "na\nme"]"#),
+        ),
+        ("filter=id[eq]x", None),
+    ] {
+        let path = format!("/api/sample/list?{query}");
+        let answer = ask(&router, Method::GET, &path, "admin").await;
+        assert_eq!(answer.text(), "1");
+        let lines = log.lines(answer.header("x-request-id").unwrap());
+        assert_eq!(lines.len(), usize::from(expected.is_some()), "{lines:?}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains("WARN") && line.ends_with(expected), "{line}");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{
-    CommitError, Db, EventHandler, Job, MigrationError, Subscription, WriteSet, run_job,
+    CommitError, Db, EventHandler, Job, MigrationError, RefusalLog, Subscription, WriteSet, run_job,
 };
 use lamassu_x509::VerifiedCsr;
 use lamassu_x509::lint::LintPolicy;
@@ -65,6 +65,9 @@ pub enum StartError {
     Index(#[from] CommitError),
 }
 
+/// How many refused changes a minute go into the audit log.
+const REFUSALS_PER_MINUTE: u32 = 600;
+
 /// Certificate authorities, certificates and issuance profiles.
 #[derive(Debug)]
 pub struct CaService {
@@ -76,6 +79,7 @@ pub struct CaService {
     /// Operations that began before this are abandoned whatever their age; `None` where others
     /// may be at them.
     pub(crate) predecessors_end: Option<OffsetDateTime>,
+    pub(crate) refusals: RefusalLog,
 }
 
 impl CaService {
@@ -101,6 +105,7 @@ impl CaService {
             OthersRunning::No => Some(db.now()),
         };
         let service = Self {
+            refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
             db,
             kms,
             config,
@@ -212,6 +217,11 @@ impl CaService {
     }
 }
 
+/// A thing as it was asked for, in the audit log.
+fn named(kind: &str, id: &dyn std::fmt::Display) -> String {
+    format!("{kind}/{id}")
+}
+
 #[async_trait]
 impl api::CaService for CaService {
     async fn create_ca(
@@ -219,7 +229,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: CreateCa,
     ) -> Result<CertificateAuthority, CaError> {
-        self.create(caller, request).await
+        let change = ("ca.create", named("ca", &request.id));
+        self.refusals
+            .watch(caller, change, self.create(caller, request))
+            .await
     }
 
     async fn import_ca(
@@ -227,7 +240,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: ImportCa,
     ) -> Result<CertificateAuthority, CaError> {
-        self.import(caller, request).await
+        let change = ("ca.import", named("ca", &request.id));
+        self.refusals
+            .watch(caller, change, self.import(caller, request))
+            .await
     }
 
     async fn ca(&self, _: &Caller, id: &CaId) -> Result<CertificateAuthority, CaError> {
@@ -258,7 +274,14 @@ impl api::CaService for CaService {
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<CertificateAuthority, CaError> {
-        self.change_ca_status(caller, id, status, reason).await
+        let change = ("ca.status.update", named("ca", id));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.change_ca_status(caller, id, status, reason),
+            )
+            .await
     }
 
     async fn set_ca_profile(
@@ -267,7 +290,10 @@ impl api::CaService for CaService {
         id: &CaId,
         profile: &ProfileId,
     ) -> Result<CertificateAuthority, CaError> {
-        self.change_ca_profile(caller, id, profile).await
+        let change = ("ca.profile.update", named("ca", id));
+        self.refusals
+            .watch(caller, change, self.change_ca_profile(caller, id, profile))
+            .await
     }
 
     async fn reissue_ca(
@@ -276,7 +302,10 @@ impl api::CaService for CaService {
         id: &CaId,
         profile: ProfileChoice,
     ) -> Result<CertificateAuthority, CaError> {
-        self.reissue(caller, id, &profile).await
+        let change = ("ca.reissue", named("ca", id));
+        self.refusals
+            .watch(caller, change, self.reissue(caller, id, &profile))
+            .await
     }
 
     async fn patch_ca_metadata(
@@ -285,11 +314,17 @@ impl api::CaService for CaService {
         id: &CaId,
         patches: Vec<PatchOperation>,
     ) -> Result<CertificateAuthority, CaError> {
-        self.patch_ca(caller, id, &patches).await
+        let change = ("ca.metadata.update", named("ca", id));
+        self.refusals
+            .watch(caller, change, self.patch_ca(caller, id, &patches))
+            .await
     }
 
     async fn delete_ca(&self, caller: &Caller, id: &CaId, cascade: Cascade) -> Result<(), CaError> {
-        self.remove_ca(caller, id, cascade).await
+        let change = ("ca.delete", named("ca", id));
+        self.refusals
+            .watch(caller, change, self.remove_ca(caller, id, cascade))
+            .await
     }
 
     async fn sign_with_ca(
@@ -298,7 +333,10 @@ impl api::CaService for CaService {
         id: &CaId,
         message: RawMessage,
     ) -> Result<Vec<u8>, CaError> {
-        self.sign_raw(caller, id, &message).await
+        let change = ("ca.sign.signature", named("ca", id));
+        self.refusals
+            .watch(caller, change, self.sign_raw(caller, id, &message))
+            .await
     }
 
     async fn verify_with_ca(
@@ -334,7 +372,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: CreateCaRequest,
     ) -> Result<CaRequest, CaError> {
-        self.request_ca(caller, request).await
+        let change = ("ca.request", named("ca/request", &request.id));
+        self.refusals
+            .watch(caller, change, self.request_ca(caller, request))
+            .await
     }
 
     async fn ca_request(&self, _: &Caller, id: &CaRequestId) -> Result<CaRequest, CaError> {
@@ -350,7 +391,10 @@ impl api::CaService for CaService {
     }
 
     async fn delete_ca_request(&self, caller: &Caller, id: &CaRequestId) -> Result<(), CaError> {
-        self.withdraw_request(caller, id).await
+        let change = ("ca.request.delete", named("ca/request", id));
+        self.refusals
+            .watch(caller, change, self.withdraw_request(caller, id))
+            .await
     }
 
     async fn sign_csr(
@@ -359,7 +403,10 @@ impl api::CaService for CaService {
         ca: &CaId,
         request: SignCsr,
     ) -> Result<Certificate, CaError> {
-        self.sign(caller, ca, request).await
+        let change = ("ca.sign.certificate", named("ca", ca));
+        self.refusals
+            .watch(caller, change, self.sign(caller, ca, request))
+            .await
     }
 
     async fn certificate(&self, _: &Caller, serial: &SerialNumber) -> Result<Certificate, CaError> {
@@ -434,7 +481,14 @@ impl api::CaService for CaService {
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        self.change_status(caller, serial, status, reason).await
+        let change = ("certificate.status.update", named("certificate", serial));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.change_status(caller, serial, status, reason),
+            )
+            .await
     }
 
     async fn patch_certificate_metadata(
@@ -443,7 +497,14 @@ impl api::CaService for CaService {
         serial: &SerialNumber,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError> {
-        self.patch_certificate(caller, serial, &patches).await
+        let change = ("certificate.metadata.update", named("certificate", serial));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.patch_certificate(caller, serial, &patches),
+            )
+            .await
     }
 
     async fn delete_certificate(
@@ -451,7 +512,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         serial: &SerialNumber,
     ) -> Result<(), CaError> {
-        self.remove_certificate(caller, serial).await
+        let change = ("certificate.delete", named("certificate", serial));
+        self.refusals
+            .watch(caller, change, self.remove_certificate(caller, serial))
+            .await
     }
 
     async fn create_certificate(
@@ -459,7 +523,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: CreateCertificate,
     ) -> Result<Certificate, CaError> {
-        self.create_for_key(caller, request).await
+        let change = ("certificate.create", named("ca", &request.ca));
+        self.refusals
+            .watch(caller, change, self.create_for_key(caller, request))
+            .await
     }
 
     async fn import_certificate(
@@ -467,7 +534,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: ImportCertificate,
     ) -> Result<Certificate, CaError> {
-        self.import_one(caller, request).await
+        let change = ("ca.certificate.import", "certificate".to_owned());
+        self.refusals
+            .watch(caller, change, self.import_one(caller, request))
+            .await
     }
 
     async fn ca_chain(&self, _: &Caller, ca: &CaId) -> Result<Vec<CertificateDer>, CaError> {
@@ -487,7 +557,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         request: RevokeCertificates,
     ) -> Result<api::Job, CaError> {
-        self.begin_revocations(caller, request).await
+        let change = ("certificate.revocations", "certificate".to_owned());
+        self.refusals
+            .watch(caller, change, self.begin_revocations(caller, request))
+            .await
     }
 
     async fn job(&self, _: &Caller, id: &JobId) -> Result<api::Job, CaError> {
@@ -503,7 +576,10 @@ impl api::CaService for CaService {
         caller: &Caller,
         profile: IssuanceProfile,
     ) -> Result<IssuanceProfile, CaError> {
-        self.add_profile(caller, profile).await
+        let change = ("profile.issuance.create", named("profile", &profile.id));
+        self.refusals
+            .watch(caller, change, self.add_profile(caller, profile))
+            .await
     }
 
     async fn profile(&self, _: &Caller, id: &ProfileId) -> Result<IssuanceProfile, CaError> {
@@ -523,11 +599,17 @@ impl api::CaService for CaService {
         caller: &Caller,
         profile: IssuanceProfile,
     ) -> Result<IssuanceProfile, CaError> {
-        self.replace_profile(caller, profile).await
+        let change = ("profile.issuance.update", named("profile", &profile.id));
+        self.refusals
+            .watch(caller, change, self.replace_profile(caller, profile))
+            .await
     }
 
     async fn delete_profile(&self, caller: &Caller, id: &ProfileId) -> Result<(), CaError> {
-        self.remove_profile(caller, id).await
+        let change = ("profile.issuance.delete", named("profile", id));
+        self.refusals
+            .watch(caller, change, self.remove_profile(caller, id))
+            .await
     }
 
     async fn authorities(

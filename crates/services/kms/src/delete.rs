@@ -98,7 +98,7 @@ impl Kms {
                 .await
                 .map_err(StorageFailure::from)?),
             Err(error @ EngineError::Unsupported(_)) => {
-                self.unmark(caller, marked).await?;
+                self.unmark(marked).await?;
                 Err(refused(engine_id, error))
             }
             Err(error) => {
@@ -109,13 +109,10 @@ impl Kms {
     }
 
     /// The engine cannot delete at all: the key is as it was.
-    async fn unmark(&self, caller: &Caller, marked: &StoredKey) -> Result<(), KmsError> {
+    async fn unmark(&self, marked: &StoredKey) -> Result<(), KmsError> {
         let now = self.db.now();
         let mut set = WriteSet::new();
         unmark_deleting(&mut set, &marked.handle, now);
-        let resource = events::resource(&marked.key.key_id);
-        let refusal = AuditRecord::done(caller, "kms.delete", resource, now);
-        set.audit(refusal.refused("operation not supported by crypto engine"));
         self.db.commit(set).await.map_err(StorageFailure::from)?;
         Ok(())
     }

@@ -13,7 +13,9 @@ use lamassu_core::kms::{
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
-use lamassu_db::{CommitError, Db, DbError, Job, JobError, MigrationError, run_job, system_caller};
+use lamassu_db::{
+    CommitError, Db, DbError, Job, JobError, MigrationError, RefusalLog, run_job, system_caller,
+};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,9 @@ use crate::health::EnginesHealth;
 use crate::jobs::Reaper;
 use crate::store::{KeyStore, SCHEMA};
 use crate::usage::UsageBook;
+
+/// How many refused changes a minute go into the audit log.
+const REFUSALS_PER_MINUTE: u32 = 600;
 
 /// What the service is built from.
 #[derive(Debug)]
@@ -82,6 +87,7 @@ pub struct Kms {
     pub(crate) finder: KeyFinder,
     pub(crate) usage: Arc<UsageBook>,
     pub(crate) health: EnginesHealth,
+    pub(crate) refusals: RefusalLog,
 }
 
 impl Kms {
@@ -108,6 +114,7 @@ impl Kms {
         let kms = Self {
             finder: KeyFinder::new(store.clone(), Arc::clone(&cache), Arc::clone(&engines)),
             store,
+            refusals: RefusalLog::new(&ports.db, REFUSALS_PER_MINUTE),
             db: ports.db,
             engines,
             cache,
@@ -147,6 +154,11 @@ impl Kms {
     }
 }
 
+/// A key as it was asked for, in the audit log.
+fn named(key: &KeyRef) -> String {
+    format!("kms/{key}")
+}
+
 #[async_trait]
 impl KmsService for Kms {
     async fn engines(&self, _caller: &Caller) -> Result<Vec<EngineDescription>, KmsError> {
@@ -154,11 +166,17 @@ impl KmsService for Kms {
     }
 
     async fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<Key, KmsError> {
-        self.create(caller, request).await
+        let change = ("kms.create", "kms".to_owned());
+        self.refusals
+            .watch(caller, change, self.create(caller, request))
+            .await
     }
 
     async fn import_key(&self, caller: &Caller, request: ImportKey) -> Result<Key, KmsError> {
-        self.import(caller, request).await
+        let change = ("kms.import", "kms".to_owned());
+        self.refusals
+            .watch(caller, change, self.import(caller, request))
+            .await
     }
 
     async fn key(&self, _caller: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
@@ -174,7 +192,10 @@ impl KmsService for Kms {
     }
 
     async fn set_name(&self, caller: &Caller, key: &KeyRef, name: String) -> Result<Key, KmsError> {
-        self.rename(caller, key, &name).await
+        let change = ("kms.name.update", named(key));
+        self.refusals
+            .watch(caller, change, self.rename(caller, key, &name))
+            .await
     }
 
     async fn set_tags(
@@ -183,7 +204,10 @@ impl KmsService for Kms {
         key: &KeyRef,
         tags: Vec<String>,
     ) -> Result<Key, KmsError> {
-        self.retag(caller, key, &tags).await
+        let change = ("kms.tags.update", named(key));
+        self.refusals
+            .watch(caller, change, self.retag(caller, key, &tags))
+            .await
     }
 
     async fn patch_metadata(
@@ -192,7 +216,14 @@ impl KmsService for Kms {
         key: &KeyRef,
         operations: Vec<PatchOperation>,
     ) -> Result<Key, KmsError> {
-        self.change_metadata(caller, key, &operations).await
+        let change = ("kms.metadata.update", named(key));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.change_metadata(caller, key, &operations),
+            )
+            .await
     }
 
     async fn patch_aliases(
@@ -201,7 +232,14 @@ impl KmsService for Kms {
         key: &KeyRef,
         operations: Vec<PatchOperation>,
     ) -> Result<Key, KmsError> {
-        self.change_aliases(caller, key, &operations).await
+        let change = ("kms.aliases.update", named(key));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.change_aliases(caller, key, &operations),
+            )
+            .await
     }
 
     async fn set_status(
@@ -210,7 +248,10 @@ impl KmsService for Kms {
         key: &KeyRef,
         status: KeyStatus,
     ) -> Result<Key, KmsError> {
-        self.allow(caller, key, status).await
+        let change = ("kms.status.update", named(key));
+        self.refusals
+            .watch(caller, change, self.allow(caller, key, status))
+            .await
     }
 
     async fn move_key(
@@ -219,11 +260,17 @@ impl KmsService for Kms {
         key: &KeyRef,
         engine: &EngineId,
     ) -> Result<Key, KmsError> {
-        self.relocate(caller, key, engine).await
+        let change = ("kms.engine.update", named(key));
+        self.refusals
+            .watch(caller, change, self.relocate(caller, key, engine))
+            .await
     }
 
     async fn delete_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), KmsError> {
-        self.delete(caller, key).await
+        let change = ("kms.delete", named(key));
+        self.refusals
+            .watch(caller, change, self.delete(caller, key))
+            .await
     }
 
     async fn sign(
@@ -232,7 +279,10 @@ impl KmsService for Kms {
         key: &KeyRef,
         message: SignMessage,
     ) -> Result<Vec<u8>, KmsError> {
-        self.sign_message(caller, key, &message).await
+        let change = ("kms.sign", named(key));
+        self.refusals
+            .watch(caller, change, self.sign_message(caller, key, &message))
+            .await
     }
 
     async fn verify(
@@ -242,7 +292,14 @@ impl KmsService for Kms {
         message: SignMessage,
         signature: &[u8],
     ) -> Result<bool, KmsError> {
-        self.verify_message(caller, key, &message, signature).await
+        let change = ("kms.verify", named(key));
+        self.refusals
+            .watch(
+                caller,
+                change,
+                self.verify_message(caller, key, &message, signature),
+            )
+            .await
     }
 
     async fn signer(&self, _caller: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {

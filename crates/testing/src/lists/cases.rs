@@ -1,7 +1,7 @@
 //! Filters on a field, and which items they must select: every operand, by all of its names, on
 //! values that the items show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lamassu_core::query::{Field, FieldKind, fold, parse_instant};
 use serde_json::Value;
@@ -143,10 +143,7 @@ fn text_cases(sample: &str) -> Vec<Case> {
         let whole = whole();
         move |value: &str| value == whole
     };
-    let equal_folded = {
-        let folded = folded.clone();
-        move |value: &str| fold(value) == folded
-    };
+    let equal_folded = move |value: &str| fold(value) == folded;
     let holds = {
         let part = part.clone();
         move |value: &str| value.contains(&part)
@@ -171,7 +168,7 @@ fn text_cases(sample: &str) -> Vec<Case> {
             other.clone(),
             negated(equal_folded.clone()),
         ),
-        text(&["nc", "notcontains"], part.clone(), negated(holds)),
+        text(&["nc", "notcontains"], part, negated(holds)),
         text(
             &["nc_ic", "notcontains_ignorecase"],
             other_part,
@@ -353,16 +350,17 @@ fn flag_cases() -> Vec<Case> {
 /// Whether a document has a member, and has it with this value; the language is in
 /// [`PREDICATES`](super::PREDICATES).
 fn member_cases(values: &[Value]) -> Vec<Case> {
-    let members: BTreeSet<(String, String)> = values
+    let members: BTreeMap<(&str, String), &Value> = values
         .iter()
         .filter_map(Value::as_object)
         .flatten()
         .filter(|(_, value)| !value.is_array() && !value.is_object())
-        .map(|(name, value)| (name.clone(), value.to_string()))
+        .map(|(name, value)| ((name.as_str(), value.to_string()), value))
         .collect();
     let mut cases = Vec::new();
-    for (name, value) in members.into_iter().take(2 * N_SAMPLES) {
-        let path = format!("$.{}", Value::from(name.as_str()));
+    for ((name, text), value) in members.into_iter().take(2 * N_SAMPLES) {
+        let path = format!("$.{}", Value::from(name));
+        let (name, value) = (name.to_owned(), value.clone());
         let has = name.clone();
         cases.push(Case {
             operands: &["jsonpath", "JSONPath"],
@@ -371,11 +369,11 @@ fn member_cases(values: &[Value]) -> Vec<Case> {
         });
         cases.push(Case {
             operands: &["jsonpath"],
-            value: format!("{path} == {value}"),
+            value: format!("{path} == {text}"),
             holds: Box::new(move |document| match document.get(&name) {
                 // A comparison looks into arrays.
-                Some(Value::Array(items)) => items.iter().any(|item| item.to_string() == value),
-                found => found.is_some_and(|found| found.to_string() == value),
+                Some(Value::Array(items)) => items.contains(&value),
+                found => found == Some(&value),
             }),
         });
     }

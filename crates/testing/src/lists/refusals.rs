@@ -76,7 +76,7 @@ impl ListOf<'_> {
                 &format!("unknown filter field ' {name}'"),
             ),
             (
-                format!("filter={}x[eq]x", name),
+                format!("filter={name}x[eq]x"),
                 &format!("unknown filter field '{name}x'"),
             ),
             (

@@ -20,6 +20,7 @@ mod profiles;
 mod races;
 mod raw_signatures;
 mod real_kms;
+mod refusals;
 mod reissues;
 mod revocations;
 mod routes;

@@ -108,6 +108,10 @@ impl World {
         }
     }
 
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
     /// A second process on the same database, with caches of its own.
     pub(crate) async fn replica(&self) -> Router {
         router(reached(&self.started(OthersRunning::Maybe).await).await)
@@ -221,6 +225,16 @@ impl World {
         );
         let row = self.db.row_opt(query).await.unwrap().unwrap();
         serde_json::from_str(&row.get::<String>("body").unwrap()).unwrap()
+    }
+
+    /// Operation, resource and reason of all refusals in the audit log.
+    pub(crate) async fn refusals(&self) -> Vec<[String; 3]> {
+        let text = "SELECT operation, resource, reason FROM audit_log WHERE result = 'refused' \
+                    ORDER BY id";
+        let rows = self.db.rows(sql(text, params![])).await.unwrap();
+        rows.iter()
+            .map(|row| ["operation", "resource", "reason"].map(|name| row.get(name).unwrap()))
+            .collect()
     }
 
     /// Operations and resources in the audit log.

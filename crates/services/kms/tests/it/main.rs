@@ -16,6 +16,7 @@ mod lookup;
 mod metrics;
 mod permissions;
 mod races;
+mod refusals;
 mod relocation;
 mod secrecy;
 mod signatures;

@@ -283,6 +283,18 @@ impl Fixture {
             .collect()
     }
 
+    /// Operation, resource and reason of all refusals in the audit log.
+    pub(crate) async fn refusals(&self) -> Vec<[String; 3]> {
+        let query = sql(
+            "SELECT operation, resource, reason FROM audit_log WHERE result = 'refused' ORDER BY id",
+            vec![],
+        );
+        let rows = self.db.rows(query).await.unwrap();
+        rows.iter()
+            .map(|row| ["operation", "resource", "reason"].map(|name| row.get(name).unwrap()))
+            .collect()
+    }
+
     /// Operation, resource and result of all audit records.
     pub(crate) async fn audited(&self) -> Vec<[String; 3]> {
         let query = sql(

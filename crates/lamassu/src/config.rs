@@ -346,15 +346,15 @@ impl Config {
         let list = list
             .iter()
             .map(|engine| json!({"id": engine.id, "type": engine.engine_type}));
-        self.to_text_with(list.collect())
+        self.to_text_with(&list.collect())
     }
 
     /// The same, with every kind of crypto engine and its keys.
     pub(crate) fn to_schema(&self) -> Result<String> {
-        self.to_text_with(engines::schema())
+        self.to_text_with(&engines::schema())
     }
 
-    fn to_text_with(&self, engines: serde_json::Value) -> Result<String> {
+    fn to_text_with(&self, engines: &serde_json::Value) -> Result<String> {
         let mut value = serde_json::to_value(self)?;
         if let Some(members) = value.as_object_mut() {
             let block = json!({"default_id": self.engines().default_id, "engines": engines});

@@ -12,6 +12,8 @@ use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_kms::{CryptoEnginesConfig, EngineConfig, EngineKind, UnavailableEngine};
 use serde_json::{Value, json};
 
+use crate::module_environment;
+
 /// How many slow keys (large RSA) are made at the same time.
 const KEY_GENERATION_WORKERS: usize = 1;
 
@@ -71,14 +73,16 @@ pub(crate) fn validate(config: &CryptoEnginesConfig) -> Result<()> {
         };
         options.with_context(|| engine.id.to_string())?;
     }
-    module_environment(config).map(drop)
+    environment_of_modules(config).map(drop)
 }
 
 /// The variables that the modules of tokens want to find in the environment of the process.
 ///
 /// # Errors
 /// Two engines want different values of one variable, or an engine's options are wrong.
-pub(crate) fn module_environment(config: &CryptoEnginesConfig) -> Result<BTreeMap<String, String>> {
+pub(crate) fn environment_of_modules(
+    config: &CryptoEnginesConfig,
+) -> Result<BTreeMap<String, String>> {
     let mut wanted = BTreeMap::new();
     for engine in &config.engines {
         let Ok(EngineKind::Pkcs11) = engine.kind() else {
@@ -155,7 +159,7 @@ fn open_one(config: &EngineConfig, shared: &Shared) -> Result<Arc<dyn CryptoEngi
         }
         EngineKind::Pkcs11 => {
             let options = pkcs11_options(config)?;
-            let environment = |name: &str| std::env::var(name).ok();
+            let environment = module_environment::variable;
             let engine = Pkcs11Engine::connect(options, &shared.modules, &environment)?;
             Ok(Arc::new(engine))
         }
@@ -202,7 +206,7 @@ mod tests {
             let list = json!([engine("a", "/one"), engine("b", other)]);
             serde_json::from_value::<CryptoEnginesConfig>(list).unwrap()
         };
-        let agreed = super::module_environment(&config("/one")).unwrap();
+        let agreed = super::environment_of_modules(&config("/one")).unwrap();
         assert_eq!(agreed["CONF"], "/one");
         let refused = super::validate(&config("/two")).unwrap_err();
         assert_eq!(

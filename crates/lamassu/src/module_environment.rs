@@ -19,8 +19,8 @@ pub(crate) fn enter(config: &Config) -> Result<()> {
     if !config.services.has("kms") {
         return Ok(());
     }
-    let mut missing = engines::module_environment(&config.engines())?;
-    missing.retain(|name, value| std::env::var_os(name).is_none_or(|found| found != **value));
+    let mut missing = engines::environment_of_modules(&config.engines())?;
+    missing.retain(|name, value| variable(name).as_ref() != Some(value));
     if missing.is_empty() {
         return Ok(());
     }
@@ -32,4 +32,13 @@ pub(crate) fn enter(config: &Config) -> Result<()> {
     // It does not return unless it fails.
     Err(program.args(arguments).envs(missing).exec())
         .context("the program cannot be started again with the environment of its PKCS#11 modules")
+}
+
+/// A variable of the process's environment, if it is there and text.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "named by the configuration, for modules and their PINs"
+)]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

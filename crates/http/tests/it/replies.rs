@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::permission::Permission;
-use lamassu_http::{Json200, Json201, NoContent, QueryPairs, Reply, Routes, to_json};
+use lamassu_core::query::Field;
+use lamassu_http::{Json200, Json201, Listed, Listing, NoContent, Query, Reply, Routes, to_json};
 use proptest::prelude::{any, proptest};
 
 use crate::support::{ask, router};
@@ -53,8 +54,14 @@ async fn busy() -> Reply<NoContent> {
     )))?
 }
 
-async fn pairs(QueryPairs(pairs): QueryPairs) -> Json200<Vec<(String, String)>> {
-    Json200(pairs)
+struct Things;
+
+impl Listing for Things {
+    const FIELDS: &'static [Field] = &[];
+}
+
+async fn pairs(query: Query<Listed<Things>>) -> Json200<Vec<(String, String)>> {
+    Json200(query.0.clone())
 }
 
 fn sample() -> Routes {

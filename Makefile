@@ -60,6 +60,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint, schemathesis.
+# openssl, curl, strongSwan's pki, pkilint, schemathesis, SoftHSM2, p11-kit.
 tools-test:
 	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)"

@@ -53,6 +53,11 @@ impl Outcome {
         rate(self.latencies.len(), self.elapsed)
     }
 
+    /// How often clients were turned away.
+    pub(crate) fn refused(&self) -> usize {
+        self.refusals.len()
+    }
+
     /// Clients that were turned away, per second.
     pub(crate) fn refusals_per_second(&self) -> f64 {
         rate(self.refusals.len(), self.elapsed)

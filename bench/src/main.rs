@@ -2,8 +2,11 @@
 //!
 //! Machines are noisy, so figures mean something beside each other, in one run: first comes what
 //! this machine can do at all ([`limits`]), then, per database, each row at 1, 8, 32 and 128
-//! clients with requests per second, p50, p99 and errors, and who used the cores meanwhile.
-//! [`rows`] has the rows, [`freshness`] the way from a revocation to OCSP and CRL, [`load`] drives
+//! clients with requests per second, p50, p99, refusals (503 with `Retry-After`, which are in none of
+//! the former) and errors, and who used the cores meanwhile.
+//! The exit code is 0 if all of it could be measured.
+//! [`rows`] has the rows, [`bulk`] the revocation of many by one request, [`freshness`] the way from
+//! a revocation to OCSP and CRL, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -11,6 +14,8 @@
     reason = "a command-line tool that prints a table"
 )]
 
+mod bookmark;
+mod bulk;
 mod client;
 mod cpu;
 mod freshness;
@@ -18,6 +23,8 @@ mod limits;
 mod load;
 mod plant;
 mod rows;
+mod scale;
+mod seed;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +37,7 @@ use crate::cpu::{Counters, Usage};
 use crate::load::Outcome;
 use crate::plant::Plant;
 use crate::rows::{Names, Row};
+use crate::seed::Amount;
 use crate::server::{Asked, Installation, Kind, Server};
 
 /// Prints the benchmark table.
@@ -60,11 +68,27 @@ struct Arguments {
     /// Where databases are; it should be on a disk.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
+    /// Certificates of the row `scale`.
+    #[arg(long, default_value_t = 1_000_000)]
+    certificates: u32,
+    /// CAs that issued them.
+    #[arg(long, default_value_t = 100)]
+    cas: u32,
+    /// Keys of the row `scale` beside those of the CAs.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u32,
 }
 
-/// The rows that are no throughput: start and memory, what the machine can do, overload,
-/// freshness.
-const STORIES: [&str; 4] = ["start", "limits", "overload", "freshness"];
+/// The rows that are no throughput: start and memory, what the machine can do, one request that
+/// revokes many, overload, freshness, many rows.
+const STORIES: [&str; 6] = [
+    "start",
+    "limits",
+    "revoke-bulk",
+    "overload",
+    "freshness",
+    "scale",
+];
 
 /// Clients that the program takes on at once by default, and three times as many.
 const OVERLOAD: [u64; 2] = [128, 384];
@@ -103,11 +127,14 @@ async fn main() -> Result<()> {
     if arguments.wants("limits") {
         limits::print(&arguments.directory).await?;
     }
+    let mut failed = Vec::new();
     for kind in &arguments.databases {
         if let Err(error) = table(&arguments, *kind).await {
-            println!("{}: skipped: {error:#}", kind.name());
+            println!("{}: failed: {error:#}", kind.name());
+            failed.push(kind.name());
         }
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }
 
@@ -120,7 +147,8 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
         print_start(&server, "an empty").await?;
     }
     let plant = Plant::set_up(&installation, &server).await?;
-    if arguments.wants("limits") && kind == Kind::Sqlite {
+    if arguments.wants("limits") {
+        installation.print_commit_limit()?;
         limits::print_handshakes(&installation, &plant.device)?;
     }
     let names = Names::default();
@@ -128,11 +156,23 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
         throughput(arguments, &installation, &plant, &names, &server).await?;
         println!("memory after load: {} MB", server.resident_mb()?);
     }
+    if arguments.wants("revoke-bulk") {
+        bulk::measure(&plant, &names).await?;
+    }
     if arguments.wants("overload") {
         overload(arguments, &plant, &names, &server).await?;
     }
     if arguments.wants("freshness") {
         fresh(&arguments.program, kind, &arguments.directory).await?;
+    }
+    if arguments.wants("scale") {
+        let amount = Amount {
+            certificates: arguments.certificates,
+            cas: arguments.cas,
+            keys: arguments.keys,
+        };
+        let (program, directory) = (&arguments.program, &arguments.directory);
+        scale::measure(program, kind, directory, amount, arguments.duration()).await?;
     }
     if arguments.wants("start") {
         server.stop()?;
@@ -159,12 +199,13 @@ async fn throughput(
     server: &Server,
 ) -> Result<()> {
     println!(
-        "{:<16} {:>7} {:>10} {:>8} {:>8} {:>7} {:>24} {:>24}",
+        "{:<16} {:>7} {:>10} {:>8} {:>8} {:>7} {:>7} {:>24} {:>24}",
         "row",
         "clients",
         "per second",
         "p50 ms",
         "p99 ms",
+        "refused",
         "errors",
         "cores: it bench others",
         "each: us switches KiB",
@@ -198,11 +239,12 @@ async fn throughput(
 fn print_line(row: &str, clients: u64, outcome: &Outcome, usage: Usage) {
     let each = per_answer(outcome);
     println!(
-        "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>10.2} {:>6.2} {:>6.2} \
+        "{row:<16} {clients:>7} {:>10.0} {:>8.2} {:>8.2} {:>7} {:>7} {:>10.2} {:>6.2} {:>6.2} \
          {:>9.0} {:>8.1} {:>5.1}",
         outcome.per_second(),
         outcome.percentile_ms(50),
         outcome.percentile_ms(99),
+        outcome.refused(),
         outcome.errors,
         usage.server,
         usage.own,

@@ -25,6 +25,9 @@ pub(crate) struct Plant {
     pub(crate) mutual: Target,
     pub(crate) http: Target,
     authorization: Arc<str>,
+    /// The id of the CA that signs over REST.
+    signer: &'static str,
+    profile: Arc<str>,
     pub(crate) ca: Arc<Certificate>,
     issuer: IssuerKey,
     pub(crate) device: Party,
@@ -50,9 +53,11 @@ impl Plant {
             "honor_subject": true, "key_usage": ["DigitalSignature"],
             "extended_key_usages": ["ClientAuth"]});
         let profile = api.post("/api/ca/v1/profiles", &profile).await?;
-        let ca = json!({"id": "bench", "subject": {"common_name": "Bench CA"}, "profile_id": profile.get("id"),
-            "key_metadata": {"type": "ECDSA", "bits": 256},
-            "ca_expiration": {"type": "Duration", "duration": "10y"}});
+        let profile: Arc<str> = profile["id"]
+            .as_str()
+            .context("a profile has an id")?
+            .into();
+        let ca = new_ca("bench", Some(&json!(*profile)));
         let ca = api.post("/api/ca/v1/cas", &ca).await?;
         let ca = certificate(ca.get("certificate").context("a CA has a certificate")?)?;
         let auth = json!({"auth_mode": "CLIENT_CERTIFICATE",
@@ -93,10 +98,24 @@ impl Plant {
             },
             https,
             authorization,
+            signer: "bench",
+            profile,
             ca: Arc::new(ca),
             issuer,
             device,
             device_serial,
+        })
+    }
+
+    /// The same plant with a new CA that signs over REST.
+    pub(crate) async fn with_ca(&self, id: &'static str) -> Result<Self> {
+        let mut api = self.api();
+        let bench = api.get("/api/ca/v1/cas/bench").await?;
+        api.post("/api/ca/v1/cas", &new_ca(id, bench.get("profile_id")))
+            .await?;
+        Ok(Self {
+            signer: id,
+            ..self.clone()
         })
     }
 
@@ -114,15 +133,41 @@ impl Plant {
         }
     }
 
+    /// Makes more CAs, named by number.
+    pub(crate) async fn add_authorities(&self, count: u32) -> Result<()> {
+        let mut api = Api {
+            connection: Connection::to(self.https.clone()),
+            authorization: Arc::clone(&self.authorization),
+        };
+        for number in 0..count {
+            let ca = json!({"id": format!("ca-{number}"),
+                "subject": {"common_name": format!("CA {number}")}, "profile_id": *self.profile,
+                "key_metadata": {"type": "ECDSA", "bits": 256},
+                "ca_expiration": {"type": "Duration", "duration": "10y"}});
+            api.post("/api/ca/v1/cas", &ca).await?;
+        }
+        Ok(())
+    }
+
+    /// A request for something of the management API.
+    pub(crate) fn get_request(&self, path: &str) -> Result<Bytes> {
+        self.api_request(&Method::GET, path, String::new())
+    }
+
     /// A request for a signature over REST, with a key and a name of its own.
     pub(crate) fn sign_request(&self, name: &str) -> Result<Bytes> {
         let key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?;
         let body = sign_body(&csr(&key, name)?).to_string();
-        self.api_request(
-            &Method::POST,
-            "/api/ca/v1/cas/bench/certificates/sign",
-            body,
-        )
+        let path = format!("/api/ca/v1/cas/{}/certificates/sign", self.signer);
+        self.api_request(&Method::POST, &path, body)
+    }
+
+    /// The management API.
+    pub(crate) fn api(&self) -> Api {
+        Api {
+            connection: Connection::to(self.https.clone()),
+            authorization: Arc::clone(&self.authorization),
+        }
     }
 
     /// A request for the revocation of a certificate.
@@ -175,6 +220,12 @@ impl Plant {
     }
 }
 
+fn new_ca(id: &str, profile: Option<&Value>) -> Value {
+    json!({"id": id, "subject": {"common_name": "Bench CA"}, "profile_id": profile,
+        "key_metadata": {"type": "ECDSA", "bits": 256},
+        "ca_expiration": {"type": "Duration", "duration": "10y"}})
+}
+
 fn request(builder: http::request::Builder, body: impl Into<Bytes>) -> Result<Bytes> {
     let request = builder
         .header(header::HOST, "localhost")
@@ -187,24 +238,44 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The management API over one connection.
-struct Api {
+pub(crate) struct Api {
     connection: Connection,
     authorization: Arc<str>,
 }
 
 impl Api {
     async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
+        let request = Request::post(path);
+        self.ask(request, body.to_string(), StatusCode::CREATED)
+            .await
+    }
+
+    /// Begins to revoke many certificates; gives the job.
+    pub(crate) async fn revoke_many(&mut self, body: &Value) -> Result<Value> {
+        let request = Request::post("/api/ca/v1/certificates/revocations");
+        self.ask(request, body.to_string(), StatusCode::ACCEPTED)
+            .await
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Value> {
+        self.ask(Request::get(path), String::new(), StatusCode::OK)
+            .await
+    }
+
+    async fn ask(
+        &mut self,
+        builder: http::request::Builder,
+        body: String,
+        success: StatusCode,
+    ) -> Result<Value> {
         let wire = request(
-            Request::post(path)
+            builder
                 .header(header::AUTHORIZATION, &*self.authorization)
                 .header(header::CONTENT_TYPE, "application/json"),
-            body.to_string(),
+            body,
         )?;
         let answer = self.connection.send(&wire).await?;
-        let body = answer
-            .expect(StatusCode::CREATED)
-            .context(path.to_owned())?;
-        Ok(serde_json::from_slice(&body)?)
+        Ok(serde_json::from_slice(&answer.expect(success)?)?)
     }
 }
 

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_testing::PostgresServer;
+use rusqlite::types::ValueRef;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+
+use crate::seed;
 
 /// Which database the program uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -129,6 +132,20 @@ impl Installation {
         Ok(listed.lines().filter_map(Asked::read).collect())
     }
 
+    /// Prints how many rows the PostgreSQL server commits durably, alone in a commit and several
+    /// together, asked by nobody but itself. Nothing on SQLite, whose limit needs no installation.
+    pub(crate) fn print_commit_limit(&self) -> Result<()> {
+        let Some(server) = &self.postgres else {
+            return Ok(());
+        };
+        let (one, batched) = (commits(server, 1)?, commits(server, 32)?);
+        println!(
+            "limit: {one:.0} durable PostgreSQL commits of one 1 KiB row/s in one session; \
+             {batched:.0} rows/s by 32 in a commit"
+        );
+        Ok(())
+    }
+
     /// The trust anchor of the server's certificate, PEM.
     pub(crate) fn anchor(&self) -> Result<Vec<u8>> {
         Ok(std::fs::read(self.file("data/tls/ca.pem"))?)
@@ -199,6 +216,52 @@ impl Installation {
         Ok(())
     }
 
+    pub(crate) const fn kind(&self) -> Kind {
+        match self.postgres {
+            None => Kind::Sqlite,
+            Some(_) => Kind::Postgres,
+        }
+    }
+
+    /// The rows of a query as text, whether the program runs or not.
+    pub(crate) fn rows(&self, query: &str) -> Result<Vec<Vec<String>>> {
+        if let Some(server) = &self.postgres {
+            return server.rows("bench", query);
+        }
+        let database = rusqlite::Connection::open(self.sqlite_file()?)?;
+        let mut query = database.prepare(query)?;
+        let n_columns = query.column_count();
+        let rows = query.query_map([], |row| {
+            (0..n_columns)
+                .map(|column| {
+                    Ok(match row.get_ref(column)? {
+                        ValueRef::Integer(number) => number.to_string(),
+                        other => other.as_str_or_null()?.unwrap_or_default().to_owned(),
+                    })
+                })
+                .collect()
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Runs a script in one transaction on the stopped installation, fast: whoever seeds may begin
+    /// again, so that nothing needs to survive a power cut.
+    pub(crate) fn fill(&self, script: &str) -> Result<()> {
+        let Some(server) = &self.postgres else {
+            let database = rusqlite::Connection::open(self.sqlite_file()?)?;
+            seed::register(&database)?;
+            return Ok(database.execute_batch(&format!(
+                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                 PRAGMA cache_size = -500000; BEGIN; {script}; COMMIT;"
+            ))?);
+        };
+        server.psql(&format!(
+            "SET search_path = bench; SET maintenance_work_mem = '512MB'; {script}"
+        ))?;
+        // What autovacuum would do a minute later.
+        server.psql("VACUUM (ANALYZE)").map(drop)
+    }
+
     fn sqlite_file(&self) -> Result<PathBuf> {
         let files = std::fs::read_dir(self.file("data"))?;
         files
@@ -210,6 +273,23 @@ impl Installation {
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Rows per second that the server stores durably, so many in a commit.
+fn commits(server: &PostgresServer, rows: u32) -> Result<f64> {
+    server.psql("DROP TABLE IF EXISTS commit_limit")?;
+    server.psql("CREATE TABLE commit_limit (at timestamptz, body text)")?;
+    server.psql(&format!(
+        "DO $$ DECLARE begun timestamptz := clock_timestamp(); BEGIN \
+         WHILE clock_timestamp() < begun + interval '1 second' LOOP \
+         INSERT INTO commit_limit SELECT clock_timestamp(), repeat(md5(n::text), 32) \
+         FROM generate_series(1, {rows}) AS n; COMMIT; END LOOP; END $$"
+    ))?;
+    let rate = server.psql(
+        "SELECT count(*) / greatest(extract(epoch FROM max(at) - min(at)), 0.001) FROM commit_limit",
+    )?;
+    server.psql("DROP TABLE commit_limit")?;
+    rate.parse().context("no rate")
 }
 
 /// A statement that the database server executed.

@@ -146,6 +146,7 @@ fn files_that_a_configuration_names_are_checked_by_key_and_path() -> Result<()> 
     let postgres = "storage: {provider: postgres, hostname: db.invalid, username: u, ";
     let kms = "kms_client: {hostname: kms.invalid, ";
     let provider = "authentication: {jwt: {providers: [{name: idp, issuer: x, audiences: [y], ";
+    let token = "crypto_engines: [{id: hsm, type: pkcs11, token: t, ";
     let engine = "crypto_engines: [{id: disk, type: filesystem, storage_directory: DIR/keys, ";
     for (config, says) in [
         ("gateway: {tls: {cert_file: DIR/none, key_file: DIR/a.key}}".to_owned(),
@@ -181,6 +182,14 @@ fn files_that_a_configuration_names_are_checked_by_key_and_path() -> Result<()> 
          "server.authentication.mutual_tls.ca_cert_file: DIR/garbage: it holds no certificate"),
         (format!("{engine} passphrase_file: DIR/none}}]"),
          "crypto_engines.disk.passphrase_file: DIR/none cannot be read"),
+        (format!("{token} module_path: DIR/none, pin_file: DIR/password}}]"),
+         "crypto_engines.hsm.module_path: DIR/none cannot be read"),
+        (format!("{token} module_path: DIR/garbage, pin_file: DIR/password}}]"),
+         "crypto_engines.hsm.module_path: DIR/garbage: it is no shared library"),
+        (format!("{token} module_path: libmodule.so, pin_file: DIR/empty}}]"),
+         "crypto_engines.hsm.pin_file: DIR/empty: it is empty"),
+        (format!("{token} module_path: libmodule.so, pin: 1234}}]"),
+         "crypto_engines: hsm: the pin is no text: write it in quotes"),
         ("downstream_cert_file: DIR/garbage".to_owned(), "downstream_cert_file: DIR/garbage: "),
         ("downstream_cert_file: DIR/none\ngateway: {tls: {cert_file: DIR/none, key_file: DIR/none}}".to_owned(),
          "; downstream_cert_file: DIR/none cannot be read"),
@@ -199,6 +208,7 @@ fn files_that_a_configuration_names_are_checked_by_key_and_path() -> Result<()> 
                  mtls_options: {{cert_file: DIR/a.pem, key_file: DIR/a.key}}}}"),
         "kms_client: {ca_cert_file: DIR/none}\nserver: {cert_file: DIR/none, key_file: DIR/none}".to_owned(),
         format!("{engine} passphrase_file: DIR/password}}]"),
+        format!("{token} module_path: libmodule.so, pin_file: DIR/password}}]"),
     ] {
         let output = check(&config)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -178,7 +178,7 @@ fn load_and_kill(
 }
 
 /// Waits until changes of all kinds are possible again, with nothing started anew for that.
-fn all_works_again(installation: &Installation, worker: &mut Worker) -> Result<()> {
+pub(crate) fn all_works_again(installation: &Installation, worker: &mut Worker) -> Result<()> {
     let client = installation.client()?;
     let all_kinds = || {
         let worked = worker.all_kinds(&client);

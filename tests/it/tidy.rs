@@ -27,7 +27,7 @@ fn root() -> PathBuf {
 /// Every Markdown file of ours with its text.
 fn documents() -> Result<Vec<(PathBuf, String)>> {
     let mut documents = Vec::new();
-    for folder in [root(), root().join("docs")] {
+    for folder in [root(), root().join("docs"), root().join("docs/guide")] {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "md") {

@@ -107,6 +107,29 @@ impl Credentials for ApiKey {
     fn refused(&self, _: &Authorization) {}
 }
 
+/// A token that somebody was given (`Authorization: Bearer`).
+#[derive(Clone, Debug)]
+pub struct FixedToken(Authorization);
+
+impl FixedToken {
+    /// A client's own token.
+    ///
+    /// # Errors
+    /// The token has characters that no header may have.
+    pub fn new(token: &SecretString) -> Result<Self, CredentialsError> {
+        Authorization::bearer(token).map(Self)
+    }
+}
+
+#[async_trait]
+impl Credentials for FixedToken {
+    async fn authorization(&self) -> Result<Option<Authorization>, CredentialsError> {
+        Ok(Some(self.0.clone()))
+    }
+
+    fn refused(&self, _: &Authorization) {}
+}
+
 /// Mints service tokens: the local issuer, as the program hands it in.
 #[async_trait]
 pub trait MintToken: Send + Sync + fmt::Debug {

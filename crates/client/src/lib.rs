@@ -37,8 +37,8 @@ pub use config::{
     ApiKeyOptions, AuthMode, ClientConfig, ConfigError, JwtOptions, MtlsOptions, Protocol,
 };
 pub use credentials::{
-    ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, MintToken, NoAuth,
-    ServiceToken, Wallet,
+    ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, FixedToken, MintToken,
+    NoAuth, ServiceToken, Wallet,
 };
 pub use device::DeviceClient;
 pub use dms::DmsClient;
@@ -46,5 +46,6 @@ pub use kms::KmsClient;
 pub use metrics::describe_metrics;
 pub use peer::{Peer, PeerError};
 pub use process::{ProcessClient, Readiness};
+pub use refusal::UnexpectedAnswer;
 pub use tls::TlsError;
 pub use va::VaClient;

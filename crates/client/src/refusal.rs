@@ -4,7 +4,8 @@
 //! twice; those with a payload are taken apart in the tables of `errors`. What has the same
 //! status, text and code is one thing on the wire, and the table's first variant.
 
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, StatusCode};
 use lamassu_core::error::{ServiceError, StorageFailure};
 use serde::Deserialize;
 
@@ -38,12 +39,17 @@ struct Body {
 #[error("reported by another service")]
 pub(crate) struct Reported;
 
-/// An answer that is none of the service's errors.
+/// An answer that is none of the service's errors: of a guard, a proxy, or a service of another
+/// version. The cause of a [`StorageFailure`], where callers who talk to people look for it.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected answer {status}: {text}")]
-struct Unexpected {
-    status: StatusCode,
-    text: String,
+pub struct UnexpectedAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its text, `""` if it has none.
+    pub text: String,
+    /// The permission that the caller lacks, where the answer names it (RFC 6750 section 3.1).
+    pub lacking: Option<String>,
 }
 
 impl Refusal {
@@ -115,7 +121,12 @@ impl ServiceError for StorageErrors {
 fn unexpected(answer: &Answer, refusal: Option<Refusal>, repeat: Repeat) -> StorageFailure {
     let status = answer.status;
     let text = refusal.map_or_else(String::new, |refusal| refusal.text);
-    let cause = Box::new(Unexpected { status, text });
+    let lacking = lacking(&answer.headers);
+    let cause = Box::new(UnexpectedAnswer {
+        status,
+        text,
+        lacking,
+    });
     match (status, repeat) {
         (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)
         | (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, Repeat::Safe) => {
@@ -126,4 +137,12 @@ fn unexpected(answer: &Answer, refusal: Option<Refusal>, repeat: Repeat) -> Stor
         }
         _ => StorageFailure::Internal(cause),
     }
+}
+
+/// The `scope` of a challenge.
+fn lacking(headers: &HeaderMap) -> Option<String> {
+    let challenge = headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
+    let (_, rest) = challenge.split_once("scope=\"")?;
+    let (scope, _) = rest.split_once('"')?;
+    Some(scope.to_owned())
 }

@@ -9,7 +9,8 @@
 //! The port is small and mandatory. What an engine cannot do it answers with
 //! [`EngineError::Unsupported`], which callers can tell from failure.
 //!
-//! Where next: `crypto-software` and `crypto-filesystem`, and the conformance suite that both pass.
+//! Where next: `crypto-software`, `crypto-filesystem` and `crypto-pkcs11`, and the conformance suite in
+//! `lamassu-testing` that all pass.
 
 mod error;
 mod handle;

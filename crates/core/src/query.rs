@@ -28,7 +28,7 @@ pub use form::decode_form;
 pub use instant::parse_instant;
 pub use json_path::{JsonPath, JsonPathError};
 pub use operand::Operand;
-pub use request::{ListRequest, QueryLimits, UnknownFields};
+pub use request::{ListRequest, QueryLimits, UnknownFields, ignored_filters};
 pub use sort::{PathStep, Sort, SortMode, SortPath};
 pub use sort_key::json_sort_key;
 

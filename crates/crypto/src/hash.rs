@@ -39,6 +39,26 @@ impl HashAlgorithm {
         self.compute(data).as_ref().to_vec()
     }
 
+    /// The DER of DigestInfo up to the digest (RFC 8017 §9.2, note 1).
+    #[must_use]
+    pub fn digest_info_prefix(self) -> &'static [u8] {
+        match self {
+            Self::Sha1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
+            Self::Sha224 => {
+                b"\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x04\x05\x00\x04\x1c"
+            }
+            Self::Sha256 => {
+                b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
+            }
+            Self::Sha384 => {
+                b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30"
+            }
+            Self::Sha512 => {
+                b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40"
+            }
+        }
+    }
+
     pub(crate) fn compute(self, data: &[u8]) -> digest::Digest {
         digest::digest(self.provider(), data)
     }

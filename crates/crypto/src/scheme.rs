@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 
+use crate::error::SignError;
 use crate::hash::HashAlgorithm;
 
 /// How a signature is made.
@@ -97,8 +98,18 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The octets of the digest by `hash`, computed or taken as given.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::DigestLength`] for a digest that `hash` does not give.
+    pub fn to_digest(self, hash: HashAlgorithm) -> Result<Vec<u8>, SignError> {
+        Ok(self.digest(hash)?.as_ref().to_vec())
+    }
+
     /// The message itself, when it is what was given.
-    pub(crate) fn raw(self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn raw(self) -> Option<&'a [u8]> {
         match self {
             Self::Raw(message) => Some(message),
             Self::Digest(_) => None,

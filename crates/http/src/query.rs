@@ -6,8 +6,11 @@ use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use lamassu_core::query::{Field, ListRequest, QueryError, QueryLimits, decode_form};
+use lamassu_core::query::{
+    Field, ListRequest, QueryError, QueryLimits, decode_form, ignored_filters,
+};
 use schemars::JsonSchema;
+use tracing::warn;
 
 use crate::failure::{Failure, HttpError};
 use crate::operation::{QueryPart, inline_schema_of};
@@ -18,7 +21,9 @@ use crate::operation::{QueryPart, inline_schema_of};
 pub struct QueryPairs(pub Vec<(String, String)>);
 
 impl QueryPairs {
-    /// What a list or statistics of a resource with these fields is asked for.
+    /// What a list or statistics of a resource with these fields is asked for. Where filters on
+    /// unknown fields are ignored, a warning names them: whoever misspells a filter sees more than
+    /// asked for.
     ///
     /// # Errors
     ///
@@ -28,7 +33,12 @@ impl QueryPairs {
         fields: &'static [Field],
         limits: QueryLimits,
     ) -> Result<ListRequest, QueryError> {
-        ListRequest::from_pairs(&self.0, fields, limits)
+        let request = ListRequest::from_pairs(&self.0, fields, limits)?;
+        let ignored = ignored_filters(&self.0, fields);
+        if !ignored.is_empty() {
+            warn!(fields = ?ignored, "filters on unknown fields ignored");
+        }
+        Ok(request)
     }
 
     /// The first value of a parameter.

@@ -1,8 +1,9 @@
 //! For the tests of services: authenticators, since those tests are about rules and not about
 //! credentials, and a recorder that tells which metrics appeared.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
@@ -86,43 +87,78 @@ fn forbidden(permission: Permission) -> AuthRefusal {
     }
 }
 
-/// A metrics recorder that remembers which counters were touched; install it for the current
-/// thread with `metrics::set_default_local_recorder`.
+/// A metrics recorder that remembers which metrics were touched, how far the counters came, and
+/// what was described; install it for the current thread with
+/// `metrics::set_default_local_recorder`.
 #[derive(Debug, Default)]
-pub struct CounterNames(Mutex<BTreeSet<String>>);
-
-impl CounterNames {
-    /// Each counter as `name label=value label=value`, sorted.
-    pub fn lines(&self) -> Vec<String> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().cloned().collect()
-    }
+pub struct SeenMetrics {
+    touched: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    help: Mutex<BTreeMap<String, String>>,
 }
 
-impl Recorder for CounterNames {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+impl SeenMetrics {
+    /// Each metric as `name label=value label=value`, sorted.
+    pub fn lines(&self) -> Vec<String> {
+        self.counts().into_keys().collect()
+    }
 
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    /// The same, with what the counters count; gauges and histograms have 0.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |count: &Arc<AtomicU64>| count.load(Ordering::Relaxed);
+        touched
+            .iter()
+            .map(|(line, value)| (line.clone(), count(value)))
+            .collect()
+    }
 
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    /// The help text of each metric that has one.
+    pub fn help(&self) -> BTreeMap<String, String> {
+        let help = self.help.lock().unwrap_or_else(PoisonError::into_inner);
+        help.clone()
+    }
 
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+    fn describe(&self, name: &KeyName, text: &SharedString) {
+        let mut help = self.help.lock().unwrap_or_else(PoisonError::into_inner);
+        help.insert(name.as_str().to_owned(), text.to_string());
+    }
+
+    fn touch(&self, key: &Key) -> Arc<AtomicU64> {
         let mut labels: Vec<String> = key
             .labels()
             .map(|label| format!("{}={}", label.key(), label.value()))
             .collect();
         labels.sort();
         let line = format!("{} {}", key.name(), labels.join(" "));
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(line);
-        Counter::noop()
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(touched.entry(line).or_default())
+    }
+}
+
+impl Recorder for SeenMetrics {
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.touch(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.touch(key);
         Gauge::noop()
     }
 
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.touch(key);
         Histogram::noop()
     }
 }

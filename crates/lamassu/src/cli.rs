@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lamassu_gateway::Environment;
 
+use crate::commands::Noun;
+use crate::commands::cas::CasCommand;
+use crate::commands::certificates::CertificatesCommand;
+use crate::commands::completion::{Completion, Man};
+use crate::commands::keys::KeysCommand;
+use crate::commands::profiles::ProfilesCommand;
 use crate::config::Origin;
 use crate::version;
 
@@ -29,6 +35,15 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a bearer token of the local issuer.
     Token(Token),
+    /// Keys and the engines that hold them.
+    Keys(Box<Noun<KeysCommand>>),
+    /// Certificate authorities.
+    Cas(Box<Noun<CasCommand>>),
+    /// Certificates.
+    #[command(visible_alias = "certs")]
+    Certificates(Box<Noun<CertificatesCommand>>),
+    /// Issuance profiles: the rules by which certificates are issued.
+    Profiles(Box<Noun<ProfilesCommand>>),
     /// Bring the database up to date and exit.
     Migrate(Migrate),
     /// Write database, keys and certificates to one file, beside a running server or without one.
@@ -45,6 +60,10 @@ pub(crate) enum Command {
     Openapi,
     /// Ask the running server of an installation whether it is ready; exit code 0 when it is.
     Healthcheck(Healthcheck),
+    /// Print a script that completes the command line in a shell.
+    Completion(Completion),
+    /// Write manual pages.
+    Man(Man),
     /// Print the version.
     Version,
 }

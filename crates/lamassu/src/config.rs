@@ -342,15 +342,22 @@ impl Config {
     /// Every key with its value, as JSON, which YAML readers read. Of crypto engines only id and
     /// type are told: their blocks hold secrets.
     pub(crate) fn to_text(&self) -> Result<String> {
-        let mut value = serde_json::to_value(self)?;
-        let engines = self.engines();
-        let list: Vec<_> = engines
-            .engines
+        let list = self.engines().engines;
+        let list = list
             .iter()
-            .map(|engine| json!({"id": engine.id, "type": engine.engine_type}))
-            .collect();
+            .map(|engine| json!({"id": engine.id, "type": engine.engine_type}));
+        self.to_text_with(list.collect())
+    }
+
+    /// The same, with every kind of crypto engine and its keys.
+    pub(crate) fn to_schema(&self) -> Result<String> {
+        self.to_text_with(engines::schema())
+    }
+
+    fn to_text_with(&self, engines: serde_json::Value) -> Result<String> {
+        let mut value = serde_json::to_value(self)?;
         if let Some(members) = value.as_object_mut() {
-            let block = json!({"default_id": engines.default_id, "engines": list});
+            let block = json!({"default_id": self.engines().default_id, "engines": engines});
             members.insert("crypto_engines".to_owned(), block);
         }
         mask(&mut value);

@@ -22,17 +22,13 @@ use time::format_description::well_known::Rfc3339;
 use self::writer::{OPERATOR, Outcome, Writer};
 use crate::cli::{EventsCommand, EventsOutput, Forget, Installation, Replay};
 use crate::config::Config;
+use crate::nearest::nearest;
 use crate::storage;
+use crate::table::{self, Columns};
 use crate::whereabouts;
 
 /// Dead letters that one query reads.
 const PAGE: u32 = 500;
-
-/// Letters in which a name may differ from the one that was meant.
-const MAX_DISTANCE: usize = 3;
-
-/// Characters of an error or a subject in a table; `show` has all of it.
-const CELL: usize = 60;
 
 /// Does what the command says.
 ///
@@ -149,12 +145,8 @@ async fn named_letters(db: &Db, subscription: Option<&str>) -> Result<Vec<DeadLe
 }
 
 fn no_subscription(name: &str, known: &BTreeSet<String>) -> String {
-    let nearest = known
-        .iter()
-        .map(|one| (strsim::damerau_levenshtein(one, name), one))
-        .min()
-        .filter(|(distance, _)| *distance <= MAX_DISTANCE);
-    let meant = nearest.map(|(_, one)| format!(" (did you mean {one}?)"));
+    let meant = nearest(name, known.iter().map(String::as_str));
+    let meant = meant.map(|one| format!(" (did you mean {one}?)"));
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     let known = match known.as_slice() {
         [] => "none ran yet".to_owned(),
@@ -253,54 +245,25 @@ fn print_list<T>(
         let list: Vec<_> = all.iter().map(|one| object(names, values(one))).collect();
         return crate::print(&serde_json::to_string_pretty(&list)?);
     }
-    let mut rows = vec![names.iter().map(|name| name.to_uppercase()).collect()];
+    let mut rows: Vec<Vec<_>> = vec![names.iter().map(|name| name.to_uppercase()).collect()];
     rows.extend(all.iter().map(|one| values(one).iter().map(cell).collect()));
-    crate::print(&table(&rows))
+    crate::print(&Columns::default().rows(rows))
 }
 
-/// A value in one line; nothing is a dash.
+/// A value in one line.
 fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.replace(char::is_control, " "),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    };
-    if text.chars().count() <= CELL {
-        return text;
+    match value {
+        Value::Null => table::cell(""),
+        Value::String(text) => table::cell(text),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            table::cell(&value.to_string())
+        }
     }
-    let start: String = text.chars().take(CELL - 1).collect();
-    format!("{start}…")
-}
-
-/// Rows in columns as wide as their widest cell.
-fn table(rows: &[Vec<String>]) -> String {
-    let n = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..n).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::{CELL, cell, no_subscription, table};
+    use super::no_subscription;
 
     #[test]
     fn a_misspelt_subscription_is_told_the_known_ones() {
@@ -314,19 +277,5 @@ mod tests {
             no_subscription("mail", &[].into()),
             "there is no subscription \"mail\"; none ran yet"
         );
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        let rows = [row(["ID", "ERROR"]), row(["7", "é"]), row(["123", "-"])];
-        assert_eq!(table(&rows), "ID   ERROR\n7    é\n123  -\n");
-    }
-
-    #[test]
-    fn a_cell_is_one_short_line() {
-        assert_eq!(cell(&json!("a\nb\u{1b}[0m")), "a b [0m");
-        assert_eq!(cell(&json!(null)), "-");
-        assert_eq!(cell(&json!("x".repeat(100))).chars().count(), CELL);
     }
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use lamassu_client::{ClientConfig, NoAuth, Peer, ProcessClient, Protocol};
+use lamassu_client::{ClientConfig, NoAuth, Peer, ProcessClient};
 use lamassu_core::duration::WireDuration;
 use lamassu_db::system_caller;
 
+use crate::address;
 use crate::cli::Healthcheck;
 use crate::config::Config;
 use crate::serve;
@@ -65,26 +66,16 @@ fn found(arguments: &Healthcheck) -> Result<ClientConfig> {
 
 /// The server at an address. Its certificate may be this installation's own.
 fn named(url: &str, arguments: &Healthcheck) -> Result<ClientConfig> {
-    let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-    let protocol = match uri.scheme_str() {
-        Some("http") => Protocol::Http,
-        Some("https") => Protocol::Https,
-        Some(_) | None => anyhow::bail!("{url} begins with neither http:// nor https://"),
-    };
-    let host = uri.host().context("the URL names no host")?;
-    let anchor = match protocol {
-        Protocol::Http => None,
-        Protocol::Https => {
+    let anchor = match url.starts_with("https://") {
+        true => {
             let config = Config::for_healthcheck(arguments)?;
             Some(trust_anchor(&config.data_dir)).filter(|path| path.exists())
         }
+        false => None,
     };
+    let server = address::at(url, anchor)?;
     Ok(ClientConfig {
-        protocol,
-        hostname: host.to_owned(),
-        port: uri.port_u16().unwrap_or_else(|| protocol.default_port()),
         base_path: "/".to_owned(),
-        ca_cert_file: anchor,
-        ..ClientConfig::default()
+        ..server
     })
 }

@@ -5,11 +5,13 @@
 //! [`serve`] runs it. Everything that can go wrong at a start ends as one sentence on standard
 //! error and an exit code that is not 0.
 
+mod address;
 mod age;
 mod archive;
 mod assembly;
 mod backup;
 mod cli;
+mod commands;
 mod config;
 mod engines;
 mod event_routes;
@@ -19,15 +21,21 @@ mod healthcheck;
 mod issuer_token;
 mod logging;
 mod migrate;
+mod module_environment;
+mod nearest;
 mod openapi;
+mod own_tokens;
 mod passphrase;
 mod peers;
+#[cfg(test)]
+mod query_docs;
 mod restore;
 mod serve;
 mod server;
 mod services;
 mod starting;
 mod storage;
+mod table;
 mod version;
 mod whereabouts;
 
@@ -52,11 +60,18 @@ fn main() -> ExitCode {
     };
     match run(cli.command, &normalised.ignored) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the beginning wants no more of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Tells a failure as one sentence: what failed, and behind colons why.
@@ -83,6 +98,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
     match command {
         Command::Serve(arguments) => {
             let config = Config::for_serve(&arguments)?;
+            module_environment::enter(&config)?;
             logging::start(&config.logs);
             for flag in ignored {
                 tracing::info!(flag, "flag of the reference's launcher ignored");
@@ -90,6 +106,10 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             runtime()?.block_on(serve::serve(config))
         }
         Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
+        Command::Keys(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Cas(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Certificates(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Profiles(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);
@@ -101,6 +121,8 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
         Command::Events(command) => runtime()?.block_on(events::run(&command)),
         Command::Openapi => runtime()?.block_on(openapi::print()),
         Command::Healthcheck(arguments) => runtime()?.block_on(healthcheck::ask(&arguments)),
+        Command::Completion(asked) => commands::completion::completion(&asked),
+        Command::Man(asked) => commands::completion::man(&asked),
         Command::Version => print(&format!(
             "lamassu {} {} {}",
             version::VERSION,
@@ -117,7 +139,7 @@ fn configuration(command: &ConfigCommand) -> Result<()> {
             print("the configuration can be used")
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),
-        ConfigCommand::Schema => print(&Config::embedded().to_text()?),
+        ConfigCommand::Schema => print(&Config::embedded().to_schema()?),
     }
 }
 

@@ -1,13 +1,11 @@
 //! The services of other processes: where they are, and how this process proves who it is.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use async_trait::async_trait;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
-    CaClient, ClientConfig, CredentialsError, DeviceClient, DmsClient, KmsClient, MintToken, Peer,
-    Protocol, VaClient, Wallet,
+    CaClient, ClientConfig, DeviceClient, DmsClient, KmsClient, Peer, Protocol, VaClient, Wallet,
 };
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::SharedClock;
@@ -16,17 +14,10 @@ use lamassu_core::dms::DmsService;
 use lamassu_core::kms::KmsService;
 use lamassu_core::permission::Role;
 use lamassu_core::va::VaService;
-use secrecy::SecretString;
-use time::{Duration, OffsetDateTime};
 use tracing::warn;
 
 use crate::config::Config;
-
-/// How long a service token is valid.
-const TOKEN_TTL: Duration = Duration::minutes(15);
-
-/// How long before its end a token is replaced.
-const TOKEN_MARGIN: Duration = Duration::minutes(5);
+use crate::own_tokens::OwnTokens;
 
 /// Makes clients.
 #[derive(Debug)]
@@ -37,11 +28,7 @@ pub(crate) struct Peers<'c> {
 
 impl<'c> Peers<'c> {
     pub(crate) fn new(config: &'c Config, issuer: &Arc<LocalIssuer>, clock: &SharedClock) -> Self {
-        let tokens = ServiceTokens {
-            issuer: Arc::clone(issuer),
-            clock: Arc::clone(clock),
-            current: Mutex::new(None),
-        };
+        let tokens = OwnTokens::new(issuer, clock, "lamassu", Role::Service);
         Self {
             config,
             wallet: Wallet::new(Arc::new(tokens)),
@@ -92,41 +79,5 @@ impl<'c> Peers<'c> {
     pub(crate) fn va(&self, source: &str) -> Result<Arc<dyn VaService>> {
         let peer = self.peer("va_client", &self.config.va_client, source)?;
         Ok(Arc::new(VaClient::new(&peer)))
-    }
-}
-
-/// Tokens of the installation's own issuer, whose key all its processes share.
-#[derive(Debug)]
-struct ServiceTokens {
-    issuer: Arc<LocalIssuer>,
-    clock: SharedClock,
-    current: Mutex<Option<(SecretString, OffsetDateTime)>>,
-}
-
-#[async_trait]
-impl MintToken for ServiceTokens {
-    async fn service_token(&self) -> Result<SecretString, CredentialsError> {
-        let now = self.clock.now();
-        let kept = {
-            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-            current.clone().filter(|(_, until)| now < *until)
-        };
-        if let Some((token, _)) = kept {
-            return Ok(token);
-        }
-        let minted = self
-            .issuer
-            .mint("lamassu", &[Role::Service], TOKEN_TTL)
-            .await?;
-        let token = minted.token;
-        let until = now + (TOKEN_TTL - TOKEN_MARGIN);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Some((token.clone(), until));
-        Ok(token)
-    }
-
-    fn refused(&self) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = None;
     }
 }

@@ -1,11 +1,12 @@
 //! An installation that tests kill, whatever its database is and however many processes it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lamassu_db::PostgresOptions;
-use lamassu_testing::PostgresServer;
+use lamassu_testing::{PostgresServer, SoftHsm};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
@@ -32,6 +33,8 @@ pub(crate) struct Installation {
     pub(crate) program: Program,
     /// The server of its rows, where it is not the one that tests share.
     server: Option<PostgresServer>,
+    /// The token of its keys, where they are in no files.
+    token: Option<(Arc<SoftHsm>, &'static str)>,
 }
 
 impl Installation {
@@ -56,6 +59,7 @@ impl Installation {
             layout,
             program,
             server,
+            token: None,
         })
     }
 
@@ -65,6 +69,15 @@ impl Installation {
             layout: Layout::OneProcessSqlite,
             program,
             server: None,
+            token: None,
+        }
+    }
+
+    /// The same, whose keys are in the token of this label.
+    pub(crate) fn with_token(program: Program, hsm: Arc<SoftHsm>, label: &'static str) -> Self {
+        Self {
+            token: Some((hsm, label)),
+            ..Self::around(program)
         }
     }
 
@@ -74,6 +87,7 @@ impl Installation {
             layout: Layout::OneProcessPostgres,
             program,
             server: Some(server),
+            token: None,
         }
     }
 
@@ -122,7 +136,32 @@ impl Installation {
     /// They do not get ready.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
         self.program.kill()?;
+        self.nothing_passed_over()?;
         self.restart()
+    }
+
+    /// Every revocation that the validation authority's reader has gone past is among its entries.
+    /// Looked at before a start, which would repair it.
+    fn nothing_passed_over(&self) -> Result<()> {
+        let passed = self.rows(
+            "SELECT subject, body FROM event_log WHERE event_type = 'certificate.status.update' \
+             AND seq <= (SELECT position FROM subscriptions WHERE name = 'va-ca-events')",
+        )?;
+        let listed: BTreeSet<String> = self
+            .rows("SELECT serial_number FROM va_revoked")?
+            .into_iter()
+            .flatten()
+            .collect();
+        for (subject, body) in passed.into_iter().filter_map(pair) {
+            let body: serde_json::Value = serde_json::from_str(&body)?;
+            let serial = subject.trim_start_matches("certificate/");
+            // The load releases nothing, so what was revoked once stays so.
+            ensure!(
+                body["data"]["updated"]["status"] != "REVOKED" || listed.contains(serial),
+                "the revocation of {serial} was passed over"
+            );
+        }
+        Ok(())
     }
 
     /// Kills every process without warning, and once more while they start again.
@@ -221,7 +260,7 @@ impl Installation {
         let mut found = Findings::default();
         stored.acknowledged(ledger, &mut found);
         stored.whole(&mut found);
-        stored.once(&mut found);
+        stored.once(ledger, &mut found);
         stored.no_orphans(&mut found);
         Ok(found.0)
     }
@@ -240,8 +279,11 @@ impl Installation {
         }
     }
 
-    /// The names of the key files.
+    /// The names of the key files, or of the keys in the token.
     fn key_files(&self) -> Result<BTreeSet<String>> {
+        if let Some((hsm, label)) = &self.token {
+            return hsm.private_keys(label);
+        }
         let data_dir = match self.layout {
             Layout::OneProcessSqlite | Layout::OneProcessPostgres => self.program.data_dir(),
             Layout::ApartPostgres => self.program.scratch().join("data-keys"),
@@ -309,6 +351,8 @@ struct Stored {
     devices: BTreeMap<String, String>,
     /// Serial numbers in any identity slot.
     bound: BTreeSet<String>,
+    /// How many certificates its slot ever had, by device.
+    versions: BTreeMap<String, String>,
     authorities: BTreeSet<String>,
     /// Name by profile.
     profiles: BTreeMap<String, String>,
@@ -331,6 +375,9 @@ struct StoredKey {
     name: String,
     is_used: bool,
 }
+
+/// The event, and the audited operation, of a revocation.
+const STATUS_UPDATE: &str = "certificate.status.update";
 
 /// Queries of which every row is something unfinished or wrong.
 const LEFTOVERS: [(&str, &str); 5] = [
@@ -391,6 +438,7 @@ impl Stored {
             devices: map("SELECT d.id, COALESCE(v.serial_number, '') FROM device d \
                 LEFT JOIN identity_version v ON v.device_id = d.id AND v.version = d.active_version")?,
             bound: set("SELECT serial_number FROM identity_version")?,
+            versions: map("SELECT device_id, COUNT(*) FROM identity_version GROUP BY device_id")?,
             authorities: set("SELECT id FROM certificate_authority")?,
             profiles: map("SELECT id, name FROM issuance_profile")?,
             keys: keys.into_iter().filter_map(StoredKey::from_row).collect(),
@@ -464,6 +512,14 @@ impl Stored {
                     .push(format!("certificate without audit record: {serial}"));
             }
         }
+        let revoked = self
+            .certificates
+            .iter()
+            .filter(|(_, status)| *status == "REVOKED")
+            .map(|(serial, _)| serial);
+        found.missing("revoked without event", revoked, |serial| {
+            self.has_event(STATUS_UPDATE, &format!("certificate/{serial}"))
+        });
         found.missing("identity without certificate", &self.bound, |serial| {
             self.certificates.contains_key(serial)
         });
@@ -503,7 +559,33 @@ impl Stored {
     }
 
     /// Every event was told once and took effect once.
-    fn once(&self, found: &mut Findings) {
+    fn once(&self, ledger: &Ledger, found: &mut Findings) {
+        let exactly = |told: &BTreeMap<(String, String), usize>, what: &str, subject: String| {
+            let key = (what.to_owned(), subject);
+            told.get(&key).copied().unwrap_or_default()
+        };
+        for serial in &ledger.revoked {
+            let subject = format!("certificate/{serial}");
+            let events = exactly(&self.events, STATUS_UPDATE, subject.clone());
+            let records = exactly(&self.audit, STATUS_UPDATE, subject);
+            if (events, records) != (1, 1) {
+                found.0.push(format!(
+                    "revocation of {serial}: {events} events, {records} audit records"
+                ));
+            }
+        }
+        for (device, versions) in &self.versions {
+            let bound = exactly(
+                &self.events,
+                "dms.bind-device-id",
+                format!("device/{device}"),
+            );
+            if bound.to_string() != *versions {
+                found.0.push(format!(
+                    "{device}: {versions} identities, bound {bound} times"
+                ));
+            }
+        }
         const SINGULAR: [&str; 5] = [
             "ca.sign.certificate",
             "device.create",

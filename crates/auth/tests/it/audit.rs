@@ -2,7 +2,7 @@
 
 use lamassu_core::permission::Role;
 use lamassu_db::{params, sql};
-use lamassu_http::testing::CounterNames;
+use lamassu_http::testing::SeenMetrics;
 
 use crate::support::{Forge, Installation};
 
@@ -68,7 +68,7 @@ async fn an_attacker_cannot_fill_the_audit_log() {
 async fn every_decision_is_counted_by_its_code() {
     let installation = Installation::trusting(&Forge::new()).await;
     let token = installation.mint(Role::Admin).await;
-    let recorder = CounterNames::default();
+    let recorder = SeenMetrics::default();
     let guard = metrics::set_default_local_recorder(&recorder);
     installation.list(&token).await;
     installation.list("nonsense").await;

@@ -16,13 +16,18 @@ const DEFAULT_PAGE_SIZE: u32 = 25;
 /// Page size when the client names one below 1.
 const FALLBACK_PAGE_SIZE: u32 = 15;
 
+/// How much of an unknown field's name is shown.
+const MAX_SHOWN_CHARS: usize = 64;
+
 /// Bounds of lists and statistics: the configuration block `query`, the same for every service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueryLimits {
     /// Largest page; larger wishes are cut to it silently. At least 1. Default 10000.
     pub max_page_size: NonZeroU32,
-    /// What happens to filters and sorts that the resource does not have. Default `ignore`.
+    /// Whether filters and sorts that the resource does not have are refused (`strict_query:
+    /// true`). Default `false`: they are ignored.
+    #[serde(rename = "strict_query")]
     pub unknown_fields: UnknownFields,
 }
 
@@ -37,12 +42,24 @@ impl Default for QueryLimits {
 
 /// What happens to filters and sorts on unknown fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(from = "bool", into = "bool")]
 pub enum UnknownFields {
     /// They are ignored, as v1 clients expect.
     Ignore,
     /// They are refused.
     Refuse,
+}
+
+impl From<bool> for UnknownFields {
+    fn from(strict: bool) -> Self {
+        if strict { Self::Refuse } else { Self::Ignore }
+    }
+}
+
+impl From<UnknownFields> for bool {
+    fn from(unknown: UnknownFields) -> Self {
+        unknown == UnknownFields::Refuse
+    }
 }
 
 /// What a client wants to see of a list.
@@ -167,6 +184,28 @@ fn filters(
         }
     }
     Ok(filters)
+}
+
+/// What a list that ignores unknown fields passes over: the names before the brackets, or the
+/// first characters where there are none, each once, in the order sent.
+pub fn ignored_filters<'p>(
+    pairs: &'p [(String, String)],
+    fields: &'static [Field],
+) -> Vec<&'p str> {
+    let mut ignored = Vec::new();
+    for (_, text) in pairs.iter().filter(|(name, _)| name == "filter") {
+        let name = text.split('[').next().unwrap_or_default();
+        let is_known = split(text).is_some_and(|parts| find_field(fields, parts.field).is_some());
+        let end = name
+            .char_indices()
+            .nth(MAX_SHOWN_CHARS)
+            .map_or(name.len(), |(end, _)| end);
+        let shown = name.get(..end).unwrap_or_default();
+        if !is_known && !ignored.contains(&shown) {
+            ignored.push(shown);
+        }
+    }
+    ignored
 }
 
 /// No integer gives the default, one below 1 the fallback.

@@ -49,12 +49,13 @@ pub struct Sort {
 }
 
 impl Sort {
-    /// Reads `field` or `field[jsonpath]path`; `None` when the resource has no such sort.
+    /// Reads `field` or `field[jsonpath]path`; `None` when the resource has no such sort. Fields
+    /// whose elements are in a table of their own have no value to sort by.
     pub fn parse(fields: &'static [Field], text: &str, mode: SortMode) -> Option<Self> {
         let text = text.trim();
         let Some((name, rest)) = text.split_once('[') else {
             return Some(Self {
-                field: find_field(fields, text)?,
+                field: find_field(fields, text).filter(|field| field.elements.is_none())?,
                 path: None,
                 mode,
             });

@@ -6,7 +6,8 @@ use time::macros::datetime;
 
 use super::{
     Field, FieldKind, Filter, JsonPath, ListRequest, Operand, QueryError, QueryLimits, Sort,
-    SortMode, SortPath, UnknownFields, decode_form, fold, json_sort_key, parse_instant,
+    SortMode, SortPath, UnknownFields, decode_form, fold, ignored_filters, json_sort_key,
+    parse_instant,
 };
 
 static FIELDS: &[Field] = &[
@@ -85,6 +86,14 @@ fn refusals_have_the_texts_that_clients_know() {
     ] {
         assert_eq!(parse(query).expect_err(query).to_string(), text);
     }
+}
+
+#[test]
+fn what_is_ignored_has_a_name() {
+    let pairs = decode_form("filter=nope[eq]x&filter=id[eq]x&filter=nope[ne]y&filter=é]x&filter=");
+    assert_eq!(ignored_filters(&pairs, FIELDS), ["nope", "é]x", ""]);
+    let long = [("filter".to_owned(), "ß".repeat(99))];
+    assert_eq!(ignored_filters(&long, FIELDS), ["ß".repeat(64)]);
 }
 
 #[test]
@@ -363,10 +372,10 @@ fn limits_are_read_from_a_configuration() {
     let read = |text: &str| serde_json::from_str::<QueryLimits>(text);
     assert_eq!(read("{}").unwrap(), QueryLimits::default());
     assert_eq!(
-        read(r#"{"max_page_size": 100, "unknown_fields": "refuse"}"#).unwrap(),
+        read(r#"{"max_page_size": 100, "strict_query": true}"#).unwrap(),
         STRICT
     );
-    for wrong in [r#"{"max_page_size": 0}"#, r#"{"unknown_fields": "warn"}"#] {
+    for wrong in [r#"{"max_page_size": 0}"#, r#"{"strict_query": "warn"}"#] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

@@ -145,32 +145,13 @@ fn provider_parameters(scheme: SignatureScheme, bits: u32) -> Option<&'static Rs
 /// EMSA-PKCS1-v1_5 (RFC 8017 §9.2), by building what must be there and comparing all of it.
 /// `None` when the modulus is too short for the hash.
 fn is_pkcs1_padded(padded: &[u8], hash: HashAlgorithm, digest: &[u8]) -> Option<bool> {
-    let info = [digest_info_prefix(hash), digest].concat();
+    let info = [hash.digest_info_prefix(), digest].concat();
     let n_fill = padded.len().checked_sub(info.len() + 3)?;
     if n_fill < 8 {
         return None;
     }
     let expected = [&[0, 1][..], &vec![0xff; n_fill], &[0], &info].concat();
     Some(bool::from(expected.ct_eq(padded)))
-}
-
-/// The DER of DigestInfo up to the digest (RFC 8017 §9.2, note 1).
-fn digest_info_prefix(hash: HashAlgorithm) -> &'static [u8] {
-    match hash {
-        HashAlgorithm::Sha1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
-        HashAlgorithm::Sha224 => {
-            b"\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x04\x05\x00\x04\x1c"
-        }
-        HashAlgorithm::Sha256 => {
-            b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
-        }
-        HashAlgorithm::Sha384 => {
-            b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30"
-        }
-        HashAlgorithm::Sha512 => {
-            b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40"
-        }
-    }
 }
 
 /// EMSA-PSS (RFC 8017 §9.1.2). `None` where a length makes it inconsistent.

@@ -2,7 +2,8 @@
 //!
 //! [`SoftwareEngine`] is for tests and for keys that may die with the process: nothing is
 //! written, a restart begins empty. [`KeyGenerator`] makes keys in memory without letting the
-//! slow kinds take over the machine; engines that store keys elsewhere use it, too.
+//! slow kinds take over the machine; engines that store keys elsewhere use it, too. [`SlowKeys`] are its
+//! bounds, for engines whose keys are made elsewhere.
 //!
 //! Configuration, in the list of engines:
 //!
@@ -15,7 +16,9 @@
 mod config;
 mod engine;
 mod generator;
+mod slow_keys;
 
 pub use config::SoftwareConfig;
 pub use engine::SoftwareEngine;
 pub use generator::KeyGenerator;
+pub use slow_keys::{Leave, SlowKeys};

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 use super::Config;
 use crate::{engines, serve};
 
+/// How a shared library begins.
+const ELF: &[u8] = b"\x7fELF";
+
 /// One file.
 #[derive(Debug)]
 struct NamedFile<'c> {
@@ -42,6 +45,7 @@ enum Holds {
     Secret,
     Jwks,
     PublicKey,
+    Library,
 }
 
 /// Checks all of them.
@@ -206,15 +210,29 @@ fn of_providers(config: &Config) -> Vec<NamedFile<'_>> {
 fn of_engines(config: &Config) -> Result<Vec<NamedFile<'static>>> {
     let mut files = Vec::new();
     for engine in config.engines().engines {
-        let Ok(EngineKind::Filesystem) = engine.kind() else {
-            continue;
+        let named = match engine.kind() {
+            Ok(EngineKind::Filesystem) => {
+                let options = engines::filesystem_options(&engine)?;
+                vec![("passphrase_file", options.passphrase_file, Holds::Secret)]
+            }
+            Ok(EngineKind::Pkcs11) => {
+                let options = engines::pkcs11_options(&engine)?;
+                // A name without directory is the loader's to find.
+                let module = Some(options.module_path).filter(|path| path.is_absolute());
+                vec![
+                    ("module_path", module, Holds::Library),
+                    ("pin_file", options.pin_file, Holds::Secret),
+                ]
+            }
+            Ok(EngineKind::Software) | Err(_) => Vec::new(),
         };
-        let options = engines::filesystem_options(&engine)?;
-        files.extend(options.passphrase_file.map(|path| NamedFile {
-            key: format!("crypto_engines.{}.passphrase_file", engine.id),
-            place: Place::File(Cow::Owned(path)),
-            holds: Holds::Secret,
-        }));
+        for (name, path, holds) in named {
+            files.extend(path.map(|path| NamedFile {
+                key: format!("crypto_engines.{}.{name}", engine.id),
+                place: Place::File(Cow::Owned(path)),
+                holds,
+            }));
+        }
     }
     Ok(files)
 }
@@ -303,6 +321,7 @@ impl Holds {
             Self::Jwks => {
                 KeySet::from_jwks(text, 0)?;
             }
+            Self::Library => ensure!(text.starts_with(ELF), "it is no shared library"),
             Self::PublicKey => {
                 VerificationKey::from_pem(text)?;
             }

@@ -178,7 +178,7 @@ fn a_misspelt_option_of_an_engine_is_always_refused() {
 
 #[test]
 fn one_block_bounds_the_lists_of_every_service() {
-    let file = "query: {max_page_size: 50, unknown_fields: refuse}";
+    let file = "query: {max_page_size: 50, strict_query: true}";
     let query = start(file, "--strict-config").unwrap().query;
     assert_eq!(query.max_page_size.get(), 50);
     assert_eq!(query.unknown_fields, UnknownFields::Refuse);

@@ -3,28 +3,23 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use async_trait::async_trait;
 use lamassu_auth::LocalIssuer;
-use lamassu_client::{CredentialsError, MintToken, Peer, ProcessClient, ServiceToken};
+use lamassu_client::{Peer, ProcessClient, ServiceToken};
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::permission::Role;
 use lamassu_db::{
     CommitError, Db, OpenError, discard_dead_letter, replay_dead_letter, system_caller,
 };
-use secrecy::SecretString;
-use time::Duration;
 
 use super::clock;
 use crate::cli::Installation;
 use crate::config::Config;
+use crate::own_tokens::OwnTokens;
 use crate::storage;
 use crate::whereabouts::{self, Whereabouts};
 
 /// Who changes something, in the audit log.
 pub(super) const OPERATOR: &str = "lamassu events";
-
-/// How long the token for the running server is valid: as long as a command may last.
-const TOKEN_TTL: Duration = Duration::minutes(15);
 
 /// What to do when the server does not do it.
 const NOT_DONE: &str = "the running server did not do it: stop it, repeat this, and start it again";
@@ -75,9 +70,9 @@ impl Writer {
             );
         };
         let beside = storage::open_beside(config, clock()).await?;
-        let issuer = LocalIssuer::open_existing(&beside, clock()).await?;
-        let minted = issuer.mint(OPERATOR, &[Role::Service], TOKEN_TTL).await?;
-        let credentials = ServiceToken(Arc::new(OneToken(minted.token)));
+        let issuer = Arc::new(LocalIssuer::open_existing(&beside, clock()).await?);
+        let tokens = OwnTokens::new(&issuer, &clock(), OPERATOR, Role::Service);
+        let credentials = ServiceToken(Arc::new(tokens));
         let peer = Peer::new(&place, "", Arc::new(credentials)).context(NOT_DONE)?;
         let server = ProcessClient::new(&peer);
         Ok(Self::Server { beside, server })
@@ -135,17 +130,4 @@ fn by_server(outcome: Result<(), DeadLetterError>) -> Result<Outcome> {
         Err(DeadLetterError::NotFound) => Ok(Outcome::NoSuch),
         Err(DeadLetterError::Storage(failure)) => Err(failure).context(NOT_DONE),
     }
-}
-
-/// The one token of a command.
-#[derive(Debug)]
-struct OneToken(SecretString);
-
-#[async_trait]
-impl MintToken for OneToken {
-    async fn service_token(&self) -> Result<SecretString, CredentialsError> {
-        Ok(self.0.clone())
-    }
-
-    fn refused(&self) {}
 }

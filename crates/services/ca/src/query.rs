@@ -66,7 +66,8 @@ impl CaService {
             .map(|name| Restriction::Is("subject_common_name", Value::from(name)))
             .into_iter()
             .collect();
-        let page = list(&self.db, &authority::TABLE, "cas", request, &restrictions)
+        let scope = common_name.map_or("cas", |_| "cas/cn");
+        let page = list(&self.db, &authority::TABLE, scope, request, &restrictions)
             .await
             .map_err(ListError::into_error::<CaError>)?;
         let page =
@@ -74,21 +75,16 @@ impl CaService {
         Ok(page.map_err(StorageFailure::from)?)
     }
 
-    /// Certificates that fulfil these conditions.
+    /// Certificates that fulfil these conditions; `scope` names the route to its bookmarks.
     pub(crate) async fn list_certificates(
         &self,
+        scope: &str,
         request: &ListRequest,
         restrictions: &[Restriction],
     ) -> Result<Page<Certificate>, CaError> {
-        let page = list(
-            &self.db,
-            &certificate::TABLE,
-            "certificates",
-            request,
-            restrictions,
-        )
-        .await
-        .map_err(ListError::into_error::<CaError>)?;
+        let page = list(&self.db, &certificate::TABLE, scope, request, restrictions)
+            .await
+            .map_err(ListError::into_error::<CaError>)?;
         let page =
             page.try_map(|row| StoredCertificate::try_from(&row).map(|stored| stored.certificate));
         Ok(page.map_err(StorageFailure::from)?)

@@ -384,7 +384,7 @@ impl api::CaService for CaService {
         _: &Caller,
         request: &ListRequest,
     ) -> Result<Page<Certificate>, CaError> {
-        self.list_certificates(request, &[]).await
+        self.list_certificates("certificates", request, &[]).await
     }
 
     async fn certificates_by_ca(
@@ -399,7 +399,8 @@ impl api::CaService for CaService {
         {
             return Err(CaError::CaNotFound);
         }
-        self.list_certificates(request, &[issued_by(ca)]).await
+        self.list_certificates("cas/certificates", request, &[issued_by(ca)])
+            .await
     }
 
     async fn certificates_by_status(
@@ -411,7 +412,8 @@ impl api::CaService for CaService {
     ) -> Result<Page<Certificate>, CaError> {
         let mut restrictions = vec![with_status(status)];
         restrictions.extend(ca.map(issued_by));
-        self.list_certificates(request, &restrictions).await
+        let scope = ca.map_or("certificates/status", |_| "cas/certificates/status");
+        self.list_certificates(scope, request, &restrictions).await
     }
 
     async fn certificates_by_expiration(
@@ -421,7 +423,7 @@ impl api::CaService for CaService {
         before: Timestamp,
         request: &ListRequest,
     ) -> Result<Page<Certificate>, CaError> {
-        self.list_certificates(request, &expiring(after, before))
+        self.list_certificates("certificates/expiration", request, &expiring(after, before))
             .await
     }
 

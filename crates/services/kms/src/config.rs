@@ -130,7 +130,7 @@ impl<'de> Visitor<'de> for BlockVisitor {
 pub struct EngineConfig {
     /// Unique; part of every key's URI, so without `;`.
     pub id: EngineId,
-    /// Which kind of engine: `filesystem` or `software`.
+    /// Which kind of engine: `filesystem`, `software` or `pkcs11`.
     pub engine_type: String,
     options: Map<String, Value>,
 }
@@ -142,7 +142,11 @@ impl EngineConfig {
     ///
     /// [`UnknownEngineType`].
     pub fn kind(&self) -> Result<EngineKind, UnknownEngineType> {
-        let known = [EngineKind::Filesystem, EngineKind::Software];
+        let known = [
+            EngineKind::Filesystem,
+            EngineKind::Software,
+            EngineKind::Pkcs11,
+        ];
         known
             .into_iter()
             .find(|kind| kind.as_str() == self.engine_type)
@@ -196,6 +200,8 @@ pub enum EngineKind {
     Filesystem,
     /// Keys in memory, gone with the process.
     Software,
+    /// Keys in a token.
+    Pkcs11,
 }
 
 impl EngineKind {
@@ -205,6 +211,7 @@ impl EngineKind {
         match self {
             Self::Filesystem => "filesystem",
             Self::Software => "software",
+            Self::Pkcs11 => "pkcs11",
         }
     }
 }

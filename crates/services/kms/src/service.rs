@@ -96,7 +96,7 @@ impl Kms {
             tracing::warn!(
                 engine_id = %engine.id,
                 engine_type = engine.engine_type,
-                error = %engine.cause,
+                error = &*engine.cause as &(dyn std::error::Error + 'static),
                 "crypto engine skipped"
             );
         }

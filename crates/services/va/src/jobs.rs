@@ -111,6 +111,14 @@ impl CrlJob {
         Ok(())
     }
 
+    /// Roles that never had a CRL were given up for want of a key, which may be here by now.
+    async fn try_again_without_crl(&self, now: OffsetDateTime) -> Result<(), JobError> {
+        let mut set = WriteSet::new();
+        set.execute(role::make_first_due(now));
+        self.service.db.commit(set).await?;
+        Ok(())
+    }
+
     /// Removes what crashes left behind in the folder of any role.
     async fn sweep_all(&self) -> Result<(), JobError> {
         let mut after = String::new();
@@ -128,7 +136,7 @@ impl CrlJob {
 }
 
 /// When it is worth trying again; never where the CA is gone, or has never had a key here: then
-/// another CA with its key, or whoever asks for the CRL, makes one.
+/// the next start, another CA with its key, or whoever asks for the CRL, makes one.
 fn retry_after(role: &StoredRole, error: &VaError) -> Option<Duration> {
     match error {
         VaError::CaNotFound => None,
@@ -148,6 +156,7 @@ impl Job for CrlJob {
         if !self.swept.load(Ordering::Acquire) {
             self.sweep_all().await?;
             self.supersede_lost_crls(now).await?;
+            self.try_again_without_crl(now).await?;
             self.swept.store(true, Ordering::Release);
         }
         // Roles that became due again meanwhile wait for the next run.

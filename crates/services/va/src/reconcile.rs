@@ -3,8 +3,8 @@
 //! Events keep both up to date; this repairs what events did not tell: CAs from before this
 //! service ran, events that were set aside or trimmed away. It happens when a process takes over
 //! the job and once a day, and changes nothing where nothing is wrong, so a start makes no CRL that
-//! is not missing. What it repairs is counted: anything but a first start with an older CA service
-//! means that events were lost.
+//! is not missing. What it repairs is counted: once the events from before have been handled, it
+//! means that some were not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl VaService {
         }
         if n_repairs > 0 {
             metrics::entries_repaired(n_repairs);
-            tracing::warn!(ca_id = %authority.id, repairs = n_repairs, "revoked certificates reconciled");
+            tracing::info!(ca_id = %authority.id, repairs = n_repairs, "revoked certificates reconciled");
         }
         self.ensure_role(caller, authority).await?;
         Ok(())

@@ -2,8 +2,6 @@
 //! The engine over a directory: the suite of all engines, and what is its own.
 
 mod configuration;
-#[path = "../../../crypto-software/tests/it/conformance.rs"]
-mod conformance;
 mod encryption;
 mod files;
 mod openssl;
@@ -12,6 +10,7 @@ use std::path::Path;
 
 use lamassu_crypto_filesystem::{FilesystemConfig, FilesystemEngine, OpenError};
 use lamassu_crypto_software::KeyGenerator;
+use lamassu_testing::conformance;
 use secrecy::SecretString;
 
 /// A configuration without secret.
@@ -41,12 +40,12 @@ fn open(config: FilesystemConfig) -> Result<FilesystemEngine, OpenError> {
 async fn conforms_in_clear() {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(config(directory.path())).unwrap();
-    conformance::all(&engine).await;
+    conformance::conforms(&engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms_with_a_passphrase() {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(with_passphrase(directory.path(), "correct horse")).unwrap();
-    conformance::all(&engine).await;
+    conformance::conforms(&engine).await;
 }

@@ -3,12 +3,12 @@
 use futures_util::FutureExt as _;
 use lamassu_core::crypto_engine::EngineError;
 use lamassu_crypto::KeySpec;
-use lamassu_crypto_software::KeyGenerator;
+use lamassu_crypto_software::{KeyGenerator, SlowKeys};
 
 #[tokio::test]
 async fn more_slow_keys_than_places_are_refused_and_fast_ones_are_not() {
     let generator = KeyGenerator::new(1);
-    let mut asked: Vec<_> = (0..KeyGenerator::PLACES)
+    let mut asked: Vec<_> = (0..SlowKeys::PLACES)
         .map(|_| Box::pin(generator.generate(KeySpec::Rsa(2048))))
         .collect();
     for request in &mut asked {

@@ -1,10 +1,10 @@
 #![cfg(test)]
 //! The engine in memory: the suite of all engines, and what is its own.
 
-mod conformance;
 mod generator;
 
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
+use lamassu_testing::conformance;
 
 fn engine() -> SoftwareEngine {
     let config = SoftwareConfig {
@@ -16,7 +16,7 @@ fn engine() -> SoftwareEngine {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms() {
-    conformance::all(&engine()).await;
+    conformance::conforms(&engine()).await;
 }
 
 #[test]

@@ -19,8 +19,8 @@ use lamassu_crypto::pem::{PemLabel, der_to_pem};
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, params, sql};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::TestDatabase;
 use lamassu_x509::issue::{
@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) service: Arc<CaService>,
     /// The service as others reach it.
     pub(crate) reached: Arc<dyn lamassu_core::ca::CaService>,
+    /// Its routes under other limits.
+    pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
     _database: TestDatabase,
 }
@@ -93,12 +95,14 @@ impl World {
         let service = service(&db, &kms, OthersRunning::No, config).await;
         let reached = reached(&service).await;
         let router = router(Arc::clone(&reached));
+        let shared = Arc::clone(&reached);
         Self {
             db,
             clock,
             kms,
             service,
             reached,
+            routes: Box::new(move |limits| routes(Arc::clone(&shared), limits)),
             router,
             _database: database,
         }

@@ -3,7 +3,9 @@
 
 mod bind;
 mod certificates;
+mod conventions;
 mod devices;
+mod errors;
 mod lists;
 mod metrics;
 mod support;

@@ -26,8 +26,8 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{CertificateExtensions, RevocationReason};
 use lamassu_db::{Db, Statement, WriteSet, sql};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_http::{Routes, Stack};
 use lamassu_testing::TestDatabase;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -49,6 +49,8 @@ pub(crate) struct Fixture {
     /// The service as others reach it.
     pub(crate) service: Arc<dyn DeviceService>,
     pub(crate) router: Router,
+    /// Its routes under other limits.
+    pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     _database: TestDatabase,
 }
 
@@ -56,11 +58,13 @@ pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
     let (db, service, database) = service(Arc::clone(&clock) as SharedClock).await;
     let reached = reached(&service).await;
-    let routes = routes(Arc::clone(&reached), QueryLimits::default());
+    let shared = Arc::clone(&reached);
+    let routes = move |limits| routes(Arc::clone(&shared), limits);
     let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
-        .mount("", &routes)
+        .mount("", &routes(QueryLimits::default()))
         .build();
     Fixture {
+        routes: Box::new(routes),
         db,
         clock,
         local: service,

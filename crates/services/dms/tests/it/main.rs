@@ -2,8 +2,10 @@
 #![cfg(test)]
 
 mod bind;
+mod conventions;
 mod device;
 mod enroll;
+mod errors;
 mod est_wire;
 mod interrupted;
 mod management;

@@ -27,8 +27,8 @@ use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, params, sql};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts, EstConfig, est_routes, routes};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::{TestDatabase, newest_event};
 use serde_json::{Map, Value, json};
@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) ca: Arc<dyn CaService>,
     pub(crate) devices: Arc<dyn DeviceService>,
     pub(crate) manager: Arc<DmsManager>,
+    /// The management routes under other limits.
+    pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
     profile: ProfileId,
     _database: TestDatabase,
@@ -98,8 +100,10 @@ impl World {
         };
         let manager = Arc::new(DmsManager::new(ports).await.unwrap());
         let reached = reached(&manager).await;
+        let shared = Arc::clone(&reached);
+        let routes = move |limits| routes(Arc::clone(&shared), limits);
         let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
-            .mount("", &routes(Arc::clone(&reached), QueryLimits::default()))
+            .mount("", &routes(QueryLimits::default()))
             .mount("", &est_routes(reached, config))
             .build();
         let profile = ca.create_profile(&caller(), profile()).await.unwrap().id;
@@ -109,6 +113,7 @@ impl World {
             ca,
             devices,
             manager,
+            routes: Box::new(routes),
             router: router.unwrap(),
             profile,
             _database: database,

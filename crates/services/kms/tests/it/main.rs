@@ -6,6 +6,7 @@ mod configuration;
 mod conventions;
 mod creation;
 mod deletion;
+mod errors;
 mod faulty;
 mod health;
 mod import;

@@ -21,8 +21,8 @@ use lamassu_crypto::PublicKey;
 use lamassu_crypto_filesystem::FilesystemEngine;
 use lamassu_crypto_software::{KeyGenerator, SoftwareEngine};
 use lamassu_db::{Db, NextRun, Statement, WriteSet, sql};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
+use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts, StartError, routes};
 use lamassu_testing::TestDatabase;
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub(crate) struct Fixture {
     /// The service as others reach it.
     pub(crate) service: Arc<dyn KmsService>,
     pub(crate) faulty: Arc<Faulty>,
+    /// Its routes under other limits.
+    pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
     dir: TempDir,
     _database: TestDatabase,
@@ -69,6 +71,7 @@ pub(crate) async fn fixture() -> Fixture {
     let service = reached(&kms).await;
     Fixture {
         router: router(Arc::clone(&service)),
+        routes: routes_of(&service),
         service,
         db,
         clock,
@@ -116,6 +119,11 @@ async fn reached(kms: &Arc<Kms>) -> Arc<dyn KmsService> {
     Arc::new(KmsClient::new(&peer))
 }
 
+fn routes_of(service: &Arc<dyn KmsService>) -> Box<dyn Fn(QueryLimits) -> Routes + Send + Sync> {
+    let service = Arc::clone(service);
+    Box::new(move |limits| routes(Arc::clone(&service), limits))
+}
+
 fn router(service: Arc<dyn KmsService>) -> Router {
     let stack = Stack::new(Arc::new(AllowAll), TaskTracker::new());
     stack
@@ -141,6 +149,7 @@ impl Fixture {
         let service = reached(&kms).await;
         Self {
             router: router(Arc::clone(&service)),
+            routes: routes_of(&service),
             service,
             kms,
             ..self

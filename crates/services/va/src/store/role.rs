@@ -284,6 +284,14 @@ pub(crate) fn revive(ski: &str, now: OffsetDateTime) -> Statement {
     )
 }
 
+/// Makes the first CRL due wherever there is none and none is due.
+pub(crate) fn make_first_due(now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_role SET next_due = $1 WHERE crl_number = 0 AND next_due IS NULL",
+        params![now],
+    )
+}
+
 /// Makes the next CRL due wherever the newest one has a number below `number`.
 pub(crate) fn make_due_below(number: u64, now: OffsetDateTime) -> Statement {
     sql(

@@ -103,16 +103,16 @@ async fn a_replayed_event_makes_up_for_what_was_missed() {
 }
 
 #[tokio::test]
-async fn a_ca_whose_engine_is_away_holds_up_no_other() {
+async fn a_ca_that_cannot_sign_now_holds_up_nobody() {
     let world = World::new().await;
-    let away = world.with_absent_engine().await;
+    let away = world.with_kms_away().await;
     world.follow_events_with(&away);
     let first = world.root("root-a").await;
     let issued = world.issue(&first, "device-1").await;
     world.revoke(&issued, "KeyCompromise").await;
     world.catch_up().await;
     assert_eq!(dead_letters(&world.db, 0, 1).await.unwrap(), []);
-    // The role is there and has no CRL until the engine is back.
+    // The role is there and has no CRL until the key's holder is back.
     let now = world.db.now();
     let job = away.crl_job();
     let next = job.run(&system_caller("test"), now).await.unwrap();
@@ -123,6 +123,26 @@ async fn a_ca_whose_engine_is_away_holds_up_no_other() {
     world.run_crl_job().await;
     let serial = issued.serial().to_hex();
     assert_eq!(world.listed(&first).await, (1, vec![serial]));
+}
+
+/// A key that is not here may be there after the next start.
+#[tokio::test]
+async fn a_ca_without_key_is_tried_once_per_start() {
+    let world = World::new().await;
+    let keyless = world.service_without_keys().await;
+    world.follow_events_with(&keyless);
+    let ca = world.root("root-a").await;
+    world.catch_up().await;
+    let (caller, now) = (system_caller("test"), world.db.now());
+    for _ in 0..2 {
+        let next = keyless.crl_job().run(&caller, now).await.unwrap();
+        assert_eq!(next, NextRun::WhenWoken);
+        let role = keyless.role(&caller, &ca.ski).await.unwrap();
+        assert_eq!(role.latest_crl.version, 0);
+    }
+    world.run_crl_job().await;
+    let role = world.va.role(&caller, &ca.ski).await.unwrap();
+    assert_eq!(role.latest_crl.version, 1);
 }
 
 /// Anybody can use up the readings that unknown names may cause.

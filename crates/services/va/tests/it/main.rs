@@ -2,7 +2,9 @@
 #![cfg(test)]
 
 mod ca_events;
+mod conventions;
 mod crl;
+mod errors;
 mod files;
 mod metrics;
 mod ocsp;

@@ -1,13 +1,13 @@
 //! Required metrics appear.
 
-use lamassu_http::testing::CounterNames;
+use lamassu_http::testing::SeenMetrics;
 use lamassu_x509::ocsp::request_to_der;
 
 use crate::support::{World, cert_id};
 
 #[tokio::test]
 async fn answers_and_crls_are_counted() {
-    let recorder = CounterNames::default();
+    let recorder = SeenMetrics::default();
     let _guard = metrics::set_default_local_recorder(&recorder);
     lamassu_va::describe_metrics();
     let world = World::new().await;

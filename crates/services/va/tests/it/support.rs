@@ -12,18 +12,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning};
-use lamassu_client::{CaClient, KmsClient, VaClient, testing};
+use lamassu_client::{CaClient, KmsClient, Peer, VaClient, testing};
 use lamassu_core::clock::{Clock, ManualClock, SharedClock, SystemClock};
-use lamassu_core::ids::EngineId;
-use lamassu_core::kms::KmsService;
+use lamassu_core::ids::{EngineId, KeyRef};
+use lamassu_core::kms::{KeyStatus, KmsService};
 use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
-use lamassu_http::Stack;
 use lamassu_http::testing::AllowAll;
-use lamassu_kms::{Kms, KmsPorts, UnavailableEngine};
+use lamassu_http::{Routes, Stack};
+use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::{TestDatabase, newest_event};
 use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
 use lamassu_x509::crl::CertificateList;
@@ -192,34 +192,51 @@ impl World {
         (va, router)
     }
 
-    /// The same service over a KMS that has no keys.
+    /// [`service_without_keys`](Self::service_without_keys) over HTTP.
     pub(crate) async fn without_keys(&self) -> Router {
+        router(&self.service_without_keys().await, &self.clock).await
+    }
+
+    /// The same service over a KMS in another process, which is away.
+    pub(crate) async fn with_kms_away(&self) -> VaService {
+        let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = nobody.local_addr().unwrap().port();
+        drop(nobody);
+        let config = testing::loopback(port);
+        let peer = Peer::new(&config, "service/va", testing::service_token()).unwrap();
+        let kms = Arc::new(KmsClient::new(&peer));
+        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+    }
+
+    /// The same service over a KMS that has no keys.
+    pub(crate) async fn service_without_keys(&self) -> VaService {
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        let other = self.elsewhere.open(&clock).await;
+        let kms = kms(&other).await;
+        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+    }
+
+    /// The same service over a KMS whose database is away.
+    pub(crate) async fn without_kms(&self) -> Router {
         let clock = Arc::clone(&self.clock) as SharedClock;
         let other = self.elsewhere.open(&clock).await;
         let kms = kms(&other).await;
         let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        other.close().await;
         router(&va, &self.clock).await
     }
 
-    /// The same service over a KMS whose engine did not open.
-    pub(crate) async fn with_absent_engine(&self) -> VaService {
-        let other = SoftwareConfig {
-            id: "memory-2".to_owned(),
-            metadata: serde_json::Map::new(),
-        };
-        let absent = UnavailableEngine {
-            id: EngineId::from("memory-1"),
-            engine_type: "software".to_owned(),
-            cause: "the device does not answer".into(),
-        };
-        let ports = KmsPorts {
-            db: self.db.clone(),
-            engines: vec![Arc::new(SoftwareEngine::new(other, KeyGenerator::new(1)))],
-            default_engine: EngineId::from("memory-2"),
-            unavailable: vec![absent],
-        };
-        let kms = Arc::new(Kms::new(ports).await.unwrap());
-        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+    /// Forbids the key of this CA to sign.
+    pub(crate) async fn disable_key(&self, ca: &Ca) {
+        let key = ca.certificate.public_key().unwrap().key_id_sha256_hex();
+        self.kms
+            .set_status(
+                &system_caller("test"),
+                &KeyRef::from(key),
+                KeyStatus::Disabled,
+            )
+            .await
+            .unwrap();
     }
 
     /// The folder of a CA's CRL files.
@@ -313,7 +330,11 @@ impl World {
             .await;
     }
 
+    /// Revokes and deletes a CA.
     pub(crate) async fn delete(&self, ca: &Ca) {
+        let status = format!("/v1/cas/{}/status", ca.id);
+        let body = json!({ "status": "REVOKED", "revocation_reason": "CessationOfOperation" });
+        self.ask_ca(Method::POST, &status, body).await;
         let request = Request::delete(format!("/v1/cas/{}", ca.id));
         let request = request.body(Body::empty()).unwrap();
         let answer = send(&self.ca_router, request).await;
@@ -442,10 +463,18 @@ async fn va(
     VaService::new(ports).await.unwrap()
 }
 
-async fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+/// The routes under other limits.
+pub(crate) async fn routes_of(
+    va: &VaService,
+    clock: &Arc<ManualClock>,
+) -> impl Fn(QueryLimits) -> Routes + Send + Sync + use<> {
     let service = reached(va, clock).await;
     let clock = Arc::clone(clock) as SharedClock;
-    let routes = routes(service, clock, QueryLimits::default());
+    move |limits| routes(Arc::clone(&service), Arc::clone(&clock), limits)
+}
+
+async fn router(va: &VaService, clock: &Arc<ManualClock>) -> Router {
+    let routes = routes_of(va, clock).await(QueryLimits::default());
     Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes)
         .mount("/api/va", &routes)

@@ -1,0 +1,129 @@
+//! What changes a CA that is there.
+
+use anyhow::{Result, ensure};
+use lamassu_core::ca::{CaService as _, Cascade, CertificateStatus};
+use lamassu_core::ids::CaId;
+use lamassu_core::usage::RevocationReason;
+
+use super::UpdateCa;
+use super::show::{find, print};
+use crate::commands::Session;
+use crate::commands::certificates::ReasonArg;
+use crate::commands::failure::{About, Refusal as _};
+use crate::commands::output::note;
+use crate::commands::profiles::{choice, id_of};
+use crate::commands::question::Question;
+
+pub(super) async fn update(session: &Session, asked: &UpdateCa) -> Result<()> {
+    let metadata = asked.metadata.operations();
+    ensure!(
+        asked.profile.is_some() || !metadata.is_empty(),
+        "nothing to change: say --profile, --set or --unset"
+    );
+    let mut ca = find(session, &asked.ca).await?;
+    let id = ca.id.clone();
+    if let Some(profile) = &asked.profile {
+        let profile = id_of(session, profile).await?;
+        ca = session
+            .ca
+            .set_ca_profile(&session.caller, &id, &profile)
+            .await?;
+    }
+    if !metadata.is_empty() {
+        ca = session
+            .ca
+            .patch_ca_metadata(&session.caller, &id, metadata)
+            .await?;
+    }
+    print(session, &ca)
+}
+
+pub(super) async fn reissue(session: &Session, ca: &str, profile: Option<&str>) -> Result<()> {
+    let profile = choice(session, profile).await?;
+    let reissued = session
+        .ca
+        .reissue_ca(&session.caller, &CaId::from(ca), profile)
+        .await;
+    print(session, &reissued.about(About::ca(ca))?)
+}
+
+pub(super) async fn revoke(
+    session: &Session,
+    ca: &str,
+    ReasonArg(reason): ReasonArg,
+    question: Question,
+) -> Result<()> {
+    ensure!(
+        reason != RevocationReason::CertificateHold,
+        "CertificateHold can be taken back: that is `lamassu cas hold`"
+    );
+    let found = find(session, ca).await?;
+    let issued = session
+        .ca
+        .stats_of_ca(&session.caller, &found.id, &[])
+        .await;
+    // Whoever may not count may still revoke.
+    let n = issued.map(|counts| format!("{} active", counts.active));
+    let n = n.unwrap_or_else(|_| "all".to_owned());
+    question.ask(&format!(
+        "This revokes the CA {ca:?} and the {n} certificates that it issued, for good."
+    ))?;
+    set_status(session, ca, CertificateStatus::Revoked, reason).await
+}
+
+pub(super) async fn hold(session: &Session, ca: &str) -> Result<()> {
+    let reason = RevocationReason::CertificateHold;
+    set_status(session, ca, CertificateStatus::Revoked, reason).await
+}
+
+pub(super) async fn release(session: &Session, ca: &str) -> Result<()> {
+    let reason = RevocationReason::Unspecified;
+    set_status(session, ca, CertificateStatus::Active, reason).await
+}
+
+async fn set_status(
+    session: &Session,
+    ca: &str,
+    status: CertificateStatus,
+    reason: RevocationReason,
+) -> Result<()> {
+    let id = CaId::from(ca);
+    let changed = session
+        .ca
+        .set_ca_status(&session.caller, &id, status, reason)
+        .await;
+    print(session, &changed.about(About::ca(ca))?)?;
+    // Up to 1,000 certificates follow before the answer.
+    let issued = session.ca.stats_of_ca(&session.caller, &id, &[]).await;
+    if issued.is_ok_and(|n| n.active + n.expired + n.revoked > 1_000) {
+        note("what it issued follows as a job: `lamassu certificates jobs` shows how far that is");
+    }
+    Ok(())
+}
+
+/// As the flag says.
+pub(super) fn cascade(wanted: bool) -> Cascade {
+    if wanted { Cascade::Yes } else { Cascade::No }
+}
+
+pub(super) async fn delete(
+    session: &Session,
+    ca: &str,
+    cascade: Cascade,
+    question: Question,
+) -> Result<()> {
+    find(session, ca).await?;
+    let below = match cascade {
+        Cascade::Yes => " and those below it",
+        Cascade::No => "",
+    };
+    question.ask(&format!(
+        "This deletes the CA {ca:?}{below}, revokes what it issued, and destroys its key, for good."
+    ))?;
+    let deleted = session
+        .ca
+        .delete_ca(&session.caller, &CaId::from(ca), cascade)
+        .await;
+    deleted.about(About::ca(ca))?;
+    session.done(ca, &format!("CA {ca} is deleted"))
+}

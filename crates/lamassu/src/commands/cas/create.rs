@@ -1,0 +1,90 @@
+//! Making CAs and taking in those that were made elsewhere.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use lamassu_core::ca::{CaService as _, CreateCa as NewCa, ImportCa as ForeignCa};
+use lamassu_core::ids::{CaId, EngineId, ProfileId};
+use lamassu_crypto::PrivateKey;
+use zeroize::Zeroizing;
+
+use super::show::print;
+use super::{CreateCa, ImportCa};
+use crate::commands::Session;
+use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::files;
+use crate::commands::output::note;
+use crate::commands::profiles::{choice, id_of};
+use crate::commands::progress;
+use crate::commands::values::{Lifetime, SubjectArg};
+
+pub(super) async fn create(session: &Session, asked: &CreateCa) -> Result<()> {
+    let SubjectArg(subject) = &asked.subject;
+    let Lifetime(expiration) = &asked.validity;
+    let request = NewCa {
+        id: CaId::from(asked.id.as_str()),
+        parent: asked.issuer.as_deref().map(CaId::from),
+        subject: subject.clone(),
+        key: asked.key.source(),
+        expiration: expiration.clone(),
+        profile_id: id_of(session, &asked.profile).await?,
+        metadata: asked.metadata.to_map(),
+        ca_profile: choice(session, asked.ca_profile.as_deref()).await?,
+    };
+    let wait = progress::waiting("making the CA");
+    let made = session.ca.create_ca(&session.caller, request).await;
+    wait.finish();
+    let about = About::default()
+        .and(Noun::Ca, asked.issuer.as_deref())
+        .and(Noun::Key, asked.key.key())
+        .and(Noun::Engine, asked.key.engine());
+    print(session, &made.about(about)?)
+}
+
+pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
+    let private_key = match &asked.private_key {
+        Some(path) => {
+            files::not_both_stdin(&asked.certificate, path)?;
+            Some(Arc::new(private_key(path)?))
+        }
+        None => None,
+    };
+    let (certificate, n_more) = files::certificate(&asked.certificate)?;
+    if n_more > 0 {
+        note(&format!(
+            "only the first certificate of the file is imported; {n_more} behind it are passed over"
+        ));
+    }
+    let profile_id = match &asked.profile {
+        Some(profile) => id_of(session, profile).await?,
+        None => ProfileId::default(),
+    };
+    let request = ForeignCa {
+        id: CaId::from(asked.id.as_str()),
+        certificate,
+        private_key,
+        profile_id,
+        engine_id: EngineId::from(asked.engine.as_str()),
+        parent: asked.issuer.as_deref().map(CaId::from),
+    };
+    let imported = session.ca.import_ca(&session.caller, request).await;
+    let about = About::default()
+        .and(Noun::Engine, Some(asked.engine.as_str()))
+        .and(Noun::Ca, asked.issuer.as_deref());
+    print(session, &imported.about(about)?)
+}
+
+fn private_key(path: &std::path::Path) -> Result<PrivateKey> {
+    let octets = Zeroizing::new(files::read(path)?);
+    let read = match octets.starts_with(b"-----") {
+        true => PrivateKey::from_pem(&octets),
+        false => PrivateKey::from_der(&octets),
+    };
+    read.with_context(|| {
+        format!(
+            "{} is no private key that can be read; an encrypted one is decrypted by `openssl pkey \
+             -in FILE -out CLEAR`",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,243 @@
+//! `lamassu certificates`: certificates of every kind, and the jobs that revoke many of them.
+
+mod bulk;
+mod issue;
+mod reason;
+mod show;
+mod status;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use self::bulk::BulkRevoke;
+pub(super) use self::reason::ReasonArg;
+pub(super) use self::show::{key_kind, left_of, status};
+use super::files::CertificateFormat;
+use super::listing::ListArgs;
+use super::metadata::{MetadataChanges, NewMetadata};
+use super::question::Question;
+use super::values::{KeyArgs, SubjectArg};
+use super::{Commands, Session};
+
+/// Certificates. SERIAL is a serial number, hexadecimal.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum CertificatesCommand {
+    /// List certificates, those of CAs included.
+    #[command(visible_alias = "ls")]
+    List(ListCertificates),
+    /// Show a certificate.
+    Show {
+        /// Its serial number.
+        serial: String,
+        /// The CA that issued it, where several used this serial number.
+        #[arg(long, value_name = "CA")]
+        ca: Option<String>,
+    },
+    /// Issue a certificate from a request (CSR).
+    Issue(Issue),
+    /// Make a certificate for a key of this installation.
+    Create(Box<CreateCertificate>),
+    /// Issue a successor: by the same CA, for the same subject, with the same key or a request.
+    Renew(Renew),
+    /// Revoke certificates, for good.
+    Revoke {
+        /// Their serial numbers.
+        #[arg(required = true, value_name = "SERIAL")]
+        serials: Vec<String>,
+        /// Why.
+        #[arg(long, value_name = "REASON", default_value = "Unspecified")]
+        reason: ReasonArg,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// Put a certificate on hold: revoked until it is released.
+    Hold {
+        /// Its serial number.
+        serial: String,
+    },
+    /// Release a certificate from hold.
+    Release {
+        /// Its serial number.
+        serial: String,
+    },
+    /// Revoke all certificates that fulfil some conditions, for good.
+    BulkRevoke(BulkRevoke),
+    /// Take in a certificate that was made elsewhere.
+    Import {
+        /// The certificate, PEM or DER; - is standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        metadata: NewMetadata,
+    },
+    /// Change the metadata.
+    Update {
+        /// Its serial number.
+        serial: String,
+        #[command(flatten)]
+        metadata: MetadataChanges,
+    },
+    /// Delete a certificate whose CA is gone.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its serial number.
+        serial: String,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// List the certificates from this one up to its root.
+    Chain {
+        /// Its serial number.
+        serial: String,
+    },
+    /// Write a certificate, or its chain.
+    Export(Export),
+    /// List long work: bulk revocations, and what follows the status of a CA.
+    Jobs {
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show a job.
+    Job {
+        /// Its id.
+        job: String,
+        /// Wait for its end; exit code 1 when something failed.
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+/// List certificates.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListCertificates {
+    /// Which this CA issued.
+    #[arg(long, value_name = "CA")]
+    ca: Option<String>,
+    /// ACTIVE, EXPIRED or REVOKED.
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Which end within this time, for example 30d; active ones only.
+    #[arg(long, value_name = "DURATION")]
+    expires_within: Option<lamassu_core::duration::WireDuration>,
+    /// Whose common name contains this, whatever the case.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// With this subject alternative name.
+    #[arg(long, value_name = "NAME")]
+    san: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// Where an issued certificate is written.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Target {
+    /// Write the certificate here; - is standard output, and then nothing else is printed.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// In which form it is written.
+    #[arg(long, value_enum, default_value_t, requires = "out")]
+    format: CertificateFormat,
+    /// Write the certificates of the CAs above it behind it.
+    #[arg(long, requires = "out")]
+    chain: bool,
+}
+
+/// Issue from a request.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Issue {
+    /// The request (PKCS#10), PEM or DER; - is standard input.
+    #[arg(value_name = "FILE")]
+    csr: PathBuf,
+    /// The CA that issues.
+    #[arg(long, value_name = "CA")]
+    ca: String,
+    /// Profile, by id or name; the CA's own when not said.
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Make a certificate for a key here.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CreateCertificate {
+    /// The CA that issues.
+    #[arg(long, value_name = "CA")]
+    ca: String,
+    /// Subject, for example 'CN=gateway-7,O=Example', or only a common name.
+    #[arg(long, value_name = "NAME")]
+    subject: SubjectArg,
+    /// Profile, by id or name; the CA's own when not said.
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    metadata: NewMetadata,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Issue a successor.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Renew {
+    /// The certificate's serial number.
+    serial: String,
+    /// A request for the successor (PKCS#10), PEM or DER; needed where the key is not here.
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Profile, by id or name; the CA's own when not said.
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Revoke the old certificate (Superseded) once the new one is there.
+    #[arg(long)]
+    revoke_old: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Write a certificate.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Export {
+    /// Its serial number.
+    serial: String,
+    /// With the certificates of the CAs above it, up to the root.
+    #[arg(long)]
+    chain: bool,
+    /// In which form.
+    #[arg(long, value_enum, default_value_t)]
+    format: CertificateFormat,
+    /// The file; - is standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    out: PathBuf,
+}
+
+impl Commands for CertificatesCommand {
+    async fn run(&self, session: &Session) -> Result<()> {
+        match self {
+            Self::List(asked) => show::list(session, asked).await,
+            Self::Show { serial, ca } => show::one(session, serial, ca.as_deref()).await,
+            Self::Issue(asked) => issue::issue(session, asked).await,
+            Self::Create(asked) => issue::create(session, asked).await,
+            Self::Renew(asked) => issue::renew(session, asked).await,
+            Self::Revoke {
+                serials,
+                reason,
+                question,
+            } => status::revoke(session, serials, *reason, *question).await,
+            Self::Hold { serial } => status::hold(session, serial).await,
+            Self::Release { serial } => status::release(session, serial).await,
+            Self::BulkRevoke(asked) => bulk::revoke(session, asked).await,
+            Self::Import { file, metadata } => issue::import(session, file, metadata).await,
+            Self::Update { serial, metadata } => status::update(session, serial, metadata).await,
+            Self::Delete { serial, question } => status::delete(session, serial, *question).await,
+            Self::Chain { serial } => show::chain(session, serial).await,
+            Self::Export(asked) => show::export(session, asked).await,
+            Self::Jobs { list } => bulk::jobs(session, list).await,
+            Self::Job { job, wait: false } => bulk::job(session, job).await,
+            Self::Job { job, wait: true } => bulk::wait(session, job).await,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Issuing, renewing and taking in certificates.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_core::ca::{
+    CaService as _, Certificate, CertificateStatus, CertificateType, CreateCertificate as NewOne,
+    ImportCertificate, KeySource, ProfileChoice, SignCsr,
+};
+use lamassu_core::ids::{CaId, KeyRef};
+use lamassu_core::pem::CsrDer;
+use lamassu_core::usage::RevocationReason;
+
+use super::show::{alternative_names, find, print};
+use super::{CreateCertificate, Issue, Renew, Target};
+use crate::commands::Session;
+use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::files;
+use crate::commands::metadata::NewMetadata;
+use crate::commands::output::note;
+use crate::commands::profiles::choice;
+use crate::commands::progress;
+use crate::commands::values::SubjectArg;
+
+pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
+    let csr = files::csr(&asked.csr)?;
+    let profile = choice(session, asked.profile.as_deref()).await?;
+    let issued = from_csr(session, &asked.ca, csr, profile).await?;
+    deliver(session, &asked.target, &issued).await
+}
+
+async fn from_csr(
+    session: &Session,
+    ca: &str,
+    csr: CsrDer,
+    profile: ProfileChoice,
+) -> Result<Certificate> {
+    let request = SignCsr {
+        csr: Some(csr),
+        profile,
+        verify_csr_signature: None,
+    };
+    let issued = session
+        .ca
+        .sign_csr(&session.caller, &CaId::from(ca), request)
+        .await;
+    issued.about(About::ca(ca))
+}
+
+pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Result<()> {
+    let SubjectArg(subject) = &asked.subject;
+    let request = NewOne {
+        ca: CaId::from(asked.ca.as_str()),
+        key: asked.key.source(),
+        subject: subject.clone(),
+        profile: choice(session, asked.profile.as_deref()).await?,
+        metadata: asked.metadata.to_map(),
+    };
+    let wait = progress::waiting("making the certificate");
+    let made = session
+        .ca
+        .create_certificate(&session.caller, request)
+        .await;
+    wait.finish();
+    let about = About::ca(&asked.ca)
+        .and(Noun::Key, asked.key.key())
+        .and(Noun::Engine, asked.key.engine());
+    let made = made.about(about)?;
+    deliver(session, &asked.target, &made).await
+}
+
+/// Writes the certificate where it shall go, and shows it.
+async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Result<()> {
+    let Some(path) = &target.out else {
+        return print(session, issued);
+    };
+    let chain = if target.chain {
+        let serial = &issued.serial_number;
+        session
+            .ca
+            .certificate_chain(&session.caller, serial)
+            .await?
+    } else {
+        vec![issued.certificate.clone()]
+    };
+    let written = files::write(path, &files::certificates(target.format, &chain));
+    // It exists, whatever becomes of the file.
+    let serial = &issued.serial_number;
+    written.with_context(|| format!("the certificate {serial} is issued"))?;
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    print(session, issued)
+}
+
+pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
+    let old = find(session, &asked.serial).await?;
+    ensure!(
+        !old.is_ca,
+        "{} is the certificate of a CA: that is `lamassu cas reissue`",
+        asked.serial
+    );
+    let issuer = old.issuer_metadata.id.as_str();
+    ensure!(issuer != "-", "no CA of this installation issued it");
+    let profile = choice(session, asked.profile.as_deref()).await?;
+    let new = match &asked.csr {
+        Some(path) => from_csr(session, issuer, files::csr(path)?, profile).await?,
+        None => with_same_key(session, &old, profile).await?,
+    };
+    if asked.revoke_old {
+        let revoked = session
+            .ca
+            .set_certificate_status(
+                &session.caller,
+                &old.serial_number,
+                CertificateStatus::Revoked,
+                RevocationReason::Superseded,
+            )
+            .await;
+        let serial = &new.serial_number;
+        revoked.with_context(|| {
+            format!("the successor {serial} is issued, and the old certificate is not revoked")
+        })?;
+    }
+    deliver(session, &asked.target, &new).await
+}
+
+async fn with_same_key(
+    session: &Session,
+    old: &Certificate,
+    profile: ProfileChoice,
+) -> Result<Certificate> {
+    if old.certificate_type == CertificateType::ImportedWithoutKey {
+        bail!("its key is not here: its holder makes a request, which --csr names");
+    }
+    let names = alternative_names(old);
+    ensure!(
+        names.is_empty(),
+        "its successor would lack the alternative names {}: make a request with them, and name it \
+         by --csr",
+        names.join(", ")
+    );
+    let request = NewOne {
+        ca: CaId::from(old.issuer_metadata.id.as_str()),
+        key: KeySource::Existing(KeyRef::from(old.subject_key_id.as_str())),
+        subject: old.subject.clone(),
+        profile,
+        metadata: old.metadata.clone().unwrap_or_default(),
+    };
+    let made = session
+        .ca
+        .create_certificate(&session.caller, request)
+        .await;
+    Ok(made?)
+}
+
+pub(super) async fn import(session: &Session, path: &Path, metadata: &NewMetadata) -> Result<()> {
+    let (certificate, n_more) = files::certificate(path)?;
+    if n_more > 0 {
+        note(&format!(
+            "only the first certificate of the file is imported; {n_more} behind it are passed over"
+        ));
+    }
+    let request = ImportCertificate {
+        certificate,
+        metadata: Some(metadata.to_map()),
+    };
+    let imported = session
+        .ca
+        .import_certificate(&session.caller, request)
+        .await;
+    print(session, &imported?)
+}

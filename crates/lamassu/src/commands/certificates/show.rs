@@ -1,0 +1,234 @@
+//! Certificates as people see them.
+
+use anyhow::{Result, bail};
+use lamassu_core::ca::{
+    CaService as _, Certificate, CertificateStatus, CertificateType, KeyMetadata,
+};
+use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::{ExtendedKeyUsage, RevocationReason};
+use lamassu_x509::{Certificate as Read, GeneralName};
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::{Export, ListCertificates};
+use crate::commands::Session;
+use crate::commands::cas::{CHAIN, Link};
+use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::fields::CERTIFICATE_FIELDS;
+use crate::commands::files;
+use crate::commands::listing::{self, Conditions};
+use crate::commands::output::{ListPrinter, Record, Shape};
+use crate::commands::values::{at, left, subject};
+
+const CERTIFICATES: Shape<Certificate> = Shape {
+    headings: &[
+        "SERIAL NUMBER",
+        "STATUS",
+        "COMMON NAME",
+        "CA",
+        "KEY",
+        "EXPIRES",
+        "LEFT",
+    ],
+    row: |certificate, now| {
+        vec![
+            certificate.serial_number.to_string(),
+            status(certificate),
+            certificate.subject.common_name.clone(),
+            certificate.issuer_metadata.id.to_string(),
+            key_kind(&certificate.key_metadata),
+            at(certificate.valid_to),
+            left_of(certificate, now),
+        ]
+    },
+    id: |certificate| certificate.serial_number.to_string(),
+};
+
+/// The status in one word, holds apart: they can be taken back.
+pub(crate) fn status(certificate: &Certificate) -> String {
+    let is_hold = certificate.revocation_reason == RevocationReason::CertificateHold;
+    match certificate.status {
+        CertificateStatus::Revoked if is_hold => "ON HOLD".to_owned(),
+        status => status.to_string(),
+    }
+}
+
+/// How long it is still good for something.
+pub(crate) fn left_of(certificate: &Certificate, now: OffsetDateTime) -> String {
+    match certificate.status {
+        CertificateStatus::Active => left(certificate.valid_to, now),
+        CertificateStatus::Expired | CertificateStatus::Revoked | CertificateStatus::Inactive => {
+            String::new()
+        }
+    }
+}
+
+/// Type and size of a key.
+pub(crate) fn key_kind(key: &KeyMetadata) -> String {
+    format!("{}-{}", key.key_type, key.bits)
+}
+
+fn record(certificate: &Certificate) -> Record {
+    let usages = certificate.extensions.key_usage.names().collect::<Vec<_>>();
+    let extended = certificate.extensions.extended_key_usage.iter();
+    let extended: Vec<_> = extended.copied().map(ExtendedKeyUsage::name).collect();
+    let held = match certificate.certificate_type {
+        CertificateType::ImportedWithoutKey => "(not here)".to_owned(),
+        CertificateType::Managed | CertificateType::ImportedWithKey => {
+            certificate.engine_id.to_string()
+        }
+    };
+    let metadata = certificate.metadata.clone().filter(|map| !map.is_empty());
+    let metadata = metadata.map(|map| Value::Object(map).to_string());
+    let mut record = vec![
+        ("serial number", certificate.serial_number.to_string()),
+        ("status", status(certificate)),
+        ("subject", subject(&certificate.subject)),
+        (
+            "alternative names",
+            alternative_names(certificate).join(", "),
+        ),
+        ("CA", certificate.issuer_metadata.id.to_string()),
+        ("issuer", subject(&certificate.issuer)),
+        ("valid from", at(certificate.valid_from)),
+        ("expires", at(certificate.valid_to)),
+        ("left", left_of(certificate, Session::now())),
+        ("key", key_kind(&certificate.key_metadata)),
+        ("held", held),
+        ("key usage", usages.join(", ")),
+        ("extended key usage", extended.join(", ")),
+        ("metadata", metadata.unwrap_or_default()),
+    ];
+    if certificate.status == CertificateStatus::Revoked {
+        let reason = certificate.revocation_reason.name().to_owned();
+        record.insert(2, ("revoked", at(certificate.revocation_timestamp)));
+        record.insert(3, ("reason", reason));
+    }
+    record
+}
+
+/// The names in the certificate; what cannot be read is left out, the bytes are still there.
+pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
+    let read = Read::from_der(certificate.certificate.der().clone()).ok();
+    let names = read.and_then(|read| read.extensions().subject_alt_names().ok());
+    let names = names.unwrap_or_default().into_iter();
+    names
+        .map(|name| match name {
+            GeneralName::Rfc822(text) | GeneralName::Dns(text) | GeneralName::Uri(text) => text,
+            GeneralName::Ip(address) => address.to_string(),
+            GeneralName::Directory(name) => name.common_name().unwrap_or_default(),
+            GeneralName::Other(_) => "(another form)".to_owned(),
+        })
+        .collect()
+}
+
+/// Prints a certificate.
+pub(super) fn print(session: &Session, certificate: &Certificate) -> Result<()> {
+    let serial = certificate.serial_number.as_str();
+    session.print(certificate, serial, || record(certificate))
+}
+
+/// A serial number as people write it.
+pub(super) fn serial(text: &str) -> Result<SerialNumber> {
+    match SerialNumber::parse(text) {
+        Some(serial) => Ok(serial),
+        None => bail!("{text:?} is no serial number: they are hexadecimal"),
+    }
+}
+
+/// The certificate that is named.
+pub(super) async fn find(session: &Session, text: &str) -> Result<Certificate> {
+    let serial = serial(text)?;
+    let found = session.ca.certificate(&session.caller, &serial).await;
+    found.about(About::new(Noun::Certificate, text))
+}
+
+pub(super) async fn list(session: &Session, asked: &ListCertificates) -> Result<()> {
+    let soon = asked.expires_within.map(|within| {
+        let now = Session::now();
+        let end = now.checked_add(Duration::from(within)).unwrap_or(now);
+        (
+            Timestamp::from(now).to_string(),
+            Timestamp::from(end).to_string(),
+        )
+    });
+    let status = match (&asked.status, &soon) {
+        (Some(status), _) => Some(status.to_ascii_uppercase()),
+        (None, Some(_)) => Some(CertificateStatus::Active.to_string()),
+        (None, None) => None,
+    };
+    let conditions = Conditions::default()
+        .with("status[equal]", status.as_deref())
+        .with(
+            "valid_to[after]",
+            soon.as_ref().map(|(now, _)| now.as_str()),
+        )
+        .with(
+            "valid_to[before]",
+            soon.as_ref().map(|(_, end)| end.as_str()),
+        )
+        .with(
+            "subject.common_name[contains_ignorecase]",
+            asked.name.as_deref(),
+        )
+        .with("san[contains_ignorecase]", asked.san.as_deref());
+    let request = asked.list.request(CERTIFICATE_FIELDS, conditions)?;
+    let id = asked.ca.as_deref().map(CaId::from);
+    listing::print(
+        session,
+        &asked.list,
+        request,
+        &CERTIFICATES,
+        async |request| {
+            let (ca, caller) = (&session.ca, &session.caller);
+            match &id {
+                Some(id) => ca
+                    .certificates_by_ca(caller, id, request)
+                    .await
+                    .about(About::ca(id)),
+                None => Ok(ca.certificates(caller, request).await?),
+            }
+        },
+    )
+    .await
+}
+
+pub(super) async fn one(session: &Session, text: &str, ca: Option<&str>) -> Result<()> {
+    let certificate = match ca {
+        Some(ca) => {
+            let (id, serial) = (CaId::from(ca), serial(text)?);
+            let found = session
+                .ca
+                .certificate_of_ca(&session.caller, &id, &serial)
+                .await;
+            found.about(About::new(Noun::Certificate, text))?
+        }
+        None => find(session, text).await?,
+    };
+    print(session, &certificate)
+}
+
+pub(super) async fn chain(session: &Session, text: &str) -> Result<()> {
+    let serial = serial(text)?;
+    let ders = session.ca.certificate_chain(&session.caller, &serial).await;
+    let ders = ders.about(About::new(Noun::Certificate, text))?;
+    let links = ders.iter().map(Link::read).collect::<Result<Vec<_>>>()?;
+    let mut printer = ListPrinter::new(session, &CHAIN);
+    printer.page(&links)?;
+    printer.end()
+}
+
+pub(super) async fn export(session: &Session, asked: &Export) -> Result<()> {
+    let certificate = find(session, &asked.serial).await?;
+    let chain = if asked.chain {
+        let serial = &certificate.serial_number;
+        session
+            .ca
+            .certificate_chain(&session.caller, serial)
+            .await?
+    } else {
+        vec![certificate.certificate]
+    };
+    files::write(&asked.out, &files::certificates(asked.format, &chain))
+}

@@ -1,0 +1,214 @@
+//! Which server a command talks to, and as whom.
+//!
+//! Without a word it is the one of this machine's installation: its data directory says where it
+//! listens, and a token of its own issuer, which whoever may read the directory can make, says that
+//! the caller may do everything. Elsewhere a URL and a token are needed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use lamassu_auth::LocalIssuer;
+use lamassu_client::{
+    CaClient, ClientConfig, Credentials, FixedToken, KmsClient, Peer, ServiceToken,
+};
+use lamassu_core::caller::{Caller, Principal};
+use lamassu_core::clock::{Clock as _, SharedClock, SystemClock};
+use lamassu_core::permission::Role;
+use lamassu_db::{Db, system_caller};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::output::OutputArgs;
+use crate::address;
+use crate::cli::Installation;
+use crate::config::Config;
+use crate::own_tokens::OwnTokens;
+use crate::whereabouts::{Whereabouts, trust_anchor};
+use crate::{serve, storage};
+
+/// How often a request that never arrived is sent again.
+const RETRIES: u32 = 2;
+
+/// Which server, and as whom.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ConnectionArgs {
+    /// Configuration file of the installation on this machine.
+    #[arg(long, value_name = "FILE", env = "LAMASSU_CONFIG_FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Data directory of the installation on this machine; ~/.local/share/lamassu when not said.
+    #[arg(long, value_name = "DIR", env = "LAMASSU_DATA_DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// Another server, for example https://pki.example:8443; it needs a token.
+    #[arg(long, value_name = "URL", env = "LAMASSU_URL", global = true)]
+    url: Option<String>,
+    /// Bearer token. Others on this machine see command lines: prefer LAMASSU_TOKEN or a file.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "LAMASSU_TOKEN",
+        hide_env_values = true,
+        value_parser = secret,
+        global = true
+    )]
+    token: Option<SecretString>,
+    /// File with the bearer token.
+    #[arg(long, value_name = "FILE", env = "LAMASSU_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// PEM file that vouches for the server's certificate, beside what this machine trusts; the
+    /// installation's own when not said.
+    #[arg(long, value_name = "FILE", env = "LAMASSU_CA_FILE", global = true)]
+    ca_file: Option<PathBuf>,
+}
+
+/// A connection, and what a command needs beside it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) kms: KmsClient,
+    pub(super) ca: CaClient,
+    pub(super) caller: Caller,
+    pub(super) output: OutputArgs,
+    /// Where the server is, as people read it.
+    pub(super) place: String,
+    /// The installation whose issuer makes the tokens.
+    issuer_db: Option<Db>,
+}
+
+impl Session {
+    /// Finds the server and prepares the credentials. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// One sentence: there is no server, or nothing to log in with.
+    pub(super) async fn open(arguments: &ConnectionArgs, output: OutputArgs) -> Result<Self> {
+        let config = Config::load(&arguments.installation())?;
+        let server = ClientConfig {
+            base_path: String::new(),
+            retries: RETRIES,
+            ..arguments.server(&config)?
+        };
+        let (credentials, issuer_db) = arguments.credentials(&config).await?;
+        let place = format!(
+            "{}://{}:{}",
+            server.protocol.scheme(),
+            server.hostname,
+            server.port
+        );
+        let peer = Peer::new(&server, "", credentials).with_context(|| place.clone())?;
+        let caller = Caller {
+            principal: Principal::Anonymous,
+            request_id: Uuid::new_v4().to_string().into(),
+            ..system_caller("")
+        };
+        Ok(Self {
+            kms: KmsClient::new(&peer),
+            ca: CaClient::new(&peer),
+            caller,
+            output,
+            place,
+            issuer_db,
+        })
+    }
+
+    /// The time, for what is told relative to it.
+    pub(super) fn now() -> OffsetDateTime {
+        SystemClock.now()
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(db) = self.issuer_db {
+            db.close().await;
+        }
+    }
+}
+
+impl ConnectionArgs {
+    fn installation(&self) -> Installation {
+        Installation {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            strict_config: false,
+        }
+    }
+
+    fn server(&self, config: &Config) -> Result<ClientConfig> {
+        let own = trust_anchor(&config.data_dir);
+        if let Some(url) = &self.url {
+            let anchor = self.ca_file.clone();
+            return address::at(
+                url,
+                anchor.or_else(|| Some(own).filter(|path| path.exists())),
+            );
+        }
+        let running = Whereabouts::running(&config.data_dir);
+        // Of processes on one database, the others listen where the configuration says.
+        let configured = || {
+            config
+                .storage
+                .is_shared()
+                .then(|| Whereabouts::configured(config, &serve::listeners(config)))
+                .flatten()
+        };
+        let found = running.or_else(configured);
+        let found = found.and_then(|whereabouts| whereabouts.secure());
+        found.with_context(|| {
+            let directory = config.data_dir.display();
+            format!(
+                "no server runs on {directory}: start it with `lamassu serve --data-dir {directory}`, \
+                 or name the server by --url"
+            )
+        })
+    }
+
+    async fn credentials(&self, config: &Config) -> Result<(Arc<dyn Credentials>, Option<Db>)> {
+        if let Some(token) = self.given_token()? {
+            let token = FixedToken::new(&token).map_err(|_| {
+                anyhow::anyhow!("the token has characters that no token has: was it copied whole?")
+            })?;
+            return Ok((Arc::new(token), None));
+        }
+        // A token of this installation is not shown to another server.
+        ensure!(
+            self.url.is_none(),
+            "--url needs a token: set LAMASSU_TOKEN or --token-file; `lamassu token` on the server's \
+             machine prints one"
+        );
+        let clock: SharedClock = Arc::new(SystemClock);
+        let db = storage::open_beside(config, Arc::clone(&clock))
+            .await
+            .context("no token")?;
+        let issuer = Arc::new(LocalIssuer::open_existing(&db, Arc::clone(&clock)).await?);
+        let tokens = OwnTokens::new(&issuer, &clock, operator(), Role::Admin);
+        Ok((Arc::new(ServiceToken(Arc::new(tokens))), Some(db)))
+    }
+
+    fn given_token(&self) -> Result<Option<SecretString>> {
+        if let Some(token) = &self.token {
+            return Ok(Some(token.clone()));
+        }
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("token file {} cannot be read", path.display()))?;
+        let token = text.trim();
+        ensure!(!token.is_empty(), "token file {} is empty", path.display());
+        Ok(Some(SecretString::from(token)))
+    }
+}
+
+/// A value that is not printed.
+fn secret(text: &str) -> Result<SecretString, &'static str> {
+    match text.trim() {
+        "" => Err("it is empty"),
+        text => Ok(SecretString::from(text)),
+    }
+}
+
+/// Who the audit log says it was: the user's name on this machine.
+fn operator() -> String {
+    let name = std::env::vars().find(|(name, value)| name == "USER" && !value.is_empty());
+    name.map_or_else(|| "admin".to_owned(), |(_, value)| value)
+}

@@ -1,0 +1,125 @@
+//! What to do about a refusal: whoever reads it is at a terminal, not in the code.
+
+mod about;
+mod advice;
+
+use anyhow::Error;
+use http::StatusCode;
+use lamassu_client::UnexpectedAnswer;
+use lamassu_core::ca::CaError;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::kms::KmsError;
+use lamassu_core::permission::Role;
+
+pub(super) use self::about::{About, Noun, Refusal};
+use super::Session;
+
+/// The error with what to do about it.
+pub(super) async fn explained(session: &Session, error: Error) -> Error {
+    if let Some(answer) = cause::<UnexpectedAnswer>(&error) {
+        let place = &session.place;
+        return match answer.status {
+            StatusCode::UNAUTHORIZED => refused_token(answer),
+            StatusCode::FORBIDDEN => missing_permission(answer),
+            status if status.is_redirection() => Error::msg(format!(
+                "{place} does not answer over plain HTTP: use the server's https:// address"
+            )),
+            status => Error::msg(format!(
+                "{place} gave an answer that this command does not understand ({status} {:?}): is \
+                 it a lamassu server of about this version?",
+                answer.text
+            )),
+        };
+    }
+    if let Some(StorageFailure::PeerAway(_)) = storage_failure(&error) {
+        return no_answer(session, &error);
+    }
+    if let Some(sentence) = about::unknown(session, &error).await {
+        return Error::msg(sentence);
+    }
+    match advice::on(&error) {
+        Some(advice) => Error::msg(format!("{}: {advice}", error.root_cause())),
+        None => error,
+    }
+}
+
+fn no_answer(session: &Session, error: &Error) -> Error {
+    let place = &session.place;
+    let cause = error.root_cause().to_string();
+    let advice = if cause.contains("certificate") {
+        "--ca-file names the file that vouches for the server, tls/ca.pem of its data directory"
+    } else {
+        "is the server running, and is that its address?"
+    };
+    Error::msg(format!("{place} does not answer ({cause}): {advice}"))
+}
+
+fn refused_token(answer: &UnexpectedAnswer) -> Error {
+    Error::msg(format!(
+        "the server refused the token ({}): get a new one, for example by `lamassu token` on the \
+         server's machine",
+        answer.text
+    ))
+}
+
+/// Which roles would do.
+fn missing_permission(answer: &UnexpectedAnswer) -> Error {
+    let Some(lacking) = &answer.lacking else {
+        return Error::msg(format!("the token does not allow this: {}", answer.text));
+    };
+    let granting = Role::ALL
+        .into_iter()
+        .filter(|role| *role != Role::Service && grants(*role, lacking));
+    let roles: Vec<_> = granting.map(Role::name).collect();
+    Error::msg(format!(
+        "the token does not allow this: it lacks the permission {lacking}, which the roles {} have",
+        roles.join(", ")
+    ))
+}
+
+/// Whether a role has a permission, both by their texts: the server may know more permissions.
+fn grants(role: Role, permission: &str) -> bool {
+    role.grants().iter().any(|grant| {
+        let grant = grant.to_string();
+        let mut parts = grant.split(':').zip(permission.split(':'));
+        parts.all(|(granted, needed)| granted == "*" || granted == needed)
+    })
+}
+
+/// The error of this type among the causes.
+fn cause<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn storage_failure(error: &Error) -> Option<&StorageFailure> {
+    let of_kms = match cause::<KmsError>(error) {
+        Some(KmsError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
+    of_kms.or_else(|| match cause::<CaError>(error) {
+        Some(CaError::Storage(failure)) => Some(failure),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use lamassu_client::UnexpectedAnswer;
+
+    use super::missing_permission;
+
+    #[test]
+    fn roles_that_would_do_are_named() {
+        let answer = UnexpectedAnswer {
+            status: StatusCode::FORBIDDEN,
+            text: "insufficient permissions".to_owned(),
+            lacking: Some("ca:sign".to_owned()),
+        };
+        assert_eq!(
+            missing_permission(&answer).to_string(),
+            "the token does not allow this: it lacks the permission ca:sign, which the roles admin, \
+             operator, ca-manager have"
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Things that do not exist, and those that do.
+
+use std::fmt;
+
+use anyhow::Error;
+use lamassu_core::ca::{CaError, CaService as _};
+use lamassu_core::kms::{KmsError, KmsService as _};
+
+use crate::commands::Session;
+use crate::commands::fields::{AUTHORITY_FIELDS, KEY_FIELDS, PROFILE_FIELDS};
+use crate::commands::listing::{Conditions, first};
+use crate::nearest::nearest;
+
+/// Names of existing things that an error lists at most.
+const NAMED: usize = 10;
+
+/// Kinds of things that commands name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Noun {
+    Ca,
+    Certificate,
+    Engine,
+    Job,
+    Key,
+    Profile,
+    Request,
+}
+
+impl fmt::Display for Noun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ca => "CA",
+            Self::Certificate => "certificate",
+            Self::Engine => "engine",
+            Self::Job => "job",
+            Self::Key => "key",
+            Self::Profile => "profile",
+            Self::Request => "request",
+        })
+    }
+}
+
+/// What a command names, for the error when one of them does not exist.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct About(Vec<(Noun, String)>);
+
+impl About {
+    pub(in crate::commands) fn new(noun: Noun, id: impl fmt::Display) -> Self {
+        Self(vec![(noun, id.to_string())])
+    }
+
+    pub(in crate::commands) fn ca(id: impl fmt::Display) -> Self {
+        Self::new(Noun::Ca, id)
+    }
+
+    pub(in crate::commands) fn key(id: impl fmt::Display) -> Self {
+        Self::new(Noun::Key, id)
+    }
+
+    /// Names another thing, where the command does.
+    #[must_use]
+    pub(in crate::commands) fn and(mut self, noun: Noun, id: Option<&str>) -> Self {
+        self.0.extend(id.map(|id| (noun, id.to_owned())));
+        self
+    }
+}
+
+/// An error that may say that something does not exist.
+pub(in crate::commands) trait Absence:
+    std::error::Error + Send + Sync + 'static
+{
+    /// What does not.
+    fn absent(&self) -> Option<Noun>;
+}
+
+impl Absence for CaError {
+    fn absent(&self) -> Option<Noun> {
+        match self {
+            Self::CaNotFound => Some(Noun::Ca),
+            Self::CertificateNotFound => Some(Noun::Certificate),
+            Self::ProfileNotFound => Some(Noun::Profile),
+            Self::RequestNotFound => Some(Noun::Request),
+            Self::JobNotFound => Some(Noun::Job),
+            Self::KeyNotFound => Some(Noun::Key),
+            Self::KmsRefused(error) | Self::KeyNotImported(error) => error.absent(),
+            _ => None,
+        }
+    }
+}
+
+impl Absence for KmsError {
+    fn absent(&self) -> Option<Noun> {
+        match self {
+            Self::KeyNotFound => Some(Noun::Key),
+            Self::EngineNotFound => Some(Noun::Engine),
+            _ => None,
+        }
+    }
+}
+
+/// That a thing does not exist which a command named.
+#[derive(Debug)]
+struct Absent {
+    noun: Noun,
+    id: String,
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no {} {:?}", self.noun, self.id)
+    }
+}
+
+/// A refusal of a service, and what it is about.
+pub(in crate::commands) trait Refusal<T> {
+    /// # Errors
+    /// The refusal.
+    fn about(self, about: About) -> Result<T, Error>;
+}
+
+impl<T, E: Absence> Refusal<T> for Result<T, E> {
+    fn about(self, About(named): About) -> Result<T, Error> {
+        self.map_err(|error| {
+            let absent = error.absent();
+            let named = named.into_iter().find(|(noun, _)| Some(*noun) == absent);
+            match named {
+                Some((noun, id)) => Error::new(error).context(Absent { noun, id }),
+                None => error.into(),
+            }
+        })
+    }
+}
+
+/// That a thing does not exist, and which ones do, where a look at the list is possible.
+pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> {
+    let absent: &Absent = error.downcast_ref()?;
+    let known = match absent.noun {
+        Noun::Ca => authorities(session).await,
+        Noun::Engine => engines(session).await,
+        Noun::Key => keys(session).await,
+        Noun::Profile => profiles(session).await,
+        // They are too many to be guessed.
+        Noun::Certificate | Noun::Job | Noun::Request => return Some(absent.to_string()),
+    };
+    let meant = nearest(&absent.id, known.iter().map(String::as_str));
+    let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+    let meant = meant.unwrap_or_default();
+    let listed = match known.get(..NAMED) {
+        _ if known.is_empty() => "none is shown to you".to_owned(),
+        Some(some) if known.len() > NAMED => format!("there are {} and others", some.join(", ")),
+        Some(_) | None => format!("there are {}", known.join(", ")),
+    };
+    Some(format!("{absent}{meant}; {listed}"))
+}
+
+/// Whoever may not list them is told nothing of them.
+async fn authorities(session: &Session) -> Vec<String> {
+    let list = first(Conditions::default(), AUTHORITY_FIELDS, async |request| {
+        Ok(session.ca.cas(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    list.iter().map(|one| one.id.to_string()).collect()
+}
+
+async fn profiles(session: &Session) -> Vec<String> {
+    let list = first(Conditions::default(), PROFILE_FIELDS, async |request| {
+        Ok(session.ca.profiles(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    let named = list.into_iter().map(|one| match one.name.as_str() {
+        "" => one.id.to_string(),
+        _ => one.name,
+    });
+    named.collect()
+}
+
+async fn keys(session: &Session) -> Vec<String> {
+    let list = first(Conditions::default(), KEY_FIELDS, async |request| {
+        Ok(session.kms.keys(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    let named = list.into_iter().map(|one| match one.aliases.first() {
+        Some(alias) => alias.clone(),
+        None => one.key_id.to_string(),
+    });
+    named.collect()
+}
+
+async fn engines(session: &Session) -> Vec<String> {
+    let list = session.kms.engines(&session.caller).await;
+    let list = list.unwrap_or_default();
+    list.iter().map(|one| one.id.to_string()).collect()
+}

@@ -1,0 +1,54 @@
+//! Advice about refusals whose text is for programs.
+
+use anyhow::Error;
+use lamassu_core::ca::CaError;
+use lamassu_core::kms::KmsError;
+
+use super::cause;
+
+/// What to do, where the refusal itself does not say it.
+pub(super) fn on(error: &Error) -> Option<&'static str> {
+    cause::<CaError>(error)
+        .and_then(of_ca)
+        .or_else(|| cause::<KmsError>(error).and_then(of_kms))
+}
+
+fn of_ca(error: &CaError) -> Option<&'static str> {
+    Some(match error {
+        CaError::CaStatus => {
+            "an ACTIVE CA issues; a REVOKED or EXPIRED one, or one without key here, can be deleted"
+        }
+        CaError::StatusTransition => {
+            "what is revoked stays so, unless it is on hold; EXPIRED becomes REVOKED at most"
+        }
+        CaError::ProfileNotFound => {
+            "the CA has no profile of its own: say --profile, or give it one by `lamassu cas update`"
+        }
+        CaError::Validation => "a value is missing or cannot be used",
+        CaError::CsrSignature => "it was not signed by the key that is in it, or was changed since",
+        CaError::IssuerExists => "certificates go once their CA is deleted",
+        CaError::AmbiguousSerial(_) => "say --ca to `lamassu certificates show`",
+        CaError::KmsRefused(error) | CaError::KeyNotImported(error) => return of_kms(error),
+        _ => return None,
+    })
+}
+
+fn of_kms(error: &KmsError) -> Option<&'static str> {
+    Some(match error {
+        KmsError::KeyDisabled => "`lamassu keys enable` lets it sign again",
+        KmsError::KeyTypeUnsupported { .. } | KmsError::KeySizeUnsupported { .. } => {
+            "`lamassu keys engines` lists what each engine takes"
+        }
+        KmsError::AliasExists => "an alias belongs to one key",
+        KmsError::PrivateKeyUnreadable => {
+            "PEM or DER is read, PKCS#8, PKCS#1 or SEC 1; `openssl pkey` decrypts an encrypted key"
+        }
+        KmsError::EngineUnsupported(_) => {
+            "the engine does not give private keys away, or cannot do it"
+        }
+        KmsError::KeyInUse => {
+            "revoke or replace the certificates that `lamassu keys show` lists first"
+        }
+        _ => return None,
+    })
+}

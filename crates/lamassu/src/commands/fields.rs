@@ -1,0 +1,6 @@
+//! What the lists can be filtered and sorted by: the services' own tables.
+
+pub(super) use lamassu_ca::{
+    AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
+};
+pub(super) use lamassu_kms::KEY_FIELDS;

@@ -1,0 +1,98 @@
+//! Signing and verifying with a key.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use lamassu_core::ids::KeyRef;
+use lamassu_core::kms::algorithm::name_of;
+use lamassu_core::kms::{Key, KmsService as _, SignMessage};
+use lamassu_crypto::PublicKey;
+use lamassu_crypto::pem::decode_base64;
+
+use super::show::find;
+use super::{Sign, Verify};
+use crate::commands::Session;
+use crate::commands::files;
+use crate::commands::output::write;
+
+/// What is signed, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MessageArgs {
+    /// The key.
+    key: String,
+    /// What is signed; - is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// For example ECDSA_SHA_256 or RSASSA_PSS_SHA_256; the usual one of the key when not said.
+    #[arg(long, value_name = "NAME")]
+    algorithm: Option<String>,
+    /// The file holds the digest of what is signed.
+    #[arg(long)]
+    digest: bool,
+}
+
+impl MessageArgs {
+    fn message(&self, key: &Key) -> Result<SignMessage> {
+        let algorithm = match &self.algorithm {
+            Some(name) => name.clone(),
+            None => usual(key)?.to_owned(),
+        };
+        let message_type = if self.digest { "digest" } else { "raw" };
+        Ok(SignMessage {
+            algorithm,
+            message: files::read(&self.file)?.into(),
+            message_type: message_type.to_owned(),
+        })
+    }
+}
+
+/// The algorithm that a key signs with where nobody says another.
+fn usual(key: &Key) -> Result<&'static str> {
+    let public = PublicKey::from_spki_der(key.public_key.der()).ok();
+    let scheme = public.map(|public| public.default_scheme());
+    scheme
+        .and_then(name_of)
+        .context("this program does not know the kind of the key: say --algorithm")
+}
+
+pub(super) async fn sign(session: &Session, asked: &Sign) -> Result<()> {
+    let key = find(session, &asked.message.key).await?;
+    let message = asked.message.message(&key)?;
+    let reference = KeyRef::from(&key.key_id);
+    let signature = session
+        .kms
+        .sign(&session.caller, &reference, message)
+        .await?;
+    match &asked.out {
+        Some(path) => files::write(path, &signature),
+        None => write(&format!("{}\n", STANDARD.encode(signature))),
+    }
+}
+
+pub(super) async fn verify(session: &Session, asked: &Verify) -> Result<()> {
+    files::not_both_stdin(&asked.message.file, &asked.signature)?;
+    let key = find(session, &asked.message.key).await?;
+    let message = asked.message.message(&key)?;
+    let signature = signature(&asked.signature)?;
+    let reference = KeyRef::from(&key.key_id);
+    let is_valid = session
+        .kms
+        .verify(&session.caller, &reference, message, &signature)
+        .await?;
+    if !is_valid {
+        bail!("the signature is not valid");
+    }
+    session.done(key.key_id.as_str(), "the signature is valid")
+}
+
+/// A signature's octets. They are never base64 by chance.
+fn signature(path: &Path) -> Result<Vec<u8>> {
+    let octets = files::read(path)?;
+    Ok(match decode_base64(octets.trim_ascii()) {
+        Ok(decoded) => decoded,
+        Err(_) => octets,
+    })
+}

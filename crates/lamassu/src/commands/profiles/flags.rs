@@ -1,0 +1,308 @@
+//! A profile out of a file and flags; a flag wins.
+//!
+//! Both say members of the API's JSON, so that a profile that was printed with `--json` is a file
+//! for another one.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use figment::Figment;
+use figment::providers::{Format as _, Yaml};
+use lamassu_core::ca::IssuanceProfile;
+use lamassu_core::duration::WireDuration;
+use serde_json::{Map, Value, json};
+
+use crate::commands::files;
+use crate::commands::values::{KeyType, Lifetime, SubjectArg};
+
+/// The members of a profile.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ProfileArgs {
+    /// Members of the profile as the API has them, JSON or YAML; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What it is called.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// What it is for.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// How long certificates are valid, for example 90d, or until when.
+    #[arg(long, value_name = "DURATION|TIME")]
+    validity: Option<Lifetime>,
+    /// Whether what is issued is a CA.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sign_as_ca: Option<bool>,
+    /// Whether the request's subject is taken over.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    honor_subject: Option<bool>,
+    /// Whether the request's subject alternative names are taken over.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    honor_extensions: Option<bool>,
+    /// Whether the request's key usage is taken over.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    honor_key_usage: Option<bool>,
+    /// Whether the request's extended key usages are taken over.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    honor_extended_key_usages: Option<bool>,
+    /// Subject of every certificate, without common name that of the request is in it.
+    #[arg(long, value_name = "NAME")]
+    subject: Option<SubjectArg>,
+    /// Key usages, for example DigitalSignature,KeyEncipherment.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
+    key_usage: Option<Vec<String>>,
+    /// Extended key usages, for example ClientAuth,ServerAuth or object identifiers.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
+    extended_key_usage: Option<Vec<String>>,
+    #[command(flatten)]
+    constraints: ConstraintArgs,
+    /// Take this constraint away, by the API's name, for example path_length; repeatable.
+    #[arg(long, value_name = "MEMBER")]
+    clear: Vec<String>,
+}
+
+/// What certificates of a profile may not be.
+#[derive(Clone, Debug, Default, Args)]
+struct ConstraintArgs {
+    /// Only keys of these kinds, for example rsa-3072,ecdsa-256,ed25519; `any` takes the limit away.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',', value_parser = allowed_key)]
+    allow_key: Option<Vec<AllowedKey>>,
+    /// Only alternative names of this form (DNS, IP, Email, URI, DirectoryName), those that match a
+    /// regular expression as a whole if one is given; repeatable.
+    #[arg(long, value_name = "FORM[=REGEX]")]
+    allow_san: Vec<String>,
+    /// What the common name must match as a whole, a regular expression.
+    #[arg(long, value_name = "REGEX")]
+    common_name_pattern: Option<String>,
+    /// How long a certificate is valid at most.
+    #[arg(long, value_name = "DURATION")]
+    maximum_validity: Option<WireDuration>,
+    /// How many CAs may follow below a CA.
+    #[arg(long, value_name = "N")]
+    path_length: Option<u32>,
+    /// How far before the present a certificate begins, for devices whose clocks are slow.
+    #[arg(long, value_name = "DURATION")]
+    back_dating: Option<WireDuration>,
+}
+
+/// Keys that pass.
+#[derive(Clone, Debug)]
+enum AllowedKey {
+    Any,
+    Kind(KeyType),
+}
+
+fn allowed_key(text: &str) -> Result<AllowedKey, String> {
+    if text == "any" {
+        return Ok(AllowedKey::Any);
+    }
+    text.parse().map(AllowedKey::Kind)
+}
+
+/// Members that a profile can do without.
+const CLEARABLE: [&str; 7] = [
+    "allowed_sans",
+    "common_name_pattern",
+    "maximum_validity",
+    "path_length",
+    "name_constraints",
+    "extended_key_usage_oids",
+    "back_dating",
+];
+
+impl ProfileArgs {
+    /// `stored` with what the file and the flags say.
+    ///
+    /// # Errors
+    /// A member is none, or has a value that it cannot have.
+    pub(super) fn applied(&self, stored: &IssuanceProfile) -> Result<IssuanceProfile> {
+        let mut profile = serde_json::to_value(stored)?;
+        if let Some(path) = &self.file {
+            let text = String::from_utf8(files::read(path)?)?;
+            // JSON is YAML.
+            let members: Map<String, Value> = Figment::from(Yaml::string(&text))
+                .extract()
+                .with_context(|| format!("{} is no profile", path.display()))?;
+            merge(&mut profile, Value::Object(members));
+        }
+        merge(&mut profile, Value::Object(self.members()?));
+        let mut unknown = Vec::new();
+        let read = serde_ignored::deserialize(&profile, |path| unknown.push(path.to_string()));
+        if let [first, ..] = unknown.as_slice() {
+            bail!("a profile has no member {first:?}");
+        }
+        read.context("the profile cannot be used")
+    }
+
+    fn members(&self) -> Result<Map<String, Value>> {
+        let mut members = Members::default();
+        members.put("name", self.name.as_ref());
+        members.put("description", self.description.as_ref());
+        members.put("validity", self.validity.as_ref().map(|Lifetime(it)| it));
+        members.put("sign_as_ca", self.sign_as_ca);
+        members.put("honor_subject", self.honor_subject);
+        members.put("honor_extensions", self.honor_extensions);
+        members.put("honor_key_usage", self.honor_key_usage);
+        members.put("honor_extended_key_usages", self.honor_extended_key_usages);
+        members.put("subject", self.subject.as_ref().map(|SubjectArg(it)| it));
+        members.put("key_usage", self.key_usage.as_ref());
+        if let Some(usages) = &self.extended_key_usage {
+            let (oids, names): (Vec<_>, Vec<_>) = usages
+                .iter()
+                .partition(|usage| usage.starts_with(|c: char| c.is_ascii_digit()));
+            members.put("extended_key_usages", Some(names));
+            members.put(
+                "extended_key_usage_oids",
+                (!oids.is_empty()).then_some(oids),
+            );
+        }
+        self.constraints.add_to(&mut members);
+        let Members(mut members) = members;
+        for name in &self.clear {
+            if !CLEARABLE.contains(&name.as_str()) {
+                bail!("{name:?} cannot be cleared; {} can", CLEARABLE.join(", "));
+            }
+            members.insert(name.clone(), Value::Null);
+        }
+        Ok(members)
+    }
+}
+
+/// Members to set.
+#[derive(Default)]
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn put<T: serde::Serialize>(&mut self, name: &str, value: Option<T>) {
+        if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+}
+
+impl ConstraintArgs {
+    fn add_to(&self, members: &mut Members) {
+        let enforcement = self.allow_key.as_deref().map(enforcement);
+        members.put("crypto_enforcement", enforcement);
+        let sans: Vec<_> = self.allow_san.iter().map(|san| allowed_san(san)).collect();
+        members.put("allowed_sans", (!sans.is_empty()).then_some(sans));
+        members.put("common_name_pattern", self.common_name_pattern.as_ref());
+        members.put("maximum_validity", self.maximum_validity);
+        members.put("path_length", self.path_length);
+        members.put("back_dating", self.back_dating);
+    }
+}
+
+fn allowed_san(text: &str) -> Value {
+    match text.split_once('=') {
+        Some((form, pattern)) => json!({"type": form, "pattern": pattern}),
+        None => json!({ "type": text }),
+    }
+}
+
+/// Exactly these kinds of keys.
+fn enforcement(allowed: &[AllowedKey]) -> Value {
+    let kinds = || {
+        allowed.iter().filter_map(|key| match key {
+            AllowedKey::Kind(kind) => Some(kind),
+            AllowedKey::Any => None,
+        })
+    };
+    let sizes = |name: &str| -> Vec<u32> {
+        let of_name = kinds().filter(|kind| kind.name == name);
+        of_name.map(|kind| kind.bits).collect()
+    };
+    let (rsa, ecdsa) = (sizes("RSA"), sizes("ECDSA"));
+    json!({
+        "enabled": kinds().count() == allowed.len(),
+        "allow_rsa_keys": !rsa.is_empty(),
+        "allowed_rsa_key_sizes": rsa,
+        "allow_ecdsa_keys": !ecdsa.is_empty(),
+        "allowed_ecdsa_key_sizes": ecdsa,
+        "allow_ed25519_keys": !sizes("Ed25519").is_empty(),
+        "allow_mldsa_keys": !sizes("ML-DSA").is_empty(),
+    })
+}
+
+/// Puts the members of one object into another, those of objects in it one by one.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use lamassu_core::ca::{IssuanceProfile, Member};
+
+    use super::ProfileArgs;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        profile: ProfileArgs,
+    }
+
+    fn applied(line: &str, stored: &IssuanceProfile) -> Result<IssuanceProfile, String> {
+        let words = ["profile"].into_iter().chain(line.split_whitespace());
+        let Line { profile } = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        profile
+            .applied(stored)
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn flags_are_members() {
+        let line = "--name Devices --validity 90d --honor-subject --key-usage DigitalSignature \
+                    --extended-key-usage ClientAuth,1.2.3 --allow-key ecdsa-256,ed25519 \
+                    --allow-san DNS=.*[.]plant --path-length 0";
+        let read = applied(line, &IssuanceProfile::default()).unwrap();
+        assert!(read.honor_subject && !read.honor_extensions);
+        assert_eq!(read.validity.duration.to_string(), "12w6d");
+        assert_eq!(read.path_length, Member::Set(0));
+        assert_eq!(
+            read.extended_key_usage_oids,
+            Member::Set(vec!["1.2.3".to_owned()])
+        );
+        let keys = &read.crypto_enforcement;
+        assert!(keys.enabled && !keys.allow_rsa_keys && keys.allow_ed25519_keys.is_allowed());
+        assert_eq!(keys.allowed_ecdsa_key_sizes, Some(vec![256]));
+
+        // What is not said stays, what is cleared does not.
+        let line = "--honor-subject=false --allow-key any --clear path_length";
+        let changed = applied(line, &read).unwrap();
+        assert_eq!(changed.name, "Devices");
+        assert!(!changed.honor_subject && !changed.crypto_enforcement.enabled);
+        assert_eq!(changed.path_length, Member::Cleared);
+        assert_eq!(changed.allowed_sans, read.allowed_sans);
+    }
+
+    #[test]
+    fn what_is_no_member_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("profile.yml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let line = format!("--file {}", file.display());
+            applied(&line, &IssuanceProfile::default())
+        };
+        let profile = read("name: Line\nhonor_subject: true\nkey_usage: [CRLSign]\n").unwrap();
+        assert_eq!(profile.name, "Line");
+        assert_eq!(profile.key_usage.names().collect::<Vec<_>>(), ["CRLSign"]);
+        let json = read("{\"name\": \"L\", \"subject\": {\"country\": \"DE\"}}").unwrap();
+        assert_eq!(json.subject.country, "DE");
+        let refused = read("nmae: Line\n").unwrap_err();
+        assert!(refused.contains("no member \"nmae\""), "{refused}");
+        let refused = read("key_usage: [Nonsense]\n").unwrap_err();
+        assert!(refused.contains("unknown key usage: Nonsense"), "{refused}");
+        let refused = applied("--clear name", &IssuanceProfile::default()).unwrap_err();
+        assert!(refused.contains("cannot be cleared"), "{refused}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Tokens of SoftHSM2, each with a directory of its own, and a server in front of them.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+/// The variable by which SoftHSM2 finds its configuration.
+const CONFIGURATION: &str = "SOFTHSM2_CONF";
+
+/// Where Debian puts the module.
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// Tokens, gone with this value.
+#[derive(Debug)]
+pub struct SoftHsm {
+    directory: TempDir,
+}
+
+impl SoftHsm {
+    /// The PIN of every token.
+    pub const PIN: &str = "1234";
+
+    /// A place for tokens, without any.
+    ///
+    /// # Errors
+    ///
+    /// What does not work, for example because SoftHSM2 is not installed.
+    pub fn new() -> Result<Self> {
+        ensure!(
+            Path::new(MODULE).exists(),
+            "{MODULE} does not exist: install softhsm2"
+        );
+        let directory = tempfile::tempdir()?;
+        let tokens = directory.path().join("tokens");
+        std::fs::create_dir(&tokens)?;
+        let configuration = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            tokens.display()
+        );
+        let hsm = Self { directory };
+        std::fs::write(hsm.configuration(), configuration)?;
+        Ok(hsm)
+    }
+
+    /// The module.
+    pub fn module() -> PathBuf {
+        PathBuf::from(MODULE)
+    }
+
+    /// What a process needs in its environment to find the tokens: a name and a value.
+    pub fn environment(&self) -> (&'static str, PathBuf) {
+        (CONFIGURATION, self.configuration())
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    ///
+    /// What `softhsm2-util` says.
+    pub fn add_token(&self, label: &str) -> Result<()> {
+        let (name, value) = self.environment();
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", label])
+            .args(["--pin", Self::PIN, "--so-pin", "12345678"])
+            .env(name, value)
+            .output()
+            .context("softhsm2-util is not installed (package softhsm2)")?;
+        ensure!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        Ok(())
+    }
+
+    /// The labels of the private keys in a token, as `p11tool` (GnuTLS) lists them.
+    ///
+    /// # Errors
+    ///
+    /// What `p11tool` says.
+    pub fn private_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        let (name, value) = self.environment();
+        let listed = Command::new("p11tool")
+            .args(["--provider", MODULE, "--login", "--set-pin", Self::PIN])
+            .args(["--list-privkeys", &format!("pkcs11:token={label}")])
+            .env(name, value)
+            .output()
+            .context("p11tool is not installed (package gnutls-bin)")?;
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let error = String::from_utf8_lossy(&listed.stderr);
+        // No keys at all is a failure to the tool.
+        let is_empty = error.contains("No matching objects found");
+        ensure!(listed.status.success() || is_empty, "{error}");
+        let labels = text.lines().map(str::trim);
+        let labels = labels.filter_map(|line| line.strip_prefix("Label: "));
+        Ok(labels.map(str::to_owned).collect())
+    }
+
+    /// Runs the body of a test in a process of its own, with one token. A module reads its
+    /// configuration from the environment of the process, which tests share.
+    ///
+    /// `test` is the path of the test that calls this, as `cargo test -- --list` shows it.
+    ///
+    /// # Panics
+    ///
+    /// When the test fails.
+    #[expect(clippy::panic, reason = "for tests, which end so")]
+    pub fn with_token<F: Future<Output = ()>>(test: &str, body: impl FnOnce(String) -> F) {
+        if let Err(error) = Self::try_with_token(test, body) {
+            panic!("{test}: {error:#}");
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the environment is the subject")]
+    fn try_with_token<F: Future<Output = ()>>(
+        test: &str,
+        body: impl FnOnce(String) -> F,
+    ) -> Result<()> {
+        /// Says to the process that it is the one of its own.
+        const TOKEN: &str = "LAMASSU_TEST_TOKEN";
+        if let Ok(label) = std::env::var(TOKEN) {
+            let runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = { runtime }.enable_all().build()?;
+            runtime.block_on(body(label));
+            return Ok(());
+        }
+        let hsm = Self::new()?;
+        hsm.add_token("test")?;
+        let (name, value) = hsm.environment();
+        let run = Command::new(std::env::current_exe()?)
+            .args([test, "--exact", "--nocapture"])
+            .env(name, value)
+            .env(TOKEN, "test")
+            .output()?;
+        let text = String::from_utf8_lossy(&run.stdout);
+        ensure!(
+            run.status.success() && text.contains("1 passed"),
+            "{text}{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        Ok(())
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.directory.path().join("softhsm2.conf")
+    }
+}
+
+/// `p11-kit server` in front of a token, and what a process needs to find it.
+#[derive(Debug)]
+pub struct TokenServer<'a> {
+    hsm: &'a SoftHsm,
+    label: String,
+    running: Option<Child>,
+}
+
+impl<'a> TokenServer<'a> {
+    /// Starts a server for one token.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, for example because p11-kit is not installed.
+    pub fn start(hsm: &'a SoftHsm, label: &str) -> Result<Self> {
+        let mut server = Self {
+            hsm,
+            label: label.to_owned(),
+            running: None,
+        };
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// The module that speaks to a server.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed.
+    pub fn module() -> Result<PathBuf> {
+        let folders = std::fs::read_dir("/usr/lib")?;
+        let modules = folders
+            .flatten()
+            .map(|folder| folder.path().join("pkcs11/p11-kit-client.so"));
+        let mut found = modules.filter(|module| module.exists());
+        found
+            .next()
+            .context("p11-kit-client.so is not installed (package p11-kit-modules)")
+    }
+
+    /// What a process needs in its environment to find the server: a name and a value.
+    pub fn environment(&self) -> (&'static str, String) {
+        let address = format!("unix:path={}", self.socket().display());
+        ("P11_KIT_SERVER_ADDRESS", address)
+    }
+
+    /// Starts the server again that was killed.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn resume(&mut self) -> Result<()> {
+        let socket = self.socket();
+        if socket.exists() {
+            std::fs::remove_file(&socket)?;
+        }
+        let (name, value) = self.hsm.environment();
+        let mut server = Command::new("p11-kit")
+            .args(["server", "--foreground", "--provider", MODULE, "--name"])
+            .arg(&socket)
+            .arg(format!("pkcs11:token={}", self.label))
+            .env(name, value)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("p11-kit is not installed (package p11-kit)")?;
+        // It tells its address once it listens.
+        let output = server.stdout.take().context("its output is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        self.running = Some(server);
+        ensure!(socket.exists(), "p11-kit server does not listen: {line}");
+        Ok(())
+    }
+
+    /// Kills the server and whoever serves a connection for it, without warning.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut server) = self.running.take() {
+            let group = format!("-{}", server.id());
+            let killed = Command::new("kill")
+                .args(["-KILL", "--", &group])
+                .status()?;
+            ensure!(killed.success(), "{killed}");
+            server.wait()?;
+        }
+        Ok(())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.hsm.directory.path().join("server")
+    }
+}
+
+impl Drop for TokenServer<'_> {
+    fn drop(&mut self) {
+        drop(self.kill());
+    }
+}

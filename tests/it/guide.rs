@@ -1,0 +1,134 @@
+//! The guide does what it says: every block of commands runs, in order, and prints what stands below it.
+//!
+//! What differs from one run to the next (times, serial numbers, ids) is compared by its form.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use regex::Regex;
+use tempfile::TempDir;
+
+use crate::support::program::{Options, executable};
+use crate::support::{Program, command};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide")
+}
+
+/// Commands, and what the guide says that they print.
+struct Block<'d> {
+    commands: &'d str,
+    printed: &'d str,
+}
+
+/// The blocks of a chapter, in order.
+fn blocks(chapter: &str) -> Vec<Block<'_>> {
+    let after = chapter.split("```sh\n").skip(1);
+    after
+        .filter_map(|rest| {
+            let (commands, rest) = rest.split_once("```\n")?;
+            let printed = rest.strip_prefix("\n```text\n");
+            let printed = printed.and_then(|rest| rest.split_once("```\n"));
+            let printed = printed.map_or("", |(printed, _)| printed);
+            Some(Block { commands, printed })
+        })
+        .collect()
+}
+
+/// A text without what differs from run to run, and without how columns are padded.
+fn form(text: &str) -> Result<String> {
+    let mut text = text.to_owned();
+    for (pattern, form) in [
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+        (r"[0-9a-f]{32,}", "HEX"),
+        (r" +\n", "\n"),
+        (r" {2,}", "  "),
+    ] {
+        text = Regex::new(pattern)?.replace_all(&text, form).into_owned();
+    }
+    Ok(text.trim_end().to_owned())
+}
+
+/// Runs a chapter on a server that is configured as the guide says.
+fn run(name: &str) -> Result<()> {
+    let overview = std::fs::read_to_string(folder().join("README.md"))?;
+    let config = overview.split("```yaml\n").nth(1);
+    let config = config.and_then(|rest| rest.split("```").next());
+    let directory = TempDir::new()?;
+    let keys = directory.path().join("keys");
+    let config = config
+        .context("the guide has a configuration")?
+        .replace("/var/lib/lamassu/keys", &keys.to_string_lossy());
+    let options = Options {
+        config: Some(format!("{config}gateway: {{metrics: {{listen: null}}}}\n")),
+        ..Options::default()
+    };
+    let program = Program::start_in(directory, options)?;
+
+    let chapter = std::fs::read_to_string(folder().join(name))?;
+    let blocks = blocks(&chapter);
+    ensure!(blocks.len() >= 4, "{name} has {} blocks", blocks.len());
+    let script = script(&program, &blocks)?;
+    let scratch = program.scratch().join("desk");
+    std::fs::create_dir(&scratch)?;
+    let output = command::run(&scratch, "bash", &["-e", "-o", "pipefail", "-c", &script])?;
+    let mut printed = output.split(MARK);
+    for block in blocks {
+        let printed = printed.next().context("a mark behind every block")?;
+        let commands = block.commands;
+        assert_eq!(form(printed)?, form(block.printed)?, "{name}:\n{commands}");
+    }
+    Ok(())
+}
+
+/// What separates the output of blocks.
+const MARK: &str = "\n== next block ==\n";
+
+fn script(program: &Program, blocks: &[Block<'_>]) -> Result<String> {
+    let binaries = executable()
+        .parent()
+        .context("the program is in a folder")?;
+    let mut script = format!(
+        "exec 2>&1\nunset LAMASSU_URL LAMASSU_TOKEN LAMASSU_TOKEN_FILE LAMASSU_CA_FILE\n\
+         export LAMASSU_CONFIG_FILE='{}' LAMASSU_DATA_DIR='{}' PATH='{}':$PATH\n",
+        program.scratch().join("config.yml").display(),
+        program.data_dir().display(),
+        binaries.display()
+    );
+    for block in blocks {
+        let commands = block.commands;
+        script.push_str(&commands.replace("http://localhost:8080", &program.http()));
+        script.push_str(&format!("printf '{}'\n", MARK.replace('\n', "\\n")));
+    }
+    Ok(script)
+}
+
+#[test]
+fn the_overview_does_what_it_says() -> Result<()> {
+    run("README.md")
+}
+
+#[test]
+fn the_chapter_about_keys_does_what_it_says() -> Result<()> {
+    run("keys.md")
+}
+
+#[test]
+fn the_chapter_about_cas_does_what_it_says() -> Result<()> {
+    run("cas.md")
+}
+
+#[test]
+fn the_chapter_about_certificates_does_what_it_says() -> Result<()> {
+    run("certificates.md")
+}
+
+#[test]
+fn forms_are_equal_where_only_ids_and_times_differ() -> Result<()> {
+    let one =
+        "ID    LEFT  \n4324e57bb158225ee17155b4e9f0dec4351fcb7a   89d  2027-02-27T21:05:25Z\n";
+    assert_eq!(form(one)?, "ID  LEFT\nHEX  89d  TIME");
+    assert_ne!(form(one)?, form(&one.replace("89d", "88d"))?);
+    Ok(())
+}

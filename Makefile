@@ -6,6 +6,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DATA ?= $(HOME)/.local/share/lamassu
 PKILINT := $(TARGET)/pkilint
+SCHEMATHESIS := $(TARGET)/schemathesis
 # Both change with a commit only, so that nothing is built again without one.
 BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
@@ -29,7 +30,9 @@ build: tools-build
 
 test: tools-build tools-test
 	$(CARGO) build --locked -p lamassu
-	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" $(CARGO) test --workspace --locked --no-fail-fast
+	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" \
+		LAMASSU_TEST_SCHEMATHESIS="$(abspath $(SCHEMATHESIS))/bin" \
+		$(CARGO) test --workspace --locked --no-fail-fast
 	LAMASSU_TEST_CLIENT=http $(CARGO) test --locked --no-fail-fast -p lamassu-kms -p lamassu-ca \
 		-p lamassu-devices -p lamassu-dms -p lamassu-va --test it
 	LAMASSU_TEST_DATABASE=postgres $(CARGO) test --locked --no-fail-fast -p lamassu-auth -p lamassu-kms \
@@ -57,6 +60,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint, SoftHSM2, p11-kit.
+# openssl, curl, strongSwan's pki, pkilint, schemathesis, SoftHSM2, p11-kit.
 tools-test:
-	@scripts/tools test "$(PKILINT)"
+	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)"

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod description;
 pub(crate) mod faultfs;
 pub(crate) mod installation;
 pub(crate) mod load;

@@ -51,7 +51,7 @@ fn render(build: &BuildInfo, services: &[&str], state: &str) -> String {
          padding:0 1rem}}</style></head><body><h1>Lamassu</h1>\
          <p>Version {version}, <a href=\"/readyz\">{state}</a>.</p>\
          <p>Services, each with its health:</p><ul>{rows}</ul>\
-         <p><a href=\"/openapi.json\">OpenAPI description</a></p></body></html>\n"
+         <p><a href=\"/docs\">API</a>, <a href=\"/openapi.json\">OpenAPI description</a></p></body></html>\n"
     )
 }
 

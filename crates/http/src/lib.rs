@@ -69,7 +69,7 @@ pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
 pub use media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
 pub use operation::{
-    Answers, Content, Described, Operation, QueryPart, Reads, SchemaOf, Success, schema_of,
+    Answer, Answers, Content, Described, Operation, QueryPart, Reads, SchemaOf, schema_of,
 };
 pub use owned::run_owned;
 pub use query::{Counted, ListParts, Listed, Listing, Members, Query, QueryPairs, QueryParts};

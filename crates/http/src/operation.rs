@@ -81,9 +81,9 @@ impl fmt::Debug for QueryPart {
     }
 }
 
-/// A status that an operation answers when all went well.
+/// What a handler answers unless it refuses.
 #[derive(Clone, Copy, Debug)]
-pub struct Success {
+pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The body, if there is one.
@@ -97,9 +97,9 @@ pub struct Operation {
     pub query: Vec<QueryPart>,
     /// The body of the request.
     pub body: Option<Content>,
-    /// What is answered when all went well.
-    pub successes: Vec<Success>,
-    /// What is answered when something was wrong, beyond what every operation answers.
+    /// What is answered unless it refuses.
+    pub answers: Vec<Answer>,
+    /// How it refuses, beyond what every operation may answer.
     pub refusals: Vec<ErrorKind>,
 }
 
@@ -113,8 +113,8 @@ impl Operation {
         }
     }
 
-    fn succeeds(&mut self, status: StatusCode, content: Option<Content>) {
-        self.successes.push(Success { status, content });
+    fn answers(&mut self, status: StatusCode, content: Option<Content>) {
+        self.answers.push(Answer { status, content });
     }
 }
 
@@ -191,7 +191,7 @@ macro_rules! answers_json {
         impl<T: JsonSchema> Answers for $name<T> {
             fn describe(operation: &mut Operation) {
                 let content = Content::Json(schema_of::<T>);
-                operation.succeeds(StatusCode::$status, Some(content));
+                operation.answers(StatusCode::$status, Some(content));
             }
         }
     )+};
@@ -201,32 +201,33 @@ answers_json!(Json200: OK, Json201: CREATED, Json202: ACCEPTED);
 
 impl Answers for NoContent {
     fn describe(operation: &mut Operation) {
-        operation.succeeds(StatusCode::NO_CONTENT, None);
+        operation.answers(StatusCode::NO_CONTENT, None);
     }
 }
 
 impl Answers for &'static str {
     fn describe(operation: &mut Operation) {
-        operation.succeeds(StatusCode::OK, Some(Content::Text(&["text/plain"])));
+        operation.answers(StatusCode::OK, Some(Content::Text(&["text/plain"])));
     }
 }
 
 impl Answers for NotOffered {
     fn describe(operation: &mut Operation) {
-        operation.refuses(&[ErrorKind::NotFound]);
+        let text = Content::Text(&["text/plain"]);
+        operation.answers(StatusCode::NOT_FOUND, Some(text));
     }
 }
 
 impl<M: MediaTypes> Answers for Media<M> {
     fn describe(operation: &mut Operation) {
-        operation.succeeds(StatusCode::OK, Some(M::content()));
+        operation.answers(StatusCode::OK, Some(M::content()));
     }
 }
 
 impl<M: MediaTypes> Answers for CacheableMedia<M> {
     fn describe(operation: &mut Operation) {
-        operation.succeeds(StatusCode::OK, Some(M::content()));
-        operation.succeeds(StatusCode::NOT_MODIFIED, None);
+        operation.answers(StatusCode::OK, Some(M::content()));
+        operation.answers(StatusCode::NOT_MODIFIED, None);
     }
 }
 

@@ -118,3 +118,6 @@ fn is_internal(route: &MountedRoute) -> bool {
 fn open_api_path(path: &str) -> String {
     path.replace("{*", "{")
 }
+
+#[cfg(test)]
+mod tests;

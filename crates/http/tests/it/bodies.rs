@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::support::{post, router, send};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Sample {
     #[serde(default)]
     name: String,

@@ -5,6 +5,7 @@ mod admission;
 mod bodies;
 mod edge;
 mod guard;
+mod operations;
 mod replies;
 mod routing;
 mod support;

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::permission::Permission;
 use lamassu_core::query::{Field, QueryLimits};
-use lamassu_http::{Json200, Json201, NoContent, QueryPairs, Reply, Routes, to_json};
+use lamassu_http::{Json200, Json201, Listed, Listing, NoContent, Query, Reply, Routes, to_json};
 use proptest::prelude::{any, proptest};
 
 use crate::support::{ask, router};
@@ -54,14 +54,18 @@ async fn busy() -> Reply<NoContent> {
     )))?
 }
 
-async fn pairs(QueryPairs(pairs): QueryPairs) -> Json200<Vec<(String, String)>> {
-    Json200(pairs)
+struct Things;
+
+impl Listing for Things {
+    const FIELDS: &'static [Field] = &[Field::string("id", "id")];
 }
 
-static FIELDS: &[Field] = &[Field::string("id", "id")];
+async fn pairs(query: Query<Listed<Things>>) -> Json200<Vec<(String, String)>> {
+    Json200(query.0.clone())
+}
 
-async fn list(query: QueryPairs) -> Reply<Json200<usize>> {
-    let request = query.list_request(FIELDS, QueryLimits::default())?;
+async fn list(query: Query<Listed<Things>>) -> Reply<Json200<usize>> {
+    let request = query.request(QueryLimits::default())?;
     Ok(Json200(request.filters.len()))
 }
 

@@ -1,7 +1,7 @@
 //! One route as an operation.
 
 use lamassu_core::error::ErrorKind;
-use lamassu_http::{Access, Content, MountedRoute, Operation, RouteInfo, Success, Urgency};
+use lamassu_http::{Access, Answer, Content, MountedRoute, Operation, RouteInfo, Urgency};
 use serde_json::{Map, Value, json};
 
 use super::schemas::{Direction, Schemas};
@@ -57,9 +57,9 @@ fn security(access: Access) -> Value {
 
 fn responses(info: &RouteInfo, schemas: &mut Schemas) -> Value {
     let mut responses = Map::new();
-    for success in &info.operation.successes {
-        let status = success.status.as_str().to_owned();
-        responses.insert(status, response(*success, info, schemas));
+    for answer in &info.operation.answers {
+        let status = answer.status.as_str().to_owned();
+        responses.insert(status, response(*answer, info, schemas));
     }
     for kind in refusals_of(info) {
         let (status, reference) = refusals::reference(kind);
@@ -68,13 +68,10 @@ fn responses(info: &RouteInfo, schemas: &mut Schemas) -> Value {
     Value::Object(responses)
 }
 
-fn response(success: Success, info: &RouteInfo, schemas: &mut Schemas) -> Value {
-    let description = success.status.canonical_reason().unwrap_or("Done");
+fn response(answer: Answer, info: &RouteInfo, schemas: &mut Schemas) -> Value {
+    let description = answer.status.canonical_reason().unwrap_or("Done");
     let mut response = Map::from_iter([("description".to_owned(), json!(description))]);
-    if let Some(body) = success
-        .content
-        .filter(|_| info.method != http::Method::HEAD)
-    {
+    if let Some(body) = answer.content.filter(|_| info.method != http::Method::HEAD) {
         let content = content(body, Direction::Out, schemas);
         response.insert("content".to_owned(), content);
     }

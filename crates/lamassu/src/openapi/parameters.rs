@@ -6,25 +6,55 @@ use serde_json::{Value, json};
 
 use super::schemas::{Direction, Schemas};
 
-/// Parameters in paths: name, meaning, example.
-const IN_PATHS: [(&str, &str, &str); 9] = [
-    ("id", "Id.", "factory-root"),
-    ("cn", "Common name of CAs.", "Factory root"),
+/// Parameters in paths: the segment before where that decides, name, meaning, example.
+const IN_PATHS: [(&str, &str, &str, &str); 16] = [
     (
+        "keys",
+        "id",
+        "Id or alias of a key, or its `pkcs11:` URI.",
+        "sensor-key",
+    ),
+    ("cas", "id", "Id of a CA.", "factory-root"),
+    ("stats", "id", "Id of a CA.", "factory-root"),
+    ("requests", "id", "Id of a request for a CA.", "factory-2"),
+    (
+        "jobs",
+        "id",
+        "Id of a job.",
+        "6f1c2a58-3c0e-4c39-9d3f-0b8e5f3d7a10",
+    ),
+    (
+        "profiles",
+        "id",
+        "Id of a profile.",
+        "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
+    ),
+    ("devices", "id", "Id of a device.", "sensor-0001"),
+    ("dms", "id", "Id of a DMS.", "assembly-line-1"),
+    ("dms", "dms_id", "Id of a DMS.", "assembly-line-1"),
+    ("", "cn", "Common name of CAs.", "Factory root"),
+    (
+        "",
         "sn",
         "Serial number of a certificate, hexadecimal.",
         "5b7f3c0d9a2e41c6",
     ),
-    ("status", "Status of certificates.", "ACTIVE"),
-    ("dms_id", "Id of a DMS.", "assembly-line-1"),
+    ("", "status", "Status of certificates.", "ACTIVE"),
     (
+        "",
         "ski",
         "Subject key identifier of a CA, hexadecimal.",
         "4f1d2c6b8a9e0d3f",
     ),
-    ("label", "EST label: the id of a DMS.", "assembly-line-1"),
-    ("operation", "An operation of EST.", "fullcmc"),
     (
+        "",
+        "label",
+        "EST label: the id of a DMS.",
+        "assembly-line-1",
+    ),
+    ("", "operation", "An operation of EST.", "fullcmc"),
+    (
+        "",
         "request",
         "An OCSP request, DER in base64 (RFC 6960 A.1).",
         "MEIwQDA+MDwwOjAJ",
@@ -34,9 +64,11 @@ const IN_PATHS: [(&str, &str, &str); 9] = [
 /// The parameters in the path of a route.
 pub(super) fn of_path(route: &MountedRoute) -> Vec<Value> {
     names_in(&route.path)
-        .map(|name| {
-            let known = IN_PATHS.iter().find(|(known, _, _)| *known == name);
-            let (_, description, example) = known.unwrap_or(&("", "", ""));
+        .map(|(before, name)| {
+            let known = IN_PATHS
+                .iter()
+                .find(|(at, known, _, _)| (at.is_empty() || *at == before) && *known == name);
+            let (_, _, description, example) = known.unwrap_or(&("", "", "", ""));
             json!({
                 "name": name,
                 "in": "path",
@@ -49,10 +81,14 @@ pub(super) fn of_path(route: &MountedRoute) -> Vec<Value> {
         .collect()
 }
 
-fn names_in(path: &str) -> impl Iterator<Item = &str> {
+/// The parameters of a path, each behind the segment before it.
+fn names_in(path: &str) -> impl Iterator<Item = (&str, &str)> {
     path.split('/')
-        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| name.trim_start_matches('*'))
+        .zip(path.split('/').skip(1))
+        .filter_map(|(before, segment)| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some((before, name.trim_start_matches('*')))
+        })
 }
 
 /// The parameters of a part of a query string.
@@ -170,6 +206,6 @@ mod tests {
     #[test]
     fn wildcards_are_parameters_too() {
         let names: Vec<_> = names_in("/v1/cas/{id}/certificates/{*sn}").collect();
-        assert_eq!(names, ["id", "sn"]);
+        assert_eq!(names, [("cas", "id"), ("certificates", "sn")]);
     }
 }

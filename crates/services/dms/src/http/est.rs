@@ -79,6 +79,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Enroll under the default DMS",
             simple_enroll,
         )
+        .refuses(ENROLLING)
         .post(
             "/.well-known/est/{label}/simpleenroll",
             Access::Public,
@@ -86,20 +87,19 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             simple_enroll,
         )
         .refuses(ENROLLING)
-        .refuses(ENROLLING)
         .post(
             "/.well-known/est/simplereenroll",
             Access::Public,
             "Renew under the default DMS",
             simple_reenroll,
         )
+        .refuses(ENROLLING)
         .post(
             "/.well-known/est/{label}/simplereenroll",
             Access::Public,
             "Renew",
             simple_reenroll,
         )
-        .refuses(ENROLLING)
         .refuses(ENROLLING)
         .get(
             "/.well-known/est/{label}/{operation}",

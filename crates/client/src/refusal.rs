@@ -146,3 +146,34 @@ fn lacking(headers: &HeaderMap) -> Option<String> {
     let (scope, _) = rest.split_once('"')?;
     Some(scope.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::WWW_AUTHENTICATE;
+    use http::{HeaderMap, StatusCode};
+    use lamassu_core::ca::CaError;
+    use lamassu_core::error::StorageFailure;
+
+    use super::{UnexpectedAnswer, refused};
+    use crate::retry::Repeat;
+    use crate::transport::Answer;
+
+    #[test]
+    fn a_guard_s_refusal_is_found_behind_the_service_s_error() {
+        let challenge = "Bearer realm=\"lamassu\", error=\"insufficient_scope\", scope=\"ca:read\"";
+        let headers = [(WWW_AUTHENTICATE, challenge.parse().unwrap())];
+        let answer = Answer {
+            status: StatusCode::FORBIDDEN,
+            headers: HeaderMap::from_iter(headers),
+            body: r#"{"err":"insufficient permissions"}"#.into(),
+        };
+        let CaError::Storage(StorageFailure::Internal(cause)) = refused(&answer, Repeat::Safe)
+        else {
+            panic!("another error");
+        };
+        let cause: &UnexpectedAnswer = cause.downcast_ref().unwrap();
+        assert_eq!(cause.status, StatusCode::FORBIDDEN);
+        assert_eq!(cause.text, "insufficient permissions");
+        assert_eq!(cause.lacking.as_deref(), Some("ca:read"));
+    }
+}

@@ -4,7 +4,7 @@
 //! listens, and a token of its own issuer, which whoever may read the directory can make, says that
 //! the caller may do everything. Elsewhere a URL and a token are needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -45,18 +45,11 @@ pub(super) struct ConnectionArgs {
     /// Another server, for example https://pki.example:8443; it needs a token.
     #[arg(long, value_name = "URL", env = "LAMASSU_URL", global = true)]
     url: Option<String>,
-    /// Bearer token. Others on this machine see command lines: prefer LAMASSU_TOKEN or a file.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "LAMASSU_TOKEN",
-        hide_env_values = true,
-        value_parser = secret,
-        global = true
-    )]
+    /// Bearer token. Others on this machine see command lines: prefer the variable LAMASSU_TOKEN.
+    #[arg(long, value_name = "TOKEN", value_parser = secret, global = true)]
     token: Option<SecretString>,
-    /// File with the bearer token.
-    #[arg(long, value_name = "FILE", env = "LAMASSU_TOKEN_FILE", global = true)]
+    /// File with the bearer token; also LAMASSU_TOKEN_FILE.
+    #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
     token_file: Option<PathBuf>,
     /// PEM file that vouches for the server's certificate, beside what this machine trusts; the
     /// installation's own when not said.
@@ -184,19 +177,35 @@ impl ConnectionArgs {
         Ok((Arc::new(ServiceToken(Arc::new(tokens))), Some(db)))
     }
 
+    /// What the command line says goes before what the environment says.
     fn given_token(&self) -> Result<Option<SecretString>> {
         if let Some(token) = &self.token {
             return Ok(Some(token.clone()));
         }
-        let Some(path) = &self.token_file else {
-            return Ok(None);
-        };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("token file {} cannot be read", path.display()))?;
-        let token = text.trim();
-        ensure!(!token.is_empty(), "token file {} is empty", path.display());
-        Ok(Some(SecretString::from(token)))
+        if let Some(path) = &self.token_file {
+            return read_token(path).map(Some);
+        }
+        if let Some(token) = variable("LAMASSU_TOKEN") {
+            return Ok(Some(SecretString::from(token.trim())));
+        }
+        let file = variable("LAMASSU_TOKEN_FILE").map(PathBuf::from);
+        file.map(|path| read_token(&path)).transpose()
     }
+}
+
+fn read_token(path: &Path) -> Result<SecretString> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("token file {} cannot be read", path.display()))?;
+    let token = text.trim();
+    ensure!(!token.is_empty(), "token file {} is empty", path.display());
+    Ok(SecretString::from(token))
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    let mut all = std::env::vars();
+    let found = all.find(|(known, value)| known == name && !value.trim().is_empty());
+    found.map(|(_, value)| value)
 }
 
 /// A value that is not printed.
@@ -209,6 +218,5 @@ fn secret(text: &str) -> Result<SecretString, &'static str> {
 
 /// Who the audit log says it was: the user's name on this machine.
 fn operator() -> String {
-    let name = std::env::vars().find(|(name, value)| name == "USER" && !value.is_empty());
-    name.map_or_else(|| "admin".to_owned(), |(_, value)| value)
+    variable("USER").unwrap_or_else(|| "admin".to_owned())
 }

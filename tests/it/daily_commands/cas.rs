@@ -1,0 +1,61 @@
+//! `lamassu cas`.
+
+use anyhow::Result;
+
+use super::{Shell, told};
+
+#[test]
+fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    let chain = shell.ok("cas chain plant -q")?;
+    assert_eq!(chain.lines().count(), 2);
+    shell.ok("cas export root --out root.pem")?;
+    shell.ok("cas export plant --out plant.pem")?;
+    shell.openssl("verify -CAfile root.pem plant.pem")?;
+    shell.ok("cas export plant --chain --format pkcs7 --out chain.p7b")?;
+    let printed = shell.openssl("pkcs7 -inform DER -in chain.p7b -print_certs -noout")?;
+    assert_eq!(printed.matches("subject=").count(), 2, "{printed}");
+
+    // A subordinate of a CA elsewhere, and that one itself, without its key and then with it.
+    shell.ok("cas request create --id outer --subject 'CN=Outer Sub' --out outer.csr")?;
+    shell.openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout corp.key \
+         -subj /CN=Corp -days 300 -out corp.pem",
+    )?;
+    shell.write(
+        "ext",
+        "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\n",
+    )?;
+    shell.openssl(
+        "x509 -req -in outer.csr -CA corp.pem -CAkey corp.key -days 200 -extfile ext -out outer.pem",
+    )?;
+    let outer = shell.ok("cas import outer.pem --id outer --profile Devices")?;
+    assert_eq!(told(&outer, "held")?, "disk");
+    assert_eq!(told(&outer, "issuer")?, "(elsewhere)");
+    assert_eq!(shell.json("cas request show outer")?["status"], "ISSUED");
+    let corp = shell.ok(
+        "cas import corp.pem --id corp --private-key corp.key --engine memory \
+                         --profile Devices",
+    )?;
+    assert_eq!(told(&corp, "held")?, "memory");
+    assert_eq!(told(&shell.ok("cas show outer")?, "issuer")?, "corp");
+
+    let before = shell.json("cas show plant")?;
+    let after = shell.json("cas reissue plant")?;
+    assert_ne!(before["serial_number"], after["serial_number"]);
+    shell.ok("cas hold plant")?;
+    assert_eq!(told(&shell.ok("cas show plant")?, "status")?, "ON HOLD");
+    shell.ok("cas release plant")?;
+    let said = shell.refused("cas delete plant --yes", 1)?;
+    assert!(said.contains("can be deleted"), "{said}");
+    shell.ok("cas revoke plant --reason CessationOfOperation --yes")?;
+    assert_eq!(shell.ok("cas list --status revoked -q")?, "plant");
+    shell.ok("cas delete plant --yes")?;
+    let said = shell.refused("cas show plant", 1)?;
+    assert!(
+        said.contains("there is no CA \"plant\"; there are root, outer, corp"),
+        "{said}"
+    );
+    Ok(())
+}

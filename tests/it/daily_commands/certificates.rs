@@ -1,0 +1,117 @@
+//! `lamassu certificates`.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{Shell, told, words};
+use crate::support::command;
+use crate::support::program::executable;
+
+#[test]
+fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    let issued = shell.ok("certificates issue d1.csr --ca plant --out d1.pem --chain")?;
+    assert_eq!(told(&issued, "alternative names")?, "d1.plant");
+    shell.ok("cas export root --out root.pem")?;
+    shell.openssl("verify -CAfile root.pem -untrusted d1.pem d1.pem")?;
+    let serial = told(&issued, "serial number")?.to_owned();
+
+    let piped = std::fs::read(shell.program.scratch().join("d1.csr"))?;
+    let program = executable().to_string_lossy().into_owned();
+    let (data, config) = (
+        shell.program.data_dir(),
+        shell.program.scratch().join("config.yml"),
+    );
+    let (data, config) = (data.to_string_lossy(), config.to_string_lossy());
+    let words = words("certs issue - --ca plant --out -");
+    let mut words: Vec<_> = words.iter().map(String::as_str).collect();
+    words.extend(["--data-dir", &data, "--config", &config]);
+    let pem = command::run_with_input(&shell.program.scratch(), &program, &words, &piped)?;
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+    assert!(pem.ends_with("-----END CERTIFICATE-----\n"), "{pem}");
+
+    let said = shell.refused(&format!("certs renew {serial}"), 1)?;
+    assert!(said.contains("--csr"), "{said}");
+    let renewed = shell.json(&format!("certs renew {serial} --csr d1.csr --revoke-old"))?;
+    assert_eq!(renewed["status"], "ACTIVE");
+    let old = shell.json(&format!("certs show {serial}"))?;
+    assert_eq!(
+        (&old["status"], &old["revocation_reason"]),
+        (&"REVOKED".into(), &"Superseded".into())
+    );
+
+    let own = shell.ok("certs create --ca plant --subject gateway-7 -q")?;
+    let shown = shell.json(&format!("certs show {own}"))?;
+    let again = shell.json(&format!("certs renew {own}"))?;
+    assert_eq!(again["subject_key_id"], shown["subject_key_id"]);
+    assert_ne!(again["serial_number"], shown["serial_number"]);
+
+    shell.ok(&format!("certs hold {own}"))?;
+    let listed = shell.ok("certs list --ca plant --status revoked --name GATEWAY")?;
+    assert!(listed.contains("ON HOLD"), "{listed}");
+    shell.ok(&format!("certs release {own}"))?;
+    shell.refused(&format!("certs revoke {own}"), 1)?;
+    shell.ok(&format!("certs revoke {own} --reason keycompromise --yes"))?;
+    let said = shell.refused(&format!("certs release {own}"), 1)?;
+    assert!(said.contains("what is revoked stays so"), "{said}");
+    let said = shell.refused(
+        &format!("certs revoke {own} --reason CertificateHold --yes"),
+        2,
+    )?;
+    assert!(said.contains("hold"), "{said}");
+
+    let soon = shell.ok("certs list --expires-within 100d --san D1.PLANT -q")?;
+    assert_eq!(soon.lines().count(), 2, "{soon}");
+    assert_eq!(shell.ok("certs list --expires-within 30d -q")?, "");
+    Ok(())
+}
+
+#[test]
+fn many_certificates_are_revoked_at_once() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    let key = shell.ok("keys create --name shared -q")?;
+    for n in 0..6 {
+        shell.ok(&format!(
+            "certs create --ca plant --subject line-{n} --key {key}"
+        ))?;
+    }
+    let some = shell.run("certs list --ca plant --limit 4")?;
+    assert_eq!(String::from_utf8(some.stdout)?.lines().count(), 5);
+    assert!(String::from_utf8(some.stderr)?.contains("--all"));
+    let all =
+        shell.ok("certs list --ca plant --all --sort subject.common_name --descending --json")?;
+    let all: Vec<Value> = serde_json::from_str(&all)?;
+    let names: Vec<_> = all
+        .iter()
+        .map(|one| one["subject"]["common_name"].as_str())
+        .collect();
+    assert_eq!(names.first(), Some(&Some("line-5")));
+    assert_eq!(names.len(), 6);
+
+    let said = shell.refused("certs bulk-revoke --yes", 1)?;
+    assert!(said.contains("--ca"), "{said}");
+    let said = shell.refused(
+        "certs bulk-revoke --filter 'subjct.common_name[equal]line-1' --yes",
+        1,
+    )?;
+    assert!(said.contains("did you mean subject.common_name?"), "{said}");
+    let job = shell.json(
+        "certs bulk-revoke --ca plant --filter 'subject.common_name[in]line-1,line-3' --yes \
+         --reason CessationOfOperation",
+    )?;
+    assert_eq!(
+        (&job["status"], &job["total"], &job["done"]),
+        (&"DONE".into(), &2.into(), &2.into())
+    );
+    let id = job["id"].as_str().context("an id")?;
+    assert_eq!(shell.ok("certs jobs -q")?, id);
+    shell.ok(&format!("certs job {id} --wait"))?;
+    assert_eq!(
+        told(&shell.ok("cas stats plant")?, "by status")?,
+        "ACTIVE 4, EXPIRED 0, REVOKED 2"
+    );
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `lamassu keys`.
+
+use anyhow::Result;
+
+use super::{Shell, told};
+
+#[test]
+fn a_key_is_made_named_moved_used_and_destroyed() -> Result<()> {
+    let shell = Shell::start()?;
+    let made = shell.ok("keys create --name 'line signer' --alias line --tag a --set plant=A")?;
+    let id = told(&made, "id")?.to_owned();
+    assert_eq!(told(&made, "type")?, "ECDSA-256");
+    assert_eq!(told(&made, "engine")?, "disk");
+
+    shell.write("m", "hello")?;
+    shell.ok("keys sign line m --out m.sig")?;
+    shell.ok("keys export line --out line.pem")?;
+    let verified = shell.openssl("dgst -sha256 -verify line.pem -signature m.sig m")?;
+    assert!(verified.contains("Verified OK"), "{verified}");
+    assert_eq!(
+        shell.ok("keys verify line m --signature m.sig")?,
+        "the signature is valid"
+    );
+    let base64 = shell.ok(&format!("keys sign {id} m"))?;
+    shell.write("m.b64", &base64)?;
+    shell.ok("keys verify line m --signature m.b64")?;
+    shell.write("m", "hullo")?;
+    let said = shell.refused("keys verify line m --signature m.b64", 1)?;
+    assert!(said.contains("the signature is not valid"), "{said}");
+
+    let moved = shell.json("keys move line --to memory")?;
+    assert_eq!(moved["engine_id"], "memory");
+    assert_eq!(moved["key_id"], id.as_str());
+    let changed = shell.ok(
+        "keys update line --name New --no-tags --remove-alias line --add-alias b \
+                            --unset plant --set 'limits={\"n\": 3}'",
+    )?;
+    assert_eq!(told(&changed, "aliases")?, "b");
+    assert_eq!(told(&changed, "metadata")?, "{\"limits\":{\"n\":3}}");
+    assert_eq!(told(&changed, "tags")?, "-");
+
+    shell.ok("keys disable b")?;
+    let said = shell.refused("keys sign b m", 1)?;
+    assert!(said.contains("keys enable"), "{said}");
+    assert_eq!(shell.ok("keys list --status disabled -q")?, id);
+    shell.ok("keys enable b")?;
+    let shown = shell.ok("keys show b")?;
+    assert!(
+        told(&shown, "used")?.starts_with("sign 2, last "),
+        "{shown}"
+    );
+
+    let said = shell.refused("keys delete b", 1)?;
+    assert!(said.contains("--yes"), "{said}");
+    assert_eq!(shell.ok("keys list -q")?, id);
+    shell.ok("keys delete b --yes")?;
+    assert_eq!(shell.ok("keys list --json")?, "[]");
+    Ok(())
+}
+
+#[test]
+fn a_key_that_was_made_elsewhere_is_imported_once() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out own.key")?;
+    let made = shell.ok("keys import own.key --name own --engine memory --alias own")?;
+    assert_eq!(told(&made, "type")?, "RSA-2048");
+    assert_eq!(told(&made, "engine")?, "memory");
+    let said = shell.refused("keys import own.key --name again", 1)?;
+    assert!(said.contains("key already exists"), "{said}");
+    shell.openssl("pkey -in own.key -aes256 -passout pass:secret -out locked.key")?;
+    let said = shell.refused("keys import locked.key --name locked", 1)?;
+    assert!(said.contains("openssl pkey"), "{said}");
+    shell.write("m", "hello")?;
+    shell.ok("keys sign own m --algorithm RSASSA_PSS_SHA_256 --out m.sig")?;
+    shell.ok("keys export own --out own.pem")?;
+    let verified = shell.openssl(
+        "dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest -verify own.pem \
+         -signature m.sig m",
+    )?;
+    assert!(verified.contains("Verified OK"), "{verified}");
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! What all of them have in common: lists, questions, refusals, completion.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{Shell, refused};
+use crate::support::client::Client;
+use crate::support::command;
+use crate::support::program::executable;
+
+#[test]
+fn a_list_is_printed_as_its_pages_arrive() -> Result<()> {
+    let shell = Shell::start()?;
+    let client = Client {
+        port: shell.program.https_port,
+        token: shell.program.token("admin")?,
+    };
+    // One more than a page holds.
+    for n in 0..501 {
+        let made = client.call(
+            "POST",
+            "ca/v1/profiles",
+            &json!({"name": format!("p{n:03}")}),
+        )?;
+        ensure!(made.status == 201, "{}", made.body);
+    }
+    let all = shell.json("profiles list --all --sort name")?;
+    let names: Vec<_> = all
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names.len(), 501);
+    assert_eq!((names[0], names[500]), (&json!("p000"), &json!("p500")));
+    assert_eq!(
+        shell.ok("profiles list --limit 501 -q")?.lines().count(),
+        501
+    );
+    let text = shell.ok("profiles list --all")?;
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.starts_with("NAME "))
+            .count(),
+        1
+    );
+    assert_eq!(text.lines().count(), 502);
+
+    // Whoever reads only the beginning is no failure.
+    let line = format!(
+        "{} profiles list --all --json | head -1",
+        executable().display()
+    );
+    let mut piped = Command::new("bash");
+    piped.args(["-o", "pipefail", "-c", &line]);
+    let output = shell.at_home(&mut piped).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && errors.is_empty(), "{errors}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_for_on_a_terminal() -> Result<()> {
+    let shell = Shell::start()?;
+    let answered = |name: &str, answer: &str| -> Result<String> {
+        shell.ok(&format!("keys create --name {name} --alias {name}"))?;
+        let line = format!("{} keys delete {name}", executable().display());
+        // `script` runs it on a terminal of its own.
+        let mut terminal = Command::new("script");
+        terminal
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let child = shell.at_home(&mut terminal).spawn();
+        let mut child = child.context("script of util-linux is missing")?;
+        let mut stdin = child.stdin.take().context("an input")?;
+        stdin.write_all(answer.as_bytes())?;
+        let output = child.wait_with_output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let said = answered("kept", "n\n")?;
+    assert!(
+        said.contains("Go on? [y/N]") && said.contains("nothing was done"),
+        "{said}"
+    );
+    shell.ok("keys show kept")?;
+    let said = answered("gone", "y\n")?;
+    assert!(said.contains("is destroyed"), "{said}");
+    shell.refused("keys show gone", 1)?;
+    Ok(())
+}
+
+#[test]
+fn refusals_say_what_to_do() -> Result<()> {
+    let mut shell = Shell::start()?;
+    let auditor = shell.program.token("auditor")?;
+    let as_auditor = |line: &str| {
+        let output = shell
+            .command(line)
+            .env("LAMASSU_TOKEN", &auditor)
+            .output()?;
+        anyhow::Ok(output)
+    };
+    let seen = as_auditor("cas list")?;
+    assert!(seen.status.success(), "{seen:?}");
+    let said = refused(&as_auditor("profiles create --name x")?, 1)?;
+    assert!(
+        said.contains("lacks the permission profile:write"),
+        "{said}"
+    );
+    assert!(said.contains("admin, ca-manager have"), "{said}");
+
+    shell.write("token", "no.such.token\n")?;
+    let said = shell.refused("cas list --token-file token", 1)?;
+    assert!(said.contains("refused the token"), "{said}");
+    // What the command line says goes before what the environment says.
+    let output = shell
+        .command("cas list --token-file token")
+        .env("LAMASSU_TOKEN", &auditor)
+        .output()?;
+    refused(&output, 1)?;
+    let https = shell.program.https();
+    let said = shell.refused(&format!("cas list --url {https}"), 1)?;
+    assert!(said.contains("LAMASSU_TOKEN"), "{said}");
+    shell.write("token", &auditor)?;
+    shell.ok(&format!("cas list --url {https} --token-file token"))?;
+    let elsewhere = format!("cas list --url {https} --token-file token --data-dir /nonexistent");
+    let said = shell.refused(&elsewhere, 1)?;
+    assert!(said.contains("--ca-file"), "{said}");
+    let anchor = shell.program.anchor();
+    shell.ok(&format!("{elsewhere} --ca-file {}", anchor.display()))?;
+    let http = shell.program.http();
+    let said = shell.refused(&format!("cas list --url {http} --token-file token"), 1)?;
+    assert!(said.contains("https://"), "{said}");
+
+    let said = shell.refused("cas list --no-such-flag", 2)?;
+    assert!(said.contains("--no-such-flag"), "{said}");
+    let said = shell.refused("certs list --filter 'status[after]x'", 1)?;
+    assert!(said.contains("invalid filter operand 'after'"), "{said}");
+
+    assert!(shell.program.stop()?.success());
+    let said = shell.refused("cas list", 1)?;
+    assert!(said.contains("no server runs on"), "{said}");
+    let said = shell.refused(&format!("cas list --url {https} --token-file token"), 1)?;
+    assert!(said.contains("does not answer"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn shells_and_man_learn_the_command_line() -> Result<()> {
+    let shell = |name: &str| -> Result<String> {
+        let output = Command::new(executable())
+            .args(["completion", name])
+            .output()?;
+        ensure!(output.status.success(), "{name}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    for name in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = shell(name)?;
+        assert!(script.contains("bulk-revoke"), "{name}");
+    }
+    let directory = TempDir::new()?;
+    let script = directory.path().join("completion.bash");
+    std::fs::write(&script, shell("bash")?)?;
+    let asked = format!(
+        "source {}; COMP_WORDS=(lamassu cas exp); COMP_CWORD=2; _lamassu lamassu exp cas; \
+         echo \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let completed = command::run(directory.path(), "bash", &["-c", &asked])?;
+    assert_eq!(completed.trim(), "export");
+    let to = directory.path().to_string_lossy().into_owned();
+    let output = Command::new(executable())
+        .args(["man", "--to", &to])
+        .output()?;
+    assert!(output.status.success());
+    let page = std::fs::read_to_string(directory.path().join("lamassu-cas-create.1"))?;
+    assert!(page.contains(".TH"), "{page}");
+    Ok(())
+}

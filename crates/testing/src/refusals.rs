@@ -88,7 +88,7 @@ fn variants<'s>(source: &'s str, name: &str) -> BTreeSet<&'s str> {
 
 /// The text of a test function, up to the next one, its words separated by single spaces.
 fn body_of(file: &str, test: &str) -> Option<String> {
-    let (_, rest) = file.split_once(format!("async fn {test}(").as_str())?;
-    let body = rest.split("#[tokio::test]").next()?;
+    let (_, rest) = file.split_once(format!("fn {test}(").as_str())?;
+    let body = rest.split("\n#[").next()?;
     Some(body.split_whitespace().collect::<Vec<_>>().join(" "))
 }

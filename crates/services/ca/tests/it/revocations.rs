@@ -174,6 +174,10 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
     ] {
         assert_eq!(world.post(PATH, body).await.refusal(), invalid);
     }
+    let long = format!("subject.common_name[ct]{}", "x".repeat(65_536));
+    let answer = world.post(PATH, json!({ "filter": long })).await;
+    let text = "the filters of a request have at most 65536 bytes";
+    assert_eq!(answer.refusal(), (400, text));
     for filter in [
         json!("subject.comon_name[equal]x"),
         json!("device-1"),

@@ -103,6 +103,7 @@ fn management() -> Vec<(&'static str, Met)> {
 }
 
 /// What is refused to devices.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn enrollment() -> Vec<(&'static str, Met)> {
     let credentials = "credentials_are_refused_with_text_and_code";
     let who = "who_may_register_depends_on_mode_owner_and_identity";

@@ -354,3 +354,186 @@ async fn metadata_of_keys_are_patched_as_everywhere() {
     .check()
     .await;
 }
+
+/// Errors of the layer around all services, and those of lists, patches and storage, which every
+/// service passes on.
+#[tokio::test]
+async fn errors_that_services_share_have_their_status_and_text() {
+    let kms = fixture().await;
+    let id = kms.made_id(FILESYSTEM).await;
+    kms.put(&format!("/v1/keys/{id}/metadata"), json!({"patches": []}))
+        .await;
+    let get = |path: &str, text: &str| asked(Method::GET, path, Value::Null, 400, text);
+    let nul = "holds the character U+0000, which cannot be stored";
+    let bodies = include_str!("../../../../http/tests/it/bodies.rs");
+    let edge = include_str!("../../../../http/tests/it/edge.rs");
+    let http = [
+        (
+            "Json",
+            asked(
+                Method::POST,
+                "/v1/keys",
+                json!({"size": []}),
+                400,
+                "json: cannot unmarshal array into field size of type int",
+            ),
+        ),
+        (
+            "TooLarge",
+            Met::Tested(
+                bodies,
+                "bodies_are_limited_whether_or_not_they_announce_their_length",
+                "request body too large",
+            ),
+        ),
+        (
+            "TooSlow",
+            Met::Tested(
+                bodies,
+                "a_body_that_does_not_arrive_is_given_up",
+                "request timeout",
+            ),
+        ),
+        (
+            "BrokenBody",
+            Met::Tested(
+                bodies,
+                "a_body_that_breaks_off_is_a_bad_request",
+                "request body could not be read",
+            ),
+        ),
+        (
+            "PathParameter",
+            get("/v1/keys/%ff", "invalid path parameter"),
+        ),
+        (
+            "NulInPath",
+            get("/v1/keys/a%00", &format!("path parameter id {nul}")),
+        ),
+        (
+            "NulInQuery",
+            get("/v1/keys?x=%00", &format!("query parameter x {nul}")),
+        ),
+        (
+            "Unserialisable",
+            Met::Never("every reply is made of types that always become JSON"),
+        ),
+        (
+            "TaskLost",
+            Met::Tested(
+                edge,
+                "a_panic_is_an_internal_error_with_the_request_id",
+                "internal error",
+            ),
+        ),
+        (
+            "ForeignOrigin",
+            Met::Tested(
+                edge,
+                "without_enforcement_a_foreign_page_reads_and_changes_nothing",
+                "cross-origin requests need authentication to be enforced",
+            ),
+        ),
+        (
+            "Overloaded",
+            Met::Tested(
+                include_str!("../../../../http/tests/it/admission.rs"),
+                "one_works_one_waits_and_the_rest_is_told_to_come_back",
+                "assert_refused",
+            ),
+        ),
+        (
+            "Unguarded",
+            Met::Tested(
+                include_str!("../../../../http/tests/it/guard.rs"),
+                "a_handler_past_the_route_table_has_no_caller_and_fails",
+                "internal error",
+            ),
+        ),
+    ];
+    let strict = include_str!("../../../../testing/src/lists/refusals.rs");
+    let ignored = "check_what_is_ignored";
+    let query = [
+        (
+            "InvalidOperand",
+            get(
+                "/v1/keys?filter=name[gt]x",
+                "invalid filter operand 'gt' for field 'name' of type 0",
+            ),
+        ),
+        (
+            "InvalidValue",
+            get(
+                "/v1/keys?filter=size[gt]x",
+                "invalid value for field 'size': not an integer",
+            ),
+        ),
+        (
+            "InvalidJsonPath",
+            get(
+                "/v1/keys?filter=metadata[jsonpath]x",
+                "invalid JSONPath expression: unexpected `x` at character 1",
+            ),
+        ),
+        (
+            "InvalidBookmark",
+            get("/v1/keys?bookmark=x", "not a valid bookmark"),
+        ),
+        (
+            "UnknownField",
+            Met::Tested(strict, ignored, "unknown filter field 'nope'"),
+        ),
+        (
+            "MalformedFilter",
+            Met::Tested(strict, ignored, "malformed filter 'nope'"),
+        ),
+        (
+            "InvalidSort",
+            Met::Tested(strict, ignored, "invalid sort 'nope'"),
+        ),
+        (
+            "LimitExceeded",
+            Met::Tested(
+                include_str!("../../../ca/tests/it/revocations.rs"),
+                "what_restricts_nothing_or_cannot_be_understood_revokes_nothing",
+                "the filters of a request have at most 65536 bytes",
+            ),
+        ),
+    ];
+    let storage = [
+        (
+            "Unavailable",
+            Met::Tested(
+                include_str!("lookup.rs"),
+                "a_closed_database_is_overload_and_nothing_else",
+                "503, \"storage unavailable\"",
+            ),
+        ),
+        (
+            "PeerAway",
+            Met::Tested(
+                include_str!("../../../../../tests/it/between.rs"),
+                "processes_speak_https_and_name_the_cause_when_a_certificate_is_not_believed",
+                "does not answer",
+            ),
+        ),
+        (
+            "OutcomeUnknown",
+            Met::Never(
+                "needs a server that stays away between COMMIT and its answer; a test of lamassu-db \
+                 meets it there, and that of lamassu-client reads it back from the wire",
+            ),
+        ),
+        (
+            "Internal",
+            Met::Never("a row that cannot be read or a statement that is wrong: a defect"),
+        ),
+    ];
+    let routes = (kms.routes)(QueryLimits::default());
+    let http_errors = include_str!("../../../../http/src/failure.rs");
+    check_table(http_errors, "HttpError", &routes, &http).await;
+    let query_errors = include_str!("../../../../core/src/query/error.rs");
+    check_table(query_errors, "QueryError", &routes, &query).await;
+    let failures = include_str!("../../../../core/src/error.rs");
+    check_table(failures, "StorageFailure", &routes, &storage).await;
+}

@@ -7,9 +7,14 @@
 //! pending rows are settled by the reaper after a restore. CRL files come last; one that was swept
 //! in between was not the newest any more, and after a restore every CA makes a new one.
 //!
+//! On PostgreSQL the copy of the database is a dump ([`dump`]); everything else is the same, for the
+//! directories of the process whose configuration is given.
+//!
 //! What is in the backup under the target's name is whole: it is written under another name beside
 //! it, synced and renamed. An older file of that name may be the only backup, so that replacing it
 //! has to be asked for.
+
+pub(crate) mod dump;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -35,6 +40,7 @@ use crate::archive::{ArchiveWriter, FORMAT, Manifest};
 use crate::cli::Backup;
 use crate::config::Config;
 use crate::passphrase;
+use crate::storage::{self, Provider};
 use crate::{engines, version};
 
 /// The database's name in the data directory and in the backup.
@@ -61,18 +67,17 @@ const PAGE: u32 = 1_000;
 /// One sentence; there is no file then.
 pub(crate) async fn run(arguments: &Backup) -> Result<()> {
     let config = Config::load(&arguments.installation)?;
-    ensure!(
-        !config.storage.is_shared(),
-        "the database is on a PostgreSQL server: dump it with pg_dump, then copy the key, TLS and \
-         CRL directories, in this order (see \"Backup\" in docs/operations.md)"
-    );
     let passphrase = arguments
         .encrypt_with_passphrase_file
         .as_deref()
         .map(passphrase::read)
         .transpose()?;
+    let owned = match config.storage.provider {
+        Provider::Sqlite => config.data_dir.join(DATABASE),
+        Provider::Postgres => config.data_dir.clone(),
+    };
     ensure!(
-        config.data_dir.join(DATABASE).exists(),
+        owned.exists(),
         "there is no installation in {}",
         config.data_dir.display()
     );
@@ -307,6 +312,8 @@ impl Drop for Workspace {
 /// A copy of the database, and the keys that it names.
 struct Copy {
     manifest: Manifest,
+    /// Name of its file in the workspace and in the backup.
+    database: &'static str,
     /// File and name in the backup.
     keys: Vec<(PathBuf, String)>,
 }
@@ -314,6 +321,43 @@ struct Copy {
 impl Copy {
     async fn take(config: &Config, folders: &[KeyFolder], workspace: &Workspace) -> Result<Self> {
         workspace.clear()?;
+        match config.storage.provider {
+            Provider::Sqlite => Self::of_sqlite(config, folders, workspace).await,
+            Provider::Postgres => Self::of_postgres(config, folders, workspace).await,
+        }
+    }
+
+    async fn of_postgres(
+        config: &Config,
+        folders: &[KeyFolder],
+        workspace: &Workspace,
+    ) -> Result<Self> {
+        let created_at = Timestamp(SystemClock.now());
+        let db = storage::open_beside(config, Arc::new(SystemClock)).await?;
+        let installation_id = installation_id(&db).await?.to_string();
+        db.close().await;
+        let file = workspace.path.join(dump::DUMP);
+        dump::take(&config.storage.postgres()?, &file)?;
+        let by_engine: BTreeMap<&EngineId, &KeyFolder> = folders
+            .iter()
+            .map(|folder| (&folder.engine, folder))
+            .collect();
+        let keys = dump::keys(&file)?;
+        let keys = keys
+            .iter()
+            .filter_map(|(engine, handle)| Some(by_engine.get(engine)?.file(handle)));
+        Ok(Self {
+            keys: keys.collect(),
+            database: dump::DUMP,
+            manifest: manifest(installation_id, created_at, folders),
+        })
+    }
+
+    async fn of_sqlite(
+        config: &Config,
+        folders: &[KeyFolder],
+        workspace: &Workspace,
+    ) -> Result<Self> {
         let created_at = Timestamp(SystemClock.now());
         copy_sqlite(&config.data_dir, &workspace.path).context("the database cannot be copied")?;
         let db = Db::open_sqlite_beside(&workspace.path, Arc::new(SystemClock))?;
@@ -324,7 +368,6 @@ impl Copy {
 
     async fn read(db: &Db, folders: &[KeyFolder], created_at: Timestamp) -> Result<Self> {
         let mut keys = Vec::new();
-        let mut moved = BTreeMap::new();
         for folder in folders {
             let mut after = String::new();
             loop {
@@ -333,18 +376,11 @@ impl Copy {
                 after = last.as_str().to_owned();
                 keys.extend(handles.iter().map(|handle| folder.file(handle)));
             }
-            if folder.location == Location::Elsewhere {
-                moved.insert(folder.place.clone(), folder.path.clone());
-            }
         }
+        let installation_id = installation_id(db).await?.to_string();
         Ok(Self {
-            manifest: Manifest {
-                format: FORMAT,
-                version: version::VERSION.to_owned(),
-                installation_id: installation_id(db).await?.to_string(),
-                created_at,
-                moved,
-            },
+            manifest: manifest(installation_id, created_at, folders),
+            database: DATABASE,
             keys,
         })
     }
@@ -381,7 +417,8 @@ impl Copy {
         // Only what is ours of a folder that others may use, too.
         let (path, place) = (crls.path.join(CRL_ROOT), crls.place.join(CRL_ROOT));
         add_folder(&mut archive, &path, &place)?;
-        let database = add(&mut archive, &workspace.path.join(DATABASE), DATABASE)?;
+        let copy = workspace.path.join(self.database);
+        let database = add(&mut archive, &copy, self.database)?;
         ensure!(database == Added::Added, "the copy of the database is gone");
         let file = archive.finish()?.finish()?;
         file.as_file().sync_all()?;
@@ -389,6 +426,20 @@ impl Copy {
         target.settle(file)?;
         File::open(folder)?.sync_all()?;
         Ok(Packed::Whole { bytes })
+    }
+}
+
+fn manifest(installation_id: String, created_at: Timestamp, folders: &[KeyFolder]) -> Manifest {
+    let moved = folders
+        .iter()
+        .filter(|folder| folder.location == Location::Elsewhere)
+        .map(|folder| (folder.place.clone(), folder.path.clone()));
+    Manifest {
+        format: FORMAT,
+        version: version::VERSION.to_owned(),
+        installation_id,
+        created_at,
+        moved: moved.collect(),
     }
 }
 

@@ -4,6 +4,9 @@
 //! opening the database; only then the directory gets its name, in one step. The database is told
 //! when that happened: what was published after the backup was taken is not known to it, and CRL
 //! numbers must go on above those (`lamassu_va`).
+//!
+//! The database of a backup from PostgreSQL is a dump, which stays one: putting it into a server, and
+//! telling that database, is left to whoever owns the server.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
@@ -19,6 +22,7 @@ use lamassu_db::{
 
 use crate::age::{self, Decryptor};
 use crate::archive::{self, Manifest};
+use crate::backup::dump::DUMP;
 use crate::cli::Restore;
 use crate::passphrase;
 
@@ -42,7 +46,9 @@ pub(crate) async fn run(arguments: &Restore) -> Result<()> {
     let input = open(arguments)?;
     let manifest = archive::unpack(input, staging.path())
         .with_context(|| format!("{} is not restored", arguments.from.display()))?;
-    settle(staging.path(), &manifest).await?;
+    if !staging.path().join(DUMP).exists() {
+        settle(staging.path(), &manifest).await?;
+    }
     fs::rename(staging.path(), target).with_context(|| {
         format!(
             "{} cannot be put in place; where that is a mount point, name a directory in it",
@@ -122,6 +128,14 @@ fn report(target: &Path, manifest: &Manifest) -> Result<()> {
             "\nmove what is in {} to {}",
             target.join(place).display(),
             original.display()
+        ));
+    }
+    let dump = target.join(DUMP);
+    if dump.exists() {
+        text.push_str(&format!(
+            "\nput the database in place before any process starts: pg_restore --dbname=… {}, then \
+             lamassu migrate --restored",
+            dump.display()
         ));
     }
     crate::print(&text)

@@ -311,7 +311,11 @@ impl StorageConfig {
         }
     }
 
-    fn postgres(&self) -> Result<PostgresOptions> {
+    /// The server.
+    ///
+    /// # Errors
+    /// The password cannot be read.
+    pub(crate) fn postgres(&self) -> Result<PostgresOptions> {
         let password = match &self.password_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)

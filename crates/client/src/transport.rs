@@ -124,7 +124,7 @@ impl Connector {
             let stream: Box<dyn Duplex> = match &self.tls {
                 Some(tls) if is_tls => {
                     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                    Box::new(tls.connect(name, tcp).await?)
+                    Box::new(tls.connect(name, tcp).await.map_err(in_words)?)
                 }
                 _ if is_tls => return Err(io::Error::other("TLS is not configured")),
                 _ => Box::new(tcp),
@@ -135,6 +135,17 @@ impl Connector {
             Ok(opened) => opened,
             Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
         }
+    }
+}
+
+/// What it means that the answer to a handshake is none.
+fn in_words(error: io::Error) -> io::Error {
+    let refused = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match refused {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            io::Error::other("the other side speaks plain HTTP, no TLS: see `protocol`")
+        }
+        Some(_) | None => error,
     }
 }
 

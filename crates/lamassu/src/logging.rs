@@ -52,6 +52,11 @@ impl LogsConfig {
             ),
         }
     }
+
+    /// The level, where it is none and `info` is used instead.
+    pub(crate) fn unknown_level(&self) -> Option<&str> {
+        self.filter().1
+    }
 }
 
 /// Starts logging for the whole process.

@@ -79,6 +79,8 @@ impl Transport {
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 TransportError::Connect(error)
+            } else if is_no_http(&error) {
+                TransportError::Broken(NoHttp(error).into())
             } else {
                 TransportError::Broken(error.into())
             }
@@ -136,6 +138,17 @@ impl Connector {
             Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
         }
     }
+}
+
+/// What answered speaks another protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("the other side answers in no HTTP, perhaps it wants TLS: see `protocol`")]
+struct NoHttp(#[source] hyper_util::client::legacy::Error);
+
+fn is_no_http(error: &hyper_util::client::legacy::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(hyper::Error::is_parse)
 }
 
 /// What it means that the answer to a handshake is none.

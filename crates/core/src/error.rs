@@ -160,7 +160,7 @@ impl ToldOnce {
     /// Whether such a cause is behind an error.
     pub fn is_behind(error: &(dyn std::error::Error + 'static)) -> bool {
         let mut causes = std::iter::successors(Some(error), |error| error.source());
-        causes.any(|cause| cause.is::<Self>())
+        causes.any(<dyn std::error::Error + 'static>::is::<Self>)
     }
 }
 

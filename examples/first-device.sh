@@ -18,7 +18,10 @@ http=${LAMASSU_HTTP:-http://localhost:8080}
 anchor=${LAMASSU_CA:-$HOME/.local/share/lamassu/tls/ca.pem}
 [ -r "$anchor" ] || { echo "$anchor is not there: is the server running? (make run)" >&2; exit 1; }
 PATH=$PATH:$(cd "$(dirname "$0")/.." && pwd)/target/release
-token=${LAMASSU_TOKEN:-$(lamassu token)}
+token=${LAMASSU_TOKEN:-$(lamassu token)} || {
+  echo "no token: give one in LAMASSU_TOKEN, or name the server's data directory in LAMASSU_DATA_DIR" >&2
+  exit 1
+}
 anchor=$(cd "$(dirname "$anchor")" && pwd)/$(basename "$anchor")
 
 run=$(date +%s)-$$              # ids of this run, so that it can be repeated

@@ -132,3 +132,40 @@ fn forms_are_equal_where_only_ids_and_times_differ() -> Result<()> {
     assert_ne!(form(one)?, form(&one.replace("89d", "88d"))?);
     Ok(())
 }
+
+#[test]
+fn the_systemd_unit_is_one_and_starts_the_program_with_options_that_exist() -> Result<()> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let guide = std::fs::read_to_string(guide)?;
+    let unit = guide.split("```ini\n").nth(1);
+    let unit = unit.and_then(|rest| rest.split("```").next());
+    let unit = unit.context("the guide has a unit")?;
+    let command = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/lamassu "))
+        .context("it starts the program")?;
+    let directory = TempDir::new()?;
+    let program = executable().to_string_lossy();
+    let mut words = command.split_whitespace();
+    let help = [words.next().context("a command")?, "--help"];
+    let help = command::run(directory.path(), &program, &help)?;
+    for option in words.filter(|word| word.starts_with("--")) {
+        ensure!(help.contains(option), "{option} is no option");
+    }
+    let file = directory.path().join("lamassu.service");
+    std::fs::write(&file, unit.replace("/usr/local/bin/lamassu", &program))?;
+    let verified = std::process::Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&file)
+        .output();
+    // Machines without systemd have checked the options.
+    if let Ok(verified) = verified {
+        let said = String::from_utf8_lossy(&verified.stderr);
+        let about_it: Vec<_> = said
+            .lines()
+            .filter(|line| line.contains("lamassu.service"))
+            .collect();
+        ensure!(about_it.is_empty(), "{about_it:?}");
+    }
+    Ok(())
+}

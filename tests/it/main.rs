@@ -22,6 +22,8 @@ mod est_clients;
 mod first_device;
 mod guide;
 mod kill;
+mod lost_keys;
+mod mistakes;
 mod outage;
 mod overload;
 mod power;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::{ClientConfig, ConfigError, std_duration};
 use crate::credentials::{Authorization, Credentials, CredentialsError};
-use crate::refusal::{WireError, refused};
+use crate::refusal::{WireError, refused, tells_of_storage};
 use crate::retry::{Repeat, is_passing, retry_after, wait};
 use crate::tls::{self, TlsError};
 use crate::transport::{Answer, Transport, TransportError};
@@ -25,6 +25,9 @@ const SOURCE: HeaderName = HeaderName::from_static("x-lms-source");
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-lms-principal");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// How long a call is repeated whose peer says that its storage, or a peer of its own, is away: what
+/// lasts longer is for the client to wait for, who is told so.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest pause that a peer can ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
@@ -178,6 +181,15 @@ impl Peer {
         Service {
             peer: Arc::clone(&self.0),
             base,
+            introduction: Introduction::OnBehalf,
+        }
+    }
+
+    /// The peer as a process, asked at any of its listeners.
+    pub(crate) fn process(&self) -> Service {
+        Service {
+            introduction: Introduction::None,
+            ..self.service("")
         }
     }
 }
@@ -187,6 +199,15 @@ impl Peer {
 pub(crate) struct Service {
     peer: Arc<Inner>,
     base: String,
+    introduction: Introduction,
+}
+
+/// Whether requests say on whose behalf they come. Listeners that are open to everybody take that for
+/// forged, and count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Introduction {
+    OnBehalf,
+    None,
 }
 
 impl Service {
@@ -249,7 +270,8 @@ impl Service {
         call: &Call,
     ) -> Result<Answer, StorageFailure> {
         let peer = &*self.peer;
-        let deadline = Instant::now() + peer.timeout + call.extra_time;
+        let begun = Instant::now();
+        let deadline = begun + peer.timeout + call.extra_time;
         let mut repeats = 0;
         let mut renewed = false;
         loop {
@@ -277,14 +299,16 @@ impl Service {
                     Err(TransportError::Broken(_)) => call.repeat == Repeat::Safe,
                     Err(TransportError::TooLong) => false,
                 };
-            let asked = sent
-                .as_ref()
-                .ok()
-                .and_then(|answer| retry_after(&answer.headers));
+            let (pause, until) = match &sent {
+                Ok(answer) if tells_of_storage(answer) => {
+                    (Duration::ZERO, begun + STORAGE_PATIENCE)
+                }
+                Ok(answer) => (retry_after(&answer.headers).unwrap_or_default(), deadline),
+                Err(_) => (Duration::ZERO, deadline),
+            };
             // Beyond the deadline one is as good as another; an instant holds no number of seconds.
-            let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
-            let due = Instant::now() + wait(repeats).max(asked);
-            if !may_repeat || due >= deadline {
+            let due = Instant::now() + wait(repeats).max(pause.min(LONGEST_ASKED));
+            if !may_repeat || due >= until.min(deadline) {
                 return sent.map_err(|error| call.repeat.failed(error));
             }
             tracing::debug!(
@@ -308,8 +332,13 @@ impl Service {
             .uri(format!("{}{}", self.base, call.path))
             .header(ACCEPT, JSON)
             .header(TRACEPARENT, caller.trace.to_traceparent());
-        let source = caller.source.as_deref().unwrap_or(&self.peer.source);
-        let principal = caller.principal.to_header().unwrap_or_default();
+        let (source, principal) = match self.introduction {
+            Introduction::None => ("", String::new()),
+            Introduction::OnBehalf => (
+                caller.source.as_deref().unwrap_or(&self.peer.source),
+                caller.principal.to_header().unwrap_or_default(),
+            ),
+        };
         for (name, text) in [
             (SOURCE, source),
             (PRINCIPAL, &principal),

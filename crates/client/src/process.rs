@@ -24,7 +24,7 @@ pub struct Readiness {
 impl ProcessClient {
     /// The process at this peer.
     pub fn new(peer: &Peer) -> Self {
-        Self(peer.service(""))
+        Self(peer.process())
     }
 
     /// Asks `/readyz`.

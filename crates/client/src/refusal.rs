@@ -6,7 +6,7 @@
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
-use lamassu_core::error::{ServiceError, StorageFailure};
+use lamassu_core::error::{ServiceError, StorageFailure, ToldOnce};
 use serde::Deserialize;
 
 use crate::retry::{Repeat, retry_after};
@@ -94,11 +94,19 @@ pub(crate) fn refused<E: WireError>(answer: &Answer, repeat: Repeat) -> E {
     known.unwrap_or_else(|| E::from(unexpected(answer, refusal, repeat)))
 }
 
+/// Whether the peer reports a failure of its storage or of a peer of its own.
+pub(crate) fn tells_of_storage(answer: &Answer) -> bool {
+    answer.status == StatusCode::SERVICE_UNAVAILABLE
+        && Refusal::of(answer).is_some_and(|refusal| storage_failure(&refusal).is_some())
+}
+
 /// Every service has these.
 fn storage_failure(refusal: &Refusal) -> Option<StorageFailure> {
     refusal
         .one_of([
-            StorageErrors(StorageFailure::Unavailable(Box::new(Reported))),
+            StorageErrors(StorageFailure::Unavailable(Box::new(ToldOnce(Box::new(
+                Reported,
+            ))))),
             StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
             StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
             StorageErrors(StorageFailure::Internal(Box::new(Reported))),

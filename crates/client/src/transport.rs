@@ -79,6 +79,8 @@ impl Transport {
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 TransportError::Connect(error)
+            } else if is_no_http(&error) {
+                TransportError::Broken(NoHttp(error).into())
             } else {
                 TransportError::Broken(error.into())
             }
@@ -124,7 +126,7 @@ impl Connector {
             let stream: Box<dyn Duplex> = match &self.tls {
                 Some(tls) if is_tls => {
                     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                    Box::new(tls.connect(name, tcp).await?)
+                    Box::new(tls.connect(name, tcp).await.map_err(in_words)?)
                 }
                 _ if is_tls => return Err(io::Error::other("TLS is not configured")),
                 _ => Box::new(tcp),
@@ -135,6 +137,28 @@ impl Connector {
             Ok(opened) => opened,
             Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
         }
+    }
+}
+
+/// What answered speaks another protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("the other side answers in no HTTP, perhaps it wants TLS: see `protocol`")]
+struct NoHttp(#[source] hyper_util::client::legacy::Error);
+
+fn is_no_http(error: &hyper_util::client::legacy::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(hyper::Error::is_parse)
+}
+
+/// What it means that the answer to a handshake is none.
+fn in_words(error: io::Error) -> io::Error {
+    let refused = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match refused {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            io::Error::other("the other side speaks plain HTTP, no TLS: see `protocol`")
+        }
+        Some(_) | None => error,
     }
 }
 

@@ -82,6 +82,23 @@ pub trait CryptoEngine: Send + Sync + fmt::Debug {
         self.list(None, 1).await.map(drop)
     }
 
+    /// Where the keys are, in words for operators: a directory, for example. Empty by default: there
+    /// is nothing to tell.
+    fn place(&self) -> String {
+        String::new()
+    }
+
+    /// Which of these handles have no key here. An engine that cannot tell that without effort names
+    /// none, and that is the default.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the back end.
+    async fn missing(&self, handles: Vec<KeyHandle>) -> Result<Vec<KeyHandle>, EngineError> {
+        drop(handles);
+        Ok(Vec::new())
+    }
+
     /// Forgets the key. A handle without a key is no error, so that it can be repeated.
     ///
     /// # Errors

@@ -150,6 +150,20 @@ pub enum StorageFailure {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A cause that the log has told once for all whom it meets, an outage of the database for example.
+/// Whoever tells of its consequences does so at level debug.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ToldOnce(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl ToldOnce {
+    /// Whether such a cause is behind an error.
+    pub fn is_behind(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.any(<dyn std::error::Error + 'static>::is::<Self>)
+    }
+}
+
 impl StorageFailure {
     /// The kind that the client sees.
     pub fn kind(&self) -> ErrorKind {

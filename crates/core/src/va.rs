@@ -115,7 +115,7 @@ pub enum VaError {
     CaNotFound,
     /// The CA cannot sign a CRL: its key is not here, or its certificate does not allow it.
     #[error("CRL not found")]
-    CrlNotFound,
+    CrlNotFound(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -133,7 +133,7 @@ pub enum VaError {
 impl ServiceError for VaError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::RoleNotFound | Self::CaNotFound | Self::CrlNotFound => ErrorKind::NotFound,
+            Self::RoleNotFound | Self::CaNotFound | Self::CrlNotFound(_) => ErrorKind::NotFound,
             Self::Query(_) => ErrorKind::Invalid,
             Self::CrlFailed(_) => ErrorKind::Internal,
             Self::Unavailable(_) => ErrorKind::Unavailable,

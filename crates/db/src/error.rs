@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lamassu_core::error::{ErrorKind, StorageFailure};
+use lamassu_core::error::{ErrorKind, StorageFailure, ToldOnce};
 
 use crate::write_set::Check;
 
@@ -78,6 +78,11 @@ impl DbError {
         }
     }
 
+    /// Whether the database is away, which the log tells once and not per caller.
+    pub(crate) const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Refused(_))
+    }
+
     /// What kind of failure a client sees.
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -98,7 +103,9 @@ impl DbError {
 
 impl From<DbError> for StorageFailure {
     fn from(error: DbError) -> Self {
-        if error.kind() == ErrorKind::Unavailable {
+        if error.is_outage() {
+            Self::Unavailable(Box::new(ToldOnce(Box::new(error))))
+        } else if error.kind() == ErrorKind::Unavailable {
             Self::Unavailable(Box::new(error))
         } else {
             Self::Internal(Box::new(error))

@@ -15,6 +15,7 @@ use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::Cause;
 use crate::lease::while_leased;
+use crate::outage::is_outage;
 use crate::system_caller::system_caller;
 
 /// How long the lease of a job lasts without renewal.
@@ -111,11 +112,12 @@ async fn repeat(db: &Db, job: &dyn Job, shutdown: &CancellationToken) {
                 latest(db, next)
             }
             Err(JobError(error)) => {
-                tracing::warn!(
-                    job = job.name(),
-                    error = &*error as &(dyn std::error::Error + 'static),
-                    "job failed"
-                );
+                let error = &*error as &(dyn std::error::Error + 'static);
+                if is_outage(error) {
+                    tracing::debug!(job = job.name(), error, "job put off");
+                } else {
+                    tracing::warn!(job = job.name(), error, "job failed");
+                }
                 let next = NextRun::At(db.now() + retry);
                 retry = retry.saturating_mul(2).min(MAX_SLEEP);
                 next

@@ -12,12 +12,14 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::backend::Dialect;
 use crate::db::Db;
-use crate::error::CommitError;
+use crate::error::{CommitError, DbError};
+use crate::outage::is_outage;
 use crate::params;
 use crate::statement::sql;
 use crate::write_set::{Check, Expectation, WriteSet};
@@ -109,6 +111,41 @@ impl Lease {
     }
 }
 
+/// A lease that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLease {
+    /// Of what.
+    pub name: String,
+    /// Host, process, and a token of its own.
+    pub holder: String,
+    /// When it ends unless it is renewed.
+    pub expires_at: OffsetDateTime,
+}
+
+/// The leases that have not ended, for whoever must know whether a process works on the database. One
+/// of a process that is gone is among them until its time is over.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn held_leases(db: &Db) -> Result<Vec<HeldLease>, DbError> {
+    let rows = db
+        .rows(sql(
+            "SELECT name, holder, expires_at FROM leases WHERE expires_at > $1 ORDER BY name",
+            params![db.now()],
+        ))
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(HeldLease {
+                name: row.get("name")?,
+                holder: row.get("holder")?,
+                expires_at: row.get("expires_at")?,
+            })
+        })
+        .collect()
+}
+
 /// Names this holder: where it runs, for those who look, and what no other holder has.
 fn holder() -> String {
     let system = rustix::system::uname();
@@ -139,15 +176,19 @@ pub async fn while_leased<F: Future<Output = ()>>(
             Ok(Some(lease)) => {
                 tokio::select! {
                     () = work() => {}
-                    () = keep(&lease, ttl) => {
-                        tracing::warn!(lease = name, "lease lost");
-                    }
+                    lost = keep(&lease, ttl) => match lost {
+                        Lost::ToAnother => tracing::warn!(lease = name, "lease lost"),
+                        Lost::ByTime => tracing::debug!(lease = name, "lease not renewed"),
+                    },
                 }
                 if let Err(error) = lease.release().await {
                     tracing::debug!(lease = name, %error, "lease not released");
                 }
             }
             Ok(None) => {}
+            Err(error) if is_outage(&error) => {
+                tracing::debug!(lease = name, %error, "lease not taken");
+            }
             Err(error) => tracing::warn!(
                 lease = name,
                 error = &error as &(dyn std::error::Error + 'static),
@@ -162,8 +203,17 @@ pub async fn while_leased<F: Future<Output = ()>>(
     }
 }
 
+/// How a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// Another process has it.
+    ToAnother,
+    /// It could not be renewed in time: the database is slow or away.
+    ByTime,
+}
+
 /// Renews until that fails for longer than the lease lasts or somebody else has it.
-async fn keep(lease: &Lease, ttl: Duration) {
+async fn keep(lease: &Lease, ttl: Duration) -> Lost {
     let mut every = tokio::time::interval(ttl / 3);
     every.tick().await;
     let mut failures = 0;
@@ -172,10 +222,11 @@ async fn keep(lease: &Lease, ttl: Duration) {
         // A renewal that hangs is none.
         match tokio::time::timeout(ttl / 3, lease.renew()).await {
             Ok(Ok(())) => failures = 0,
-            Ok(Err(error)) if error.is_race() => return,
+            Ok(Err(error)) if error.is_race() => return Lost::ToAnother,
             Ok(Err(_)) | Err(_) => failures += 1,
         }
     }
+    Lost::ByTime
 }
 
 /// Ends all leases: the caller has proved that no other process runs.

@@ -93,14 +93,16 @@ pub use dead_letter::{
 pub use error::{Cause, CommitError, DbError, MigrationError, OpenError};
 pub use event::{Event, LoggedEvent};
 pub use job::{Job, JobError, NextRun, run_job};
-pub use lease::{Lease, while_leased};
+pub use lease::{HeldLease, Lease, held_leases, while_leased};
 pub use log::{LogLimits, TrimLog, trim_log};
 pub use metrics::describe_metrics;
 pub use migrate::{MigrateOnStart, Migration, Schema};
 pub use postgres::{PostgresOptions, TlsMode, TlsOptions};
 pub use race::{Attempt, retry_races, retry_races_up_to};
 pub use row::{Column, Row, RowStream};
-pub use settings::{installation_id, mark_restored, restored_at, setting_or_insert};
+pub use settings::{
+    installation_id, mark_restored, report_setting, restored_at, setting_or_insert,
+};
 pub use sqlite::{SqliteOptions, check_sqlite, copy_sqlite};
 pub use statement::{Statement, in_list, sql, sql_of_few};
 pub use subscription::{

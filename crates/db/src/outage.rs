@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use lamassu_core::error::ToldOnce;
 use tokio::time::Instant;
 
 use crate::error::{CommitError, DbError};
@@ -56,6 +57,18 @@ impl From<&CommitError> for Reached {
             CommitError::Db(error) => error.into(),
         }
     }
+}
+
+/// Whether an error is only the consequence of the database being away, which is told here.
+pub(crate) fn is_outage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_reading = error.downcast_ref().is_some_and(DbError::is_outage);
+    let of_writing = error.downcast_ref().is_some_and(|error| match error {
+        CommitError::Db(error) => error.is_outage(),
+        CommitError::Unmet { .. }
+        | CommitError::Conflict { .. }
+        | CommitError::OutcomeUnknown(_) => false,
+    });
+    of_reading || of_writing || ToldOnce::is_behind(error)
 }
 
 impl Outage {

@@ -42,6 +42,34 @@ async fn setting(db: &Db, name: &str) -> Result<Option<Bytes>, DbError> {
     row.map(|row| row.get("value")).transpose()
 }
 
+/// Stores a value that processes report of themselves, and gives the one that was there. Nothing is
+/// written where it is the same.
+///
+/// # Errors
+///
+/// [`CommitError`].
+pub async fn report_setting(
+    db: &Db,
+    name: &str,
+    value: Bytes,
+) -> Result<Option<Bytes>, CommitError> {
+    let before = setting(db, name).await?;
+    if before.as_ref() != Some(&value) {
+        db.commit(replacing(name, value)).await?;
+    }
+    Ok(before)
+}
+
+fn replacing(name: &str, value: Bytes) -> WriteSet {
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO settings (name, value) VALUES ($1, $2) \
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![name, value],
+    ));
+    set
+}
+
 /// The id of this installation, made on first use: part of the local issuer's name and of what
 /// marks its own events on a broker.
 ///
@@ -68,13 +96,7 @@ const RESTORED_AT: &str = "restored_at";
 /// [`CommitError`].
 pub async fn mark_restored(db: &Db, at: OffsetDateTime) -> Result<(), CommitError> {
     let value = Bytes::from(instant::to_micros(at).to_string());
-    let mut set = WriteSet::new();
-    set.execute(sql(
-        "INSERT INTO settings (name, value) VALUES ($1, $2) \
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![RESTORED_AT, value],
-    ));
-    db.commit(set).await.map(drop)
+    db.commit(replacing(RESTORED_AT, value)).await.map(drop)
 }
 
 /// When this database was last put back from a backup; `None` if never.

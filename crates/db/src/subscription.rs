@@ -26,6 +26,7 @@ use crate::error::{CommitError, DbError};
 use crate::event::LoggedEvent;
 use crate::lease::while_leased;
 use crate::log::Page;
+use crate::outage::is_outage;
 use crate::params;
 use crate::postgres::SERVER_RUN;
 use crate::signals::History;
@@ -199,6 +200,9 @@ impl Subscription {
                 Ok(()) => return,
                 Err(error) if error.failed(POSITION) => {
                     tracing::debug!(subscription = self.name, "another process reads along");
+                }
+                Err(error) if is_outage(&error) => {
+                    tracing::debug!(subscription = self.name, %error, "subscription put off");
                 }
                 Err(error) => {
                     tracing::warn!(

@@ -13,7 +13,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lamassu_core::caller::TraceContext;
-use lamassu_core::error::{ServiceError, Severity};
+use lamassu_core::error::{ServiceError, Severity, ToldOnce};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 use uuid::Uuid;
 
@@ -175,6 +175,9 @@ fn log_failure(response: &mut Response) {
     let error = chain(failure);
     let status = failure.kind().status().as_u16();
     match failure.severity() {
+        Severity::Warn if failure.source().is_some_and(ToldOnce::is_behind) => {
+            debug!(service, status, error, "request failed");
+        }
         Severity::Error => error!(service, status, error, "request failed"),
         Severity::Warn => warn!(service, status, error, "request failed"),
         Severity::Info => info!(service, status, error, "request refused"),

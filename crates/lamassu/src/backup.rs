@@ -72,15 +72,7 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
         .as_deref()
         .map(passphrase::read)
         .transpose()?;
-    let owned = match config.storage.provider {
-        Provider::Sqlite => config.data_dir.join(DATABASE),
-        Provider::Postgres => config.data_dir.clone(),
-    };
-    ensure!(
-        owned.exists(),
-        "there is no installation in {}",
-        config.data_dir.display()
-    );
+    storage::require_installation(&config)?;
     let target = Target {
         path: &arguments.to,
         existing: if arguments.force {
@@ -90,7 +82,7 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
         },
         passphrase: passphrase.as_ref(),
     };
-    target.check()?;
+    target.check(&config.data_dir)?;
     let folders = key_folders(&config)?;
     let crls = CrlFolder::of(&config);
     let workspace = Workspace::enter(&config.data_dir)?;
@@ -100,6 +92,12 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
         copy.manifest.moved.extend(crls.moved());
         match copy.pack(&config, &workspace, &crls, target, &missing)? {
             Packed::Whole { bytes } => {
+                if copy.keys.is_empty() && !folders.is_empty() {
+                    note(&format!(
+                        "warning: this installation has no keys: is {} the right directory?",
+                        config.data_dir.display()
+                    ));
+                }
                 for key in &missing {
                     note(&format!("warning: key {} has no file", key.display()));
                 }
@@ -128,8 +126,20 @@ enum Existing {
 }
 
 impl Target<'_> {
-    /// Refuses a name that is taken, before any work is done.
-    fn check(&self) -> Result<()> {
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Refuses a name that is taken or in the data directory, before any work is done.
+    fn check(&self, data_dir: &Path) -> Result<()> {
+        ensure!(
+            place_in(data_dir, self.folder()).is_none(),
+            "{} is in the data directory: what takes the one takes the other, choose another place",
+            self.path.display()
+        );
         let Ok(metadata) = fs::symlink_metadata(self.path) else {
             return Ok(());
         };
@@ -395,10 +405,7 @@ impl Copy {
         target: Target<'_>,
         lost: &BTreeSet<PathBuf>,
     ) -> Result<Packed> {
-        let folder = match target.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = target.folder();
         // Mode 0600, and removed again should anything fail.
         let file = NamedTempFile::with_prefix_in(".lamassu-backup-", folder)
             .with_context(|| format!("{} cannot be written", folder.display()))?;

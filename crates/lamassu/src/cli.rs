@@ -198,11 +198,21 @@ pub(crate) struct Migrate {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say whether the configuration can be used; exit code 0 when it can.
-    Check(Installation),
+    Check(ConfigCheck),
     /// Print the configuration with every default filled in; secrets are masked.
     Print(Installation),
     /// Print every key with its default.
     Schema,
+}
+
+/// Say whether a configuration can be used.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfigCheck {
+    #[command(flatten)]
+    pub(crate) installation: Installation,
+    /// Services of the process that the configuration is for; all of them when left out.
+    #[arg(long, value_name = "a,b,…", value_delimiter = ',')]
+    pub(crate) services: Vec<String>,
 }
 
 /// Look at the event log.

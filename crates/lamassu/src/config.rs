@@ -7,6 +7,7 @@
 
 mod file;
 mod named_files;
+mod needed_clients;
 #[cfg(test)]
 mod tests;
 mod unknown;
@@ -32,7 +33,7 @@ use lamassu_va::VaConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{Healthcheck, Installation, Serve};
+use crate::cli::{ConfigCheck, Healthcheck, Installation, Serve};
 use crate::engines;
 use crate::logging::LogsConfig;
 use crate::server::ServerConfig;
@@ -144,6 +145,15 @@ impl Config {
         Ok(config)
     }
 
+    /// The configuration of a process that runs these services, to be looked at.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and what keeps such a process from starting.
+    pub(crate) fn for_check(arguments: &ConfigCheck) -> Result<Self> {
+        let services = Services::named(&arguments.services)?;
+        Self::load(&arguments.installation)?.with_services(services)
+    }
+
     /// The configuration of a start, with what the command line says.
     ///
     /// # Errors
@@ -170,20 +180,25 @@ impl Config {
         if let Some(path) = &arguments.reference_config {
             installation.config.get_or_insert_with(|| path.clone());
         }
-        let mut config = Self::layered(&installation, arguments.origin(), said)?;
+        Self::layered(&installation, arguments.origin(), said)?.with_services(services)
+    }
+
+    /// The same, of a process that runs these services.
+    fn with_services(mut self, services: Services) -> Result<Self> {
         ensure!(
-            services.is_all() || config.storage.is_shared(),
+            services.is_all() || self.storage.is_shared(),
             "running only some services needs a database that all of them share: \
              set storage.provider to postgres, or leave --services out"
         );
-        config.services = services;
+        self.services = services;
         ensure!(
-            config.has_service_listener() || !config.server.has_mutual_tls(),
+            self.has_service_listener() || !self.server.has_mutual_tls(),
             "server.authentication.mutual_tls is on, and this process has no listener of services \
              that could ask for certificates: run it with --services, beside a gateway with \
              server.port"
         );
-        Ok(config)
+        needed_clients::check(&self)?;
+        Ok(self)
     }
 
     /// File, environment and command line, in rising order, over the defaults of the kind of
@@ -193,7 +208,7 @@ impl Config {
             Some(path) => file::read(path)?,
             None => Figment::new(),
         };
-        let given = file
+        let given = without_overridden_password(file)
             .merge(Env::prefixed("LAMASSU__").split("__"))
             .merge(secrets_of_environment());
         let given = hoist_authentication(given)?;
@@ -316,6 +331,19 @@ impl Config {
         named_files::check(self)
     }
 
+    /// Says what a start would warn of, as `config check` does.
+    pub(crate) fn warn_of_doubts(&self) {
+        if let Some(level) = self.logs.unknown_level() {
+            warn(&format!("logs.level: {level:?} is no level, info is used"));
+        }
+        if let Some(path) = storage::unused_sqlite(self) {
+            warn(&format!(
+                "{} is not used, since storage.provider is postgres; its rows do not come along",
+                path.display()
+            ));
+        }
+    }
+
     /// The crypto engines, configured or embedded.
     pub(crate) fn engines(&self) -> CryptoEnginesConfig {
         self.crypto_engines
@@ -384,6 +412,22 @@ fn secrets_of_environment() -> Figment {
     secrets
 }
 
+/// A file without its way to the database's password, where the environment has the other way.
+fn without_overridden_password(file: Figment) -> Figment {
+    let environment = Figment::from(Env::prefixed("LAMASSU__").split("__"));
+    let is_given = |key: &str| environment.find_value(key).is_ok();
+    let (word, path) = ("storage.password", "storage.password_file");
+    let overridden = match (is_given(word), is_given(path)) {
+        (true, false) => path,
+        (false, true) => word,
+        (true, true) | (false, false) => return file,
+    };
+    if file.find_value(overridden).is_err() {
+        return file;
+    }
+    file.merge(Serialized::default(overridden, None::<String>))
+}
+
 /// Whose defaults a configuration file was written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -450,12 +494,28 @@ fn warn(text: &str) {
     drop(writeln!(std::io::stderr(), "warning: {text}"));
 }
 
+/// What the names of number types mean to those who do not write Rust.
+const NUMBERS: [(&str, &str); 5] = [
+    ("u8", "a number up to 255"),
+    ("u16", "a number up to 65535"),
+    ("u32", "a number up to 4294967295"),
+    ("u64", "a whole number, not below 0"),
+    ("usize", "a whole number, not below 0"),
+];
+
 fn first_error(error: &figment::Error) -> anyhow::Error {
     let path = error.path.join(".");
+    // Lists of words come in quotes of their own.
+    let mut text = error.kind.to_string().replace("``", "`");
+    for (name, meaning) in NUMBERS {
+        if let Some(found) = text.strip_suffix(&format!("expected {name}")) {
+            text = format!("{found}expected {meaning}");
+        }
+    }
     if path.is_empty() {
-        anyhow::anyhow!("{}", error.kind)
+        anyhow::anyhow!("{text}")
     } else {
-        anyhow::anyhow!("{path}: {}", error.kind)
+        anyhow::anyhow!("{path}: {text}")
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use lamassu_core::clock::{SharedClock, SystemClock};
 use lamassu_db::{
-    Db, DeadLetter, SubscriptionStatus, dead_letter, dead_letters, forget_subscription,
+    Db, DeadLetter, OpenError, SubscriptionStatus, dead_letter, dead_letters, forget_subscription,
     subscriptions, system_caller,
 };
 use serde_json::{Value, json};
@@ -25,7 +25,6 @@ use crate::config::Config;
 use crate::nearest::nearest;
 use crate::storage;
 use crate::table::{self, Columns};
-use crate::whereabouts;
 
 /// Dead letters that one query reads.
 const PAGE: u32 = 500;
@@ -98,9 +97,13 @@ async fn forget(asked: &Forget) -> Result<()> {
     let db = if config.storage.is_shared() {
         storage::open_beside(&config, clock()).await?
     } else {
-        let directory = whereabouts::own(config.data_dir.clone());
-        let directory = directory.context("stop the server first: it reads the log")?;
-        storage::open(&config, directory, &clock()).await?
+        let owned = storage::open_owned(&config, &clock()).await;
+        owned.map_err(|error| match error.downcast_ref() {
+            Some(OpenError::InUse { .. }) => {
+                error.context("stop the server first: it reads the log")
+            }
+            _ => error,
+        })?
     };
     let known = subscriptions(&db).await?;
     let outcome = match known.iter().find(|one| one.name == asked.name) {

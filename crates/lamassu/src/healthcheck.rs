@@ -3,11 +3,13 @@
 //! Which one, its data directory tells, or else the configuration: the server that a start with
 //! the same arguments would be.
 
+use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use lamassu_client::{ClientConfig, NoAuth, Peer, ProcessClient};
 use lamassu_core::duration::WireDuration;
+use lamassu_core::error::StorageFailure;
 use lamassu_db::system_caller;
 
 use crate::address;
@@ -39,13 +41,25 @@ pub(crate) async fn ask(arguments: &Healthcheck) -> Result<()> {
     let peer = Peer::new(&server, "", Arc::new(NoAuth))?;
     let caller = system_caller("healthcheck");
     let found = ProcessClient::new(&peer).readiness(&caller).await;
-    let found = found.with_context(|| format!("{place} is not ready"))?;
+    let found = found
+        .map_err(explained)
+        .with_context(|| format!("{place} is not ready"))?;
     ensure!(
         found.ready,
         "{place} is not ready: {}",
         found.report.trim_end()
     );
     crate::print(&format!("{place} is ready"))
+}
+
+/// Why there is no answer; that nobody listens, in words of its own.
+fn explained(failure: StorageFailure) -> anyhow::Error {
+    let failure = anyhow::Error::new(failure);
+    let mut causes = failure.chain().filter_map(|cause| cause.downcast_ref());
+    if causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused) {
+        return anyhow::anyhow!("connection refused: is the server running?");
+    }
+    failure
 }
 
 /// The server of an installation.

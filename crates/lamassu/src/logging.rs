@@ -6,6 +6,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::prelude::*;
 
+/// Migrations and the database's notices tell their steps at `info`, the pool tells of each connection
+/// that an outage broke; ours tell what matters.
+const OF_LIBRARIES: &str = "refinery_core=warn,tokio_postgres=warn,deadpool=error";
+
 /// What is logged, and how.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -36,21 +40,19 @@ impl LogsConfig {
             "fatal" | "panic" => "error",
             // A single word that is no level would be a filter for a module of that name.
             word if !word.contains(['=', ',']) && word.parse::<Level>().is_err() => {
-                return (
-                    EnvFilter::new("refinery_core=warn,tokio_postgres=warn,info"),
-                    Some(word),
-                );
+                return (EnvFilter::new(format!("{OF_LIBRARIES},info")), Some(word));
             }
             level => level,
         };
-        // Migrations and the database's notices tell their steps at `info`; ours tell what matters.
-        match EnvFilter::try_new(format!("refinery_core=warn,tokio_postgres=warn,{level}")) {
+        match EnvFilter::try_new(format!("{OF_LIBRARIES},{level}")) {
             Ok(filter) => (filter, None),
-            Err(_) => (
-                EnvFilter::new("refinery_core=warn,tokio_postgres=warn,info"),
-                Some(level),
-            ),
+            Err(_) => (EnvFilter::new(format!("{OF_LIBRARIES},info")), Some(level)),
         }
+    }
+
+    /// The level, where it is none and `info` is used instead.
+    pub(crate) fn unknown_level(&self) -> Option<&str> {
+        self.filter().1
     }
 }
 

@@ -36,6 +36,7 @@ mod services;
 mod starting;
 mod storage;
 mod table;
+mod tls_anchor;
 mod version;
 mod whereabouts;
 
@@ -134,8 +135,10 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
 
 fn configuration(command: &ConfigCommand) -> Result<()> {
     match command {
-        ConfigCommand::Check(installation) => {
-            Config::load(installation)?.check_files()?;
+        ConfigCommand::Check(arguments) => {
+            let config = Config::for_check(arguments)?;
+            config.warn_of_doubts();
+            config.check_files()?;
             print("the configuration can be used")
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),

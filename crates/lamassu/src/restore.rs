@@ -119,7 +119,8 @@ async fn settle(directory: &Path, manifest: &Manifest) -> Result<()> {
 
 fn report(target: &Path, manifest: &Manifest) -> Result<()> {
     let mut text = format!(
-        "restored to {} as of {}",
+        "restored to {} as of {}\nwhat happened since is not in it: see \"After a restore\" in \
+         docs/operations.md before devices connect",
         target.display(),
         manifest.created_at
     );

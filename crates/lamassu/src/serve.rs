@@ -1,6 +1,6 @@
 //! `lamassu serve`: from configuration to a running platform and back.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,7 @@ use crate::openapi;
 use crate::services::{GATEWAY, MOUNTED};
 use crate::starting::Door;
 use crate::storage;
+use crate::tls_anchor;
 use crate::whereabouts::{self, Whereabouts};
 
 /// How long what still runs may take to end, each kind.
@@ -45,6 +46,13 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let metrics = MetricsExporter::install()?;
     describe_metrics();
     let clock: SharedClock = Arc::new(SystemClock);
+    if let Some(path) = storage::unused_sqlite(&config) {
+        warn!(
+            path = %path.display(),
+            "the SQLite database in the data directory is not used: storage.provider is postgres, \
+             and its rows do not come along"
+        );
+    }
     let directory = whereabouts::own(config.data_dir.clone())?;
     let parts = Arc::new(OnceLock::new());
     let readiness = readiness(&parts);
@@ -80,6 +88,11 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         auth: Arc::clone(&platform.auth),
         kms: platform.kms().cloned(),
     }));
+    if config.storage.is_shared()
+        && let Some(anchor) = &announcement.trust_anchor
+    {
+        tls_anchor::compare(&platform.db, anchor).await;
+    }
     let begin = platform.db.now();
     let (requests, background) = (TaskTracker::new(), TaskTracker::new());
     let stack = platform.stack(&config, &readiness, &requests);
@@ -342,10 +355,12 @@ impl Announcement {
             config.data_dir.display()
         ));
         let mut output = std::io::stdout().lock();
-        output
-            .write_all(text.as_bytes())
-            .and_then(|()| output.flush())
-            .context("standard output cannot be written")
+        let printed = output.write_all(text.as_bytes());
+        match printed.and_then(|()| output.flush()) {
+            // Nobody wants to know; that is no reason not to serve.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            printed => printed.context("standard output cannot be written"),
+        }
     }
 }
 

@@ -18,6 +18,9 @@ use tracing::{debug, info, warn};
 use crate::config::Config;
 use crate::whereabouts;
 
+/// The SQLite database in a data directory.
+const DATABASE: &str = "lamassu.db";
+
 /// Pause between attempts to reach a database that is down at start.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -415,6 +418,33 @@ pub(crate) async fn open_patiently(
     }
 }
 
+/// The SQLite database in the data directory of an installation whose rows are elsewhere: whoever
+/// goes over to a server expects to find them there.
+pub(crate) fn unused_sqlite(config: &Config) -> Option<PathBuf> {
+    let path = config.data_dir.join(DATABASE);
+    (config.storage.is_shared() && path.exists()).then_some(path)
+}
+
+/// Refuses a data directory without installation, where there is one to look at, change or copy.
+///
+/// # Errors
+/// One sentence: there is none, or the system does not let us see it.
+pub(crate) fn require_installation(config: &Config) -> Result<()> {
+    let data_dir = config.data_dir.display();
+    let owned = match config.storage.provider {
+        Provider::Sqlite => config.data_dir.join(DATABASE),
+        Provider::Postgres => config.data_dir.clone(),
+    };
+    match std::fs::metadata(owned) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "there is no installation in {data_dir}: `lamassu serve` makes one, --data-dir names \
+             another directory, --config one on PostgreSQL"
+        ),
+        Err(error) => Err(error).with_context(|| format!("{data_dir} cannot be read")),
+    }
+}
+
 /// The database of an installation that another process may be running on, for commands that look
 /// at it; nothing is made or migrated.
 ///
@@ -423,14 +453,7 @@ pub(crate) async fn open_patiently(
 pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<Db> {
     match config.storage.provider {
         Provider::Sqlite => {
-            let file = config.data_dir.join("lamassu.db");
-            if matches!(file.try_exists(), Ok(false)) {
-                bail!(
-                    "there is no installation in {}; `lamassu serve` makes one (one on PostgreSQL is \
-                     named by --config)",
-                    config.data_dir.display()
-                );
-            }
+            require_installation(config)?;
             Db::open_sqlite_beside(&config.data_dir, clock)
                 .with_context(|| format!("{} cannot be read", config.data_dir.display()))
         }
@@ -442,17 +465,25 @@ pub(crate) async fn open_beside(config: &Config, clock: SharedClock) -> Result<D
     }
 }
 
+/// The database of an installation for whoever changes it, alone: of an SQLite database as its owner,
+/// so that nobody else may run.
+///
+/// # Errors
+/// As [`open`]; another process owns it, or there is no installation.
+pub(crate) async fn open_owned(config: &Config, clock: &SharedClock) -> Result<Db> {
+    require_installation(config)?;
+    let directory = whereabouts::own(config.data_dir.clone())?;
+    open(config, directory, clock).await
+}
+
 /// The database for whoever brings its tables up to date, whatever a start may do to them. The data
 /// directory is locked where the database is in it; a server needs none.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; there is no installation in the data directory.
 pub(crate) async fn open_for_migration(config: &Config, clock: &SharedClock) -> Result<Db> {
     match config.storage.provider {
-        Provider::Sqlite => {
-            let directory = whereabouts::own(config.data_dir.clone())?;
-            open(config, directory, clock).await
-        }
+        Provider::Sqlite => open_owned(config, clock).await,
         Provider::Postgres => {
             let mut config = config.clone();
             config.storage.migrate_on_start = Migrate::Auto;

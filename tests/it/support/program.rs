@@ -166,6 +166,18 @@ impl Program {
         format!("http://localhost:{}", self.http_port)
     }
 
+    /// Where the metrics are, as the server says at its start; a picked port of its own is asked for by
+    /// the configuration.
+    ///
+    /// # Errors
+    /// They are nowhere.
+    pub(crate) fn metrics(&self) -> Result<String> {
+        let said = std::fs::read_to_string(self.directory.path().join("data.stdout"))?;
+        let mut lines = said.lines();
+        let url = lines.find_map(|line| line.trim().strip_prefix("metrics "));
+        Ok(url.context("no metrics")?.trim().to_owned())
+    }
+
     /// Everything that the server printed so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

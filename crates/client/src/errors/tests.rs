@@ -291,7 +291,7 @@ async fn refusals_of_the_va_read_back() {
     let mut all = vec![
         VaError::RoleNotFound,
         VaError::CaNotFound,
-        VaError::CrlNotFound,
+        VaError::CrlNotFound(None),
         VaError::CrlFailed(cause()),
         VaError::Unavailable(cause()),
     ];
@@ -301,7 +301,7 @@ async fn refusals_of_the_va_read_back() {
         match error {
             VaError::RoleNotFound
             | VaError::CaNotFound
-            | VaError::CrlNotFound
+            | VaError::CrlNotFound(_)
             | VaError::Query(_)
             | VaError::CrlFailed(_)
             | VaError::Unavailable(_)

@@ -9,7 +9,7 @@ impl WireError for VaError {
             .one_of([
                 Self::RoleNotFound,
                 Self::CaNotFound,
-                Self::CrlNotFound,
+                Self::CrlNotFound(None),
                 Self::CrlFailed(Box::new(Reported)),
                 Self::Unavailable(Box::new(Reported)),
             ])

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod answers_that_stand;
 mod calls;
 mod oidc;
 mod server;

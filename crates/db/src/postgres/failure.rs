@@ -88,6 +88,21 @@ pub(super) fn db_error(error: Error, sql: &str) -> DbError {
     }
 }
 
+/// The server has no TLS, and the options ask for it.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no TLS, and sslmode asks for TLS")]
+struct NoTls(#[source] Error);
+
+/// Why there is no connection.
+pub(super) fn connect_error(error: Error) -> DbError {
+    // The driver has no other sign of it; the text is its own, not the server's.
+    let cause = std::error::Error::source(&error);
+    if cause.is_some_and(|cause| cause.to_string() == "server does not support TLS") {
+        return DbError::Refused(Arc::new(NoTls(error)));
+    }
+    db_error(error, "connect")
+}
+
 /// A failure of one statement of a write set.
 pub(super) fn commit_error(error: Error, sql: &str, check: Option<Check>) -> CommitError {
     match error.code() {
@@ -106,7 +121,7 @@ pub(super) fn pool_error(error: PoolError) -> DbError {
     match error {
         PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => DbError::Overloaded,
         PoolError::Closed => DbError::Closed,
-        PoolError::Backend(error) => db_error(error, "connect"),
+        PoolError::Backend(error) => connect_error(error),
         other => DbError::Unreachable(Arc::new(other)),
     }
 }

@@ -11,7 +11,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::failure::db_error;
+use super::failure::connect_error;
 use super::options::{PostgresOptions, TlsMode, is_plain_identifier};
 use super::tls::client_config;
 use crate::error::{DbError, OpenError};
@@ -104,7 +104,7 @@ impl Server {
         what: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, DbError> {
         match tokio::time::timeout(self.options.reach_within(), what).await {
-            Ok(done) => done.map_err(|error| db_error(error, "connect")),
+            Ok(done) => done.map_err(connect_error),
             Err(elapsed) => Err(DbError::Unreachable(Arc::new(elapsed))),
         }
     }

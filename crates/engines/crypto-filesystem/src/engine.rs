@@ -104,6 +104,14 @@ impl CryptoEngine for FilesystemEngine {
         self.on_disk(move |store| store.export(&handle)).await
     }
 
+    fn place(&self) -> String {
+        self.store.location().display().to_string()
+    }
+
+    async fn missing(&self, handles: Vec<KeyHandle>) -> Result<Vec<KeyHandle>, EngineError> {
+        self.on_disk(move |store| store.missing(handles)).await
+    }
+
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {
         let handle = handle.clone();
         self.on_disk(move |store| store.delete(&handle)).await

@@ -79,6 +79,17 @@ impl KeyStore {
         self.read(handle)
     }
 
+    /// Those of these handles that have no file.
+    pub(crate) fn missing(&self, handles: Vec<KeyHandle>) -> Result<Vec<KeyHandle>, KeyFileError> {
+        let mut missing = Vec::new();
+        for handle in handles {
+            if !self.directory.contains(&handle)? {
+                missing.push(handle);
+            }
+        }
+        Ok(missing)
+    }
+
     /// Removes the file, durably, and forgets the key.
     pub(crate) fn delete(&self, handle: &KeyHandle) -> Result<(), KeyFileError> {
         let removed = self.directory.remove(handle);

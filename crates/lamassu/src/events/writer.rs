@@ -16,7 +16,7 @@ use crate::cli::Installation;
 use crate::config::Config;
 use crate::own_tokens::OwnTokens;
 use crate::storage;
-use crate::whereabouts::{self, Whereabouts};
+use crate::whereabouts::Whereabouts;
 
 /// Who changes something, in the audit log.
 pub(super) const OPERATOR: &str = "lamassu events";
@@ -49,13 +49,13 @@ impl Writer {
         if config.storage.is_shared() {
             return Ok(Self::Here(storage::open_beside(&config, clock()).await?));
         }
-        match whereabouts::own(config.data_dir.clone()) {
-            Ok(directory) => {
-                let db = storage::open(&config, directory, &clock()).await?;
-                Ok(Self::Here(db))
-            }
-            Err(owned @ OpenError::InUse { .. }) => Self::through_server(&config, owned).await,
-            Err(error) => Err(error.into()),
+        match storage::open_owned(&config, &clock()).await {
+            Ok(db) => Ok(Self::Here(db)),
+            Err(error) => match error.downcast() {
+                Ok(owned @ OpenError::InUse { .. }) => Self::through_server(&config, owned).await,
+                Ok(other) => Err(other.into()),
+                Err(error) => Err(error),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lamassu_core::crypto_engine::{
-    CryptoEngine, EngineError, EngineInfo, EngineType, KeyRetention,
+    CryptoEngine, EngineError, EngineInfo, EngineType, KeyHandle, KeyRetention,
 };
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::EngineId;
@@ -183,10 +183,38 @@ pub(crate) fn refused(engine: &EngineId, error: EngineError) -> KmsError {
     }
 }
 
+/// Which key of which engine it is that signs nothing, for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("engine {engine_id} gives no key {handle}{}", at(.place))]
+pub(crate) struct KeyNotGiven {
+    engine_id: EngineId,
+    handle: KeyHandle,
+    place: String,
+    pub(crate) source: EngineError,
+}
+
+fn at(place: &str) -> String {
+    match place {
+        "" => String::new(),
+        place => format!(" from {place}"),
+    }
+}
+
 /// What it means that an engine gives no signer for a key that has a row.
-pub(crate) fn no_signer(error: EngineError) -> KmsError {
-    match error.kind() {
-        ErrorKind::Unavailable => KmsError::EngineUnavailable(Box::new(error)),
-        _ => KmsError::SigningKey(Box::new(error)),
+pub(crate) fn no_signer(
+    engine: &dyn CryptoEngine,
+    handle: &KeyHandle,
+    source: EngineError,
+) -> KmsError {
+    let kind = source.kind();
+    let cause = Box::new(KeyNotGiven {
+        engine_id: engine.info().id.clone(),
+        handle: handle.clone(),
+        place: engine.place(),
+        source,
+    });
+    match kind {
+        ErrorKind::Unavailable => KmsError::EngineUnavailable(cause),
+        _ => KmsError::SigningKey(cause),
     }
 }

@@ -7,7 +7,7 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::KmsError;
 
 use crate::cache::{KeyCache, UsableKey};
-use crate::engines::{Engines, no_signer};
+use crate::engines::{Engines, KeyNotGiven, no_signer};
 use crate::key_address::KeyAddress;
 use crate::store::KeyStore;
 
@@ -66,14 +66,14 @@ impl KeyFinder {
     async fn signer_of(&self, key: &UsableKey) -> Result<Arc<dyn Signer>, KmsError> {
         key.require_active()?;
         let engine = self.engines.holder(&key.engine_id)?;
-        engine.signer(&key.handle).await.map_err(no_signer)
+        let signer = engine.signer(&key.handle).await;
+        signer.map_err(|error| no_signer(engine.as_ref(), &key.handle, error))
     }
 }
 
 /// Whether the engine said that it has no such key.
 fn is_gone(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(
-        cause.downcast_ref::<EngineError>(),
-        Some(EngineError::KeyNotFound)
-    )
+    cause
+        .downcast_ref::<KeyNotGiven>()
+        .is_some_and(|cause| matches!(cause.source, EngineError::KeyNotFound))
 }

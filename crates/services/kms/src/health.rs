@@ -65,7 +65,7 @@ impl Kms {
         described.chain(unopened).collect()
     }
 
-    /// Whether every engine that opened works, for readiness. Those that did not open are counted and
+    /// Whether every engine that opened works and has a key of those that it should have, for readiness. Those that did not open are counted and
     /// shown; the others work without them.
     ///
     /// # Errors
@@ -78,8 +78,9 @@ impl Kms {
         let opened = self.engines.opened();
         let health = self.health.of(opened).await;
         let failing = opened.iter().zip(health).find_map(|(engine, health)| {
-            let error = health.error?;
-            Some(format!("{}: {error}", engine.info().id))
+            let id = &engine.info().id;
+            let error = health.error.or_else(|| self.missing.nothing_left(id))?;
+            Some(format!("{id}: {error}"))
         });
         failing.map_or(Ok(()), Err)
     }

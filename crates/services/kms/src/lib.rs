@@ -15,7 +15,7 @@
 //! binary builds them from [`CryptoEnginesConfig`]).
 //!
 //! Where next: [`Kms`] for assembly; `create.rs`, `import.rs`, `relocate.rs` and `delete.rs` for a
-//! key's life; `update.rs` for what is changed of it; `sign.rs` and `platform.rs` for signatures; `algorithm.rs` for the names of the wire; `jobs.rs` for the reaper; [`routes`] for
+//! key's life; `update.rs` for what is changed of it; `sign.rs` and `platform.rs` for signatures; `algorithm.rs` for the names of the wire; `jobs.rs` for the reaper; `missing.rs` for keys whose files are gone; [`routes`] for
 //! HTTP.
 //!
 //! [`KmsService::signer`]: lamassu_core::kms::KmsService::signer
@@ -35,6 +35,7 @@ mod import;
 mod jobs;
 mod key_address;
 pub mod metrics;
+mod missing;
 mod patches;
 mod platform;
 mod query;

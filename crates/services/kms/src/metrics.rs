@@ -21,6 +21,8 @@ pub const IMPORTED: &str = "lamassu_kms_keys_imported_total";
 pub const MOVED: &str = "lamassu_kms_keys_moved_total";
 /// Whether an engine works (1) or not (0), per engine, as of the last time that somebody asked.
 pub const ENGINE_UP: &str = "lamassu_kms_engine_up";
+/// Keys that the database knows and the engine does not have, per engine, as of the last look.
+pub const MISSING: &str = "lamassu_kms_keys_missing";
 /// Attempts to store the usage of keys that failed.
 pub const USAGE_NOT_STORED: &str = "lamassu_kms_usage_not_stored_total";
 /// Unsettled keys that the reaper removed.
@@ -35,6 +37,10 @@ pub fn describe_metrics() {
     describe_counter!(IMPORTED, "Keys taken from outside");
     describe_counter!(MOVED, "Keys moved into an engine");
     describe_gauge!(ENGINE_UP, "Whether a crypto engine works");
+    describe_gauge!(
+        MISSING,
+        "Keys that the database knows and the engine does not have"
+    );
     describe_counter!(
         USAGE_NOT_STORED,
         "Attempts to store the usage of keys that failed"
@@ -69,6 +75,10 @@ pub(crate) fn moved(engine: &EngineId) {
 
 pub(crate) fn engine_up(engine: &EngineId, is_up: bool) {
     gauge!(ENGINE_UP, "engine" => engine.to_string()).set(if is_up { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn missing(engine: &EngineId, n: u32) {
+    gauge!(MISSING, "engine" => engine.to_string()).set(f64::from(n));
 }
 
 pub(crate) fn usage_not_stored() {

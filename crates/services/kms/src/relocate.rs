@@ -60,7 +60,7 @@ impl Kms {
         }
         let source = self.engines.holder(&stored.key.engine_id)?;
         let private = source.export(&stored.handle).await;
-        let private = private.map_err(|error| not_given(&stored.key.engine_id, error))?;
+        let private = private.map_err(|error| not_given(source.as_ref(), &stored.handle, error))?;
         if !target.info().supports(private.public_key().spec()) {
             return Err(unsupported(target.info(), private.public_key().spec()));
         }
@@ -226,9 +226,9 @@ fn require_same(expected: &PublicKey, found: &PublicKey) -> Result<(), KmsError>
 }
 
 /// Why an engine did not give a private key away.
-fn not_given(engine: &EngineId, error: EngineError) -> KmsError {
+fn not_given(engine: &dyn CryptoEngine, handle: &KeyHandle, error: EngineError) -> KmsError {
     match error {
-        EngineError::Unsupported(_) => refused(engine, error),
-        other => no_signer(other),
+        EngineError::Unsupported(_) => refused(&engine.info().id, error),
+        other => no_signer(engine, handle, other),
     }
 }

@@ -24,6 +24,7 @@ use crate::engines::Engines;
 use crate::finder::KeyFinder;
 use crate::health::EnginesHealth;
 use crate::jobs::Reaper;
+use crate::missing::MissingKeys;
 use crate::store::{KeyStore, SCHEMA};
 use crate::usage::UsageBook;
 
@@ -88,6 +89,7 @@ pub struct Kms {
     pub(crate) usage: Arc<UsageBook>,
     pub(crate) health: EnginesHealth,
     pub(crate) refusals: RefusalLog,
+    pub(crate) missing: MissingKeys,
 }
 
 impl Kms {
@@ -120,8 +122,10 @@ impl Kms {
             cache,
             usage: Arc::default(),
             health: EnginesHealth::default(),
+            missing: MissingKeys::default(),
         };
         kms.settle_volatile_keys().await?;
+        kms.look_for_some_keys().await?;
         Ok(kms)
     }
 
@@ -150,6 +154,7 @@ impl Kms {
         tokio::join!(
             run_job(&self.db, self.reaper_job(), shutdown),
             self.store_usage_until(shutdown),
+            self.look_for_keys_until(shutdown),
         );
     }
 }

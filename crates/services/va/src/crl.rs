@@ -96,7 +96,7 @@ impl From<SigningError> for MakeCrlError {
 impl From<MakeCrlError> for VaError {
     fn from(error: MakeCrlError) -> Self {
         match error {
-            MakeCrlError::NotPossible(_) => Self::CrlNotFound,
+            MakeCrlError::NotPossible(_) => Self::CrlNotFound(Some(Box::new(error))),
             MakeCrlError::Signing(error) if error.is_temporary() => {
                 Self::Unavailable(Box::new(error))
             }

@@ -69,15 +69,11 @@ impl CrlJob {
                 let until = retry_after(due, &error).map(|pause| now.saturating_add(pause));
                 if until.is_some() {
                     metrics::crl_failed();
-                    tracing::error!(
-                        ca_ski = ski,
-                        error = &error as &(dyn std::error::Error + 'static),
-                        "crl not made"
-                    );
+                    tracing::error!(ca_ski = ski, error = cause(&error), "crl not made");
                 } else {
                     tracing::info!(
                         ca_ski = ski,
-                        reason = &error as &(dyn std::error::Error + 'static),
+                        reason = cause(&error),
                         "no more crls of this ca"
                     );
                 }
@@ -135,12 +131,20 @@ impl CrlJob {
     }
 }
 
+/// Clients are told that there is no CRL; the log is told why.
+fn cause(error: &VaError) -> &(dyn std::error::Error + 'static) {
+    match error {
+        VaError::CrlNotFound(Some(cause)) => cause.as_ref(),
+        other => other,
+    }
+}
+
 /// When it is worth trying again; never where the CA is gone, or has never had a key here: then
 /// the next start, another CA with its key, or whoever asks for the CRL, makes one.
 fn retry_after(role: &StoredRole, error: &VaError) -> Option<Duration> {
     match error {
         VaError::CaNotFound => None,
-        VaError::CrlNotFound if role.number() == 0 => None,
+        VaError::CrlNotFound(_) if role.number() == 0 => None,
         error if error.kind() == ErrorKind::NotFound => Some(RETRY_WITHOUT_KEY),
         _ => Some(RETRY),
     }

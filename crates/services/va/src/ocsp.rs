@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use lamassu_core::ca::{CaError, CertificateStatus, StatusInfo};
 use lamassu_core::caller::Caller;
-use lamassu_core::error::{ErrorKind, ServiceError};
+use lamassu_core::error::{ErrorKind, ServiceError, ToldOnce};
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{OcspAnswer, OcspLifetime};
@@ -73,6 +73,9 @@ impl OcspRefusal {
         let error = self as &(dyn std::error::Error + 'static);
         match status {
             OcspResponseStatus::InternalError => tracing::error!(error, "ocsp request failed"),
+            OcspResponseStatus::TryLater if ToldOnce::is_behind(error) => {
+                tracing::debug!(error, "ocsp request put off");
+            }
             OcspResponseStatus::TryLater => tracing::warn!(error, "ocsp request put off"),
             OcspResponseStatus::Successful
             | OcspResponseStatus::MalformedRequest

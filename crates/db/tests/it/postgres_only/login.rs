@@ -139,6 +139,22 @@ async fn tls_is_what_its_mode_says() {
 }
 
 #[tokio::test]
+async fn a_server_without_tls_is_called_so() {
+    let server = PostgresServer::start(&["fsync=off"]).expect("server");
+    let options = PostgresOptions {
+        tls: TlsOptions {
+            mode: TlsMode::Require,
+            ca_cert_file: None,
+            client: None,
+        },
+        ..server.fresh_schema()
+    };
+    let told = refusal(options).await;
+    let expected = "refused the login: it has no TLS, and sslmode asks for TLS";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[tokio::test]
 async fn a_client_certificate_is_a_login() {
     let files = TlsFiles::make().expect("certificates");
     let path = |path: std::path::PathBuf| format!("'{}'", path.display());

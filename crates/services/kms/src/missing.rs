@@ -77,19 +77,20 @@ impl MissingKeys {
     /// Takes note, and tells what has changed.
     fn note(&self, engine: &dyn CryptoEngine, found: Found) {
         let id = &engine.info().id;
-        metrics::missing(id, found.n_missing);
-        let before = self.lock().insert(id.clone(), found.clone());
+        let (n_missing, n_keys) = (found.n_missing, found.n_keys);
+        metrics::missing(id, n_missing);
+        let before = self.lock().insert(id.clone(), found);
         let before = before.map_or(0, |before| before.n_missing);
-        if found.n_missing == before {
+        if n_missing == before {
             return;
         }
-        if found.n_missing == 0 {
+        if n_missing == 0 {
             tracing::info!(engine_id = %id, "missing keys are there again");
         } else {
             tracing::warn!(
                 engine_id = %id,
-                missing = found.n_missing,
-                keys = found.n_keys,
+                missing = n_missing,
+                keys = n_keys,
                 place = engine.place(),
                 "keys missing: the database knows them and the engine does not have them"
             );

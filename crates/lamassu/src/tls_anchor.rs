@@ -34,7 +34,7 @@ async fn differs(db: &Db, anchor: &Path) -> Result<bool> {
     let text = std::fs::read(anchor).with_context(|| anchor.display().to_string())?;
     let certificate = Certificate::from_der(pem::pem_to_der(&text)?)?;
     let digest = HashAlgorithm::Sha256.digest(certificate.spki_der());
-    let own = Bytes::from(digest.to_vec());
+    let own = Bytes::from(digest);
     let before = report_setting(db, SETTING, own.clone()).await?;
     Ok(before.is_some_and(|before| before != own))
 }

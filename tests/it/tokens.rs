@@ -147,7 +147,7 @@ fn a_token_whose_server_dies_under_load_is_back_without_a_restart() -> Result<()
     let module = TokenServer::module()?;
     // The client of p11-kit 0.24 hangs when several of its sessions are used at once.
     let program = start_with(&[engine("hsm", &module, TOKEN, 1, (name, &value))])?;
-    Plant::set_up(&program)?;
+    let plant = Plant::set_up(&program)?;
     let pid = program.pid();
     let mut installation = Installation::with_token(program, Arc::clone(&hsm), TOKEN);
     let client = installation.client()?;
@@ -164,12 +164,17 @@ fn a_token_whose_server_dies_under_load_is_back_without_a_restart() -> Result<()
             wait_for("answers 503", Duration::from_secs(30), || {
                 (load.ledger().busy > busy + 20).then_some(())
             })?;
+            let later = plant.ocsp("bootstrap").err().map(|error| error.to_string());
+            let later = later.context("OCSP was answered without the key")?;
+            ensure!(later.contains("trylater"), "{later}");
             server.resume()
-        })?;
+        });
+        let endings = endings.with_context(|| installation.program.log())?;
         // Whoever asked was answered.
         assert!(!endings.contains(&Ending::CutOff), "round {round}");
         let mut worker = load.worker(&format!("{round}-again"), dice.below(u64::MAX));
         all_works_again(&installation, &mut worker)?;
+        assert_eq!(plant.ocsp("bootstrap")?, "good");
     }
     assert_eq!(installation.program.pid(), pid);
     let ready = Api::of(&installation.program)?.ok("GET", "kms/v1/engines", None)?;

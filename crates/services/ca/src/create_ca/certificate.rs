@@ -4,6 +4,7 @@ use bytes::Bytes;
 use lamassu_core::ca::{CaError, CertificateAuthority, CertificateType};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
@@ -14,7 +15,7 @@ use super::Plan;
 use crate::cache::IssuingCa;
 use crate::describe;
 use crate::issue::sign_prepared;
-use crate::issue_failure::{no_signer, not_issued};
+use crate::issue_failure::{no_signer, not_issued, not_signed};
 use crate::own_key::OwnKey;
 use crate::record::{new_certificate, read_back};
 use crate::service::CaService;
@@ -96,7 +97,11 @@ pub(crate) async fn signed_request(
     let signature = signer
         .sign(scheme, message)
         .await
-        .map_err(|error| failed(Box::new(error)))?;
+        .map_err(|error| match error.kind() {
+            // Whoever asks may come back.
+            ErrorKind::Unavailable => not_signed(error),
+            _ => failed(Box::new(error)),
+        })?;
     let request = CertificationRequest::from_der(to_be_signed.assemble(&signature))
         .map_err(|error| failed(Box::new(error)))?;
     request.verify().map_err(|error| failed(Box::new(error)))

@@ -225,6 +225,26 @@ async fn a_key_that_signs_wrongly_makes_no_ca_and_is_destroyed() {
 }
 
 #[tokio::test]
+async fn a_key_whose_engine_is_away_is_to_be_asked_for_again() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    world.root("parent").await;
+    world.kms.fail(Fault::Away);
+    let root = root_body("root-a", &profile);
+    let mut child = root_body("child", &profile);
+    child["parent_id"] = json!("parent");
+    for (path, body) in [
+        ("cas", root.clone()),
+        ("cas", child),
+        ("cas/requests", root),
+    ] {
+        let answer = world.post(&format!("/v1/{path}"), body).await;
+        let (status, text) = answer.refusal();
+        assert_eq!((status, text), (503, "crypto engine unavailable"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_for_keys_is_told_as_such() {
     let world = World::new().await;
     let profile = world.profile(device_profile()).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
-use lamassu_core::crypto_engine::Signer;
+use lamassu_core::crypto_engine::{EngineError, Signer};
 use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
     CreateKey, EngineDescription, ImportKey, Key, KeyStats, KeyStatus, KmsError, KmsService,
@@ -16,7 +16,7 @@ use lamassu_core::patch::PatchOperation;
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
 use serde_json::Map;
 
 /// What the next call does wrong.
@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     CannotBind,
     /// Signatures are made with another key.
     WrongKey,
+    /// Keys are there, and their engine does not answer.
+    Away,
     /// Keys are not taken from outside.
     CannotImport,
     /// Keys that nobody uses cannot be destroyed now.
@@ -260,6 +262,9 @@ impl KmsService for TestKms {
             .get(key.as_str())
             .map(|held| Arc::clone(&held.private));
         match private {
+            Some(private) if self.fault() == Fault::Away => {
+                Ok(Arc::new(Away(private.public_key().clone())))
+            }
             Some(private) => Ok(private),
             None => Err(KmsError::KeyNotFound),
         }
@@ -301,5 +306,20 @@ impl KmsService for TestKms {
         self.keys()
             .retain(|_, held| held.operation.as_ref() != Some(operation));
         Ok(())
+    }
+}
+
+/// A key whose engine does not answer.
+#[derive(Debug)]
+struct Away(PublicKey);
+
+#[async_trait]
+impl Signer for Away {
+    fn public_key(&self) -> &PublicKey {
+        &self.0
+    }
+
+    async fn sign(&self, _: SignatureScheme, _: Message<'_>) -> Result<Vec<u8>, EngineError> {
+        Err(EngineError::Unavailable("nobody is there".into()))
     }
 }

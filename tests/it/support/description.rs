@@ -201,7 +201,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn left(&self) -> Vec<String> {
         self.description
             .operations()
-            .filter(|(_, _, operation)| speaks_json(operation))
+            .filter(|(method, _, operation)| *method != "head" && speaks_json(operation))
             .filter(|(method, path, _)| {
                 let key = ((*method).to_owned(), (*path).to_owned());
                 !self.performed.contains(&key)

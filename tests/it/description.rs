@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lamassu_testing::PostgresServer;
 use serde_json::{Value, json};
 
 use crate::support::description::{Description, Walk};
 use crate::support::plant::{DeviceKey, client_certificate_auth, dms_settings};
-use crate::support::program::{Options, lasting_port};
+use crate::support::program::{Options, lasting_port, storage_block};
 use crate::support::{Plant, Program, command};
 
 /// Two engines, so that a key can move.
@@ -93,9 +94,10 @@ fn the_description_and_its_page_are_for_everybody() -> Result<()> {
 #[test]
 fn a_process_of_one_service_describes_what_it_serves() -> Result<()> {
     let port = lasting_port()?;
+    let storage = storage_block(&PostgresServer::shared().fresh_schema());
     let options = Options {
         arguments: vec!["--services".to_owned(), "kms".to_owned()],
-        config: Some(format!("server: {{port: {port}}}\n")),
+        config: Some(format!("{storage}server: {{port: {port}}}\n")),
         ..Options::default()
     };
     let program = Program::start_on(options, None)?;
@@ -221,19 +223,16 @@ fn profiles(walk: &mut Walk<'_>) -> Result<()> {
             "allowed_ecdsa_key_sizes": [256], "allow_rsa_keys": true,
             "allowed_rsa_key_sizes": null, "allow_ed25519_keys": true},
         "allowed_sans": [{"type": "DNS", "pattern": ".*\\.example\\.com"}],
-        "common_name_pattern": "[a-z]+", "maximum_validity": "1y", "path_length": 0,
-        "name_constraints": {"permitted": {"dns": ["example.com"]}},
+        "common_name_pattern": "[a-z]+", "maximum_validity": "1y",
         "extended_key_usage_oids": ["1.3.6.1.5.5.7.3.17"], "back_dating": "1h"});
     let stored = walk.call("POST", "ca/v1/profiles", &[], Some(&profile))?;
     let id = text(&stored, "id")?;
     walk.call("GET", "ca/v1/profiles", &[], None)?;
     walk.call("GET", "ca/v1/profiles/{id}", &[id], None)?;
-    walk.call(
-        "PUT",
-        "ca/v1/profiles/{id}",
-        &[id],
-        Some(&json!({"name": "other"})),
-    )?;
+    let of_cas = json!({"name": "of CAs", "sign_as_ca": true, "path_length": 0,
+        "validity": {"type": "Time", "time": "2040-01-01T00:00:00Z"},
+        "name_constraints": {"permitted": {"dns": ["example.com"]}}});
+    walk.call("PUT", "ca/v1/profiles/{id}", &[id], Some(&of_cas))?;
     walk.call("DELETE", "ca/v1/profiles/{id}", &[id], None)?;
     Ok(())
 }

@@ -66,6 +66,7 @@ impl Api {
             "-w",
             "\n%{http_code}",
             "--path-as-is",
+            "--globoff",
             &url,
         ];
         let text = body.map(Value::to_string).unwrap_or_default();

@@ -1,8 +1,11 @@
 //! The API description as a client reads it, and calls that are held against it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use crate::support::api::Api;
@@ -15,6 +18,8 @@ pub(crate) struct Description {
     document: Value,
     /// Its components, but objects have no members that are not described.
     strict: Value,
+    /// By schema.
+    validators: RefCell<BTreeMap<String, Validator>>,
 }
 
 impl Description {
@@ -30,7 +35,11 @@ impl Description {
         let document: Value = serde_json::from_str(&text)?;
         let mut strict = document["components"].clone();
         forbid_further_members(&mut strict);
-        Ok(Self { document, strict })
+        Ok(Self {
+            document,
+            strict,
+            validators: RefCell::default(),
+        })
     }
 
     /// Every operation: method, path, what is said of it.
@@ -78,19 +87,26 @@ impl Description {
     /// # Errors
     /// Every way in which it does not fit.
     pub(crate) fn check(&self, schema: &Value, value: &Value) -> Result<()> {
+        let mut validators = self.validators.borrow_mut();
+        let validator = match validators.entry(schema.to_string()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.validator(schema)?),
+        };
+        let wrong: Vec<String> = validator
+            .iter_errors(value)
+            .map(|error| format!("{error} at {}", error.instance_path()))
+            .collect();
+        ensure!(wrong.is_empty(), "{}\nin {value}", wrong.join("\n"));
+        Ok(())
+    }
+
+    fn validator(&self, schema: &Value) -> Result<Validator> {
         let mut root = schema.clone();
         root.as_object_mut()
             .context("a schema is an object")?
             .insert("components".to_owned(), self.strict.clone());
-        let validator = jsonschema::options()
-            .should_validate_formats(true)
-            .build(&root)?;
-        let wrong: Vec<String> = validator
-            .iter_errors(value)
-            .map(|error| format!("{} at {}", error, error.instance_path()))
-            .collect();
-        ensure!(wrong.is_empty(), "{}\nin {value}", wrong.join("\n"));
-        Ok(())
+        let options = jsonschema::options().should_validate_formats(true);
+        Ok(options.build(&root)?)
     }
 }
 
@@ -185,7 +201,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn left(&self) -> Vec<String> {
         self.description
             .operations()
-            .filter(|(_, _, operation)| speaks_json(operation))
+            .filter(|(method, _, operation)| *method != "head" && speaks_json(operation))
             .filter(|(method, path, _)| {
                 let key = ((*method).to_owned(), (*path).to_owned());
                 !self.performed.contains(&key)

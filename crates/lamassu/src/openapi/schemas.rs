@@ -75,6 +75,12 @@ impl Schemas {
             resolve(schema, &apart);
         }
         resolve(document, &apart);
+        for name in &apart {
+            if let Some(Value::Object(schema)) = written.get_mut(name) {
+                // It shows what clients send; what they get has more members.
+                schema.remove("examples");
+            }
+        }
         for (name, schema) in read {
             if apart.contains(&name) {
                 written.insert(format!("{name}{INPUT}"), schema);

@@ -12,6 +12,7 @@
 mod bookmark;
 mod compile;
 mod order;
+mod search;
 
 use lamassu_core::error::StorageFailure;
 use lamassu_core::page::Page;
@@ -22,13 +23,14 @@ use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
 use crate::row::Row;
-use crate::statement::sql;
+use crate::statement::{Statement, sql};
 use crate::value::Value;
 
 /// How a resource is listed.
 ///
-/// A page costs the same at any depth where an index has the order's parts: `(created, key)`, and
-/// for a text field `(folded column, column, key)`.
+/// A page costs the same at any depth where an index has the order's parts: `created`, an instant
+/// that few rows share, and for a text field `(folded column, column, key)`. Behind columns that are
+/// compared with one value come the parts of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListTable {
     /// Table or view.
@@ -90,8 +92,8 @@ impl ListError {
 /// One page of a table.
 ///
 /// `scope` names the list for its bookmarks (`devices`, `device-groups/<id>`): a bookmark of
-/// another scope is refused. One query; one more row than the page is read to know whether there
-/// is a next one.
+/// another scope is refused. One query, or two behind a bookmark; one more row than the page is read
+/// to know whether there is a next one.
 ///
 /// # Errors
 ///
@@ -103,30 +105,68 @@ pub async fn list(
     request: &ListRequest,
     restrictions: &[Restriction],
 ) -> Result<Page<Row>, ListError> {
-    let key = bookmark::key(db).await?;
-    let (request, after) = match &request.bookmark {
-        Some(text) => {
-            let (request, after) = key.open(text, scope, table.fields)?;
-            (request, Some(after))
+    let asked = Asked::new(db, table, scope, request, restrictions).await?;
+    let page_size = usize::try_from(asked.request.page_size).unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    for statement in asked.statements {
+        if rows.len() <= page_size {
+            rows.extend(db.rows(statement).await?);
         }
-        None => (request.clone(), None),
-    };
-    let order = order::Order::new(table, request.sort.as_ref());
-    let statement = compile::page(db.dialect(), table, &request, restrictions, &order, after)?;
-    let mut rows = db.rows(statement).await?;
-    let page_size = usize::try_from(request.page_size).unwrap_or(usize::MAX);
+    }
     let mut next = String::new();
     if rows.len() > page_size {
         rows.truncate(page_size);
         if let Some(last) = rows.last() {
-            next = key.seal(scope, &request, &order.position(last)?)?;
+            let key = bookmark::key(db).await?;
+            next = key.seal(scope, &asked.request, &asked.order.position(last)?)?;
         }
     }
     Ok(Page { next, list: rows })
 }
 
-/// How the database would look for the first page, in its own words: for tests that want an index
-/// to be used.
+/// A page as it is asked for.
+struct Asked {
+    /// The request, or that of its bookmark.
+    request: ListRequest,
+    order: order::Order,
+    statements: Vec<Statement>,
+}
+
+impl Asked {
+    async fn new(
+        db: &Db,
+        table: &ListTable,
+        scope: &str,
+        request: &ListRequest,
+        restrictions: &[Restriction],
+    ) -> Result<Self, ListError> {
+        let (request, after) = match &request.bookmark {
+            Some(text) => {
+                let key = bookmark::key(db).await?;
+                let (request, after) = key.open(text, scope, table.fields)?;
+                (request, Some(after))
+            }
+            None => (request.clone(), None),
+        };
+        let order = order::Order::new(table, request.sort.as_ref());
+        let page = compile::Page {
+            table,
+            request: &request,
+            restrictions,
+            order: &order,
+            preselect: &search::Preselect::for_page(db, &request.filters).await?,
+        };
+        let statements = page.statements(db.dialect(), after.as_deref())?;
+        Ok(Self {
+            request,
+            order,
+            statements,
+        })
+    }
+}
+
+/// How the database would look for a page, in its own words: for tests that want an index to be
+/// used.
 ///
 /// # Errors
 ///
@@ -134,17 +174,30 @@ pub async fn list(
 pub async fn explain(
     db: &Db,
     table: &ListTable,
+    scope: &str,
     request: &ListRequest,
     restrictions: &[Restriction],
 ) -> Result<String, ListError> {
-    let order = order::Order::new(table, request.sort.as_ref());
-    let page = compile::page(db.dialect(), table, request, restrictions, &order, None)?;
+    let asked = Asked::new(db, table, scope, request, restrictions).await?;
+    let mut plans = Vec::new();
+    for statement in &asked.statements {
+        plans.push(explain_statement(db, statement).await?);
+    }
+    Ok(plans.join("\n"))
+}
+
+/// The same for a statement.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn explain_statement(db: &Db, statement: &Statement) -> Result<String, DbError> {
     let (explain, column) = match db.dialect() {
         Dialect::Sqlite => ("EXPLAIN QUERY PLAN", "detail"),
         Dialect::Postgres => ("EXPLAIN", "QUERY PLAN"),
     };
-    let text = format!("{explain} {}", page.text());
-    let rows = db.rows(sql(text, page.params().to_vec())).await?;
+    let text = format!("{explain} {}", statement.text());
+    let rows = db.rows(sql(text, statement.params().to_vec())).await?;
     let lines: Result<Vec<String>, DbError> = rows.iter().map(|row| row.get(column)).collect();
     Ok(lines?.join("\n"))
 }

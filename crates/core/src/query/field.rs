@@ -74,6 +74,11 @@ pub struct Field {
     /// Where the elements of an array are, if they are not in the column itself; the column then
     /// names their owner.
     pub elements: Option<ElementTable>,
+    /// The table that finds texts by three letters in a row, where SQLite has one; PostgreSQL has an
+    /// index on the folded column.
+    pub search_table: Option<&'static str>,
+    /// The word that nearly every row has. The others have an index of their own.
+    pub usual: Option<&'static str>,
     /// Words of clients that stand for stored words, for example a former status name.
     pub words: &'static [(&'static str, &'static str)],
 }
@@ -90,6 +95,8 @@ impl Field {
             nulls: Nulls::Never,
             words: &[],
             elements: None,
+            search_table: None,
+            usual: None,
         }
     }
 
@@ -147,6 +154,21 @@ impl Field {
     #[must_use]
     pub const fn elements_in(mut self, elements: ElementTable) -> Self {
         self.elements = Some(elements);
+        self
+    }
+
+    /// With an index of the folded text's trigrams: this table on SQLite, whose rows have the
+    /// numbers of the rows that they are about.
+    #[must_use]
+    pub const fn searched_in(mut self, table: &'static str) -> Self {
+        self.search_table = Some(table);
+        self
+    }
+
+    /// With a word that nearly every row has, and an index of all other rows.
+    #[must_use]
+    pub const fn usual(mut self, word: &'static str) -> Self {
+        self.usual = Some(word);
         self
     }
 

@@ -1,8 +1,10 @@
 //! From typed conditions to SQL.
 
+use std::iter;
+
 use lamassu_core::query::{
-    Case, Comparison, Condition as Wanted, ElementTable, Filter, ListRequest, Membership, Nulls,
-    QueryError, SortMode,
+    Case, Comparison, Condition as Wanted, ElementTable, Field, Filter, ListRequest, Membership,
+    Nulls, QueryError, SortMode, fold as fold_text,
 };
 use sea_query::{
     Alias, Asterisk, BinOper, Condition, Expr, ExprTrait, Func, NullOrdering, Order as Direction,
@@ -10,44 +12,64 @@ use sea_query::{
 };
 
 use super::order::{Key, Order, Term};
+use super::search::Preselect;
 use super::{ListError, ListTable, Restriction};
 use crate::backend::Dialect;
 use crate::error::DbError;
 use crate::statement::{Statement, sql};
 use crate::value::Value;
 
-/// The statement of one page: the table's columns, then the parts of the order.
-pub(super) fn page(
-    dialect: Dialect,
-    table: &ListTable,
-    request: &ListRequest,
-    restrictions: &[Restriction],
-    order: &Order,
-    after: Option<Vec<Value>>,
-) -> Result<Statement, ListError> {
-    let mut select = Query::select();
-    select.from(Alias::new(table.table));
-    select.columns(table.columns.iter().map(|column| Alias::new(*column)));
-    for (index, key) in order.keys.iter().enumerate() {
-        select.expr_as(term(&key.term), Alias::new(Order::alias(index)));
-        match key.nulls {
-            Nulls::Never => select.order_by_expr(term(&key.term), direction(key.mode)),
-            Nulls::Possible => select.order_by_expr_with_nulls(
-                term(&key.term),
-                direction(key.mode),
-                nulls_at(key.mode),
-            ),
+/// What a page is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page<'a> {
+    pub(super) table: &'a ListTable,
+    pub(super) request: &'a ListRequest,
+    pub(super) restrictions: &'a [Restriction],
+    pub(super) order: &'a Order,
+    pub(super) preselect: &'a Preselect,
+}
+
+impl Page<'_> {
+    /// The statements of the page, behind a position if one is given: the table's columns, then the
+    /// parts of the order. The rows of the first statement come first; of all of them the page is
+    /// the beginning.
+    pub(super) fn statements(
+        &self,
+        dialect: Dialect,
+        after: Option<&[Value]>,
+    ) -> Result<Vec<Statement>, ListError> {
+        let keys = &self.order.keys;
+        let mut select = Query::select();
+        select.from(Alias::new(self.table.table));
+        select.columns(self.table.columns.iter().map(|column| Alias::new(*column)));
+        for (index, key) in keys.iter().enumerate() {
+            select.expr_as(term(&key.term), Alias::new(Order::alias(index)));
+            match key.nulls {
+                Nulls::Never => select.order_by_expr(term(&key.term), direction(key.mode)),
+                Nulls::Possible => select.order_by_expr_with_nulls(
+                    term(&key.term),
+                    direction(key.mode),
+                    nulls_at(key.mode),
+                ),
+            };
+        }
+        let filters = &self.request.filters;
+        select.cond_where(conditions(
+            dialect,
+            filters,
+            self.restrictions,
+            self.preselect,
+        ));
+        select.limit(u64::from(self.request.page_size).saturating_add(1));
+        let Some(position) = after else {
+            return Ok(vec![build(dialect, &select)?]);
         };
-    }
-    select.cond_where(conditions(dialect, &request.filters, restrictions)?);
-    if let Some(position) = after {
-        if position.len() != order.keys.len() {
+        if position.len() != keys.len() {
             return Err(QueryError::InvalidBookmark.into());
         }
-        select.cond_where(behind(&order.keys, &position));
+        let part = |range| build(dialect, select.clone().cond_where(range));
+        behind(keys, position).into_iter().map(part).collect()
     }
-    select.limit(u64::from(request.page_size).saturating_add(1));
-    build(dialect, &select)
 }
 
 /// Counts rows, per value of a column where one is given.
@@ -66,7 +88,7 @@ pub(super) fn count(
         select.expr_as(col(column), Alias::new("value"));
         select.group_by_col(Alias::new(column));
     }
-    select.cond_where(conditions(dialect, filters, restrictions)?);
+    select.cond_where(conditions(dialect, filters, restrictions, &Preselect::Yes));
     build(dialect, &select)
 }
 
@@ -74,10 +96,11 @@ fn conditions(
     dialect: Dialect,
     filters: &[Filter],
     restrictions: &[Restriction],
-) -> Result<Condition, ListError> {
+    preselect: &Preselect,
+) -> Condition {
     let mut all = Condition::all();
     for restriction in restrictions {
-        all = all.add(match restriction {
+        let expr = match restriction {
             Restriction::Is(column, value) => col(column).eq(parameter(value)),
             Restriction::OneOf(column, values) => col(column).is_in(values.iter().map(parameter)),
             Restriction::NoneOf(column, values) => {
@@ -90,18 +113,63 @@ fn conditions(
                 let behind = later.or(col(second).gt(parameter(after)));
                 col(first).gte(parameter(above)).and(behind)
             }
-            Restriction::Filter(filter) => filter_expr(dialect, filter)?,
-        });
+            Restriction::Filter(filter) => {
+                all = all.add(filter_expr(dialect, filter, preselect));
+                continue;
+            }
+        };
+        all = all.add(expr);
     }
     for filter in filters {
-        all = all.add(filter_expr(dialect, filter)?);
+        all = all.add(filter_expr(dialect, filter, preselect));
     }
-    Ok(all)
+    all
 }
 
-fn filter_expr(dialect: Dialect, filter: &Filter) -> Result<Expr, ListError> {
+fn filter_expr(dialect: Dialect, filter: &Filter, preselect: &Preselect) -> Condition {
     let field = filter.field;
-    Ok(match &filter.condition {
+    let hit = Condition::all().add(hit(dialect, filter));
+    match &filter.condition {
+        Wanted::OneOf {
+            membership: Membership::In,
+            case,
+            values,
+        } => hit
+            .add_option(by_folded(field, *case, values))
+            .add_option(unusual(dialect, field, values)),
+        Wanted::Contains {
+            membership: Membership::In,
+            value,
+            ..
+        } => hit.add_option(preselect.condition(dialect, field, value)),
+        _ => hit,
+    }
+}
+
+/// What values say of the folded column, which is what the index begins with.
+fn by_folded(field: &Field, case: Case, values: &[String]) -> Option<Expr> {
+    let folded = field
+        .folded_column
+        .filter(|folded| case == Case::Exact && *folded != field.column)?;
+    Some(col(folded).is_in(values.iter().map(|value| Expr::val(fold_text(value)))))
+}
+
+/// What the values say of the word that nearly every row has: the text of the index's condition,
+/// which PostgreSQL finds out by itself.
+fn unusual(dialect: Dialect, field: &Field, values: &[String]) -> Option<Expr> {
+    if dialect == Dialect::Postgres {
+        return None;
+    }
+    let usual = field
+        .usual
+        .filter(|usual| !values.iter().any(|value| value == usual))?;
+    Some(Expr::cust(format!("{} <> '{usual}'", field.column)))
+}
+
+/// The row fulfils the condition.
+fn hit(dialect: Dialect, filter: &Filter) -> Expr {
+    let field = filter.field;
+    match &filter.condition {
         Wanted::Anything => Expr::cust("1 = 1"),
         Wanted::OneOf {
             membership,
@@ -138,19 +206,30 @@ fn filter_expr(dialect: Dialect, filter: &Filter) -> Result<Expr, ListError> {
         Wanted::Number(comparison, number) => {
             compare(field.column, *comparison, &Value::I64(*number))
         }
-        Wanted::Flag(membership, flags) => {
+        Wanted::Flag(membership, flags) => flag(field.column, *membership, flags),
+        Wanted::JsonPath(path) => json_path(dialect, field.column, path.text()),
+    }
+}
+
+/// One truth value is written as the conditions of indexes are, so that those are used.
+fn flag(column: &'static str, membership: Membership, flags: &[bool]) -> Expr {
+    let wanted = membership == Membership::In;
+    match flags {
+        [flag] if *flag == wanted => col(column),
+        [_] => col(column).not(),
+        flags => {
             let flags = flags.iter().map(|flag| Expr::val(*flag));
-            match membership {
-                Membership::In => col(field.column).is_in(flags),
-                Membership::NotIn => col(field.column).is_not_in(flags),
+            if wanted {
+                col(column).is_in(flags)
+            } else {
+                col(column).is_not_in(flags)
             }
         }
-        Wanted::JsonPath(path) => json_path(dialect, field.column, path.text()),
-    })
+    }
 }
 
 /// The column's text as the condition compares it.
-fn text(field: &lamassu_core::query::Field, case: Case) -> Expr {
+fn text(field: &Field, case: Case) -> Expr {
     match (case, field.folded_column) {
         (Case::Exact, _) => col(field.column),
         (Case::Folded, Some(folded)) => col(folded),
@@ -212,26 +291,21 @@ fn compare(column: &'static str, comparison: Comparison, value: &Value) -> Expr 
     col(column).binary(operator, parameter(value))
 }
 
-/// All rows behind a position: equal in the first parts, behind in the next one.
-///
-/// The first part is bounded once more by itself: that is what lets both databases start in the
-/// middle of an index instead of filtering all rows before the page.
-fn behind(keys: &[Key], position: &[Value]) -> Condition {
-    let bound = keys
-        .first()
-        .zip(position.first())
-        .and_then(|(key, value)| bound(key, value));
-    Condition::all()
-        .add_option(bound)
-        .add(behind_parts(keys, position))
-}
-
-fn bound(key: &Key, value: &Value) -> Option<Expr> {
-    match (key.nulls, key.mode) {
-        (Nulls::Possible, _) => None,
-        (Nulls::Never, SortMode::Ascending) => Some(term(&key.term).gte(parameter(value))),
-        (Nulls::Never, SortMode::Descending) => Some(term(&key.term).lte(parameter(value))),
+/// All rows behind a position, as ranges one behind the other: those that are equal in the first
+/// part, then the others. Each is one range of an index, however many rows are equal.
+fn behind(keys: &[Key], position: &[Value]) -> Vec<Condition> {
+    let (Some((key, keys_left)), Some((value, left))) =
+        (keys.split_first(), position.split_first())
+    else {
+        return Vec::new();
+    };
+    if key.nulls == Nulls::Possible || keys_left.is_empty() {
+        return vec![behind_parts(keys, position)];
     }
+    let ties = Condition::all()
+        .add(term(&key.term).eq(parameter(value)))
+        .add(behind_parts(keys_left, left));
+    iter::once(ties).chain(later(key, value)).collect()
 }
 
 fn behind_parts(keys: &[Key], position: &[Value]) -> Condition {
@@ -345,7 +419,7 @@ fn from_builder(value: sea_query::Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use lamassu_core::query::{Field, QueryLimits};
+    use lamassu_core::query::QueryLimits;
     use rusqlite::Connection;
 
     use super::*;
@@ -363,8 +437,16 @@ mod tests {
     fn page_plan(query: &str, after: Vec<Value>) -> String {
         let request = ListRequest::parse(query, FIELDS, QueryLimits::default()).expect("request");
         let order = Order::new(&TABLE, request.sort.as_ref());
-        let statement = page(Dialect::Sqlite, &TABLE, &request, &[], &order, Some(after));
-        plan(&statement.expect("statement"))
+        let page = Page {
+            table: &TABLE,
+            request: &request,
+            restrictions: &[],
+            order: &order,
+            preselect: &Preselect::No,
+        };
+        let statements = page.statements(Dialect::Sqlite, Some(&after));
+        let plans = statements.expect("statements");
+        plans.iter().map(plan).collect::<Vec<_>>().join("; ")
     }
 
     fn plan(statement: &Statement) -> String {
@@ -392,11 +474,13 @@ mod tests {
     fn later_pages_start_in_the_middle_of_an_index() {
         assert_eq!(
             page_plan("", vec![Value::I64(1), "a".into()]),
-            "SEARCH thing USING COVERING INDEX by_creation (created_at>?)"
+            "SEARCH thing USING COVERING INDEX by_creation (created_at=? AND id>?); \
+             SEARCH thing USING COVERING INDEX by_creation (created_at>?)"
         );
         assert_eq!(
             page_plan("sort_by=name", vec!["a".into(), "A".into(), "a".into()]),
-            "SEARCH thing USING COVERING INDEX by_name (name_folded>?)"
+            "SEARCH thing USING COVERING INDEX by_name (name_folded=?); \
+             SEARCH thing USING COVERING INDEX by_name (name_folded>?)"
         );
     }
 

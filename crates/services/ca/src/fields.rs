@@ -8,17 +8,16 @@ macro_rules! certificate_fields {
     ($($own:expr),+ $(,)?) => {
         &[
             Field::enumeration("type", "certificate_type"),
-            Field::string("serial_number", "serial_number"),
-            Field::string("subject.common_name", "subject_common_name")
-                .folded("subject_common_name_folded"),
-            Field::string("subject_key_id", "subject_key_id"),
+            // Hexadecimal in lower case, so that the column is its own folded text.
+            Field::string("serial_number", "serial_number").folded("serial_number"),
+            Field::string("subject_key_id", "subject_key_id").folded("subject_key_id"),
             Field::string("issuer_meta.id", "issuer_ca_id").alias("issuer_metadata.id"),
             Field::enumeration("status", "status"),
             Field::string("engine_id", "engine_id"),
             Field::date("valid_to", "valid_to"),
             Field::date("valid_from", "valid_from"),
             Field::date("revocation_timestamp", "revocation_timestamp"),
-            Field::enumeration("revocation_reason", "revocation_reason"),
+            Field::enumeration("revocation_reason", "revocation_reason").usual("Unspecified"),
             Field::string_array("extensions.key_usage", "key_usage"),
             Field::string_array("extensions.extended_key_usage", "extended_key_usage"),
             Field::boolean("is_ca", "is_ca"),
@@ -29,6 +28,10 @@ macro_rules! certificate_fields {
 
 /// Fields of certificate lists.
 pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
+    Field::string("subject.common_name", "subject_common_name")
+        .folded("subject_common_name_folded")
+        .searched_in("certificate_text"),
+    Field::string("profile_id", "profile_id"),
     Field::json("metadata", "metadata").nullable(),
     // Lower-case as it is stored, so that the column is its own folded text.
     Field::string("fingerprint", "fingerprint")
@@ -45,6 +48,8 @@ const ALTERNATIVE_NAMES: ElementTable = ElementTable {
 
 /// Fields of CA lists: those of the CA's certificate and its own. `metadata` is the CA's.
 pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
+    Field::string("subject.common_name", "subject_common_name")
+        .folded("subject_common_name_folded"),
     Field::json("metadata", "ca_metadata"),
     Field::string("id", "ca_id"),
     Field::string("profile_id", "ca_profile_id"),

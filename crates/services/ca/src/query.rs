@@ -4,11 +4,12 @@ use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, IssuanceProfi
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::page::Page;
-use lamassu_core::query::ListRequest;
+use lamassu_core::query::{ListRequest, Sort, SortMode};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::Value;
 use lamassu_db::list::{ListError, Restriction, list};
 
+use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::certificate::{self, StoredCertificate, by_serial};
@@ -123,6 +124,16 @@ pub(crate) fn expiring(after: Timestamp, before: Timestamp) -> [Restriction; 3] 
             vec![Value::from("EXPIRED"), Value::from("REVOKED")],
         ),
     ]
+}
+
+/// The request, in the order of the ends where it names none: certificates that end soon may be
+/// anywhere in the order of creation.
+pub(crate) fn soonest_first(request: &ListRequest) -> ListRequest {
+    let mut request = request.clone();
+    if request.sort.is_none() {
+        request.sort = Sort::parse(CERTIFICATE_FIELDS, "valid_to", SortMode::Ascending);
+    }
+    request
 }
 
 /// The only element, or why there is none to choose.

@@ -20,7 +20,8 @@ use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{
-    CommitError, Db, EventHandler, Job, MigrationError, RefusalLog, Subscription, WriteSet, run_job,
+    CommitError, Db, DbError, EventHandler, Job, MigrationError, RefusalLog, Subscription,
+    WriteSet, run_job,
 };
 use lamassu_x509::VerifiedCsr;
 use lamassu_x509::lint::LintPolicy;
@@ -31,9 +32,10 @@ use crate::bound_events::{self, BoundEvents};
 use crate::cache::Ready;
 use crate::config::{CaConfig, CaConfigError};
 use crate::jobs::{
-    AbandonedOperations, Cascades, CertificateExpiry, OthersRunning, Revocations, is_due_soon,
+    AbandonedOperations, Cascades, CertificateCounts, CertificateExpiry, OthersRunning,
+    Revocations, is_due_soon,
 };
-use crate::query::{expiring, issued_by, with_status};
+use crate::query::{expiring, issued_by, soonest_first, with_status};
 use crate::store::certificate::{Beside, CertificateId};
 use crate::store::{self, authority, certificate, intent};
 use crate::windows::next_window;
@@ -63,6 +65,9 @@ pub enum StartError {
     /// Certificates of before could not be indexed.
     #[error("certificates could not be indexed")]
     Index(#[from] CommitError),
+    /// The indexes could not be looked at.
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 /// How many refused changes a minute go into the audit log.
@@ -98,6 +103,7 @@ impl CaService {
         config.validate()?;
         let lint = config.lint_policy()?;
         db.migrate(store::SCHEMA).await?;
+        certificate::warn_without_search_index(&db).await?;
         let domains = config.va_server_domains.clone();
         let ready = Ready::new(db.clone(), Arc::clone(&kms), domains, config.cached_issuers);
         let predecessors_end = match others {
@@ -126,6 +132,11 @@ impl CaService {
     /// The job that settles operations which never finished.
     pub fn operations_job(self: &Arc<Self>) -> Arc<dyn Job> {
         Arc::new(AbandonedOperations::new(Arc::clone(self)))
+    }
+
+    /// The job that keeps the counts of certificates short.
+    pub fn counts_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(CertificateCounts::new(Arc::clone(self)))
     }
 
     /// The job that goes on with what goes down from CAs.
@@ -157,6 +168,7 @@ impl CaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
+            run_job(&self.db, self.counts_job(), shutdown),
             run_job(&self.db, self.cascades_job(), shutdown),
             run_job(&self.db, self.revocations_job(), shutdown),
             expiry,
@@ -470,8 +482,12 @@ impl api::CaService for CaService {
         before: Timestamp,
         request: &ListRequest,
     ) -> Result<Page<Certificate>, CaError> {
-        self.list_certificates("certificates/expiration", request, &expiring(after, before))
-            .await
+        self.list_certificates(
+            "certificates/expiration",
+            &soonest_first(request),
+            &expiring(after, before),
+        )
+        .await
     }
 
     async fn set_certificate_status(

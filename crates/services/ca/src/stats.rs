@@ -1,4 +1,5 @@
-//! Counting CAs and certificates: one grouped query per distribution, no row is read.
+//! Counting CAs and certificates: one grouped query per distribution, no row is read;
+//! certificates without filters are counted already, by triggers.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,7 @@ use lamassu_core::ca::{
     AuthorityCounts, CaError, CaStats, CertificateCounts, CertificateStatus, StatusCounts,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::CaId;
 use lamassu_core::query::Filter;
 use lamassu_db::Value;
@@ -21,6 +23,25 @@ struct Counted {
     per_status: StatusCounts,
 }
 
+impl Counted {
+    fn of(counts: impl IntoIterator<Item = (String, i64)>) -> Self {
+        let mut all = Self {
+            total: 0,
+            per_status: StatusCounts::default(),
+        };
+        for (status, n) in counts {
+            all.total = all.total.saturating_add(n);
+            match status.parse() {
+                Ok(CertificateStatus::Active) => all.per_status.active = n,
+                Ok(CertificateStatus::Expired) => all.per_status.expired = n,
+                Ok(CertificateStatus::Revoked) => all.per_status.revoked = n,
+                Ok(CertificateStatus::Inactive) | Err(_) => {}
+            }
+        }
+        all
+    }
+}
+
 impl CaService {
     /// Counts everything.
     pub(crate) async fn count(
@@ -31,9 +52,7 @@ impl CaService {
     ) -> Result<CaStats, CaError> {
         let by_engine = self.count_by_engine(caller, cas).await?;
         let cas = self.count_by_status(&authority::TABLE, cas, &[]).await?;
-        let certificates = self
-            .count_by_status(&certificate::TABLE, certificates, &[])
-            .await?;
+        let certificates = self.count_certificates(None, certificates).await?;
         Ok(CaStats {
             cas: AuthorityCounts {
                 total: cas.total,
@@ -54,10 +73,25 @@ impl CaService {
         id: &CaId,
         certificates: &[Filter],
     ) -> Result<StatusCounts, CaError> {
-        let counted = self
-            .count_by_status(&certificate::TABLE, certificates, &[issued_by(id)])
-            .await?;
+        let counted = self.count_certificates(Some(id), certificates).await?;
         Ok(counted.per_status)
+    }
+
+    /// Without filters nothing is counted: triggers did.
+    async fn count_certificates(
+        &self,
+        ca: Option<&CaId>,
+        filters: &[Filter],
+    ) -> Result<Counted, CaError> {
+        if filters.is_empty() {
+            let counted = certificate::count_by_status(&self.db, ca)
+                .await
+                .map_err(StorageFailure::from)?;
+            return Ok(Counted::of(counted));
+        }
+        let issued: Vec<Restriction> = ca.map(issued_by).into_iter().collect();
+        self.count_by_status(&certificate::TABLE, filters, &issued)
+            .await
     }
 
     /// Every engine of the KMS is there, with or without CAs.
@@ -99,21 +133,11 @@ impl CaService {
         let counted = count_by(&self.db, table, "status", filters, restrictions)
             .await
             .map_err(ListError::into_error::<CaError>)?;
-        let mut all = Counted {
-            total: 0,
-            per_status: StatusCounts::default(),
-        };
-        for (value, n) in counted {
-            all.total = all.total.saturating_add(n);
-            let Value::Text(status) = value else { continue };
-            match status.parse() {
-                Ok(CertificateStatus::Active) => all.per_status.active = n,
-                Ok(CertificateStatus::Expired) => all.per_status.expired = n,
-                Ok(CertificateStatus::Revoked) => all.per_status.revoked = n,
-                Ok(CertificateStatus::Inactive) | Err(_) => {}
-            }
-        }
-        Ok(all)
+        let named = counted.into_iter().filter_map(|(value, n)| match value {
+            Value::Text(status) => Some((status, n)),
+            _ => None,
+        });
+        Ok(Counted::of(named))
     }
 }
 

@@ -47,6 +47,23 @@ pub const SCHEMA: Schema = Schema {
             "cascades",
             include_str!("../migrations/V0008__cascades.sql"),
         ),
+        Migration::portable(
+            9,
+            "list_indexes",
+            include_str!("../migrations/V0009__list_indexes.sql"),
+        ),
+        Migration {
+            version: 10,
+            name: "certificate_counts",
+            sqlite: include_str!("../migrations/V0010__certificate_counts.sqlite.sql"),
+            postgres: include_str!("../migrations/V0010__certificate_counts.postgres.sql"),
+        },
+        Migration {
+            version: 11,
+            name: "certificate_text",
+            sqlite: include_str!("../migrations/V0011__certificate_text.sqlite.sql"),
+            postgres: include_str!("../migrations/V0011__certificate_text.postgres.sql"),
+        },
     ],
 };
 

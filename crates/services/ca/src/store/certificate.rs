@@ -1,5 +1,8 @@
 //! Certificates: DER, status, and columns to find them by.
 
+#[cfg(test)]
+mod contains;
+mod counts;
 mod due;
 mod index;
 #[cfg(test)]
@@ -15,7 +18,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Db, DbError, Json, Row, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Json, Row, Statement, params, sql, sql_of_few};
 use lamassu_x509 as x509;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -24,8 +27,9 @@ use super::named;
 use crate::describe::Description;
 use crate::fields::CERTIFICATE_FIELDS;
 
+pub(crate) use counts::{count_by_status, merge_counts};
 pub(crate) use due::{due, expired_early, expiring, next_due};
-pub(crate) use index::{index, unindexed};
+pub(crate) use index::{index, unindexed, warn_without_search_index};
 pub(crate) use write::{
     Beside, ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
     superseded, update,
@@ -282,13 +286,7 @@ pub(crate) async fn revoked(
     after: Option<&SerialNumber>,
     limit: u32,
 ) -> Result<Vec<RevokedEntry>, DbError> {
-    let query = sql(
-        "SELECT serial_number, revocation_timestamp, revocation_reason, valid_to FROM certificate \
-         WHERE issuer_ca_id = $1 AND status = 'REVOKED' AND serial_number > $2 \
-         ORDER BY serial_number LIMIT $3",
-        params![ca.as_str(), after.map_or("", SerialNumber::as_str), limit],
-    );
-    let rows = db.rows(query).await?;
+    let rows = db.rows(revoked_behind(ca, after, limit)).await?;
     rows.iter()
         .map(|row| {
             Ok(RevokedEntry {
@@ -299,4 +297,13 @@ pub(crate) async fn revoked(
             })
         })
         .collect()
+}
+
+fn revoked_behind(ca: &CaId, after: Option<&SerialNumber>, limit: u32) -> Statement {
+    sql(
+        "SELECT serial_number, revocation_timestamp, revocation_reason, valid_to FROM certificate \
+         WHERE issuer_ca_id = $1 AND status = 'REVOKED' AND serial_number > $2 \
+         ORDER BY serial_number LIMIT $3",
+        params![ca.as_str(), after.map_or("", SerialNumber::as_str), limit],
+    )
 }

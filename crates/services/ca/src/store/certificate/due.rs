@@ -1,6 +1,6 @@
 //! Certificates for which the time has come.
 
-use lamassu_db::{Db, DbError, params, sql};
+use lamassu_db::{Db, DbError, Statement, params, sql};
 use time::{Duration, OffsetDateTime};
 
 use super::{StoredCertificate, certificate_columns};
@@ -11,14 +11,18 @@ pub(crate) async fn due(
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<StoredCertificate>, DbError> {
+    let rows = db.rows(due_at(now, limit)).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+pub(super) fn due_at(now: OffsetDateTime, limit: u32) -> Statement {
     const TEXT: &str = concat!(
         "SELECT ",
         certificate_columns!(),
         " FROM certificate WHERE next_due IS NOT NULL AND next_due < $1 \
          ORDER BY next_due LIMIT $2"
     );
-    let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    sql(TEXT, params![now, limit])
 }
 
 /// Certificates that the expiry job has expired although their end lies ahead: the clock was set
@@ -43,34 +47,26 @@ pub(crate) async fn expiring(
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<(StoredCertificate, OffsetDateTime)>, DbError> {
+    let rows = db.rows(expiring_at(now, limit)).await?;
+    rows.iter()
+        .map(|row| Ok((StoredCertificate::try_from(row)?, row.get("next_window")?)))
+        .collect()
+}
+
+pub(super) fn expiring_at(now: OffsetDateTime, limit: u32) -> Statement {
     const TEXT: &str = concat!(
         "SELECT next_window, ",
         certificate_columns!(),
         " FROM certificate WHERE next_window IS NOT NULL AND next_window <= $1 \
          ORDER BY next_window LIMIT $2"
     );
-    let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter()
-        .map(|row| Ok((StoredCertificate::try_from(row)?, row.get("next_window")?)))
-        .collect()
+    sql(TEXT, params![now, limit])
 }
 
 /// The first instant at which something is due: the one after the earliest end, or the earliest
 /// beginning of a window.
 pub(crate) async fn next_due(db: &Db) -> Result<Option<OffsetDateTime>, DbError> {
-    let earliest = |text: &'static str| sql(text, params![]);
-    let results = db
-        .snapshot(vec![
-            earliest(
-                "SELECT next_due AS at FROM certificate WHERE next_due IS NOT NULL \
-                 ORDER BY next_due LIMIT 1",
-            ),
-            earliest(
-                "SELECT next_window AS at FROM certificate WHERE next_window IS NOT NULL \
-                 ORDER BY next_window LIMIT 1",
-            ),
-        ])
-        .await?;
+    let results = db.snapshot(earliest().into()).await?;
     let mut first: Option<OffsetDateTime> = None;
     for (rows, after) in results
         .iter()
@@ -82,4 +78,15 @@ pub(crate) async fn next_due(db: &Db) -> Result<Option<OffsetDateTime>, DbError>
         }
     }
     Ok(first)
+}
+
+/// The earliest end and the earliest beginning of a window.
+pub(super) fn earliest() -> [Statement; 2] {
+    [
+        "SELECT next_due AS at FROM certificate WHERE next_due IS NOT NULL \
+         ORDER BY next_due LIMIT 1",
+        "SELECT next_window AS at FROM certificate WHERE next_window IS NOT NULL \
+         ORDER BY next_window LIMIT 1",
+    ]
+    .map(|text| sql(text, params![]))
 }

@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "a command-line tool that prints a table and starts itself"
 )]
 

@@ -15,8 +15,11 @@ fn options(changes: Value) -> Value {
     let mut options = json!({
         "id": "hsm-1", "module_path": "/usr/lib/module.so", "token": "lamassu", "pin": "1234",
     });
-    for (name, value) in changes.as_object().unwrap() {
-        options[name] = value.clone();
+    let Value::Object(changes) = changes else {
+        panic!("an object");
+    };
+    for (name, value) in changes {
+        options[name] = value;
     }
     options
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{ForeignPlan, World, ask, root_body};
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn each_refused_change_is_recorded_once_with_its_reason() {
     let world = World::new().await;
     let root = world.root("root-a").await;

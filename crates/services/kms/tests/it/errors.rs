@@ -13,6 +13,7 @@ const CREATION: &str = include_str!("creation.rs");
 const IMPORT: &str = include_str!("import.rs");
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_error_has_its_status_and_text() {
     let kms = fixture().await;
     let id = kms.made_id(FILESYSTEM).await;
@@ -358,6 +359,7 @@ async fn metadata_of_keys_are_patched_as_everywhere() {
 /// Errors of the layer around all services, and those of lists, patches and storage, which every
 /// service passes on.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn errors_that_services_share_have_their_status_and_text() {
     let kms = fixture().await;
     let id = kms.made_id(FILESYSTEM).await;

@@ -154,7 +154,7 @@ impl Asked {
             request: &request,
             restrictions,
             order: &order,
-            preselect: &search::Preselect::for_page(db, &request.filters).await?,
+            preselect: &search::Preselect::for_page(db, table.table, &request.filters).await?,
         };
         let statements = page.statements(db.dialect(), after.as_deref())?;
         Ok(Self {

@@ -158,7 +158,7 @@ impl Field {
     }
 
     /// With an index of the folded text's trigrams: this table on SQLite, whose rows have the
-    /// numbers of the rows that they are about.
+    /// numbers of the rows that they are about, up to the one that the table `<its name>_end` says.
     #[must_use]
     pub const fn searched_in(mut self, table: &'static str) -> Self {
         self.search_table = Some(table);

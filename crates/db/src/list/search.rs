@@ -4,7 +4,8 @@
 //! operand says. On PostgreSQL it is an index of `pg_trgm` over the folded column, which the
 //! planner takes where it helps; on SQLite it is a table that is asked beforehand: a text that
 //! thousands of rows contain is found sooner by going through the list in its order.
-//! A text of less than three letters has no trigram.
+//! What was stored after the last row that is in the table (`n` of the table `<its name>_end`) is read
+//! in any case. A text of less than three letters has no trigram.
 
 use lamassu_core::query::{Condition as Wanted, Field, Filter, Membership, fold};
 use sea_query::{Alias, Expr, ExprTrait};
@@ -39,7 +40,11 @@ pub(super) enum Preselect {
 
 impl Preselect {
     /// How a page is found sooner.
-    pub(super) async fn for_page(db: &Db, filters: &[Filter]) -> Result<Self, DbError> {
+    pub(super) async fn for_page(
+        db: &Db,
+        owners: &str,
+        filters: &[Filter],
+    ) -> Result<Self, DbError> {
         if db.dialect() == Dialect::Postgres {
             return Ok(Self::Yes);
         }
@@ -55,8 +60,10 @@ impl Preselect {
             let (Some(table), Some(trigrams)) = (filter.field.search_table, trigrams(value)) else {
                 continue;
             };
-            let text =
-                format!("SELECT rowid AS number FROM {table} WHERE {table} MATCH $1 LIMIT {FEW}");
+            let text = format!(
+                "SELECT rowid AS number FROM {table} WHERE {table} MATCH $1 UNION ALL \
+                 SELECT rowid FROM {owners} WHERE rowid > (SELECT n FROM {table}_end) LIMIT {FEW}"
+            );
             let found = db.rows(sql(text, params![trigrams])).await?;
             if found.len() < FEW {
                 let rows = found.iter().map(|row| row.get::<i64>("number"));
@@ -91,7 +98,10 @@ impl Preselect {
                 Expr::cust_with_values(numbers, [rows.clone()])
             }),
             (Self::Yes, Dialect::Sqlite) => {
-                let matches = format!("rowid IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)");
+                let matches = format!(
+                    "(rowid IN (SELECT rowid FROM {table} WHERE {table} MATCH ?) \
+                     OR rowid > (SELECT n FROM {table}_end))"
+                );
                 Some(Expr::cust_with_values(matches, [trigrams(value)?]))
             }
             (Self::Yes, Dialect::Postgres) => {

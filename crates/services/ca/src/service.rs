@@ -32,7 +32,7 @@ use crate::bound_events::{self, BoundEvents};
 use crate::cache::Ready;
 use crate::config::{CaConfig, CaConfigError};
 use crate::jobs::{
-    AbandonedOperations, Cascades, CertificateCounts, CertificateExpiry, OthersRunning,
+    AbandonedOperations, Cascades, CertificateExpiry, CertificateUpkeep, OthersRunning,
     Revocations, is_due_soon,
 };
 use crate::query::{expiring, issued_by, soonest_first, with_status};
@@ -134,9 +134,9 @@ impl CaService {
         Arc::new(AbandonedOperations::new(Arc::clone(self)))
     }
 
-    /// The job that keeps the counts of certificates short.
-    pub fn counts_job(self: &Arc<Self>) -> Arc<dyn Job> {
-        Arc::new(CertificateCounts::new(Arc::clone(self)))
+    /// The job that keeps up counts and names of certificates.
+    pub fn upkeep_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(CertificateUpkeep::new(Arc::clone(self)))
     }
 
     /// The job that goes on with what goes down from CAs.
@@ -168,7 +168,7 @@ impl CaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
-            run_job(&self.db, self.counts_job(), shutdown),
+            run_job(&self.db, self.upkeep_job(), shutdown),
             run_job(&self.db, self.cascades_job(), shutdown),
             run_job(&self.db, self.revocations_job(), shutdown),
             expiry,

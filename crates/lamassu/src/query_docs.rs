@@ -105,7 +105,10 @@ fn tables() -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test says what it is for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs the test says what it is for"
+)]
 fn fields_are_documented() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/query.md");
     let document = std::fs::read_to_string(path).unwrap();

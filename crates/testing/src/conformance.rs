@@ -45,6 +45,7 @@ pub async fn conforms(engine: &dyn CryptoEngine) {
     signatures_at_the_same_time_are_of_their_own_keys(engine).await;
     an_export_is_the_same_key_or_refused(engine).await;
     listing_pages_in_order(engine).await;
+    keys_that_are_not_there_are_named_if_any(engine).await;
     deleting_is_idempotent(engine).await;
     a_fresh_engine_has_no_keys(engine).await;
 }
@@ -277,6 +278,16 @@ async fn listing_pages_in_order(engine: &dyn CryptoEngine) {
     for key in &handles {
         engine.delete(key).await.unwrap();
     }
+}
+
+async fn keys_that_are_not_there_are_named_if_any(engine: &dyn CryptoEngine) {
+    let (here, gone) = (handle("here"), handle("gone"));
+    engine.generate(&here, P256).await.unwrap();
+    let missing = engine.missing(vec![here.clone(), gone.clone()]).await;
+    // An engine that cannot tell names none.
+    let missing = missing.unwrap();
+    assert!(missing.is_empty() || missing == [gone], "{missing:?}");
+    engine.delete(&here).await.unwrap();
 }
 
 async fn deleting_is_idempotent(engine: &dyn CryptoEngine) {

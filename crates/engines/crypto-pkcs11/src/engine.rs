@@ -31,9 +31,14 @@ const MAX_SIGNERS: u64 = 10_000;
 /// Slow keys that the token makes at a time: all other sessions go on signing meanwhile.
 const SLOW_KEYS: usize = 1;
 
+/// Keys that are looked for in one call.
+const LOOKED_FOR_AT_ONCE: usize = 50;
+
 /// Keys in a token.
 pub struct Pkcs11Engine {
     info: EngineInfo,
+    /// The token and its module.
+    place: String,
     pool: Arc<Pool>,
     call_timeout: Duration,
     slow_keys: SlowKeys,
@@ -74,6 +79,7 @@ impl Pkcs11Engine {
         let mut metadata = described.metadata;
         metadata.extend(config.metadata);
         Ok(Self {
+            place: format!("token {}, {}", config.token, config.module_path.display()),
             info: EngineInfo {
                 id: EngineId::from(config.id),
                 engine_type: EngineType::Pkcs11,
@@ -171,6 +177,20 @@ impl CryptoEngine for Pkcs11Engine {
     /// Whether a session is there and logged in. What was lost is opened again by asking.
     async fn health(&self) -> Result<(), EngineError> {
         self.call(|open| open.require_login()).await
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    async fn missing(&self, handles: Vec<KeyHandle>) -> Result<Vec<KeyHandle>, EngineError> {
+        let mut missing = Vec::new();
+        // Signatures find a free session in between.
+        for handles in handles.chunks(LOOKED_FOR_AT_ONCE) {
+            let handles = handles.to_vec();
+            missing.extend(self.call(move |open| open.missing(&handles)).await?);
+        }
+        Ok(missing)
     }
 
     async fn delete(&self, handle: &KeyHandle) -> Result<(), EngineError> {

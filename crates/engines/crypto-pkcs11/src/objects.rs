@@ -188,6 +188,18 @@ impl Open {
         Ok(())
     }
 
+    /// Those of these handles that mean no private key.
+    pub(crate) fn missing(&self, handles: &[KeyHandle]) -> Result<Vec<KeyHandle>, Pkcs11Error> {
+        let mut missing = Vec::new();
+        for handle in handles {
+            if self.all_private(handle)?.is_empty() {
+                missing.push(handle.clone());
+            }
+        }
+        self.require_login()?;
+        Ok(missing)
+    }
+
     /// The handles of all private keys whose name can be one, in order.
     pub(crate) fn handles(&self) -> Result<BTreeSet<KeyHandle>, Pkcs11Error> {
         self.require_login()?;

@@ -117,6 +117,9 @@ fn keys_that_the_reference_made_sign_are_listed_and_deleted() {
             signs(&engine, REFERENCE).await.unwrap();
             let listed = engine.list(None, 10).await.unwrap();
             assert_eq!(listed, [handle(REFERENCE)]);
+            let wanted = vec![handle(REFERENCE), handle("gone")];
+            let missing = engine.missing(wanted).await.unwrap();
+            assert_eq!(missing, [handle("gone")]);
             let again = engine
                 .generate(&handle(REFERENCE), KeySpec::Ec(Curve::P256))
                 .await;
@@ -217,6 +220,9 @@ fn a_lost_login_is_made_again() {
         session.logout().unwrap();
         // Without login the token shows no private keys: none of these may take that for an answer.
         assert_eq!(engine.list(None, 10).await.unwrap(), [handle("kept")]);
+        session.logout().unwrap();
+        let missing = engine.missing(vec![handle("kept")]).await.unwrap();
+        assert_eq!(missing, []);
         session.logout().unwrap();
         signs(&engine, "kept").await.unwrap();
         session.logout().unwrap();

@@ -20,7 +20,11 @@ const MAX_WAITING: usize = 1024;
 /// One call for a session.
 type Call = Box<dyn FnOnce(&mut TokenSession) + Send>;
 
-/// The threads with their sessions. They end, and close these, when the pool is dropped.
+/// How long the threads may take to end. A process that exits under a module crashes in it.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+
+/// The threads with their sessions. They end, and close these, when the pool is dropped, which waits
+/// for that.
 pub(crate) struct Pool {
     queue: Arc<Queue>,
     access: Arc<Access>,
@@ -42,6 +46,7 @@ impl Pool {
     ) -> Result<T, ConnectError> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let queue = Arc::clone(&self.queue);
+        queue.join();
         let mut session = TokenSession::new(Arc::clone(&self.access));
         let thread = std::thread::Builder::new().name("pkcs11".to_owned());
         let started = thread.spawn(move || {
@@ -51,8 +56,13 @@ impl Pool {
             if tell.send(opened).is_ok() && is_open {
                 queue.serve(&mut session);
             }
+            drop(session);
+            queue.leave();
         });
-        started.map_err(ConnectError::Thread)?;
+        started.map_err(|cause| {
+            self.queue.leave();
+            ConnectError::Thread(cause)
+        })?;
         let opened = told.recv_timeout(deadline);
         Ok(opened.map_err(|_| Pkcs11Error::Timeout)??)
     }
@@ -87,8 +97,16 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.queue.lock().is_closed = true;
+        let mut waiting = self.queue.lock();
+        waiting.is_closed = true;
         self.queue.arrived.notify_all();
+        let ended = &self.queue.ended;
+        let ended = ended.wait_timeout_while(waiting, LAST_CALLS, |left| left.n_threads > 0);
+        let (left, waited) = ended.unwrap_or_else(PoisonError::into_inner);
+        drop(left);
+        if waited.timed_out() {
+            tracing::warn!("a call into the token does not return");
+        }
     }
 }
 
@@ -102,11 +120,14 @@ impl fmt::Debug for Pool {
 struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// Told when a thread ends.
+    ended: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
     calls: VecDeque<Call>,
+    n_threads: usize,
     n_idle: usize,
     is_closed: bool,
 }
@@ -122,6 +143,19 @@ impl Queue {
             self.arrived.notify_one();
         }
         Ok(())
+    }
+
+    /// One thread more.
+    fn join(&self) {
+        let mut waiting = self.lock();
+        waiting.n_threads = waiting.n_threads.saturating_add(1);
+    }
+
+    /// One thread less.
+    fn leave(&self) {
+        let mut waiting = self.lock();
+        waiting.n_threads = waiting.n_threads.saturating_sub(1);
+        self.ended.notify_all();
     }
 
     /// Makes calls until the pool is gone.

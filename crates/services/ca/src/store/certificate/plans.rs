@@ -44,7 +44,7 @@ pub(super) async fn fill(db: &Db) {
              CASE i % 200 WHEN 8 THEN 'IMPORTED_WITHOUT_KEY' ELSE 'MANAGED' END, '', \
              i % 100 = 9, 'Name' || CAST(i AS TEXT), 'name' || CAST(i AS TEXT), \
              'key' || CAST(i AS TEXT), '', 'RSA', 1, 'LOW', '[]', '[]', i * 1000, \
-             CASE WHEN i % 3 = 0 THEN 99000000 ELSE i * 2000 END, 'ca' || CAST(i % 20 AS TEXT), \
+             CASE WHEN i % 3 = 0 THEN 99000000 ELSE i * 2000 END, 'ca' || CAST(i % 200 AS TEXT), \
              '00', 0, CASE i % 200 WHEN 7 THEN i * 1000 ELSE 0 END, \
              CASE i % 200 WHEN 7 THEN 'KeyCompromise' ELSE 'Unspecified' END, i * 2000, i * 1500, \
              $1, 'profile' || CAST(i % 200 AS TEXT), 'print' || CAST(i AS TEXT) FROM n"
@@ -227,7 +227,7 @@ async fn pages_of_many_certificates_are_found_by_index() {
         &db,
         ("", &of_status),
         "certificate_issuer_status",
-        Sorted::Never,
+        Sorted::Few,
     )
     .await;
     let ending = expiring(at(1_000_000), at(9_000_000));

@@ -72,7 +72,8 @@ fn run(name: &str) -> Result<()> {
     let script = script(&program, &blocks)?;
     let scratch = program.scratch().join("desk");
     std::fs::create_dir(&scratch)?;
-    let output = command::run(&scratch, "bash", &["-e", "-o", "pipefail", "-c", &script])?;
+    // No `pipefail`: `head` may end before what it reads from, and what is printed is compared.
+    let output = command::run(&scratch, "bash", &["-e", "-c", &script])?;
     let mut printed = output.split(MARK);
     for block in blocks {
         let printed = printed.next().context("a mark behind every block")?;

@@ -115,7 +115,13 @@ fn filter(name: &str, fields: &[Field]) -> Value {
         description.push_str(&format!("- `{}`: {}\n", field.name, operands.join(", ")));
     }
     let strings = json!({"type": "array", "items": {"type": "string"}});
-    in_query(name, &description, &strings)
+    let mut parameter = in_query(name, &description, &strings);
+    let text = fields.iter().find(|field| field.kind == FieldKind::String);
+    if let (Some(field), Some(parameter)) = (text, parameter.as_object_mut()) {
+        let example = format!("{}[ct]a", field.name);
+        parameter.insert("example".to_owned(), json!([example]));
+    }
+    parameter
 }
 
 fn of_list(fields: &[Field]) -> Vec<Value> {

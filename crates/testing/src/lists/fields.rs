@@ -178,6 +178,7 @@ impl ListOf<'_> {
         total: fn(&Value) -> i64,
         refused: &[&str],
     ) {
+        self.check_refused_statistics(uri, parameter, refused).await;
         let router = self.router();
         let mut wrong = Vec::new();
         for (filter, selected) in self.expectations().await {
@@ -193,6 +194,35 @@ impl ListOf<'_> {
             let expected = i64::try_from(selected.len()).unwrap_or(i64::MAX);
             if !status.is_success() || total(&body) != expected {
                 wrong.push(format!("{filter}: {body} instead of {expected}"));
+            }
+        }
+        assert_eq!(wrong, Vec::<String>::new(), "{uri}");
+    }
+
+    /// What lists refuse, statistics refuse as well; a filter that is none counts everything, and
+    /// is refused under `strict_query`.
+    async fn check_refused_statistics(&self, uri: &str, parameter: &str, refused: &[&str]) {
+        let (usual, strict) = (self.router(), self.strict_router());
+        let (_, everything) = get(&usual, uri).await;
+        let mut wrong = Vec::new();
+        let unknown = format!("{uri}?{parameter}=nope[eq]x&{parameter}=");
+        let (_, counted) = get(&usual, &unknown).await;
+        if counted != everything {
+            wrong.push(format!("{unknown}: {counted} instead of {everything}"));
+        }
+        let mut cases = vec![(&strict, unknown, "unknown filter field 'nope'".to_owned())];
+        for name in refused {
+            let text = "struct validation error".to_owned();
+            cases.push((&usual, format!("{uri}?{parameter}={name}[eq]x"), text));
+        }
+        for (query, text) in self.refused_filters() {
+            let query = query.replacen("filter", parameter, 1);
+            cases.push((&usual, format!("{uri}?{query}"), text));
+        }
+        for (router, uri, text) in cases {
+            let (status, answer) = get(router, &uri).await;
+            if (status.as_u16(), answer["err"].as_str()) != (400, Some(text.as_str())) {
+                wrong.push(format!("{uri}: {status} {answer} instead of {text}"));
             }
         }
         assert_eq!(wrong, Vec::<String>::new(), "{uri}");

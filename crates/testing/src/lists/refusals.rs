@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use axum::Router;
 use lamassu_core::query::{Field, FieldKind, QueryLimits, UnknownFields};
 
 use super::cases::operands;
@@ -57,10 +58,7 @@ impl ListOf<'_> {
             return;
         };
         let name = field.name;
-        let strict = self.router_under(QueryLimits {
-            max_page_size: NonZeroU32::MAX,
-            unknown_fields: UnknownFields::Refuse,
-        });
+        let strict = self.strict_router();
         let mut wrong = Vec::new();
         for (query, refusal) in [
             ("filter=nope[eq]x".to_owned(), "unknown filter field 'nope'"),
@@ -109,6 +107,25 @@ impl ListOf<'_> {
             }
         }
         assert_eq!(wrong, Vec::<String>::new(), "{}", self.path);
+    }
+
+    /// An installation that ignores nothing.
+    pub(super) fn strict_router(&self) -> Router {
+        self.router_under(QueryLimits {
+            max_page_size: NonZeroU32::MAX,
+            unknown_fields: UnknownFields::Refuse,
+        })
+    }
+
+    /// Filters that are refused in words that are known, one of each kind for each field.
+    pub(super) fn refused_filters(&self) -> Vec<(String, String)> {
+        let refused = |field: &'static Field| {
+            let operand = unknown_operands(field).next();
+            let value = bad_values(field).into_iter().next();
+            let known = |(_, text): &(String, String)| !text.ends_with('…');
+            operand.into_iter().chain(value.filter(known))
+        };
+        self.fields.iter().flat_map(refused).collect()
     }
 
     fn excess(&self) -> Vec<(String, String)> {

@@ -21,7 +21,8 @@ pub(crate) fn moved(
     let bytes = URL_SAFE_NO_PAD.decode(bookmark)?;
     let (_, content) = bytes.split_at_checked(MAC_BYTES).context("a bookmark")?;
     let mut content: Value = serde_json::from_slice(content)?;
-    let parts = content["after"].as_array_mut().context("a position")?;
+    let parts = content.get_mut("after");
+    let parts = parts.and_then(Value::as_array_mut).context("a position")?;
     for (part, text) in parts.iter_mut().zip(position) {
         *part = match part.get("i") {
             Some(_) => json!({"i": text.parse::<i64>()?}),

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
+use lamassu_core::clock::{Clock as _, SystemClock};
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bookmark;
@@ -125,7 +125,7 @@ fn sample(installation: &Installation) -> Result<Vec<(String, String)>> {
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
     // Where only certificates for two years end.
-    let soon = OffsetDateTime::now_utc() + time::Duration::days(500);
+    let soon = SystemClock.now() + time::Duration::days(500);
     for (name, at) in [("soon", soon), ("later", soon + time::Duration::days(30))] {
         let micros = at.unix_timestamp_nanos() / 1_000;
         sample.push((format!("{name}_micros"), micros.to_string()));
@@ -234,7 +234,8 @@ impl Asking<'_> {
         let answer = self.connection.send(&wire).await?;
         let took = begun.elapsed();
         let answer: Value = serde_json::from_slice(&answer.expect(StatusCode::OK)?)?;
-        let next = answer["next"].as_str().filter(|next| !next.is_empty());
+        let next = answer.get("next").and_then(Value::as_str);
+        let next = next.filter(|next| !next.is_empty());
         Ok((took, next.map(str::to_owned)))
     }
 }

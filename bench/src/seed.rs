@@ -6,6 +6,7 @@
 //! What else must know of the certificates finds them when the program starts.
 
 use anyhow::{Context as _, Result, ensure};
+use lamassu_core::clock::{Clock as _, SystemClock};
 use lamassu_crypto::HashAlgorithm;
 use rusqlite::Connection as Sqlite;
 use rusqlite::functions::FunctionFlags;
@@ -128,9 +129,7 @@ fn authorities(amount: Amount) -> String {
 fn certificates(words: &Words, amount: Amount) -> String {
     const HOUR: i64 = 3_600_000_000;
     const DAY: i64 = 24 * HOUR;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0));
+    let now = SystemClock.now().unix_timestamp() * 1_000_000;
     let begin = now - 365 * DAY;
     let step = 364 * DAY / i64::from(amount.certificates.max(1));
     let others = amount.cas.saturating_sub(1).max(1);

@@ -434,7 +434,7 @@ mod tests {
         fields: FIELDS,
     };
 
-    fn page_plan(query: &str, after: Vec<Value>) -> String {
+    fn page_plan(query: &str, after: &[Value]) -> String {
         let request = ListRequest::parse(query, FIELDS, QueryLimits::default()).expect("request");
         let order = Order::new(&TABLE, request.sort.as_ref());
         let page = Page {
@@ -444,7 +444,7 @@ mod tests {
             order: &order,
             preselect: &Preselect::No,
         };
-        let statements = page.statements(Dialect::Sqlite, Some(&after));
+        let statements = page.statements(Dialect::Sqlite, Some(after));
         let plans = statements.expect("statements");
         plans.iter().map(plan).collect::<Vec<_>>().join("; ")
     }
@@ -473,12 +473,12 @@ mod tests {
     #[test]
     fn later_pages_start_in_the_middle_of_an_index() {
         assert_eq!(
-            page_plan("", vec![Value::I64(1), "a".into()]),
+            page_plan("", &[Value::I64(1), "a".into()]),
             "SEARCH thing USING COVERING INDEX by_creation (created_at=? AND id>?); \
              SEARCH thing USING COVERING INDEX by_creation (created_at>?)"
         );
         assert_eq!(
-            page_plan("sort_by=name", vec!["a".into(), "A".into(), "a".into()]),
+            page_plan("sort_by=name", &["a".into(), "A".into(), "a".into()]),
             "SEARCH thing USING COVERING INDEX by_name (name_folded=?); \
              SEARCH thing USING COVERING INDEX by_name (name_folded>?)"
         );

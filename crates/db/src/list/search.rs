@@ -83,31 +83,29 @@ impl Preselect {
     /// What every row fulfils whose text contains the value, by letter case or not; `None` where no
     /// index helps.
     pub(super) fn condition(&self, dialect: Dialect, field: &Field, value: &str) -> Option<Expr> {
+        if dialect == Dialect::Postgres {
+            // Without the index, too, it tells the planner how few rows there are.
+            trigrams(value)?;
+            let column = Expr::col(Alias::new(field.folded_column?));
+            return Some(column.like(pattern(value)));
+        }
         let table = field.search_table?;
-        match (self, dialect) {
-            (Self::No, _) => None,
-            (
-                Self::Rows {
-                    table: of,
-                    value: text,
-                    rows,
-                },
-                _,
-            ) => (*of == table && text == value).then(|| {
+        match self {
+            Self::No => None,
+            Self::Rows {
+                table: of,
+                value: text,
+                rows,
+            } => (*of == table && text == value).then(|| {
                 let numbers = "rowid IN (SELECT value FROM json_each(?))";
                 Expr::cust_with_values(numbers, [rows.clone()])
             }),
-            (Self::Yes, Dialect::Sqlite) => {
+            Self::Yes => {
                 let matches = format!(
                     "(rowid IN (SELECT rowid FROM {table} WHERE {table} MATCH ?) \
                      OR rowid > (SELECT n FROM {table}_end))"
                 );
                 Some(Expr::cust_with_values(matches, [trigrams(value)?]))
-            }
-            (Self::Yes, Dialect::Postgres) => {
-                trigrams(value)?;
-                let column = Expr::col(Alias::new(field.folded_column?));
-                Some(column.like(pattern(value)))
             }
         }
     }

@@ -31,7 +31,6 @@ pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
     Field::string("subject.common_name", "subject_common_name")
         .folded("subject_common_name_folded")
         .searched_in("certificate_text"),
-    Field::string("profile_id", "profile_id"),
     Field::json("metadata", "metadata").nullable(),
     // Lower-case as it is stored, so that the column is its own folded text.
     Field::string("fingerprint", "fingerprint")

@@ -187,7 +187,6 @@ async fn pages_of_many_certificates_are_found_by_index() {
             "filter=type[equal]IMPORTED_WITHOUT_KEY",
             "certificate_of_type",
         ),
-        ("filter=profile_id[equal]profile5", "certificate_profile"),
         (
             "filter=revocation_reason[equal]KeyCompromise",
             "certificate_reason",
@@ -221,6 +220,15 @@ async fn pages_of_many_certificates_are_found_by_index() {
     ] {
         check(&db, (query, &[]), index, Sorted::Never).await;
     }
+    // What bulk revocation goes through.
+    let issued_under = [Restriction::Is("profile_id", "profile5".into())];
+    check(
+        &db,
+        ("", &issued_under),
+        "certificate_profile",
+        Sorted::Never,
+    )
+    .await;
     let ca = CaId::from("ca10".to_owned());
     let of_status = [issued_by(&ca), with_status("INACTIVE")];
     check(

@@ -11,7 +11,7 @@ use crate::support::plant::{client_certificate_auth, dms_settings};
 use crate::support::{Plant, Program};
 
 /// What an answer must be. That bad requests are refused is not among it: v1 reads leniently.
-const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+const CHECKS: &str = "not_a_failure,status_code_conformance,content_type_conformance,\
      response_schema_conformance";
 
 /// How long it may look for, in seconds.

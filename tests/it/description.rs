@@ -13,8 +13,8 @@ use crate::support::{Plant, Program, command};
 
 /// Two engines, so that a key can move.
 const TWO_ENGINES: &str = "crypto_engines: {default_id: first, engines: [\
-    {id: first, type: filesystem, storage_directory: first}, \
-    {id: second, type: filesystem, storage_directory: second}]}";
+    {id: first, type: filesystem, storage_directory: DIR/first}, \
+    {id: second, type: filesystem, storage_directory: DIR/second}]}";
 
 #[test]
 fn every_example_is_what_its_schema_says() -> Result<()> {
@@ -119,8 +119,10 @@ fn a_process_of_one_service_describes_what_it_serves() -> Result<()> {
 
 #[test]
 fn real_requests_and_answers_are_as_described() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let place = directory.path().display().to_string();
     let options = Options {
-        config: Some(TWO_ENGINES.to_owned()),
+        config: Some(TWO_ENGINES.replace("DIR", &place)),
         ..Options::default()
     };
     let program = Program::start_with(options)?;

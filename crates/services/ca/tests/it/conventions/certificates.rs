@@ -12,9 +12,8 @@ use crate::support::{ForeignPlan, World};
 
 fn shown(field: &Field) -> Option<String> {
     match field.name {
-        // Certificates do not show these; see `certificates_are_found_by_fingerprint_and_…` and
-        // `a_certificate_is_found_by_the_profile_that_made_it`.
-        "fingerprint" | "san" | "profile_id" => None,
+        // Certificates do not show these; see `certificates_are_found_by_fingerprint_and_…`.
+        "fingerprint" | "san" => None,
         "issuer_meta.id" => Some("/issuer_metadata/id".to_owned()),
         _ => lists::by_name(field),
     }
@@ -95,21 +94,6 @@ async fn filters_of_every_field_select_what_certificates_show() {
             .check_filters_of_every_field()
             .await;
     }
-}
-
-#[tokio::test]
-async fn a_certificate_is_found_by_the_profile_that_made_it() {
-    let world = World::new().await;
-    let root = world.root("root-a").await;
-    let issued = world.issue("root-a", "device-1").await;
-    let (serial, profile) = (text(&issued, "serial_number"), text(&root, "profile_id"));
-    let list = certificates(&world, "/v1/certificates");
-    list.check_filters(&[
-        (&format!("profile_id[eq]{profile}"), serial),
-        (&format!("profile_id[in]x,{profile}"), serial),
-        ("profile_id[eq]x", ""),
-    ])
-    .await;
 }
 
 #[tokio::test]

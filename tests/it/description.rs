@@ -5,16 +5,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lamassu_testing::PostgresServer;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::description::{Description, Walk};
 use crate::support::plant::{DeviceKey, client_certificate_auth, dms_settings};
 use crate::support::program::{Options, lasting_port, storage_block};
 use crate::support::{Plant, Program, command};
-
-/// Two engines, so that a key can move.
-const TWO_ENGINES: &str = "crypto_engines: {default_id: first, engines: [\
-    {id: first, type: filesystem, storage_directory: DIR/first}, \
-    {id: second, type: filesystem, storage_directory: DIR/second}]}";
 
 #[test]
 fn every_example_is_what_its_schema_says() -> Result<()> {
@@ -119,13 +115,16 @@ fn a_process_of_one_service_describes_what_it_serves() -> Result<()> {
 
 #[test]
 fn real_requests_and_answers_are_as_described() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let place = directory.path().display().to_string();
+    let directory = TempDir::new()?;
+    let engine = |id: &str| json!({"id": id, "type": "filesystem", "storage_directory": directory.path().join(id)});
+    // Two of them, so that a key can move.
+    let engines = json!({"crypto_engines":
+        {"default_id": "first", "engines": [engine("first"), engine("second")]}});
     let options = Options {
-        config: Some(TWO_ENGINES.replace("DIR", &place)),
+        config: Some(engines.to_string()),
         ..Options::default()
     };
-    let program = Program::start_with(options)?;
+    let program = Program::start_in(directory, options)?;
     let description = Description::of(&program)?;
     let plant = Plant::set_up(&program)?;
     let mut walk = Walk::new(&description, &plant.api);

@@ -88,6 +88,9 @@ impl Schema {
             .map_err(|error| self.failed(error))?;
         let mut runner = refinery::Runner::new(&migrations);
         runner.set_migration_table_name(self.history_table());
+        // Otherwise a migration and the note that it was made are two transactions, and a crash or a full
+        // disk between them leaves tables that no program goes on from.
+        runner = runner.set_grouped(true);
         Ok(runner)
     }
 

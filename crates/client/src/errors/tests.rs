@@ -34,7 +34,9 @@ async fn rendered<E: ServiceError>(error: E) -> Answer {
 /// The variant's name and payload. Causes stay behind, so what stands in their place is left out.
 fn identity(error: &impl std::fmt::Debug) -> String {
     let text = format!("{error:?}");
-    text.replace("\"cause\"", "_").replace("Reported", "_")
+    text.replace("\"cause\"", "_")
+        .replace("ToldOnce(Reported)", "_")
+        .replace("Reported", "_")
 }
 
 async fn reads_back<E: WireError>(error: E) {

@@ -73,5 +73,5 @@ async fn the_life_of_keys_is_counted() {
             "{name}"
         );
     }
-    assert_eq!(help.len(), 9, "{help:?}");
+    assert_eq!(help.len(), 10, "{help:?}");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::Dialect;
 use crate::error::MigrationError;
 
-/// One step of a schema, applied once, in its own transaction.
+/// One step of a schema, applied once, in one transaction with the others that a start applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// From 1, without gaps.

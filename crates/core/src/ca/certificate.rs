@@ -16,6 +16,22 @@ pub const ATTACHED_TO: &str = "lamassu.io/ra/attached-to";
 /// Metadata member of a certificate: when it is about to expire.
 pub const EXPIRATION_DELTAS: &str = "lamassu.io/ca/expiration-deltas";
 
+/// What a certificate hands on to the one that takes its place: its windows before the end, none of them
+/// entered yet, and all else but the identity slot that it is in.
+pub fn inherited(metadata: &Map<String, Value>) -> Map<String, Value> {
+    let mut inherited = metadata.clone();
+    inherited.remove(ATTACHED_TO);
+    let windows = inherited
+        .get_mut(EXPIRATION_DELTAS)
+        .and_then(Value::as_array_mut);
+    for window in windows.into_iter().flatten() {
+        if let Some(mark) = window.get_mut("triggered") {
+            *mark = Value::Bool(false);
+        }
+    }
+    inherited
+}
+
 macro_rules! named_enum {
     ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[doc = $doc])*

@@ -176,7 +176,8 @@ impl CryptoEngine for Pkcs11Engine {
 
     /// Whether a session is there and logged in. What was lost is opened again by asking.
     async fn health(&self) -> Result<(), EngineError> {
-        self.call(|open| open.require_login()).await
+        let asked = self.pool.ask(self.call_timeout, |open| open.require_login());
+        Ok(asked.await?)
     }
 
     fn place(&self) -> String {

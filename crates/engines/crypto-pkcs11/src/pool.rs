@@ -20,6 +20,15 @@ const MAX_WAITING: usize = 1024;
 /// One call for a session.
 type Call = Box<dyn FnOnce(&mut TokenSession) + Send>;
 
+/// When a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// As soon as a session is free.
+    Next,
+    /// After those that wait already.
+    Last,
+}
+
 /// How long the threads may take to end. A process that exits under a module crashes in it.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
@@ -73,10 +82,30 @@ impl Pool {
         &self,
         deadline: Duration,
         repeat: Repeat,
+        work: impl FnMut(&mut Open) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        self.call_at(Turn::Last, deadline, repeat, work).await
+    }
+
+    /// The same, before all calls that wait. One at a time: it asks whether the token works, and that
+    /// many wait for it says nothing about that.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        work: impl FnMut(&mut Open) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        self.call_at(Turn::Next, deadline, Repeat::Yes, work).await
+    }
+
+    async fn call_at<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        deadline: Duration,
+        repeat: Repeat,
         mut work: impl FnMut(&mut Open) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
         let (tell, told) = oneshot::channel();
-        self.queue.push(Box::new(move |session| {
+        let call: Call = Box::new(move |session| {
             if tell.is_closed() {
                 return;
             }
@@ -86,7 +115,8 @@ impl Pool {
             if tell.send(outcome).is_err() {
                 tracing::debug!("the token answered too late");
             }
-        }))?;
+        });
+        self.queue.push(turn, call)?;
         match tokio::time::timeout(deadline, told).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_dropped)) => Err(Pkcs11Error::Stopped),
@@ -133,12 +163,13 @@ struct Waiting {
 }
 
 impl Queue {
-    fn push(&self, call: Call) -> Result<(), Pkcs11Error> {
+    fn push(&self, turn: Turn, call: Call) -> Result<(), Pkcs11Error> {
         let mut waiting = self.lock();
-        if waiting.calls.len() >= MAX_WAITING {
-            return Err(Pkcs11Error::Overloaded);
+        match turn {
+            Turn::Next => waiting.calls.push_front(call),
+            Turn::Last if waiting.calls.len() < MAX_WAITING => waiting.calls.push_back(call),
+            Turn::Last => return Err(Pkcs11Error::Overloaded),
         }
-        waiting.calls.push_back(call);
         if waiting.n_idle > 0 {
             self.arrived.notify_one();
         }

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use self::bulk::BulkRevoke;
 pub(super) use self::reason::ReasonArg;
-pub(super) use self::show::{key_kind, left_of, status};
+pub(super) use self::show::{key_id, key_kind, left_of, status};
 use super::files::CertificateFormat;
 use super::listing::ListArgs;
 use super::metadata::{MetadataChanges, NewMetadata};

@@ -203,9 +203,11 @@ fn read_token(path: &Path) -> Result<SecretString> {
 
 /// A variable of the environment that says something.
 fn variable(name: &str) -> Option<String> {
-    let mut all = std::env::vars();
-    let found = all.find(|(known, value)| known == name && !value.trim().is_empty());
-    found.map(|(_, value)| value)
+    // Names and values of others need be no text.
+    let mut all = std::env::vars_os();
+    let (_, value) = all.find(|(known, _)| known == name)?;
+    let value = value.into_string().ok()?;
+    (!value.trim().is_empty()).then_some(value)
 }
 
 /// A value that is not printed.

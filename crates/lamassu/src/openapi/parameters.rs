@@ -125,7 +125,9 @@ fn filter(name: &str, fields: &[Field]) -> Value {
 }
 
 fn of_list(fields: &[Field]) -> Vec<Value> {
-    let sortable = fields.iter().map(|field| match field.kind {
+    // What has its elements in a table of their own has several values or none, in no order.
+    let sortable = fields.iter().filter(|field| field.elements.is_none());
+    let sortable = sortable.map(|field| match field.kind {
         FieldKind::Json => format!("a path in `{}`", field.name),
         FieldKind::String
         | FieldKind::StringArray

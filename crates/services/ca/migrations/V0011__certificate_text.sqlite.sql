@@ -12,10 +12,10 @@ INSERT INTO certificate_text_end (n) SELECT COALESCE(MAX(rowid), 0) FROM certifi
 
 -- The number of the last row is given again when that row is gone.
 CREATE TRIGGER certificate_forgotten AFTER DELETE ON certificate
-WHEN OLD.rowid <= (SELECT n FROM certificate_text_end)
 BEGIN
     INSERT INTO certificate_text (certificate_text, rowid, common_name)
-    VALUES ('delete', OLD.rowid, OLD.subject_common_name_folded);
+    SELECT 'delete', OLD.rowid, OLD.subject_common_name_folded
+    WHERE OLD.rowid <= (SELECT n FROM certificate_text_end);
     UPDATE certificate_text_end SET n = (SELECT COALESCE(MAX(rowid), 0) FROM certificate)
     WHERE n > (SELECT COALESCE(MAX(rowid), 0) FROM certificate);
 END;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
     CaError, Certificate, CertificateAuthority, CertificateStatus, IssuanceProfile, ProfileChoice,
     Validity, ValidityType,
@@ -239,7 +240,7 @@ fn successor(
     ]
     .map(|(name, value)| (name.to_owned(), Value::from(value)));
     certificate.metadata = Some(Map::from_iter(origin.clone()));
-    let mut metadata = former.metadata.clone();
+    let mut metadata = inherited(&former.metadata);
     metadata.extend(origin);
     let id = CertificateId::new(&certificate.serial_number, parsed.issuer());
     let updated = CertificateAuthority {

@@ -113,6 +113,19 @@ impl CaService {
         .await
     }
 
+    /// Ends a job that cannot go on; what it has done stays done.
+    pub(crate) async fn give_up_revocations(
+        &self,
+        id: &JobId,
+        why: &CaError,
+    ) -> Result<(), CaError> {
+        let mut set = WriteSet::new();
+        job::fail(&mut set, id, &why.to_string());
+        self.db.commit(set).await.map_err(StorageFailure::from)?;
+        tracing::error!(job = %id, error = why as &(dyn std::error::Error + 'static), "revocation of certificates given up");
+        Ok(())
+    }
+
     async fn try_advance(
         &self,
         caller: &Caller,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{ExportCa, ListCas};
 use crate::commands::Session;
-use crate::commands::certificates::{key_kind, left_of, status};
+use crate::commands::certificates::{key_id, key_kind, left_of, status};
 use crate::commands::failure::{About, Refusal as _};
 use crate::commands::fields::AUTHORITY_FIELDS;
 use crate::commands::files;
@@ -81,7 +81,10 @@ fn record(ca: &CertificateAuthority) -> Record {
         ("expires", at(certificate.valid_to)),
         ("left", left_of(certificate, Session::now())),
         ("key", key_kind(&certificate.key_metadata)),
-        ("key id", certificate.subject_key_id.clone()),
+        (
+            "key id",
+            key_id(certificate).unwrap_or_else(|_| certificate.subject_key_id.clone()),
+        ),
         ("held", held(ca)),
         ("profile", ca.profile_id.to_string()),
         ("created", at(ca.creation_ts)),

@@ -158,9 +158,17 @@ async fn follow(session: &Session, begun: Job) -> Result<()> {
     progress.finish();
     print(session, &job)?;
     if job.status == JobStatus::Failed || job.failed > 0 {
-        bail!("not everything was done: the log of the server says why");
+        bail!("not everything was done{}", reason(&job));
     }
     Ok(())
+}
+
+/// Why a job was given up, if it was.
+fn reason(job: &Job) -> String {
+    match job.error.as_str() {
+        "" => format!(": {} could not be revoked", job.failed),
+        why => format!(": {why}"),
+    }
 }
 
 async fn find(session: &Session, job: &str) -> Result<Job> {

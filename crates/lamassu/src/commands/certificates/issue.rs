@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
     CaService as _, Certificate, CertificateStatus, CertificateType, CreateCertificate as NewOne,
     ImportCertificate, KeySource, ProfileChoice, SignCsr,
@@ -11,7 +12,7 @@ use lamassu_core::ids::{CaId, KeyRef};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::usage::RevocationReason;
 
-use super::show::{alternative_names, find, print};
+use super::show::{alternative_names, find, key_id, print};
 use super::{CreateCertificate, Issue, Renew, Target};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -142,10 +143,10 @@ async fn with_same_key(
     );
     let request = NewOne {
         ca: CaId::from(old.issuer_metadata.id.as_str()),
-        key: KeySource::Existing(KeyRef::from(old.subject_key_id.as_str())),
+        key: KeySource::Existing(KeyRef::from(key_id(old)?)),
         subject: old.subject.clone(),
         profile,
-        metadata: old.metadata.clone().unwrap_or_default(),
+        metadata: old.metadata.as_ref().map(inherited).unwrap_or_default(),
     };
     let made = session
         .ca

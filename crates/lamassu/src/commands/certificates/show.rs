@@ -108,6 +108,16 @@ fn record(certificate: &Certificate) -> Record {
     record
 }
 
+/// The id under which the key manager has the certificate's key, if it has it. What the certificate calls
+/// its key may be something else, where others issued it.
+///
+/// # Errors
+/// The certificate cannot be read.
+pub(crate) fn key_id(certificate: &Certificate) -> Result<String> {
+    let read = Read::from_der(certificate.certificate.der().clone())?;
+    Ok(read.public_key()?.key_id_sha256_hex())
+}
+
 /// The names in the certificate; what cannot be read is left out, the bytes are still there.
 pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
     let read = Read::from_der(certificate.certificate.der().clone()).ok();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::error::{ErrorKind, ServiceError as _};
 use lamassu_db::{Job, JobError, NextRun};
 use time::OffsetDateTime;
 
@@ -35,7 +36,12 @@ impl Job for Revocations {
         let Some(running) = job::running(&self.service.db).await? else {
             return Ok(NextRun::WhenWoken);
         };
-        self.service.advance_revocations(caller, &running).await?;
+        match self.service.advance_revocations(caller, &running).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error.into()),
+            // What no repetition mends must not hold up those behind it.
+            Err(error) => self.service.give_up_revocations(&running, &error).await?,
+        }
         Ok(NextRun::At(now))
     }
 }

@@ -155,6 +155,20 @@ pub(crate) fn insert(set: &mut WriteSet, job: &Job, task: &Task) -> Result<(), D
     Ok(())
 }
 
+/// Ends a job that is running, with the reason.
+pub(crate) fn fail(set: &mut WriteSet, id: &JobId, why: &str) {
+    set.execute(sql(
+        "UPDATE ca_job SET status = $1, error = $2, revision = revision + 1 \
+         WHERE id = $3 AND status = $4",
+        params![
+            JobStatus::Failed.name(),
+            why,
+            id.as_str(),
+            JobStatus::Running.name()
+        ],
+    ));
+}
+
 /// Adds the progress of a job to the write set that makes it.
 pub(crate) fn advance(
     set: &mut WriteSet,

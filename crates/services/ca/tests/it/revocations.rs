@@ -105,6 +105,41 @@ async fn a_job_goes_on_where_a_dead_process_left_it_and_does_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_job_that_cannot_go_on_is_given_up_and_holds_up_no_other() {
+    let world = World::new().await;
+    let mut paths = Vec::new();
+    for ca in ["root-a", "root-b"] {
+        world.root(ca).await;
+        let issued = world.issue(ca, "device-1").await;
+        multiply(&world, &issued, 1_499).await;
+        let body = json!({ "ca_id": ca, "revocation_reason": "Superseded" });
+        let begun = world.post(PATH, body).await.with(StatusCode::ACCEPTED);
+        assert_eq!(begun["done"], 1000);
+        paths.push(format!("/v1/jobs/{}", begun["id"].as_str().unwrap()));
+        world.clock.advance(Duration::seconds(1));
+    }
+    let mut set = WriteSet::new();
+    let broken = "UPDATE ca_job SET task = '[]' WHERE id = $1";
+    let first = paths[0].trim_start_matches("/v1/jobs/");
+    set.execute(sql(broken, params![first]));
+    world.db.commit(set).await.unwrap();
+
+    let job = world.started(OthersRunning::Maybe).await.revocations_job();
+    while job.run(&caller(), world.db.now()).await.unwrap() != NextRun::WhenWoken {}
+    let given_up = world.get(&paths[0]).await.with(StatusCode::OK);
+    assert_eq!(
+        (&given_up["status"], &given_up["done"]),
+        (&json!("FAILED"), &json!(1000))
+    );
+    assert_ne!(given_up["error"], "");
+    let done = world.get(&paths[1]).await.with(StatusCode::OK);
+    assert_eq!(
+        (&done["status"], &done["done"]),
+        (&json!("DONE"), &json!(1500))
+    );
+}
+
+#[tokio::test]
 async fn all_restrictions_hold_together() {
     let world = World::new().await;
     world.root("root-a").await;

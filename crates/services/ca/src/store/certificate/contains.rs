@@ -150,3 +150,26 @@ async fn trigrams_find_what_reading_finds() {
         add_all_names(&db).await;
     }
 }
+
+/// The number of a row that came and went between two rounds of the job is given again below the place
+/// up to which names were added.
+#[tokio::test]
+async fn a_row_in_the_place_of_others_that_are_gone_is_found() {
+    let (_database, db) = fresh().await;
+    fill(&db).await;
+    name(&db, 0, "before").await;
+    add_all_names(&db).await;
+    name(&db, 1, "between").await;
+    for id in ["odd-000", "odd-001"] {
+        let mut set = WriteSet::new();
+        set.execute(sql("DELETE FROM certificate WHERE id = $1", params![id]));
+        db.commit(set).await.unwrap();
+    }
+    name(&db, 2, "Nowhere").await;
+    let request = query("contains", "Nowhere");
+    for indexed in [false, true] {
+        let counted = count(&db, &TABLE, &request.filters, &[]).await.unwrap();
+        assert_eq!(counted, 1, "{indexed}");
+        add_all_names(&db).await;
+    }
+}

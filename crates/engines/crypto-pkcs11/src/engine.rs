@@ -176,7 +176,9 @@ impl CryptoEngine for Pkcs11Engine {
 
     /// Whether a session is there and logged in. What was lost is opened again by asking.
     async fn health(&self) -> Result<(), EngineError> {
-        let asked = self.pool.ask(self.call_timeout, |open| open.require_login());
+        let asked = self
+            .pool
+            .ask(self.call_timeout, |open| open.require_login());
         Ok(asked.await?)
     }
 

@@ -106,6 +106,18 @@ impl Whereabouts {
         self.secure_only().or_else(plain)
     }
 
+    /// How it is reached by who proves himself with a token: over HTTPS, where the certificate tells that it
+    /// is this server, or over plain HTTP where there is nothing else and a process has the data
+    /// directory now. A port of one that was killed may be somebody else's.
+    pub(crate) fn trusted(&self, data_dir: &Path) -> Option<ClientConfig> {
+        let is_held = || {
+            let owned = data_dir.exists().then(|| own(data_dir.to_path_buf()));
+            matches!(owned, Some(Err(OpenError::InUse { .. })))
+        };
+        self.secure_only()
+            .or_else(|| is_held().then(|| self.secure()).flatten())
+    }
+
     fn secure_only(&self) -> Option<ClientConfig> {
         let mut config = client(Protocol::Https, self.https?);
         match &self.certificate {
@@ -219,6 +231,24 @@ mod tests {
         drop(own(directory.path().to_path_buf()).unwrap());
         drop(own(directory.path().to_path_buf()).unwrap());
         assert_eq!(Whereabouts::running(directory.path()), None);
+    }
+
+    #[test]
+    fn a_token_goes_over_plain_http_to_the_owner_of_the_directory_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = Whereabouts {
+            https: None,
+            ..whereabouts()
+        };
+        assert!(plain.trusted(directory.path()).is_none());
+        assert!(plain.trusted(&directory.path().join("none")).is_none());
+        assert!(!directory.path().join("none").exists());
+        let owned = own(directory.path().to_path_buf()).unwrap();
+        let trusted = plain.trusted(directory.path()).unwrap();
+        assert_eq!(trusted.protocol, Protocol::Http);
+        drop(owned);
+        let secure = whereabouts().trusted(directory.path()).unwrap();
+        assert_eq!(secure.protocol, Protocol::Https);
     }
 
     #[test]

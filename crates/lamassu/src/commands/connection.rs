@@ -145,7 +145,7 @@ impl ConnectionArgs {
                 .flatten()
         };
         let found = running.or_else(configured);
-        let found = found.and_then(|whereabouts| whereabouts.secure());
+        let found = found.and_then(|whereabouts| whereabouts.trusted(&config.data_dir));
         found.with_context(|| {
             let directory = config.data_dir.display();
             format!(

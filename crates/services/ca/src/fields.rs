@@ -21,6 +21,9 @@ macro_rules! certificate_fields {
             Field::string_array("extensions.key_usage", "key_usage"),
             Field::string_array("extensions.extended_key_usage", "extended_key_usage"),
             Field::boolean("is_ca", "is_ca"),
+            // Lower-case as it is stored, so that the column is its own folded text.
+            Field::string("fingerprint", "fingerprint").folded("fingerprint").nullable(),
+            Field::string_array("san", "id").elements_in(ALTERNATIVE_NAMES),
             $($own),+
         ]
     };
@@ -32,11 +35,6 @@ pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
         .folded("subject_common_name_folded")
         .searched_in("certificate_text"),
     Field::json("metadata", "metadata").nullable(),
-    // Lower-case as it is stored, so that the column is its own folded text.
-    Field::string("fingerprint", "fingerprint")
-        .folded("fingerprint")
-        .nullable(),
-    Field::string_array("san", "id").elements_in(ALTERNATIVE_NAMES),
 ];
 
 /// Where the subject alternative names of certificates are found.

@@ -64,6 +64,12 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0011__certificate_text.sqlite.sql"),
             postgres: include_str!("../migrations/V0011__certificate_text.postgres.sql"),
         },
+        Migration {
+            version: 12,
+            name: "authority_entry",
+            sqlite: include_str!("../migrations/V0012__authority_entry.sqlite.sql"),
+            postgres: include_str!("../migrations/V0012__authority_entry.postgres.sql"),
+        },
     ],
 };
 

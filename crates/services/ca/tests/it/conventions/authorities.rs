@@ -3,16 +3,19 @@
 use http::StatusCode;
 use lamassu_ca::AUTHORITY_FIELDS;
 use lamassu_core::query::Field;
+use lamassu_crypto::HashAlgorithm;
 use lamassu_testing::lists::{self, ListOf};
 use serde_json::{Value, json};
 use time::Duration;
 
 use super::set_metadata;
-use crate::support::{ForeignPlan, World, device_profile, root_body};
+use crate::support::{ForeignPlan, World, device_profile, root_body, x509};
 
 /// A field of the CA, or of its certificate.
 fn shown(field: &Field) -> Option<String> {
     match field.name {
+        // CAs do not show these; see `cas_are_found_by_fingerprint_and_alternative_name`.
+        "fingerprint" | "san" => None,
         "id" | "profile_id" | "creation_ts" | "level" | "metadata" => lists::by_name(field),
         _ => lists::by_name(field).map(|pointer| {
             let pointer = pointer.replace("/issuer_meta/", "/issuer_metadata/");
@@ -188,4 +191,20 @@ async fn statistics_of_cas_take_their_filters() {
     authorities(&world)
         .check_statistics("/v1/stats", "ca_filter", by_status, &["status"])
         .await;
+}
+
+#[tokio::test]
+async fn cas_are_found_by_fingerprint_and_alternative_name() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.root("root-b").await;
+    let digest = HashAlgorithm::Sha256.digest(x509(&root["certificate"]).as_der());
+    let fingerprint = hex::encode(digest);
+    let list = authorities(&world);
+    list.check_filters(&[
+        (&format!("fingerprint[eq]{fingerprint}"), "root-a"),
+        ("fingerprint[eq]00", ""),
+        ("san[contains]root-a.example", ""),
+    ])
+    .await;
 }

@@ -97,6 +97,8 @@ impl HeadTracker {
             // While the heads are held: nobody may hear of this end after that of another server.
             self.signals.log_ends_at(head);
         }
+        // Nobody who asks for the head waits for what follows.
+        drop(heads);
         if !takes_writes && self.server.client().await.is_ok() {
             // One that is read from only as long as there is none that takes writes.
             self.server.leave_the_old_one();

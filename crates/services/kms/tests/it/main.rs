@@ -22,5 +22,6 @@ mod secrecy;
 mod signatures;
 mod status;
 mod support;
+mod unopened;
 mod updates;
 mod usage;

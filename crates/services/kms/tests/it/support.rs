@@ -23,7 +23,7 @@ use lamassu_crypto_software::{KeyGenerator, SoftwareEngine};
 use lamassu_db::{Db, NextRun, Statement, WriteSet, sql};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
-use lamassu_kms::{Kms, KmsPorts, StartError, routes};
+use lamassu_kms::{Kms, KmsPorts, StartError, UnavailableEngine, routes};
 use lamassu_testing::TestDatabase;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,11 +84,20 @@ pub(crate) async fn fixture() -> Fixture {
 
 /// The service over these engines; keys go to the filesystem where none is named.
 pub(crate) async fn start(db: &Db, engines: Vec<Arc<dyn CryptoEngine>>) -> Result<Kms, StartError> {
+    start_with(db, engines, Vec::new()).await
+}
+
+/// The same, and with these that are configured and did not open.
+async fn start_with(
+    db: &Db,
+    engines: Vec<Arc<dyn CryptoEngine>>,
+    unavailable: Vec<UnavailableEngine>,
+) -> Result<Kms, StartError> {
     Kms::new(KmsPorts {
         db: db.clone(),
         engines,
         default_engine: EngineId::from(FILESYSTEM),
-        unavailable: Vec::new(),
+        unavailable,
     })
     .await
 }
@@ -146,6 +155,22 @@ impl Fixture {
     /// The same with only these engines.
     pub(crate) async fn restarted_with(self, engines: Vec<Arc<dyn CryptoEngine>>) -> Self {
         let kms = Arc::new(start(&self.db, engines).await.unwrap());
+        self.with_service(kms).await
+    }
+
+    /// The same, but the engine that may fail does not open.
+    pub(crate) async fn restarted_without_faulty(self) -> Self {
+        let unavailable = vec![UnavailableEngine {
+            id: EngineId::from(FAULTY),
+            engine_type: "pkcs11".to_owned(),
+            cause: "no token".into(),
+        }];
+        let engines = vec![self.filesystem()];
+        let kms = start_with(&self.db, engines, unavailable).await.unwrap();
+        self.with_service(Arc::new(kms)).await
+    }
+
+    async fn with_service(self, kms: Arc<Kms>) -> Self {
         let service = reached(&kms).await;
         Self {
             router: router(Arc::clone(&service)),

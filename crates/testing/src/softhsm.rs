@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 /// The variable by which SoftHSM2 finds its configuration.
@@ -18,6 +18,15 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Says to a process that runs one test where its token is.
 const DIRECTORY: &str = "LAMASSU_TEST_TOKENS";
+
+/// Whether a module takes wrapped keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapped {
+    /// It does.
+    Taken,
+    /// It does not.
+    Refused,
+}
 
 /// Tokens, gone with the value that made them.
 #[derive(Debug)]
@@ -44,16 +53,16 @@ impl SoftHsm {
             "{MODULE} does not exist: install softhsm2"
         );
         let directory = tempfile::tempdir()?;
-        let tokens = directory.path().join("tokens");
+        let hsm = Self {
+            directory: directory.path().to_owned(),
+            _owned: Some(directory),
+        };
+        let tokens = hsm.tokens();
         std::fs::create_dir(&tokens)?;
         let configuration = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             tokens.display()
         );
-        let hsm = Self {
-            directory: directory.path().to_owned(),
-            _owned: Some(directory),
-        };
         std::fs::write(hsm.configuration(), configuration)?;
         Ok(hsm)
     }
@@ -61,6 +70,46 @@ impl SoftHsm {
     /// The module.
     pub fn module() -> PathBuf {
         PathBuf::from(MODULE)
+    }
+
+    /// A module in front of [`module`](Self::module) that takes no private keys as they are once it is
+    /// told so by [`refuse`](Self::refuse). It is built in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// It does not build.
+    pub fn refusing_module(directory: &Path) -> Result<PathBuf> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("refusing-module/refusing.c");
+        let library = directory.join("refusing.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"])
+            .arg(format!("-DBASE=\"{MODULE}\""))
+            .arg("-o")
+            .args([&library, &source])
+            .arg("-ldl")
+            .output()
+            .context("there is no C compiler")?;
+        ensure!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        Ok(library)
+    }
+
+    /// Lets the [`refusing_module`](Self::refusing_module) refuse private keys with this answer of
+    /// PKCS#11, and take them wrapped or not even so.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told.
+    pub fn refuse(&self, answer: u64, wrapped: Wrapped) -> Result<()> {
+        let also = match wrapped {
+            Wrapped::Taken => "",
+            Wrapped::Refused => "wrapped",
+        };
+        let told = format!("{answer:x} {also}\n");
+        Ok(std::fs::write(self.directory.join("refusal"), told)?)
     }
 
     /// What a process needs in its environment to find the tokens: a name and a value.
@@ -87,6 +136,51 @@ impl SoftHsm {
             String::from_utf8_lossy(&made.stderr)
         );
         Ok(())
+    }
+
+    /// Takes a token away, as one pulls out a card; [`bring_back`](Self::bring_back) puts it in again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such token.
+    pub fn take_away(&self, label: &str) -> Result<()> {
+        for token in std::fs::read_dir(self.tokens())? {
+            let token = token?.path();
+            let about = std::fs::read(token.join("token.object"))?;
+            // Its label, filled up with blanks.
+            let padded = format!("{label:32}");
+            let mut texts = about.windows(padded.len());
+            if texts.any(|text| text == padded.as_bytes()) {
+                std::fs::rename(&token, self.away(label))?;
+                // Its directory has its name from inside.
+                std::fs::write(self.away_name(label), token.as_os_str().as_encoded_bytes())?;
+                return Ok(());
+            }
+        }
+        bail!("no token is labelled {label}")
+    }
+
+    /// Puts a token in again.
+    ///
+    /// # Errors
+    ///
+    /// It was not taken away.
+    pub fn bring_back(&self, label: &str) -> Result<()> {
+        let place = std::fs::read_to_string(self.away_name(label))?;
+        std::fs::rename(self.away(label), place)?;
+        Ok(())
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.directory.join("tokens")
+    }
+
+    fn away(&self, label: &str) -> PathBuf {
+        self.directory.join(format!("away-{label}"))
+    }
+
+    fn away_name(&self, label: &str) -> PathBuf {
+        self.directory.join(format!("name-{label}"))
     }
 
     /// The labels of the private keys in a token, as `p11tool` (GnuTLS) lists them.

@@ -2,7 +2,7 @@
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::MechanismType;
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo};
 use lamassu_crypto::{Curve, KeySpec};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,13 @@ use crate::error::Pkcs11Error;
 pub(crate) struct Wanted {
     pub(crate) label: String,
     pub(crate) serial: Option<String>,
+}
+
+impl Wanted {
+    fn is(&self, token: &TokenInfo) -> bool {
+        let is_serial = |serial: &String| serial == token.serial_number();
+        token.label() == self.label && self.serial.as_ref().is_none_or(is_serial)
+    }
 }
 
 /// What a token and its module say about themselves.
@@ -27,17 +34,35 @@ pub(crate) struct Description {
 /// The slot of a token. Slots may change their numbers whenever the module is initialised.
 pub(crate) fn find(library: &Pkcs11, wanted: &Wanted) -> Result<Slot, Pkcs11Error> {
     let mut found = None;
+    let mut unreadable = None;
     for slot in library.get_slots_with_token()? {
-        let token = library.get_token_info(slot)?;
-        let is_serial = |serial: &String| serial == token.serial_number();
-        if token.label() != wanted.label || !wanted.serial.as_ref().is_none_or(is_serial) {
+        let token = match library.get_token_info(slot) {
+            Ok(token) => token,
+            // It may be another engine's that is away.
+            Err(error) => {
+                unreadable = Some(error);
+                continue;
+            }
+        };
+        if !wanted.is(&token) {
             continue;
         }
         if found.replace(slot).is_some() {
             return Err(Pkcs11Error::SeveralTokens(wanted.label.clone()));
         }
     }
-    found.ok_or_else(|| Pkcs11Error::TokenNotFound(wanted.label.clone()))
+    found.ok_or_else(|| match unreadable {
+        Some(error) => Pkcs11Error::Call(error),
+        None => Pkcs11Error::TokenNotFound(wanted.label.clone()),
+    })
+}
+
+/// Refuses a slot whose token is away, or another one.
+pub(crate) fn require(library: &Pkcs11, slot: Slot, wanted: &Wanted) -> Result<(), Pkcs11Error> {
+    if wanted.is(&library.get_token_info(slot)?) {
+        return Ok(());
+    }
+    Err(Pkcs11Error::TokenNotFound(wanted.label.clone()))
 }
 
 /// Describes the token in a slot.

@@ -14,6 +14,7 @@ mod lifecycle;
 mod lists;
 mod lookup;
 mod metrics;
+mod other_processes;
 mod permissions;
 mod races;
 mod refusals;

@@ -53,7 +53,7 @@ pub(crate) struct Fixture {
     pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
     dir: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 pub(crate) async fn fixture() -> Fixture {
@@ -78,7 +78,7 @@ pub(crate) async fn fixture() -> Fixture {
         kms,
         faulty,
         dir,
-        _database: database,
+        database,
     }
 }
 
@@ -179,6 +179,15 @@ impl Fixture {
             kms,
             ..self
         }
+    }
+
+    /// The same database as another process has it; on SQLite, which has one process, as this one.
+    pub(crate) async fn another_db(&self) -> Db {
+        if self.database.is_postgres() {
+            let clock = Arc::clone(&self.clock) as SharedClock;
+            return self.database.open(&clock).await;
+        }
+        self.db.clone()
     }
 
     pub(crate) fn filesystem(&self) -> Arc<dyn CryptoEngine> {

@@ -33,7 +33,10 @@ async fn whatever_needs_an_engine_that_did_not_open_is_put_off() {
     let sign = json!({"algorithm": "ECDSA_SHA_256", "message": "", "message_type": "raw"});
     let new = json!({"algorithm": "ECDSA", "size": 256, "name": "x", "engine_id": FAULTY});
     let import = json!({"private_key": sample("prime256v1.sec1.pem"), "engine_id": FAULTY});
-    let (from, into) = (json!({"engine_id": FILESYSTEM}), json!({"engine_id": FAULTY}));
+    let (from, into) = (
+        json!({"engine_id": FILESYSTEM}),
+        json!({"engine_id": FAULTY}),
+    );
     for (method, uri, body) in [
         ("POST", format!("/v1/keys/{id}/sign"), sign),
         ("POST", format!("/v1/keys/{id}/move"), from),

@@ -296,3 +296,51 @@ fn count(n: usize) -> u32 {
 fn not_looked(engine: &dyn CryptoEngine, error: &(dyn std::error::Error + 'static)) {
     tracing::debug!(engine_id = %engine.info().id, error, "keys not compared");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lamassu_core::crypto_engine::KeyHandle;
+    use lamassu_core::ids::EngineId;
+    use tokio::time::Instant;
+
+    use super::{Found, MissingKeys, Pace};
+
+    fn found(names: &[&str]) -> Found {
+        let handles = names.iter().map(|name| KeyHandle::try_new(name).unwrap());
+        Found {
+            at: Instant::now(),
+            n_keys: 9,
+            n_missing: names.len().try_into().unwrap(),
+            sample: handles.collect(),
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named_once_and_again_when_it_was_there_between() {
+        let missing = MissingKeys::default();
+        let unnamed = |engine: &str, names: &[&str]| {
+            let handles = missing.unnamed(&EngineId::from(engine), &found(names));
+            let texts = handles.iter().map(|handle| handle.as_str().to_owned());
+            texts.collect::<Vec<_>>()
+        };
+        assert_eq!(unnamed("a", &["one", "two"]), ["one", "two"]);
+        assert_eq!(unnamed("a", &["one", "two", "three"]), ["three"]);
+        assert_eq!(unnamed("b", &["one"]), ["one"]);
+        assert_eq!(unnamed("a", &["two"]), [""; 0]);
+        assert_eq!(unnamed("a", &["one", "two"]), ["one"]);
+    }
+
+    #[test]
+    fn what_stays_missing_is_asked_for_ever_more_rarely() {
+        let mut pace = Pace::changed();
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            pauses.push(pace.pause);
+            pace = pace.unchanged();
+        }
+        assert_eq!(pauses, [10, 20, 40, 60, 60].map(Duration::from_secs));
+        assert_eq!(Pace::changed().pause, Duration::from_secs(10));
+    }
+}

@@ -194,6 +194,13 @@ impl Fixture {
         filesystem(self.dir.path())
     }
 
+    /// Removes all files of keys.
+    pub(crate) fn lose_key_files(&self) {
+        for file in std::fs::read_dir(self.dir.path().join("keys")).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+
     /// Files in the directory of keys.
     pub(crate) fn n_key_files(&self) -> usize {
         std::fs::read_dir(self.dir.path().join("keys"))

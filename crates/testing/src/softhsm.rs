@@ -189,21 +189,44 @@ impl SoftHsm {
     ///
     /// What `p11tool` says.
     pub fn private_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        self.listed(label, "Private key")
+    }
+
+    /// The labels of the public keys in a token.
+    ///
+    /// # Errors
+    ///
+    /// What `p11tool` says.
+    pub fn public_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        self.listed(label, "Public key")
+    }
+
+    /// The labels of the objects of a type.
+    fn listed(&self, label: &str, wanted: &str) -> Result<BTreeSet<String>> {
         let (name, value) = self.environment();
         let listed = Command::new("p11tool")
             .args(["--provider", MODULE, "--login", "--set-pin", Self::PIN])
-            .args(["--list-privkeys", &format!("pkcs11:token={label}")])
+            .args(["--list-all", &format!("pkcs11:token={label}")])
             .env(name, value)
             .output()
             .context("p11tool is not installed (package gnutls-bin)")?;
-        let text = String::from_utf8_lossy(&listed.stdout);
         let error = String::from_utf8_lossy(&listed.stderr);
         // No keys at all is a failure to the tool.
         let is_empty = error.contains("No matching objects found");
         ensure!(listed.status.success() || is_empty, "{error}");
-        let labels = text.lines().map(str::trim);
-        let labels = labels.filter_map(|line| line.strip_prefix("Label: "));
-        Ok(labels.map(str::to_owned).collect())
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let mut labels = BTreeSet::new();
+        let mut is_wanted = false;
+        for line in text.lines().map(str::trim) {
+            if let Some(found) = line.strip_prefix("Type: ") {
+                is_wanted = found.starts_with(wanted);
+            } else if let Some(found) = line.strip_prefix("Label: ")
+                && is_wanted
+            {
+                labels.insert(found.to_owned());
+            }
+        }
+        Ok(labels)
     }
 
     /// Runs the body of a test in a process of its own, with one token, which has no server yet. A

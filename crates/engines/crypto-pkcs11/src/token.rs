@@ -1,5 +1,7 @@
 //! The token in its slot: which one it is, and what it says about itself.
 
+use std::time::Duration;
+
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::slot::{Slot, TokenInfo};
@@ -7,6 +9,10 @@ use lamassu_crypto::{Curve, KeySpec};
 use serde_json::{Map, Value, json};
 
 use crate::error::Pkcs11Error;
+
+/// How often it is looked at a token that cannot be read, and how long is between.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
 
 /// Which token is wanted.
 #[derive(Clone, Debug)]
@@ -57,9 +63,18 @@ pub(crate) fn find(library: &Pkcs11, wanted: &Wanted) -> Result<Slot, Pkcs11Erro
     })
 }
 
-/// Refuses a slot whose token is away, or another one.
+/// Refuses a slot whose token is away, or another one. One that cannot be read is asked several times:
+/// somebody else may be logging in, which some modules write down in the token (SoftHSM2).
 pub(crate) fn require(library: &Pkcs11, slot: Slot, wanted: &Wanted) -> Result<(), Pkcs11Error> {
-    if wanted.is(&library.get_token_info(slot)?) {
+    let mut n_left = LOOKS;
+    let token = loop {
+        n_left -= 1;
+        match library.get_token_info(slot) {
+            Err(_) if n_left > 0 => std::thread::park_timeout(BETWEEN_LOOKS),
+            outcome => break outcome?,
+        }
+    };
+    if wanted.is(&token) {
         return Ok(());
     }
     Err(Pkcs11Error::TokenNotFound(wanted.label.clone()))

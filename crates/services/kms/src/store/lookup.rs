@@ -43,7 +43,8 @@ struct Lookup {
 /// What becomes of who waits.
 #[derive(Debug)]
 enum Told {
-    Answer(Result<Option<StoredKey>, DbError>),
+    /// The keys that were found for all.
+    Answer(Result<Arc<[StoredKey]>, DbError>),
     Lead(Turn),
 }
 
@@ -110,7 +111,7 @@ impl Lookups {
             let turn = match self.line.join(address) {
                 Ok(turn) => turn,
                 Err(told) => match told.await {
-                    Ok(Told::Answer(answer)) => return answer,
+                    Ok(Told::Answer(found)) => return found.map(|keys| at(&keys, address)),
                     Ok(Told::Lead(turn)) => turn,
                     // Who asked for us went away.
                     Err(_gone) => continue,
@@ -127,9 +128,8 @@ impl Lookups {
         // The next statement is on its way before these go on.
         drop(turn);
         for other in others {
-            let answer = found.clone().map(|keys| at(&keys, &other.address));
             // Who has gone needs no answer.
-            drop(other.tell.send(Told::Answer(answer)));
+            drop(other.tell.send(Told::Answer(found.clone())));
         }
         found.map(|keys| at(&keys, own))
     }

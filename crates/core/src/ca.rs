@@ -5,6 +5,7 @@
 //! the device manager without losing or leaking a certificate is in [`enrollment`].
 
 pub mod certificate;
+mod certificate_ref;
 mod change;
 pub mod enrollment;
 mod error;
@@ -38,6 +39,7 @@ pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
     KeyMetadata, KeyStrength,
 };
+pub use certificate_ref::CertificateRef;
 pub use change::{Cascade, CreateCertificate, ImportCa, ImportCertificate, RawMessage};
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
@@ -291,6 +293,13 @@ pub trait CaService: Send + Sync + fmt::Debug {
         serial: &SerialNumber,
     ) -> Result<Certificate, CaError>;
 
+    /// The certificate that is named: where a CA is named, only one that this CA issued.
+    async fn certificate_named(
+        &self,
+        caller: &Caller,
+        certificate: &CertificateRef,
+    ) -> Result<Certificate, CaError>;
+
     /// Lists certificates.
     async fn certificates(
         &self,
@@ -328,7 +337,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn set_certificate_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError>;
@@ -337,7 +346,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn patch_certificate_metadata(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError>;
 
@@ -345,7 +354,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn delete_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<(), CaError>;
 
     /// Makes a certificate for a key of the KMS.
@@ -369,7 +378,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn certificate_chain(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError>;
 
     /// Begins to revoke many certificates: those that fulfil the conditions now. Some are revoked

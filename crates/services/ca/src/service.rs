@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamassu_core::ca::{
     self as api, CaError, CaRequest, CaStats, Cascade, Certificate, CertificateAuthority,
-    CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment, ImportCa,
-    ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows,
-    RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo, enrollment::Attachment,
+    CertificateRef, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment,
+    ImportCa, ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage,
+    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo,
+    enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
@@ -438,6 +439,15 @@ impl api::CaService for CaService {
             .map(|stored| stored.certificate)
     }
 
+    async fn certificate_named(
+        &self,
+        _: &Caller,
+        certificate: &CertificateRef,
+    ) -> Result<Certificate, CaError> {
+        let found = self.certificate_named(certificate).await?;
+        Ok(found.certificate)
+    }
+
     async fn certificates(
         &self,
         _: &Caller,
@@ -493,16 +503,19 @@ impl api::CaService for CaService {
     async fn set_certificate_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        let change = ("certificate.status.update", named("certificate", serial));
+        let change = (
+            "certificate.status.update",
+            named("certificate", certificate),
+        );
         self.refusals
             .watch(
                 caller,
                 change,
-                self.change_status(caller, serial, status, reason),
+                self.change_status(caller, certificate, status, reason),
             )
             .await
     }
@@ -510,15 +523,18 @@ impl api::CaService for CaService {
     async fn patch_certificate_metadata(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError> {
-        let change = ("certificate.metadata.update", named("certificate", serial));
+        let change = (
+            "certificate.metadata.update",
+            named("certificate", certificate),
+        );
         self.refusals
             .watch(
                 caller,
                 change,
-                self.patch_certificate(caller, serial, &patches),
+                self.patch_certificate(caller, certificate, &patches),
             )
             .await
     }
@@ -526,11 +542,11 @@ impl api::CaService for CaService {
     async fn delete_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<(), CaError> {
-        let change = ("certificate.delete", named("certificate", serial));
+        let change = ("certificate.delete", named("certificate", certificate));
         self.refusals
-            .watch(caller, change, self.remove_certificate(caller, serial))
+            .watch(caller, change, self.remove_certificate(caller, certificate))
             .await
     }
 
@@ -563,9 +579,9 @@ impl api::CaService for CaService {
     async fn certificate_chain(
         &self,
         _: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError> {
-        self.chain_of_certificate(serial).await
+        self.chain_of_certificate(certificate).await
     }
 
     async fn revoke_certificates(

@@ -76,10 +76,9 @@ async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Re
         return print(session, issued);
     };
     let chain = if target.chain {
-        let serial = &issued.serial_number;
         session
             .ca
-            .certificate_chain(&session.caller, serial)
+            .certificate_chain(&session.caller, &issued.into())
             .await?
     } else {
         vec![issued.certificate.clone()]
@@ -95,11 +94,11 @@ async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Re
 }
 
 pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
-    let old = find(session, &asked.serial).await?;
+    let old = find(session, &asked.one).await?;
     ensure!(
         !old.is_ca,
         "{} is the certificate of a CA: that is `lamassu cas reissue`",
-        asked.serial
+        asked.one.serial
     );
     let issuer = old.issuer_metadata.id.as_str();
     ensure!(issuer != "-", "no CA of this installation issued it");
@@ -113,7 +112,7 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
             .ca
             .set_certificate_status(
                 &session.caller,
-                &old.serial_number,
+                &(&old).into(),
                 CertificateStatus::Revoked,
                 RevocationReason::Superseded,
             )

@@ -31,7 +31,7 @@ use crate::fields::CERTIFICATE_FIELDS;
 pub(crate) use counts::{count_by_status, merge_counts};
 pub(crate) use due::{due, expired_early, expiring, next_due};
 pub(crate) use index::{index, unindexed, warn_without_search_index};
-pub(crate) use text::add_names;
+pub(crate) use text::add_texts;
 pub(crate) use write::{
     Beside, ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
     superseded, update,
@@ -167,10 +167,11 @@ fn serial(row: &Row, column: &'static str) -> Result<SerialNumber, DbError> {
     named(row, column, SerialNumber::parse)
 }
 
-/// Every certificate with this serial number, whoever issued it; hardly ever more than one.
+/// Every certificate with this serial number, of one CA or whoever issued it; hardly ever more than one.
 pub(crate) async fn by_serial(
     db: &Db,
     serial: &SerialNumber,
+    ca: Option<&CaId>,
 ) -> Result<Vec<StoredCertificate>, DbError> {
     // In the order of the index on serial numbers: by the key alone, a PostgreSQL server that has no
     // statistics of a young table yet goes through all of it.
@@ -179,7 +180,16 @@ pub(crate) async fn by_serial(
         certificate_columns!(),
         " FROM certificate WHERE serial_number = $1 ORDER BY issuer_ca_id, id LIMIT 16"
     );
-    let rows = db.rows(sql(TEXT, params![serial.as_str()])).await?;
+    const OF_CA: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE serial_number = $1 AND issuer_ca_id = $2 ORDER BY id LIMIT 16"
+    );
+    let query = match ca {
+        None => sql(TEXT, params![serial.as_str()]),
+        Some(ca) => sql(OF_CA, params![serial.as_str(), ca.as_str()]),
+    };
+    let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 

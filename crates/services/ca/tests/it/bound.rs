@@ -55,9 +55,9 @@ impl World {
     }
 
     async fn revoke(&self, certificate: &Certificate, reason: RevocationReason) -> Certificate {
-        let (serial, status) = (&certificate.serial_number, CertificateStatus::Revoked);
+        let (named, status) = (certificate.into(), CertificateStatus::Revoked);
         self.service
-            .set_certificate_status(&caller(), serial, status, reason)
+            .set_certificate_status(&caller(), &named, status, reason)
             .await
             .unwrap()
     }

@@ -74,7 +74,7 @@ pub(crate) fn index(set: &mut WriteSet, id: &CertificateId, der: &Bytes) {
     insert_names(set, id, der);
 }
 
-/// Warns where names are looked through one by one because the database has no index of their
+/// Warns where names or serial numbers are looked through one by one because the database has no index of their
 /// trigrams: on a PostgreSQL server without the extension for it.
 pub(crate) async fn warn_without_search_index(db: &Db) -> Result<(), DbError> {
     if db.dialect() == Dialect::Sqlite {
@@ -82,11 +82,13 @@ pub(crate) async fn warn_without_search_index(db: &Db) -> Result<(), DbError> {
     }
     let query = sql(
         "SELECT 1 FROM pg_indexes WHERE schemaname = current_schema() \
-         AND indexname = 'certificate_text'",
+         AND indexname IN ('certificate_text', 'certificate_serial_text')",
         params![],
     );
-    if db.row_opt(query).await?.is_none() {
-        tracing::warn!("no index for filters by a part of a name: extension pg_trgm was not there");
+    if db.rows(query).await?.len() < 2 {
+        tracing::warn!(
+            "no index for filters by a part of a name or number: extension pg_trgm was not there"
+        );
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use crate::jobs::{
     AbandonedOperations, Cascades, CertificateExpiry, CertificateUpkeep, OthersRunning,
     Revocations, is_due_soon,
 };
+use crate::moved_keys::{self, MovedKeys};
 use crate::query::{expiring, issued_by, soonest_first, with_status};
 use crate::store::certificate::{Beside, CertificateId};
 use crate::store::{self, authority, certificate, intent};
@@ -158,16 +159,26 @@ impl CaService {
         (bound_events::subscription(&self.db), Arc::new(handler))
     }
 
+    /// The reader of keys that move to another engine, and what it does with them.
+    pub fn moved_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
+        let handler = MovedKeys {
+            db: self.db.clone(),
+        };
+        (moved_keys::subscription(&self.db), Arc::new(handler))
+    }
+
     /// All background work of the service, until `shutdown`; what is in progress is finished.
     pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let (subscription, handler) = self.bound_subscription();
+        let (bound, bind) = self.bound_subscription();
+        let (moved, follow) = self.moved_subscription();
         let expiry = async {
             if self.config.certificate_monitoring_job.enabled {
                 run_job(&self.db, self.expiry_job(), shutdown).await;
             }
         };
         tokio::join!(
-            subscription.run(handler, shutdown),
+            bound.run(bind, shutdown),
+            moved.run(follow, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
             run_job(&self.db, self.upkeep_job(), shutdown),
             run_job(&self.db, self.cascades_job(), shutdown),

@@ -19,7 +19,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Db, DbError, Json, Row, Statement, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Json, Row, Statement, in_list, params, sql, sql_of_few};
 use lamassu_x509 as x509;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -33,8 +33,8 @@ pub(crate) use due::{due, expired_early, expiring, next_due};
 pub(crate) use index::{index, unindexed, warn_without_search_index};
 pub(crate) use text::add_texts;
 pub(crate) use write::{
-    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
-    superseded, update,
+    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine, set_issuer,
+    set_next_window, superseded, update,
 };
 
 /// How certificates are listed.
@@ -68,6 +68,9 @@ pub(crate) const TABLE: ListTable = ListTable {
     created: "created_at",
     fields: CERTIFICATE_FIELDS,
 };
+
+/// How many serial numbers one statement names.
+const SERIALS_PER_STATEMENT: usize = 512;
 
 /// The columns that [`StoredCertificate`] reads, of table `certificate` or of the view of CAs.
 macro_rules! certificate_columns {
@@ -248,6 +251,37 @@ pub(crate) async fn of_authority_key(
         " FROM certificate WHERE subject_key_id = $1 AND is_ca ORDER BY id LIMIT 1000"
     );
     let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Certificates that call their key so, or have one of these serial numbers.
+pub(crate) async fn of_key(
+    db: &Db,
+    subject_key_id: &str,
+    serials: &[SerialNumber],
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE subject_key_id = $1 ORDER BY id"
+    );
+    let mut rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    for serials in serials.chunks(SERIALS_PER_STATEMENT) {
+        let mut values = serials
+            .iter()
+            .map(|serial| serial.as_str().into())
+            .collect();
+        let list = in_list(&mut values);
+        let text = format!(
+            concat!(
+                "SELECT ",
+                certificate_columns!(),
+                " FROM certificate WHERE serial_number IN ({})"
+            ),
+            list
+        );
+        rows.extend(db.rows(sql_of_few(text, values)).await?);
+    }
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 

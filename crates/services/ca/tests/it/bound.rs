@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Waits until the subscription has read the whole log, then ends it.
-    async fn caught_up(&self, subscription: &str, shutdown: &CancellationToken) {
+    pub(crate) async fn caught_up(&self, subscription: &str, shutdown: &CancellationToken) {
         let last = sql("SELECT MAX(seq) AS seq FROM event_log", params![]);
         let last = self.db.row_opt(last).await.unwrap().unwrap();
         let last = Seq(last.get("seq").unwrap());

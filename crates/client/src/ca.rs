@@ -11,7 +11,7 @@ use lamassu_core::ca::{
     CaError, CaRequest, CaService, CaStats, Cascade, Certificate, CertificateAuthority,
     CertificateRef, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment,
     ImportCa, ImportCertificate, IssuanceProfile, Job, KeySource, OpenEnrollment, ProfileChoice,
-    RawMessage, RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts,
+    RawMessage, RenewalWindows, RetiredCa, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts,
     StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
@@ -724,6 +724,17 @@ impl CaService for CaClient {
         let query = after(last.map(SerialNumber::as_str), limit);
         let path = ca_path("/internal/v1", ca, &format!("/revoked?{query}"))?;
         self.get(caller, path).await
+    }
+
+    async fn retired_cas(&self, caller: &Caller) -> Result<Vec<RetiredCa>, CaError> {
+        self.get(caller, "/internal/v1/retired-cas".to_owned())
+            .await
+    }
+
+    async fn settle_retired_ca(&self, caller: &Caller, job: &JobId) -> Result<(), CaError> {
+        let path = format!("/internal/v1/retired-cas/{}", encode(job.as_str()));
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
+        self.0.done(caller, call).await
     }
 
     async fn sign_for_enrollment(

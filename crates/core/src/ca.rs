@@ -13,6 +13,7 @@ pub mod job;
 pub mod profile;
 pub mod profile_member;
 pub mod request;
+mod retired;
 mod stats;
 
 use std::fmt;
@@ -47,6 +48,7 @@ pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
 pub use profile_member::{AllowedSan, Member, NameConstraints, SanType, Subtrees};
 pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
+pub use retired::RetiredCa;
 pub use stats::{AuthorityCounts, CaStats, CertificateCounts, StatusCounts};
 
 /// Which profile an operation uses.
@@ -450,6 +452,12 @@ pub trait CaService: Send + Sync + fmt::Debug {
         after: Option<&SerialNumber>,
         limit: u32,
     ) -> Result<Vec<RevokedEntry>, CaError>;
+
+    /// Deleted CAs whose key waits for the CA's last CRL.
+    async fn retired_cas(&self, caller: &Caller) -> Result<Vec<RetiredCa>, CaError>;
+
+    /// Says that the last CRL of a deleted CA is made, or never will be: its key goes.
+    async fn settle_retired_ca(&self, caller: &Caller, job: &JobId) -> Result<(), CaError>;
 
     /// Issues a certificate for a device, together with an open intent: see [`enrollment`].
     /// Possession of the key was decided by whoever made the request a [`VerifiedCsr`].

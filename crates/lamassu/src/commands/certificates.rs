@@ -214,6 +214,9 @@ pub(crate) struct Renew {
     /// Profile, by id or name; the CA's own when not said.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+    /// Issue although a certificate for the same key was revoked for KeyCompromise.
+    #[arg(long)]
+    allow_compromised_key: bool,
     /// Revoke the old certificate (Superseded) once the new one is there.
     #[arg(long)]
     revoke_old: bool,

@@ -7,7 +7,7 @@ use lamassu_core::ca::{
     self as api, CaError, CaRequest, CaStats, Cascade, Certificate, CertificateAuthority,
     CertificateRef, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment,
     ImportCa, ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage,
-    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo,
+    RenewalWindows, RetiredCa, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo,
     enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
@@ -686,6 +686,14 @@ impl api::CaService for CaService {
     ) -> Result<Vec<RevokedEntry>, CaError> {
         let found = certificate::revoked(&self.db, ca, after, limit).await;
         Ok(found.map_err(StorageFailure::from)?)
+    }
+
+    async fn retired_cas(&self, _: &Caller) -> Result<Vec<RetiredCa>, CaError> {
+        self.waiting_for_crl().await
+    }
+
+    async fn settle_retired_ca(&self, _: &Caller, job: &JobId) -> Result<(), CaError> {
+        self.settle_crl(job).await
     }
 
     async fn sign_for_enrollment(

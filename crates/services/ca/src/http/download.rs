@@ -121,11 +121,14 @@ pub(super) async fn chain_of_ca(
     Ok(format.reply(&chain).into())
 }
 
+/// What says which certificate, and how it is written.
+type OfOne = (Members<File>, (Members<WithChain>, Members<IssuedBy>));
+
 pub(super) async fn certificate(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
-    query: Query<(Members<File>, (Members<WithChain>, Members<IssuedBy>))>,
+    query: Query<OfOne>,
 ) -> Reply<Media<CertificateFile>> {
     let certificate = named(&serial, &query)?;
     let format = Format::of(&query)?;

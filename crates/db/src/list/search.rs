@@ -20,8 +20,9 @@ use crate::statement::sql;
 /// looked at either way then, where the list has a million.
 const FEW: usize = 4_000;
 
-/// Most trigrams of a text that are looked for.
-const MAX_TRIGRAMS: usize = 64;
+/// About how many trigrams of a text are looked for: sixteen of them, spread over the text, are in hardly
+/// another one, and each costs a look at all rows that have it.
+const MAX_TRIGRAMS: usize = 16;
 
 /// How an index of trigrams takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,14 +144,15 @@ pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(
     Ok(())
 }
 
-/// All trigrams of the folded text, as FTS5 is asked for them.
+/// Trigrams of the folded text, as FTS5 is asked for them.
 fn trigrams(value: &str) -> Option<String> {
     let letters: Vec<char> = fold(value).chars().collect();
     let quoted = |three: &[char]| {
         let three: String = three.iter().collect();
         format!("\"{}\"", three.replace('"', "\"\""))
     };
-    let all: Vec<String> = letters.windows(3).take(MAX_TRIGRAMS).map(quoted).collect();
+    let every = letters.len().div_ceil(MAX_TRIGRAMS).max(1);
+    let all: Vec<String> = letters.windows(3).step_by(every).map(quoted).collect();
     (!all.is_empty()).then(|| all.join(" AND "))
 }
 

@@ -19,6 +19,7 @@ mod crash;
 mod daily_commands;
 mod description;
 mod est_clients;
+mod est_command;
 mod first_device;
 mod guide;
 mod kill;

@@ -10,6 +10,7 @@ use crate::commands::Noun;
 use crate::commands::cas::CasCommand;
 use crate::commands::certificates::CertificatesCommand;
 use crate::commands::completion::{Completion, Man};
+use crate::commands::est::Est;
 use crate::commands::keys::KeysCommand;
 use crate::commands::profiles::ProfilesCommand;
 use crate::config::Origin;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Certificates(Box<Noun<CertificatesCommand>>),
     /// Issuance profiles: the rules by which certificates are issued.
     Profiles(Box<Noun<ProfilesCommand>>),
+    /// Enroll a device by EST, and keep its certificate valid.
+    Est(Box<Est>),
     /// Bring the database up to date and exit.
     Migrate(Migrate),
     /// Write database, keys and certificates to one file, beside a running server or without one.

@@ -9,6 +9,7 @@ pub(crate) mod cas;
 pub(crate) mod certificates;
 pub(crate) mod completion;
 mod connection;
+pub(crate) mod est;
 mod failure;
 mod fields;
 mod files;

@@ -111,6 +111,7 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
         Command::Cas(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Certificates(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Profiles(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Est(est) => runtime()?.block_on(commands::est::run(&est)),
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);

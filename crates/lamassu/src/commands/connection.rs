@@ -20,6 +20,7 @@ use lamassu_db::{Db, system_caller};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::output::OutputArgs;
 use crate::address;
@@ -194,15 +195,25 @@ impl ConnectionArgs {
 }
 
 fn read_token(path: &Path) -> Result<SecretString> {
+    read_secret("token", path)
+}
+
+/// The secret in a file; white space around it is none of it.
+pub(super) fn read_secret(what: &str, path: &Path) -> Result<SecretString> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("token file {} cannot be read", path.display()))?;
-    let token = text.trim();
-    ensure!(!token.is_empty(), "token file {} is empty", path.display());
-    Ok(SecretString::from(token))
+        .map(Zeroizing::new)
+        .with_context(|| format!("{what} file {} cannot be read", path.display()))?;
+    let secret = text.trim();
+    ensure!(
+        !secret.is_empty(),
+        "{what} file {} is empty",
+        path.display()
+    );
+    Ok(SecretString::from(secret))
 }
 
 /// A variable of the environment that says something.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     // Names and values of others need be no text.
     let mut all = std::env::vars_os();
     let (_, value) = all.find(|(known, _)| known == name)?;

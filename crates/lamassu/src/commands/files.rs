@@ -1,13 +1,18 @@
 //! Files that commands read and write; `-` is standard input or output.
 
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
+use lamassu_crypto::PrivateKey;
 use lamassu_x509::pem::{PemError, certificate_ders, pem_to_der};
-use lamassu_x509::pkcs7;
+use lamassu_x509::{Certificate, pkcs7};
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 use super::output::write_octets;
 
@@ -75,6 +80,117 @@ pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
         )
     })?;
     Ok((CertificateDer::from_der(first), n_more))
+}
+
+/// All certificates of a file, PEM or DER, as they are read; at least one.
+///
+/// # Errors
+/// There is none, or one cannot be read.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let octets = read(path)?;
+    let name = path.display();
+    let ders = match octets.first() {
+        Some(&SEQUENCE) => vec![octets],
+        _ => certificate_ders(&octets)
+            .collect::<Result<Vec<_>, PemError>>()
+            .with_context(|| format!("{name} holds no certificate"))?,
+    };
+    ensure!(
+        !ders.is_empty(),
+        "{name} holds no certificate, neither as PEM nor as DER"
+    );
+    let read = ders.into_iter().map(Certificate::from_der);
+    read.collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("{name} holds a certificate that cannot be read"))
+}
+
+/// The private key of a file, PEM or DER.
+///
+/// # Errors
+/// There is none, or it is encrypted.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKey> {
+    let octets = Zeroizing::new(read(path)?);
+    let read = match octets.first() {
+        Some(&SEQUENCE) => PrivateKey::from_der(&octets),
+        _ => PrivateKey::from_pem(&octets),
+    };
+    read.with_context(|| {
+        format!(
+            "{} is no private key that can be read; an encrypted one is decrypted by `openssl pkey \
+             -in FILE -out CLEAR`",
+            path.display()
+        )
+    })
+}
+
+/// Gives a file new contents: whoever reads it finds the old or the new ones, whole, also after a
+/// power cut. It keeps its mode and owner; a new one is its owner's alone.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace(path: &Path, octets: &[u8]) -> Result<()> {
+    replace_like(path, path, octets)
+}
+
+/// The same, with mode and owner of another file, if that is there.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace_like(path: &Path, model: &Path, octets: &[u8]) -> Result<()> {
+    // What a link points to is replaced, not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let written = written(&target, fs::metadata(model).ok().as_ref(), octets);
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn written(target: &Path, model: Option<&Metadata>, octets: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(directory(target))?;
+    file.write_all(octets)?;
+    if let Some(model) = model {
+        let own = file.as_file().metadata()?;
+        if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
+            fchown(file.as_file(), Some(model.uid()), Some(model.gid()))?;
+        }
+        file.as_file().set_permissions(model.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(target)?;
+    sync_directory(target)
+}
+
+/// Gives a file the name of another one, which it replaces.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    let target = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+    fs::rename(from, &target)
+        .and_then(|()| sync_directory(&target))
+        .with_context(|| format!("{} cannot become {}", from.display(), to.display()))
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
 }
 
 /// The certification request of a file, PEM or DER.

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
-    CaClient, ClientConfig, Credentials, FixedToken, KmsClient, Peer, ServiceToken,
+    CaClient, ClientConfig, Credentials, DeviceClient, DmsClient, FixedToken, KmsClient, Peer,
+    ServiceToken,
 };
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::clock::{Clock as _, SharedClock, SystemClock};
@@ -63,6 +64,8 @@ pub(super) struct ConnectionArgs {
 pub(crate) struct Session {
     pub(super) kms: KmsClient,
     pub(super) ca: CaClient,
+    pub(super) devices: DeviceClient,
+    pub(super) dms: DmsClient,
     pub(super) caller: Caller,
     pub(super) output: OutputArgs,
     /// Where the server is, as people read it.
@@ -99,6 +102,8 @@ impl Session {
         Ok(Self {
             kms: KmsClient::new(&peer),
             ca: CaClient::new(&peer),
+            devices: DeviceClient::new(&peer),
+            dms: DmsClient::new(&peer),
             caller,
             output,
             place,

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::output::write_octets;
 
 /// Longest input that is read into memory: what is signed is sent in one request.
-const MAX_INPUT: u64 = 16 * 1024 * 1024;
+const MAX_INPUT: usize = 16 * 1024 * 1024;
 
 /// First octet of every DER structure that is read here.
 const SEQUENCE: u8 = 0x30;
@@ -27,21 +27,24 @@ const SEQUENCE: u8 = 0x30;
 /// # Errors
 /// It cannot be read, or is too long.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    read_up_to(path, MAX_INPUT)
+}
+
+/// The same up to so many bytes.
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Vec<u8>> {
     let mut octets = Vec::new();
     let name = path.display();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let n = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MAX_INPUT + 1)
-            .read_to_end(&mut octets)
+        io::stdin().lock().take(limit).read_to_end(&mut octets)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT + 1).read_to_end(&mut octets))
+        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut octets))
     };
     let n = n.with_context(|| format!("{name} cannot be read"))?;
-    ensure!(
-        u64::try_from(n).is_ok_and(|n| n <= MAX_INPUT),
-        "{name} is longer than {MAX_INPUT} bytes"
-    );
+    ensure!(n <= most, "{name} is longer than {most} bytes");
     Ok(octets)
 }
 
@@ -53,8 +56,8 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return write_octets(octets);
     }
-    let mut file = std::fs::File::create(path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+    let mut file =
+        File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(octets)
         .and_then(|()| file.sync_all())
         .with_context(|| format!("{} cannot be written", path.display()))

@@ -29,6 +29,7 @@ mod outage;
 mod overload;
 mod power;
 mod refusals;
+mod relying_commands;
 mod replicas;
 mod routes;
 mod schemathesis;

@@ -23,6 +23,7 @@ mod est_command;
 mod first_device;
 mod guide;
 mod kill;
+mod login;
 mod lost_keys;
 mod mistakes;
 mod outage;

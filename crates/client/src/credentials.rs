@@ -1,5 +1,6 @@
 //! What a client presents: one port, one implementation per `auth_mode`.
 
+mod login;
 mod oidc;
 
 use std::fmt;
@@ -16,6 +17,9 @@ use zeroize::Zeroizing;
 use crate::config::{ApiKeyOptions, AuthMode, ClientConfig};
 use crate::peer::PeerError;
 
+pub use login::{
+    BrowserAnswer, BrowserLogin, DeviceCode, LoginClient, LoginError, LoginProvider, LoginTokens,
+};
 pub use oidc::ClientCredentials;
 
 /// A header that authenticates; its value is marked sensitive and is not printed.

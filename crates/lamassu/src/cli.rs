@@ -15,6 +15,7 @@ use crate::commands::devices::DevicesCommand;
 use crate::commands::dms::DmsCommand;
 use crate::commands::est::Est;
 use crate::commands::keys::KeysCommand;
+use crate::commands::login::{Login, Logout};
 use crate::commands::ocsp::Ocsp;
 use crate::commands::profiles::ProfilesCommand;
 use crate::config::Origin;
@@ -40,6 +41,11 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a bearer token of the local issuer.
     Token(Token),
+    /// Sign in at the identity provider of a server; the commands for daily work present the login
+    /// from then on.
+    Login(Login),
+    /// Forget a login.
+    Logout(Logout),
     /// Keys and the engines that hold them.
     Keys(Box<Noun<KeysCommand>>),
     /// Certificate authorities.

@@ -21,6 +21,7 @@ mod fields;
 mod files;
 pub(crate) mod keys;
 mod listing;
+pub(crate) mod login;
 mod members;
 mod metadata;
 pub(crate) mod ocsp;

@@ -1,6 +1,7 @@
 //! The DMS manager through its routes, over a real database, CA service and device manager.
 #![cfg(test)]
 
+mod approvals;
 mod bind;
 mod conventions;
 mod device;
@@ -11,4 +12,5 @@ mod interrupted;
 mod management;
 mod reenroll;
 mod revocation;
+mod serverkeygen;
 mod support;

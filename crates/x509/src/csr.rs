@@ -94,6 +94,12 @@ impl CertificationRequest {
         &self.der
     }
 
+    /// What is asked for, without the signature: the DER of `CertificationRequestInfo`. Requests that
+    /// differ in their signature alone have it in common.
+    pub fn info_der(&self) -> &Bytes {
+        &self.signed.tbs
+    }
+
     /// The requested subject.
     pub fn subject(&self) -> &Name {
         &self.subject

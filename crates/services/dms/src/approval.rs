@@ -5,7 +5,7 @@
 //! 3. The device asks again with the same request, by the same credentials as before, and all checks
 //!    are made again: only then is the certificate issued, so that none lies about undelivered.
 //!
-//! A request is known by its digest. Between binding and closing a crash leaves the approval open;
+//! A request is known by what it asks for, whatever its signature. Between binding and closing a crash leaves the approval open;
 //! what the device may do with it then is what a lost answer would have it do.
 
 use std::time::Duration;
@@ -23,16 +23,20 @@ use lamassu_db::list::{ListError, list};
 use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races};
 use time::OffsetDateTime;
 
-use crate::events;
 use crate::request::DeviceRequest;
 use crate::service::DmsManager;
 use crate::store::approval::{self as store, StoredApproval};
+use crate::{events, metrics};
 
 /// How long closed approvals are kept.
 const KEPT_FOR: time::Duration = time::Duration::days(90);
 
-/// How many are closed in one write set.
+/// How many are read at once to be closed.
 const BATCH: u32 = 200;
+
+/// How many requests of one device wait at most: one that makes a new key each time that it asks
+/// must not fill the queue.
+const PER_DEVICE: i64 = 8;
 
 /// Whether an enrollment may go on.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl DmsManager {
         if mode != Some(&ApprovalMode::Manual) {
             return Ok(Clearance::Given(None));
         }
-        let known = store::open(&self.db, &dms.id, operation, &request.digest())
+        let known = store::open(&self.db, &dms.id, operation, &request.info_digest())
             .await
             .map_err(StorageFailure::from)?;
         let now = self.db.now();
@@ -91,12 +95,7 @@ impl DmsManager {
         request: &DeviceRequest,
         (operation, over): (ApprovalOperation, Option<StoredApproval>),
     ) -> Result<(), DmsError> {
-        let waiting = store::pending(&self.db)
-            .await
-            .map_err(StorageFailure::from)?;
-        if waiting >= i64::from(self.config.max_pending_approvals) {
-            return Err(ApprovalRefusal::QueueFull.into());
-        }
+        self.check_room(dms, request).await?;
         let now = self.db.now();
         let approval = Approval {
             id: ApprovalId::fresh(),
@@ -117,7 +116,7 @@ impl DmsManager {
         if let Some(over) = &over {
             expire(&mut set, caller, over, now);
         }
-        set.expect_one(store::insert(&approval, &request.digest()), store::NEW);
+        set.expect_one(store::insert(&approval, &request.info_digest()), store::NEW);
         set.event(events::approval_created(caller, &approval, now));
         set.audit(AuditRecord::done(
             caller,
@@ -134,6 +133,19 @@ impl DmsManager {
             Err(error) if error.failed(store::NEW) || error.failed(store::UNCHANGED) => Ok(()),
             Err(error) => Err(StorageFailure::from(error).into()),
         }
+    }
+
+    async fn check_room(&self, dms: &Dms, request: &DeviceRequest) -> Result<(), DmsError> {
+        let waiting = store::pending(&self.db)
+            .await
+            .map_err(StorageFailure::from)?;
+        let of_device = store::pending_of(&self.db, &dms.id, &request.device_id)
+            .await
+            .map_err(StorageFailure::from)?;
+        if waiting >= i64::from(self.config.max_pending_approvals) || of_device >= PER_DEVICE {
+            return Err(ApprovalRefusal::QueueFull.into());
+        }
+        Ok(())
     }
 
     fn approval_end(&self, now: OffsetDateTime) -> Timestamp {
@@ -260,6 +272,10 @@ impl DmsManager {
                 }
             }
         }
+        let pending = store::pending(&self.db)
+            .await
+            .map_err(StorageFailure::from)?;
+        metrics::approvals_pending(pending);
         let mut set = WriteSet::new();
         set.execute(store::forget(now.saturating_sub(KEPT_FOR)));
         self.db.commit(set).await.map_err(StorageFailure::from)?;

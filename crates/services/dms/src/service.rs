@@ -182,7 +182,7 @@ impl DmsManager {
     }
 
     /// Counts an EST operation, and writes a refused credential to the audit log.
-    async fn answered<T>(
+    async fn answered<T: metrics::Told>(
         &self,
         operation: Operation<'_>,
         caller: &Caller,

@@ -2,7 +2,7 @@
 
 use lamassu_core::dms::Approval;
 use lamassu_core::dms::approval::{ApprovalOperation, ApprovalStatus};
-use lamassu_core::ids::{ApprovalId, DmsId, SerialNumber};
+use lamassu_core::ids::{ApprovalId, DeviceId, DmsId, SerialNumber};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::{Field, fold};
 use lamassu_core::timestamp::Timestamp;
@@ -152,6 +152,19 @@ pub(crate) async fn pending(db: &Db) -> Result<i64, DbError> {
     let query = sql(
         "SELECT count(*) AS n FROM approval WHERE status = 'PENDING'",
         params![],
+    );
+    match db.row_opt(query).await? {
+        Some(row) => row.get("n"),
+        None => Ok(0),
+    }
+}
+
+/// The same of one device.
+pub(crate) async fn pending_of(db: &Db, dms: &DmsId, device: &DeviceId) -> Result<i64, DbError> {
+    let query = sql(
+        "SELECT count(*) AS n FROM approval \
+         WHERE device_id = $1 AND dms_id = $2 AND status = 'PENDING'",
+        params![device.as_str(), dms.as_str()],
     );
     match db.row_opt(query).await? {
         Some(row) => row.get("n"),

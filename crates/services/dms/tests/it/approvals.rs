@@ -68,9 +68,9 @@ async fn decide(world: &World, verdict: &str, reason: &str) -> (StatusCode, Valu
 async fn a_device_gets_its_certificate_once_somebody_has_approved() {
     let world = world().await;
     let device = Device::new("d");
-    // RSA and Ed25519 requests come again byte for byte; this one is kept by the device.
-    let csr = device.csr();
-    let asks = async || world.est("simpleenroll", "manual", &csr, None).await;
+    // Signed anew each time.
+    assert_ne!(device.csr(), device.csr());
+    let asks = async || asks(&world, &device).await;
     assert_pending(&asks().await);
     assert_pending(&asks().await);
     let waiting = only(&world).await;
@@ -205,6 +205,17 @@ async fn only_so_many_wait_for_a_decision() {
         (refused.refusal().0, &*refused.refusal().1),
         (503, "too many enrollments wait for approval")
     );
+}
+
+#[tokio::test]
+async fn a_device_that_makes_a_new_key_each_time_does_not_fill_the_queue() {
+    let world = world().await;
+    for _ in 0..8 {
+        assert_pending(&asks(&world, &Device::new("d")).await);
+    }
+    let refused = asks(&world, &Device::new("d")).await.refusal();
+    assert_eq!(refused.1, "too many enrollments wait for approval");
+    assert_pending(&asks(&world, &Device::new("other")).await);
 }
 
 #[tokio::test]

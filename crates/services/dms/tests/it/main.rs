@@ -8,6 +8,7 @@ mod device;
 mod enroll;
 mod errors;
 mod est_wire;
+mod field_requests;
 mod interrupted;
 mod management;
 mod reenroll;

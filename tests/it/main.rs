@@ -24,6 +24,7 @@ mod est_wire;
 mod first_device;
 mod guide;
 mod kill;
+mod login;
 mod lost_keys;
 mod mistakes;
 mod outage;

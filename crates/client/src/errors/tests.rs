@@ -9,7 +9,9 @@ use http_body_util::BodyExt as _;
 use lamassu_core::ca::CaError;
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::DeviceError;
-use lamassu_core::dms::{CertificateRefusal, DmsError};
+use lamassu_core::dms::{
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
+};
 use lamassu_core::error::{ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
@@ -315,6 +317,26 @@ async fn refusals_of_the_va_read_back() {
     }
 }
 
+/// Of key generation, approvals and channel binding.
+fn of_issuing() -> Vec<DmsError> {
+    vec![
+        DmsError::Keygen(KeygenRefusal::Disabled),
+        DmsError::Keygen(KeygenRefusal::KeyType("DSA".to_owned())),
+        DmsError::Keygen(KeygenRefusal::Busy),
+        DmsError::Keygen(KeygenRefusal::SymmetricKey),
+        DmsError::Keygen(KeygenRefusal::UnknownKey),
+        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::NoCipher),
+        DmsError::Approval(ApprovalRefusal::NotFound),
+        DmsError::Approval(ApprovalRefusal::NotPending),
+        DmsError::Approval(ApprovalRefusal::Denied),
+        DmsError::Approval(ApprovalRefusal::QueueFull),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Missing),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
+    ]
+}
+
 #[tokio::test]
 async fn refusals_of_the_dms_manager_read_back() {
     let mut all = vec![
@@ -360,6 +382,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),
     ];
+    all.extend(of_issuing());
     all.extend(queries().into_iter().map(DmsError::Query));
     all.extend(storage());
     for error in all {
@@ -394,6 +417,9 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::ProfileSignsCa
             | DmsError::CaProfile
             | DmsError::SlotChanged
+            | DmsError::Keygen(_)
+            | DmsError::Approval(_)
+            | DmsError::ChannelBinding(_)
             | DmsError::Query(_)
             | DmsError::Misconfigured(_)
             | DmsError::Ca(_)

@@ -14,6 +14,7 @@ use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{Crl, OcspAnswer, OcspLifetime, VaError, VaRole, VaService};
+use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::crl::CertificateList;
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -111,6 +112,7 @@ impl VaService for VaClient {
         let list = CertificateList::from_der(der.clone()).map_err(unreadable)?;
         let number = list.number().map_err(unreadable)?.map(|number| number.0);
         Ok(Crl {
+            digest: hex::encode(HashAlgorithm::Sha256.digest(&der)),
             der,
             number: number.ok_or_else(|| unreadable(Reported))?,
             this_update: Timestamp(list.this_update()),

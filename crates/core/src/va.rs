@@ -58,6 +58,8 @@ pub struct VaRole {
 pub struct Crl {
     /// DER.
     pub der: Bytes,
+    /// SHA-256 of the DER, lower-case hex.
+    pub digest: String,
     /// `cRLNumber`.
     pub number: u64,
     /// `thisUpdate`.

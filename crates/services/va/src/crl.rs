@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use lamassu_core::ca::CaError;
 use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::Signer;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::va::{CrlOptions, VaError};
-use lamassu_crypto::Message;
+use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::DbError;
 use lamassu_x509::SignatureError;
 use lamassu_x509::crl::{CrlBuilder, CrlError, CrlFields, CrlNumber};
@@ -77,6 +78,9 @@ pub(crate) enum MakeCrlError {
     /// The entries could not be read.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The process is ending.
+    #[error("the CRL was not finished")]
+    Unfinished(#[from] tokio::task::JoinError),
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -145,13 +149,9 @@ impl VaService {
             }
         }
         // 3. Sign, and believe nothing but what verifies with the CA's certificate.
-        let list = builder.finish()?;
-        let signature = signer
-            .sign(list.scheme(), Message::Raw(list.as_bytes()))
-            .await
-            .map_err(SigningError::from)?;
+        let der = signed(builder, signer.as_ref(), &public_key).await?;
         Ok(MadeCrl {
-            der: list.assemble_verified(&signature, &public_key)?,
+            der,
             number: plan.number,
             this_update,
             next_update,
@@ -170,6 +170,32 @@ impl VaService {
             .enabled
             .then(|| now.saturating_add(usable_refresh(options)))
     }
+}
+
+/// The signed list. It is hashed once, for the signature and its verification, beside the threads
+/// that answer requests: it may be long.
+async fn signed(
+    builder: CrlBuilder,
+    signer: &dyn Signer,
+    key: &PublicKey,
+) -> Result<Bytes, MakeCrlError> {
+    let (list, digest) = tokio::task::spawn_blocking(|| {
+        let list = builder.finish();
+        let hash = list.scheme().hash();
+        let digest = hash.map(|hash| hash.digest(list.as_bytes()));
+        (list, digest)
+    })
+    .await?;
+    let scheme = list.scheme();
+    let message = match &digest {
+        Some(digest) => Message::Digest(digest),
+        None => Message::Raw(list.as_bytes()),
+    };
+    let signature = signer.sign(scheme, message).await;
+    let signature = signature.map_err(SigningError::from)?;
+    key.verify(scheme, message, &signature)
+        .map_err(SignatureError::Mismatch)?;
+    Ok(list.assemble(&signature))
 }
 
 /// A validity that does not end before it begins.

@@ -31,6 +31,9 @@ pub(crate) enum FileError {
     /// The file is no PEM.
     #[error("the CRL file is no PEM")]
     Pem(#[from] PemError),
+    /// The process is ending.
+    #[error("the CRL file was not finished")]
+    Unfinished(#[from] tokio::task::JoinError),
     /// The file holds another CRL than the role points at.
     #[error("the CRL file was changed")]
     Digest,
@@ -41,6 +44,7 @@ impl FileError {
     pub(crate) fn is_loss(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, object_store::Error::NotFound { .. }),
+            Self::Unfinished(_) => false,
             Self::Pem(_) | Self::Digest => true,
         }
     }
@@ -99,10 +103,14 @@ impl CrlFiles {
         &self,
         ski: &str,
         number: u64,
-        der: &[u8],
+        der: &Bytes,
     ) -> Result<CrlFile, FileError> {
-        let digest = digest(der);
-        let pem = Bytes::from(der_to_pem(PemLabel::Crl, der));
+        let der = der.clone();
+        // A long list takes a while.
+        let (digest, pem) = tokio::task::spawn_blocking(move || {
+            (digest(&der), Bytes::from(der_to_pem(PemLabel::Crl, &der)))
+        })
+        .await?;
         let name = format!("{number}.crl");
         let name = match self.create(ski, &name, pem.clone()).await {
             Ok(()) => name,

@@ -199,6 +199,7 @@ fn served(role: &StoredRole, der: bytes::Bytes) -> Crl {
     let latest = &role.role.latest_crl;
     Crl {
         der,
+        digest: role.file.digest.clone(),
         number: latest.version,
         this_update: latest.valid_from,
         next_update: latest.valid_until,

@@ -36,7 +36,7 @@ pub(super) async fn get(
         next_update: crl.next_update.0,
         now: va.clock.now(),
     };
-    Ok(cacheable(&headers, PKIX_CRL, crl.der, &lifetime).into())
+    Ok(cacheable(&headers, PKIX_CRL, crl.der, &crl.digest, &lifetime).into())
 }
 
 /// As GET, with the length of the body that GET would have.

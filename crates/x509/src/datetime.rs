@@ -72,14 +72,13 @@ fn generalized(time: OffsetDateTime) -> [u8; 15] {
     let [h1, h2] = two_digits(time.hour().into());
     let [n1, n2] = two_digits(time.minute().into());
     let [s1, s2] = two_digits(time.second().into());
-    [
-        y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2, b'Z',
-    ]
+    [y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2, b'Z']
 }
 
 /// Decimal digits of a number below 100.
 fn two_digits(number: u16) -> [u8; 2] {
-    let digit = |value: u16| u8::try_from(value % 10).map_or(b'0', |value| b'0'.saturating_add(value));
+    let digit =
+        |value: u16| u8::try_from(value % 10).map_or(b'0', |value| b'0'.saturating_add(value));
     [digit(number / 10), digit(number)]
 }
 

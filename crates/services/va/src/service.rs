@@ -9,7 +9,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
-use lamassu_core::va::{self as api, Crl, OcspAnswer, VaError, VaRole};
+use lamassu_core::va::{self as api, Crl, CrlOptions, OcspAnswer, VaError, VaRole};
 use lamassu_db::{
     Db, DbError, EventHandler, Job, MigrationError, Subscription, instant, restored_at, run_job,
 };
@@ -165,6 +165,19 @@ impl api::VaService for VaService {
         self.newest_crl(caller, ca_ski).await
     }
 
+    async fn delta_crl(&self, _: &Caller, ca_ski: &str) -> Result<Crl, VaError> {
+        self.newest_delta(ca_ski).await
+    }
+
+    async fn import_crl(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        crl: Bytes,
+    ) -> Result<VaRole, VaError> {
+        self.take_crl(caller, ca_ski, crl).await
+    }
+
     async fn ca_certificate(&self, caller: &Caller, ca_ski: &str) -> Result<Bytes, VaError> {
         self.ca_der(caller, ca_ski).await
     }
@@ -174,6 +187,15 @@ impl api::VaService for VaService {
         stored
             .map(|stored| stored.role)
             .ok_or(VaError::RoleNotFound)
+    }
+
+    async fn set_role_options(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        options: CrlOptions,
+    ) -> Result<VaRole, VaError> {
+        self.replace_options(caller, ca_ski, &options).await
     }
 
     async fn roles(&self, _: &Caller, request: &ListRequest) -> Result<Page<VaRole>, VaError> {

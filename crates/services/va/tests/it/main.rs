@@ -4,8 +4,10 @@
 mod ca_events;
 mod conventions;
 mod crl;
+mod deltas;
 mod errors;
 mod files;
+mod imports;
 mod metrics;
 mod ocsp;
 mod ocsp_http;

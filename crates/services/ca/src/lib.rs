@@ -52,6 +52,7 @@ mod query;
 mod raw_signature;
 mod record;
 mod reissue;
+mod responder;
 mod revocations;
 mod rules;
 mod service;

@@ -126,9 +126,10 @@ impl From<SigningError> for MakeCrlError {
     fn from(error: SigningError) -> Self {
         match error {
             SigningError::NoKey(_) => Self::NotPossible(Some(error)),
-            SigningError::WrongKey | SigningError::Kms(_) | SigningError::Engine(_) => {
-                Self::Signing(error)
-            }
+            SigningError::WrongKey
+            | SigningError::NotDelegated(_)
+            | SigningError::Kms(_)
+            | SigningError::Engine(_) => Self::Signing(error),
         }
     }
 }

@@ -8,6 +8,8 @@ use time::Duration;
 const OCSP_RESPONSES: &str = "lamassu_ocsp_responses_total";
 /// Certificates that OCSP answers were about, by their status.
 const OCSP_CERTIFICATES: &str = "lamassu_ocsp_certificates_total";
+/// Whether an answer that others could have asked for was signed before.
+const OCSP_PRESIGNED: &str = "lamassu_ocsp_presigned_total";
 /// CRLs made.
 const CRLS_MADE: &str = "lamassu_crl_made_total";
 /// CRLs that could not be made.
@@ -42,6 +44,10 @@ pub fn describe_metrics() {
     describe_counter!(
         OCSP_CERTIFICATES,
         "Certificates that OCSP answers were about by status"
+    );
+    describe_counter!(
+        OCSP_PRESIGNED,
+        "OCSP questions without nonce by whether the answer was signed before"
     );
     describe_counter!(CRLS_MADE, "CRLs published by kind");
     describe_counter!(CRLS_FAILED, "CRLs that could not be made");
@@ -85,6 +91,23 @@ pub(crate) fn ocsp_certificate(status: CertStatus) {
         CertStatus::Unknown => "unknown",
     };
     counter!(OCSP_CERTIFICATES, "status" => status).increment(1);
+}
+
+/// Whether an answer was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It was signed before.
+    Found,
+    /// It had to be made.
+    Missing,
+}
+
+pub(crate) fn ocsp_presigned(presence: Presence) {
+    let presence = match presence {
+        Presence::Found => "found",
+        Presence::Missing => "missing",
+    };
+    counter!(OCSP_PRESIGNED, "answer" => presence).increment(1);
 }
 
 /// A list was built and signed, which does not mean yet that it is published.

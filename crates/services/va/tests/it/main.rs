@@ -4,6 +4,7 @@
 mod ca_events;
 mod conventions;
 mod crl;
+mod delegates;
 mod deltas;
 mod errors;
 mod files;
@@ -12,6 +13,7 @@ mod metrics;
 mod ocsp;
 mod ocsp_http;
 mod openssl;
+mod presigned;
 mod races;
 mod reconcile;
 mod roles;

@@ -20,7 +20,7 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
+use lamassu_db::{Db, Dialect, Job, NextRun, params, sql, system_caller};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
@@ -47,7 +47,7 @@ pub(crate) struct World {
     ca_router: Router,
     shutdown: CancellationToken,
     dir: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
     /// Where a KMS without keys keeps what it does not have.
     elsewhere: TestDatabase,
 }
@@ -131,7 +131,7 @@ impl World {
             ca_router,
             shutdown: CancellationToken::new(),
             dir,
-            _database: database,
+            database: database,
             elsewhere: TestDatabase::fresh(),
         }
     }
@@ -182,6 +182,26 @@ impl World {
         let next = job.run(&system_caller("test"), now).await.unwrap();
         // It reads every revoked certificate: not again because nobody woke it.
         assert_eq!(next, NextRun::At(now + time::Duration::DAY));
+    }
+
+    /// Another connection to the database, where it takes several writers.
+    pub(crate) async fn beside(&self) -> Option<Db> {
+        if self.db.dialect() == Dialect::Sqlite {
+            return None;
+        }
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        Some(self.database.open(&clock).await)
+    }
+
+    /// The same service under another configuration, over a KMS that has no keys.
+    pub(crate) async fn without_keys_and_with(&self, config: VaConfig) -> Router {
+        let other = self
+            .elsewhere
+            .open(&(Arc::clone(&self.clock) as SharedClock))
+            .await;
+        let kms = kms(&other).await;
+        let va = va(&self.db, &self.ca, kms, &self.dir, config).await;
+        router(&va, &self.clock).await
     }
 
     /// The same service in another process, with caches of its own.

@@ -16,7 +16,7 @@ use lamassu_core::error::{ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
 use lamassu_core::query::{QueryError, QueryLimit};
-use lamassu_core::va::VaError;
+use lamassu_core::va::{CrlFault, OptionsFault, VaError};
 use lamassu_http::Failure;
 
 use crate::refusal::{Reported, WireError, refused};
@@ -299,16 +299,24 @@ async fn refusals_of_the_va_read_back() {
         VaError::RoleNotFound,
         VaError::CaNotFound,
         VaError::CrlNotFound(None),
+        VaError::CrlsMadeHere,
+        VaError::CrlOutdated,
         VaError::CrlFailed(cause()),
         VaError::Unavailable(cause()),
     ];
     all.extend(queries().into_iter().map(VaError::Query));
+    all.extend(OptionsFault::ALL.map(VaError::Options));
+    all.extend(CrlFault::ALL.map(VaError::CrlRefused));
     all.extend(storage());
     for error in all {
         match error {
             VaError::RoleNotFound
             | VaError::CaNotFound
             | VaError::CrlNotFound(_)
+            | VaError::Options(_)
+            | VaError::CrlRefused(_)
+            | VaError::CrlsMadeHere
+            | VaError::CrlOutdated
             | VaError::Query(_)
             | VaError::CrlFailed(_)
             | VaError::Unavailable(_)

@@ -20,7 +20,7 @@ use crate::retry::Repeat;
 /// changes nothing when the certificate is the active version already (only the answer to a
 /// repeated first binding shows the new identity). Never repeated: registering a device.
 #[derive(Clone, Debug)]
-pub struct DeviceClient(Service);
+pub struct DeviceClient(pub(crate) Service);
 
 impl DeviceClient {
     /// The service at this peer.

@@ -17,6 +17,7 @@ mod ca;
 mod config;
 mod credentials;
 mod device;
+mod device_group;
 mod dms;
 mod errors;
 mod kms;

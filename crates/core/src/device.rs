@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
+use crate::device_group::DeviceGroupService;
 use crate::dms::Dms;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::ids::{DeviceId, DmsId, SerialNumber};
@@ -307,7 +308,7 @@ pub struct BindIdentity {
 
 /// The device registry.
 #[async_trait]
-pub trait DeviceService: Send + Sync + fmt::Debug {
+pub trait DeviceService: DeviceGroupService {
     /// Registers a device.
     async fn create_device(
         &self,

@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use lamassu_core::ca::CaError;
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::DeviceError;
+use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::error::{ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
@@ -421,5 +422,58 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
     for (status, repeat, text) in cases {
         let read: KmsError = refused(&answer(status), repeat);
         assert_eq!(read.to_string(), text, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_device_groups_read_back() {
+    let mut all = vec![
+        DeviceGroupError::Validation,
+        DeviceGroupError::NotFound,
+        DeviceGroupError::Exists,
+        DeviceGroupError::Circular,
+        DeviceGroupError::TooDeep(10),
+        DeviceGroupError::HasChildren,
+        DeviceGroupError::CriterionField {
+            field: "a' at criteria index 7".to_owned(),
+            index: 3,
+        },
+        DeviceGroupError::CriterionOperand {
+            operand: "x' for field 'y".to_owned(),
+            field: "tags".to_owned(),
+            index: 0,
+        },
+        DeviceGroupError::Member("unknown member 'x'".to_owned()),
+        DeviceGroupError::Device(DeviceError::Decommissioned),
+    ];
+    let of_values = queries().into_iter().filter(|error| {
+        matches!(
+            error,
+            QueryError::InvalidValue { .. }
+                | QueryError::InvalidJsonPath(_)
+                | QueryError::LimitExceeded(_)
+        )
+    });
+    all.extend(of_values.map(|cause| DeviceGroupError::CriterionValue { index: 2, cause }));
+    all.extend(queries().into_iter().map(DeviceGroupError::Query));
+    all.extend(storage());
+    for error in all {
+        // A new variant must be entered above.
+        match error {
+            DeviceGroupError::Validation
+            | DeviceGroupError::NotFound
+            | DeviceGroupError::Exists
+            | DeviceGroupError::Circular
+            | DeviceGroupError::TooDeep(_)
+            | DeviceGroupError::HasChildren
+            | DeviceGroupError::CriterionField { .. }
+            | DeviceGroupError::CriterionOperand { .. }
+            | DeviceGroupError::CriterionValue { .. }
+            | DeviceGroupError::Member(_)
+            | DeviceGroupError::Query(_)
+            | DeviceGroupError::Device(_)
+            | DeviceGroupError::Storage(_) => {}
+        }
+        reads_back(error).await;
     }
 }

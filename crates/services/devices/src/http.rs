@@ -1,6 +1,8 @@
 //! HTTP: the routes under `/v1` and `/internal/v1`.
 
 mod devices;
+mod groups;
+mod groups_v2;
 mod internal;
 
 use std::sync::Arc;
@@ -35,5 +37,5 @@ pub fn routes(service: Arc<dyn DeviceService>, limits: QueryLimits) -> Routes {
             "List the devices of a DMS",
             devices::list_by_dms,
         );
-    internal::routes(builder).build()
+    internal::routes(groups_v2::routes(groups::routes(builder))).build()
 }

@@ -10,6 +10,9 @@ pub const BOUND: &str = "lamassu_devices_identities_bound_total";
 /// Identity slots that changed their status by time or by their certificate, by new status.
 pub const SLOT_STATUS: &str = "lamassu_devices_slot_status_changes_total";
 
+/// Device groups made, changed and deleted, by what was done.
+pub const GROUPS_CHANGED: &str = "lamassu_devices_group_changes_total";
+
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(CREATED, "Devices registered");
@@ -17,6 +20,10 @@ pub fn describe_metrics() {
     describe_counter!(
         SLOT_STATUS,
         "Identity slots that changed their status by time or by their certificate"
+    );
+    describe_counter!(
+        GROUPS_CHANGED,
+        "Device groups made, changed and deleted, by what was done"
     );
 }
 
@@ -30,4 +37,9 @@ pub(crate) fn bound() {
 
 pub(crate) fn slot_status_changed(status: DeviceStatus) {
     counter!(SLOT_STATUS, "status" => status.name()).increment(1);
+}
+
+pub(crate) fn groups_changed(change: &'static str, n_groups: usize) {
+    let n_groups = u64::try_from(n_groups).unwrap_or(u64::MAX);
+    counter!(GROUPS_CHANGED, "change" => change).increment(n_groups);
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
+use crate::group_query::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 
@@ -44,6 +45,8 @@ pub struct DevicesService {
     pub(crate) db: Db,
     pub(crate) store: DeviceStore,
     pub(crate) bucket: CountBucket,
+    pub(crate) groups: Arc<GroupCache>,
+    pub(crate) max_group_depth: u32,
 }
 
 impl DevicesService {
@@ -61,6 +64,8 @@ impl DevicesService {
             db,
             store,
             bucket: CountBucket::any(),
+            groups: Arc::default(),
+            max_group_depth: config.device_groups.max_depth,
         })
     }
 

@@ -3,6 +3,7 @@
 mod count;
 mod details;
 mod device;
+mod group;
 mod history;
 mod identity_version;
 
@@ -14,6 +15,11 @@ use lamassu_db::{Check, Migration, Schema};
 pub(crate) use count::{CountBucket, counted};
 pub(crate) use details::{DeviceStore, due_devices, next_due};
 pub(crate) use device::{device_insert, device_update_identity};
+pub use group::GROUP_FIELDS;
+pub(crate) use group::{
+    GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
+    tree_changed, tree_revision,
+};
 pub(crate) use history::{HistoryEntry, HistoryScope, history_insert};
 pub(crate) use identity_version::{
     ActiveBinding, IdentityVersion, active_bindings, version_followed, version_insert,
@@ -41,6 +47,11 @@ pub const SCHEMA: Schema = Schema {
             "followed_seq",
             include_str!("../migrations/V0003__followed_seq.sql"),
         ),
+        Migration::portable(
+            10,
+            "device_groups",
+            include_str!("../migrations/V0010__device_groups.sql"),
+        ),
     ],
 };
 
@@ -59,6 +70,9 @@ pub static DEVICE_FIELDS: &[Field] = &[
         .alias("identity")
         .nullable(),
 ];
+
+/// What the criteria of groups are about.
+pub(crate) static CRITERIA_FIELDS: &[Field] = DEVICE_FIELDS;
 
 /// Column and field of the device status.
 pub(crate) const STATUS_FIELD: &str = "status";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lamassu_client::{DeviceClient, testing};
 use lamassu_core::ca::{
@@ -108,6 +108,16 @@ impl Fixture {
         post(self.router.clone(), uri, body).await
     }
 
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        uri: &str,
+        body: String,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(uri);
+        send(self.router.clone(), request.body(Body::from(body)).unwrap()).await
+    }
+
     /// Registers a device of `fleet-1`.
     pub(crate) async fn register(&self, id: &str) {
         let body = json!({ "id": id, "dms_id": "fleet-1" }).to_string();
@@ -172,10 +182,20 @@ pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (S
     send(router, Request::post(uri).body(body.into()).unwrap()).await
 }
 
+pub(crate) async fn put(router: Router, uri: String, body: String) -> (StatusCode, Value) {
+    send(router, Request::put(uri).body(body.into()).unwrap()).await
+}
+
 async fn send(router: Router, request: Request<Body>) -> (StatusCode, Value) {
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (parts.status, serde_json::from_slice(&body).unwrap())
+    // Where there is no body, there is nothing to compare.
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    (parts.status, body)
 }
 
 /// The DMS manager.

@@ -8,6 +8,7 @@
 
 mod criterion;
 mod error;
+mod policy;
 mod v1;
 
 use std::fmt;
@@ -15,16 +16,20 @@ use std::fmt;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use self::criterion::{Criterion, InheritedCriterion, OperandName};
 pub use self::error::DeviceGroupError;
+pub use self::policy::{
+    DevicePolicies, EffectivePolicies, GroupPolicies, GroupRule, PolicyMode, PolicySource,
+    RenewalPolicy, SchemaPolicy, SlotDefaults, TagsPolicy,
+};
 pub use self::v1::{
     CreateDeviceGroupV1, DeviceGroupPageV1, DeviceGroupV1, ListedDeviceGroupV1, UpdateDeviceGroupV1,
 };
 use crate::caller::Caller;
-use crate::device::{Device, DeviceStats};
-use crate::ids::DeviceGroupId;
+use crate::device::{CreateDevice, Device, DeviceStats};
+use crate::ids::{DeviceGroupId, DeviceId};
 use crate::page::Page;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
@@ -46,6 +51,10 @@ pub struct GroupDocument {
     /// Of several groups' policies those of the highest priority win.
     #[schemars(example = 0)]
     pub priority: i32,
+    /// What the group asks of its members: `renewal`, `slots`, `metadata_schema`, `required_tags`,
+    /// `custom`. A member that is `null` keeps what is inherited from applying.
+    #[schemars(example = json!({"renewal": {"critical_delta": "1w"}}))]
+    pub policies: Map<String, Value>,
     /// Whether members that come and go are told as events.
     pub notify_membership: bool,
 }
@@ -143,6 +152,91 @@ pub struct Group {
     pub revision: i64,
 }
 
+/// A group with those below it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupNode {
+    /// The group.
+    #[serde(flatten)]
+    pub group: Group,
+    /// The groups right below it, in order of creation; in a tree only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<GroupNode>", example = Vec::<GroupNode>::new())]
+    pub children: Option<Vec<GroupNode>>,
+}
+
+impl From<Group> for GroupNode {
+    fn from(group: Group) -> Self {
+        Self {
+            group,
+            children: None,
+        }
+    }
+}
+
+/// The query of a list of groups, beside what every list has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct GroupListing {
+    /// `true`: only roots, each with all that is below it.
+    pub tree: bool,
+}
+
+/// A device whose renewal is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RenewalQuestion {
+    /// The device.
+    pub device_id: DeviceId,
+    /// What it is about to be registered as, if it is not there yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<CreateDevice>,
+}
+
+/// A list that has no pages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
+pub struct WholeList<T> {
+    /// All items.
+    pub list: Vec<T>,
+}
+
+/// A group that a device is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupOfDevice {
+    /// The group.
+    pub id: DeviceGroupId,
+    /// Its name.
+    #[schemars(example = &"Production")]
+    pub name: String,
+    /// The names from the root to it.
+    #[schemars(example = ["All devices", "Production"])]
+    pub path: Vec<String>,
+    /// How deep it is; a root is at 1.
+    #[schemars(example = 2)]
+    pub depth: u32,
+}
+
+/// Criteria to try.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PreviewRequest {
+    /// What members would fulfil.
+    pub criteria: Vec<Criterion>,
+    /// The group below which they would count; of the preview of a group its own parent when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<DeviceGroupId>,
+}
+
+/// Which devices criteria select.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Preview {
+    /// How many.
+    #[schemars(example = 1)]
+    pub total: u64,
+    /// The oldest ten of them.
+    pub sample: Vec<DeviceId>,
+}
+
 /// Groups of devices.
 #[async_trait]
 pub trait DeviceGroupService: Send + Sync + fmt::Debug {
@@ -186,6 +280,61 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         id: &DeviceGroupId,
         request: &ListRequest,
     ) -> Result<Page<Device>, DeviceGroupError>;
+
+    /// All groups, each below its parent, if there are not too many.
+    async fn group_tree(&self, caller: &Caller) -> Result<Vec<GroupNode>, DeviceGroupError>;
+
+    /// The groups right below, in order of creation.
+    async fn group_children(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError>;
+
+    /// The groups above, root first.
+    async fn group_ancestors(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError>;
+
+    /// Which devices criteria would select, in the place of this group's if one is named. Stores nothing.
+    async fn preview_group(
+        &self,
+        caller: &Caller,
+        id: Option<&DeviceGroupId>,
+        request: PreviewRequest,
+    ) -> Result<Preview, DeviceGroupError>;
+
+    /// What a group asks of its members.
+    async fn group_policies(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<GroupPolicies, DeviceGroupError>;
+
+    /// The groups that a device is in, each behind the one that it is below.
+    async fn groups_of_device(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<Vec<GroupOfDevice>, DeviceGroupError>;
+
+    /// What its groups ask of a device.
+    async fn device_policies(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<DevicePolicies, DeviceGroupError>;
+
+    /// When a device must renew, where its groups say so; one that is not there yet is about to be
+    /// registered as `create`.
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceGroupError>;
 
     /// Counts the members of a group by status.
     async fn group_stats(

@@ -24,6 +24,19 @@ impl WireError for DeviceGroupError {
                 let depth = rest.strip_suffix(" deep")?.parse().ok()?;
                 Some(Self::TooDeep(depth))
             })
+            .or_else(|| {
+                let rest = refusal.after(INVALID, "invalid policy '")?;
+                let (name, reason) = rest.split_once("': ")?;
+                Some(Self::Policy {
+                    name: name.to_owned(),
+                    reason: reason.to_owned(),
+                })
+            })
+            .or_else(|| {
+                let rest = refusal.after(INVALID, "there are more than ")?;
+                let n = rest.strip_suffix(" device groups")?.parse().ok()?;
+                Some(Self::TooMany(n))
+            })
             .or_else(|| query::read(refusal).map(Self::Query))
             .or_else(|| DeviceError::read(refusal).map(Self::Device))
             .or_else(|| {

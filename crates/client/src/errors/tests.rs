@@ -443,6 +443,11 @@ async fn refusals_of_device_groups_read_back() {
             field: "tags".to_owned(),
             index: 0,
         },
+        DeviceGroupError::Policy {
+            name: "renewal".to_owned(),
+            reason: "it's ': none".to_owned(),
+        },
+        DeviceGroupError::TooMany(1_000),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
         DeviceGroupError::Device(DeviceError::Decommissioned),
     ];
@@ -469,6 +474,8 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::CriterionField { .. }
             | DeviceGroupError::CriterionOperand { .. }
             | DeviceGroupError::CriterionValue { .. }
+            | DeviceGroupError::Policy { .. }
+            | DeviceGroupError::TooMany(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)
             | DeviceGroupError::Device(_)

@@ -51,6 +51,17 @@ pub enum DeviceGroupError {
         /// What is wrong with the value.
         cause: QueryError,
     },
+    /// A policy is none.
+    #[error("invalid policy '{name}': {reason}")]
+    Policy {
+        /// The member.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are more groups than one answer shows.
+    #[error("there are more than {0} device groups")]
+    TooMany(usize),
     /// A member that groups do not have, or one of the wrong type.
     #[error("{0}")]
     Member(String),
@@ -85,6 +96,8 @@ impl ServiceError for DeviceGroupError {
             | Self::CriterionField { .. }
             | Self::CriterionOperand { .. }
             | Self::CriterionValue { .. }
+            | Self::Policy { .. }
+            | Self::TooMany(_)
             | Self::Member(_)
             | Self::Query(_) => ErrorKind::Invalid,
             Self::NotFound => ErrorKind::NotFound,
@@ -96,7 +109,7 @@ impl ServiceError for DeviceGroupError {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Validation => Some("validation_failed"),
+            Self::Validation | Self::Policy { .. } | Self::TooMany(_) => Some("validation_failed"),
             Self::NotFound => Some("group_not_found"),
             Self::Exists => Some("group_exists"),
             Self::Circular => Some("group_cycle"),

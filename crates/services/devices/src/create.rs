@@ -73,6 +73,15 @@ impl NewDevice {
         (set, stored)
     }
 
+    /// The device as it will be stored.
+    pub(crate) fn into_stored(self, now: OffsetDateTime) -> StoredDevice {
+        StoredDevice {
+            device: self.into_device(now),
+            revision: 1,
+            windows: None,
+        }
+    }
+
     fn into_device(self, now: OffsetDateTime) -> Device {
         let or_default = |text: String, default: &str| {
             if text.is_empty() {

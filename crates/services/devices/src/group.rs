@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::group_criteria::{parse, shown};
 use crate::group_events::{group_created, group_deleted, group_subject, group_updated};
+use crate::group_policy;
 use crate::group_tree::{GroupTree, StoredGroup, canonical};
 use crate::metrics;
 use crate::service::DevicesService;
@@ -30,12 +31,13 @@ pub(crate) const GROUPS_CHANGED: &str = "device-groups";
 
 impl StoredGroup {
     /// A group of this document that has passed the checks that need no other group.
-    fn try_new(
+    pub(crate) fn try_new(
         id: DeviceGroupId,
         document: GroupDocument,
         now: OffsetDateTime,
     ) -> Result<Self, DeviceGroupError> {
         let filters = parse(&document.criteria)?;
+        group_policy::check(&document.policies)?;
         let parent_id = document.parent_id.filter(|parent| !parent.is_empty());
         Ok(Self {
             id,
@@ -80,7 +82,7 @@ impl DevicesService {
         group: &StoredGroup,
     ) -> Result<Group, Attempt<DeviceGroupError>> {
         let now = group.created_at.0;
-        let tree = self.group_tree().await?;
+        let tree = self.current_groups().await?;
         tree.check(group, self.max_group_depth)?;
         if tree.get(&group.id).is_some() {
             return Err(DeviceGroupError::Exists.into());
@@ -116,7 +118,7 @@ impl DevicesService {
         edit: &GroupEdit,
     ) -> Result<Group, Attempt<DeviceGroupError>> {
         let now = self.db.now();
-        let tree = self.group_tree().await?;
+        let tree = self.current_groups().await?;
         let edited = |document| edited(document, edit);
         let Some(before) = tree.get(id) else {
             // What can be refused without knowing the group is refused first.
@@ -176,7 +178,7 @@ impl DevicesService {
         children: Children,
     ) -> Result<(), Attempt<DeviceGroupError>> {
         let now = self.db.now();
-        let tree = self.group_tree().await?;
+        let tree = self.current_groups().await?;
         let group = tree.find(id)?;
         let mut set = changed(&tree);
         let mut doomed = vec![group];
@@ -260,27 +262,6 @@ fn edited(document: &GroupDocument, edit: &GroupEdit) -> Result<GroupDocument, D
             "unknown member '{unknown}'"
         )));
     }
-    merge(&mut whole, &Value::Object(members.clone()));
+    group_policy::merge_patch(&mut whole, &Value::Object(members.clone()));
     serde_json::from_value(whole).map_err(unreadable)
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(target) = target else {
-        return;
-    };
-    for (name, value) in members {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.as_str()).or_insert(Value::Null), value);
-        }
-    }
 }

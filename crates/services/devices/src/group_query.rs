@@ -36,7 +36,7 @@ impl GroupCache {
 
 impl DevicesService {
     /// All groups as they are now. One read by key, unless a group has changed.
-    pub(crate) async fn group_tree(&self) -> Result<Arc<GroupTree>, DbError> {
+    pub(crate) async fn current_groups(&self) -> Result<Arc<GroupTree>, DbError> {
         let cached = self.groups.get();
         if tree_revision(&self.db).await? == cached.revision {
             return Ok(cached);
@@ -47,7 +47,7 @@ impl DevicesService {
     }
 
     pub(crate) async fn read_group(&self, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
-        let tree = self.group_tree().await.map_err(StorageFailure::from)?;
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         Ok(tree.show(tree.find(id)?))
     }
 
@@ -57,7 +57,7 @@ impl DevicesService {
     ) -> Result<Page<Group>, DeviceGroupError> {
         let page = list(&self.db, &GROUPS, SCOPE, request, &[]).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
-        let tree = self.group_tree().await.map_err(StorageFailure::from)?;
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         let mut groups = Vec::with_capacity(page.list.len());
         for row in &page.list {
             let id: String = row.get("id").map_err(StorageFailure::from)?;
@@ -77,7 +77,7 @@ impl DevicesService {
         id: &DeviceGroupId,
         request: &ListRequest,
     ) -> Result<Page<Device>, DeviceGroupError> {
-        let tree = self.group_tree().await.map_err(StorageFailure::from)?;
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         let group = tree.find(id)?;
         let scope = format!("{SCOPE}/{}", group.id);
         let restrictions = tree.restrictions(group);
@@ -95,7 +95,7 @@ impl DevicesService {
         &self,
         id: &DeviceGroupId,
     ) -> Result<DeviceStats, DeviceGroupError> {
-        let tree = self.group_tree().await.map_err(StorageFailure::from)?;
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         let restrictions = tree.restrictions(tree.find(id)?);
         let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, &[], &restrictions).await;
         let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;

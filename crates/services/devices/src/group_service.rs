@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{Device, DeviceStats};
+use lamassu_core::device::{CreateDevice, Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, Group, GroupEdit,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
+    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
 };
-use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 
@@ -59,6 +60,68 @@ impl DeviceGroupService for DevicesService {
         request: &ListRequest,
     ) -> Result<Page<Device>, DeviceGroupError> {
         self.list_members(id, request).await
+    }
+
+    async fn group_tree(&self, _caller: &Caller) -> Result<Vec<GroupNode>, DeviceGroupError> {
+        self.whole_tree().await
+    }
+
+    async fn group_children(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        self.groups_below(id).await
+    }
+
+    async fn group_ancestors(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        self.groups_above(id).await
+    }
+
+    async fn preview_group(
+        &self,
+        _caller: &Caller,
+        id: Option<&DeviceGroupId>,
+        request: PreviewRequest,
+    ) -> Result<Preview, DeviceGroupError> {
+        self.preview(id, request).await
+    }
+
+    async fn group_policies(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<GroupPolicies, DeviceGroupError> {
+        self.policies_of_group(id).await
+    }
+
+    async fn groups_of_device(
+        &self,
+        _caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<Vec<GroupOfDevice>, DeviceGroupError> {
+        self.groups_with(id).await
+    }
+
+    async fn device_policies(
+        &self,
+        _caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<DevicePolicies, DeviceGroupError> {
+        self.policies_of_device(id).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        _caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceGroupError> {
+        self.renewal_of_device(id, create).await
     }
 
     async fn group_stats(

@@ -106,6 +106,22 @@ impl GroupTree {
         chain
     }
 
+    /// These groups in the order in which their policies apply: the last one wins.
+    pub(crate) fn ranked<'t>(&self, groups: &[&'t StoredGroup]) -> Vec<&'t StoredGroup> {
+        let mut ranked = groups.to_vec();
+        ranked.sort_by_cached_key(|group| {
+            let depth = self.depth(group);
+            let id = group.id.clone();
+            (group.document.priority, depth, group.created_at, id)
+        });
+        ranked
+    }
+
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
     /// How deep the group is; a root is at 1.
     pub(crate) fn depth(&self, group: &StoredGroup) -> u32 {
         u32::try_from(self.chain(group).len()).unwrap_or(u32::MAX)

@@ -2,10 +2,11 @@
 
 use axum::extract::State;
 use lamassu_core::device_group::{
-    Children, CreateGroup, Group, GroupDeletion, GroupDocument, GroupEdit,
+    Children, CreateGroup, DevicePolicies, Group, GroupDeletion, GroupDocument, GroupEdit,
+    GroupListing, GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
 };
 use lamassu_core::error::ErrorKind;
-use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_http::{
     AskedBy, GoJson, Json200, Json201, Listed, Members, NoContent, PathParams, Query, Reply,
@@ -45,15 +46,73 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             delete,
         )
         .refuses(CHANGES)
+        .get(
+            "/v2/device-groups/{id}/children",
+            READ,
+            "List the groups right below a device group",
+            children,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/device-groups/{id}/ancestors",
+            READ,
+            "List the groups above a device group",
+            ancestors,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/device-groups/{id}/policies",
+            READ,
+            "Read what a device group asks of its members",
+            policies,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .post(
+            "/v2/device-groups/{id}/preview",
+            READ,
+            "Try other criteria for a device group",
+            preview,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .post(
+            "/v2/device-groups/preview",
+            READ,
+            "Try criteria",
+            preview_alone,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/devices/{id}/groups",
+            READ,
+            "List the groups that a device is in",
+            groups_of_device,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/devices/{id}/policies",
+            READ,
+            "Read what its groups ask of a device",
+            policies_of_device,
+        )
+        .refuses(&[ErrorKind::NotFound])
 }
 
 async fn list(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    query: Query<Listed<Grouped>>,
-) -> Reply<Json200<Page<Group>>> {
+    query: Query<(Listed<Grouped>, Members<GroupListing>)>,
+) -> Reply<Json200<Page<GroupNode>>> {
+    if query.first("tree") == Some("true") {
+        let list = devices.service.group_tree(&caller).await?;
+        let next = String::new();
+        return Ok(Json200(Page { next, list }));
+    }
     let request = query.request(devices.limits)?;
-    Ok(Json200(devices.service.groups(&caller, &request).await?))
+    let page = devices.service.groups(&caller, &request).await?;
+    Ok(Json200(Page {
+        next: page.next,
+        list: page.list.into_iter().map(GroupNode::from).collect(),
+    }))
 }
 
 async fn create(
@@ -106,4 +165,68 @@ async fn delete(
     };
     devices.service.delete_group(&caller, &id, children).await?;
     Ok(NoContent)
+}
+
+async fn children(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+) -> Reply<Json200<WholeList<Group>>> {
+    let list = devices.service.group_children(&caller, &id).await?;
+    Ok(Json200(WholeList { list }))
+}
+
+async fn ancestors(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+) -> Reply<Json200<WholeList<Group>>> {
+    let list = devices.service.group_ancestors(&caller, &id).await?;
+    Ok(Json200(WholeList { list }))
+}
+
+async fn policies(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+) -> Reply<Json200<GroupPolicies>> {
+    Ok(Json200(devices.service.group_policies(&caller, &id).await?))
+}
+
+async fn preview(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+    GoJson(body): GoJson<PreviewRequest>,
+) -> Reply<Json200<Preview>> {
+    let preview = devices.service.preview_group(&caller, Some(&id), body);
+    Ok(Json200(preview.await?))
+}
+
+async fn preview_alone(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    GoJson(body): GoJson<PreviewRequest>,
+) -> Reply<Json200<Preview>> {
+    let preview = devices.service.preview_group(&caller, None, body);
+    Ok(Json200(preview.await?))
+}
+
+async fn groups_of_device(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceId>,
+) -> Reply<Json200<WholeList<GroupOfDevice>>> {
+    let list = devices.service.groups_of_device(&caller, &id).await?;
+    Ok(Json200(WholeList { list }))
+}
+
+async fn policies_of_device(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceId>,
+) -> Reply<Json200<DevicePolicies>> {
+    Ok(Json200(
+        devices.service.device_policies(&caller, &id).await?,
+    ))
 }

@@ -8,7 +8,7 @@ use lamassu_core::query::{Field, Filter, fold};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Json, Row, Statement, params, sql};
-use serde_json::Value as JsonValue;
+use serde_json::{Map, Value as JsonValue};
 use time::OffsetDateTime;
 
 use crate::group_criteria::{CodedCriterion, shown};
@@ -48,7 +48,7 @@ pub(crate) async fn tree_revision(db: &Db) -> Result<i64, DbError> {
 /// All groups.
 pub(crate) async fn group_tree(db: &Db) -> Result<GroupTree, DbError> {
     let all = sql(
-        "SELECT id, name, description, parent_id, priority, criteria, notify_membership, \
+        "SELECT id, name, description, parent_id, priority, criteria, policies, notify_membership, \
          created_at, updated_at, revision FROM device_group",
         Vec::new(),
     );
@@ -98,7 +98,7 @@ pub(crate) fn group_insert(group: &StoredGroup, depth: u32) -> Statement {
             depth,
             document.priority,
             coded(&group.filters),
-            JsonValue::Object(serde_json::Map::new()),
+            JsonValue::Object(document.policies.clone()),
             document.notify_membership,
             group.created_at.0,
             group.updated_at.0,
@@ -122,7 +122,7 @@ pub(crate) fn group_update(group: &StoredGroup, depth: u32) -> Statement {
             depth,
             document.priority,
             coded(&group.filters),
-            JsonValue::Object(serde_json::Map::new()),
+            JsonValue::Object(document.policies.clone()),
             document.notify_membership,
             group.updated_at.0,
             group.revision,
@@ -171,6 +171,7 @@ impl TryFrom<&Row> for StoredGroup {
                 parent_id: parent.map(DeviceGroupId::new),
                 criteria: filters.iter().map(shown).collect(),
                 priority: row.get("priority")?,
+                policies: row.get::<Json<Map<String, JsonValue>>>("policies")?.0,
                 notify_membership: row.get("notify_membership")?,
             },
             filters,

@@ -118,7 +118,25 @@ async fn every_error_of_groups_has_its_status_and_text() {
         ),
         (
             "Device",
-            Met::Never("nothing is done with members yet that a device may refuse"),
+            asked(
+                Method::GET,
+                "/v2/devices/nobody/groups",
+                Value::Null,
+                400,
+                "device not found",
+            ),
+        ),
+        (
+            "Policy",
+            made(
+                json!({"name": "x", "policies": {"nope": {}}}),
+                400,
+                "invalid policy 'nope': there is no such policy",
+            ),
+        ),
+        (
+            "TooMany",
+            Met::Never("a test that makes a thousand groups takes too long; the limit is one line"),
         ),
         (
             "Storage",

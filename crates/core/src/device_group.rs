@@ -161,7 +161,7 @@ pub struct GroupNode {
     /// The groups right below it, in order of creation; in a tree only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<GroupNode>", example = Vec::<GroupNode>::new())]
-    pub children: Option<Vec<GroupNode>>,
+    pub children: Option<Vec<Self>>,
 }
 
 impl From<Group> for GroupNode {

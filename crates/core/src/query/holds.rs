@@ -49,8 +49,7 @@ impl Filter {
             ) => is_in(*membership, cased(*case, text).contains(value.as_str())),
             (Condition::Element { case, value }, FieldValue::Texts(elements)) => {
                 let mut elements = elements.iter();
-                let has = elements.any(|element| cased(*case, element) == *value);
-                has
+                elements.any(|element| cased(*case, element) == *value)
             }
             (Condition::Instant(comparison, wanted), FieldValue::Instant(at)) => {
                 let micros = |at: OffsetDateTime| at.unix_timestamp_nanos().div_euclid(1_000);

@@ -10,33 +10,50 @@ use crate::support::fixture;
 
 const ERRORS: &str = include_str!("../../../../core/src/device_group/error.rs");
 
+/// A group that is not made.
+fn made(body: Value, status: u16, text: &str) -> Met {
+    asked(Method::POST, "/v2/device-groups", body, status, text)
+}
+
+/// What is wrong with a document.
+fn of_documents() -> Vec<(&'static str, Met)> {
+    let with = |field: &str, operand: &str, value: &str| json!({"name": "x", "criteria": [{"field": field, "operand": operand, "value": value}]});
+    let field = "invalid filter field 'nope' at criteria index 0";
+    let operand = "invalid operand 'lt' for field 'id' at criteria index 0";
+    let value =
+        "invalid criteria index 0: invalid value for field 'creation_timestamp': not a date";
+    let policy = "invalid policy 'nope': there is no such policy";
+    let policies = json!({"name": "x", "policies": {"nope": {}}});
+    vec![
+        (
+            "Validation",
+            made(json!({}), 400, "struct validation error"),
+        ),
+        ("CriterionField", made(with("nope", "eq", "x"), 400, field)),
+        (
+            "CriterionOperand",
+            made(with("id", "lt", "x"), 400, operand),
+        ),
+        (
+            "CriterionValue",
+            made(with("creation_timestamp", "bf", "x"), 400, value),
+        ),
+        ("Policy", made(policies, 400, policy)),
+    ]
+}
+
 #[tokio::test]
 async fn every_error_of_groups_has_its_status_and_text() {
     let fixture = fixture().await;
     fixture.group(1, None, json!([])).await;
     fixture.group(2, Some(1), json!([])).await;
-    let made = |body: Value, status, text: &str| {
-        asked(Method::POST, "/v2/device-groups", body, status, text)
-    };
-    let with = |field: &str, operand: &str, value: &str| json!({"name": "x", "criteria": [{"field": field, "operand": operand, "value": value}]});
-    let tested = |test, text| Met::Tested(include_str!("groups.rs"), test, text);
     let one = format!("/v2/device-groups/{}", id(1));
     let unknown = format!("/v2/device-groups/{}", id(9));
-    let table = [
-        (
-            "Validation",
-            made(json!({}), 400, "struct validation error"),
-        ),
-        (
-            "NotFound",
-            asked(
-                Method::GET,
-                &unknown,
-                Value::Null,
-                404,
-                "device group not found",
-            ),
-        ),
+    let get = |uri: &str, status, text| asked(Method::GET, uri, Value::Null, status, text);
+    let patch = |body, text| asked(Method::PATCH, &one, body, 400, text);
+    let mut table = of_documents();
+    table.extend([
+        ("NotFound", get(&unknown, 404, "device group not found")),
         (
             "Exists",
             made(
@@ -47,17 +64,15 @@ async fn every_error_of_groups_has_its_status_and_text() {
         ),
         (
             "Circular",
-            asked(
-                Method::PATCH,
-                &one,
+            patch(
                 json!({"parent_id": id(2)}),
-                400,
                 "circular parent reference detected",
             ),
         ),
         (
             "TooDeep",
-            tested(
+            Met::Tested(
+                include_str!("groups.rs"),
                 "groups_are_nested_as_deep_as_configured",
                 "nested at most 10 deep",
             ),
@@ -73,70 +88,17 @@ async fn every_error_of_groups_has_its_status_and_text() {
             ),
         ),
         (
-            "CriterionField",
-            made(
-                with("nope", "eq", "x"),
-                400,
-                "invalid filter field 'nope' at criteria index 0",
-            ),
+            "TooMany",
+            Met::Never("a test that makes a thousand groups takes too long; the limit is one line"),
         ),
-        (
-            "CriterionOperand",
-            made(
-                with("id", "lt", "x"),
-                400,
-                "invalid operand 'lt' for field 'id' at criteria index 0",
-            ),
-        ),
-        (
-            "CriterionValue",
-            made(
-                with("creation_timestamp", "bf", "x"),
-                400,
-                "invalid criteria index 0: invalid value for field 'creation_timestamp': not a date",
-            ),
-        ),
-        (
-            "Member",
-            asked(
-                Method::PATCH,
-                &one,
-                json!({"nope": 1}),
-                400,
-                "unknown member 'nope'",
-            ),
-        ),
+        ("Member", patch(json!({"nope": 1}), "unknown member 'nope'")),
         (
             "Query",
-            asked(
-                Method::GET,
-                "/v1/device-groups?bookmark=x",
-                Value::Null,
-                400,
-                "not a valid bookmark",
-            ),
+            get("/v1/device-groups?bookmark=x", 400, "not a valid bookmark"),
         ),
         (
             "Device",
-            asked(
-                Method::GET,
-                "/v2/devices/nobody/groups",
-                Value::Null,
-                400,
-                "device not found",
-            ),
-        ),
-        (
-            "Policy",
-            made(
-                json!({"name": "x", "policies": {"nope": {}}}),
-                400,
-                "invalid policy 'nope': there is no such policy",
-            ),
-        ),
-        (
-            "TooMany",
-            Met::Never("a test that makes a thousand groups takes too long; the limit is one line"),
+            get("/v2/devices/nobody/groups", 400, "device not found"),
         ),
         (
             "Storage",
@@ -146,7 +108,7 @@ async fn every_error_of_groups_has_its_status_and_text() {
                 "503, json!(\"storage unavailable\")",
             ),
         ),
-    ];
+    ]);
     let routes = (fixture.routes)(QueryLimits::default());
     check_table(ERRORS, "DeviceGroupError", &routes, &table).await;
 }

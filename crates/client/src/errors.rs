@@ -6,6 +6,7 @@ mod device;
 mod dms;
 mod kms;
 mod query;
+mod registry;
 #[cfg(test)]
 mod tests;
 mod va;

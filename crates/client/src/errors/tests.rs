@@ -77,6 +77,11 @@ fn queries() -> Vec<QueryError> {
         QueryError::UnknownField(text()),
         QueryError::MalformedFilter(text()),
         QueryError::InvalidSort(text()),
+        QueryError::UnknownParameter(text()),
+        QueryError::InvalidParameter {
+            name: "sort_mode".to_owned(),
+            reason: text(),
+        },
         QueryError::LimitExceeded(QueryLimit::Filters),
         QueryError::LimitExceeded(QueryLimit::FilterBytes),
         QueryError::LimitExceeded(QueryLimit::ListElements),
@@ -90,6 +95,8 @@ fn queries() -> Vec<QueryError> {
             | QueryError::UnknownField(_)
             | QueryError::MalformedFilter(_)
             | QueryError::InvalidSort(_)
+            | QueryError::UnknownParameter(_)
+            | QueryError::InvalidParameter { .. }
             | QueryError::LimitExceeded(_) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Configuration of the device manager; every key is optional.
 
+use lamassu_core::duration::WireDuration;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the device manager.
@@ -17,11 +18,20 @@ pub struct HistoryConfig {
     /// How many of the newest entries a device, and each of its slots, shows in v1. At least 1.
     /// Default 500.
     pub v1_limit: u32,
+    /// Within which time changes of a device's members by the same caller are one history entry. 0 keeps
+    /// them apart. Default `60s`.
+    pub coalesce: WireDuration,
+    /// Whether the history of a device stays when its record is removed. Default `false`.
+    pub retain_after_delete: bool,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { v1_limit: 500 }
+        Self {
+            v1_limit: 500,
+            coalesce: WireDuration::from_secs(60),
+            retain_after_delete: false,
+        }
     }
 }
 
@@ -34,6 +44,9 @@ impl DevicesConfig {
         if self.events.v1_limit == 0 {
             return Err(ConfigError::HistoryLimit);
         }
+        if self.events.coalesce.is_negative() {
+            return Err(ConfigError::Coalesce);
+        }
         Ok(())
     }
 }
@@ -44,6 +57,9 @@ pub enum ConfigError {
     /// Without history the times of events could not be kept apart.
     #[error("events.v1_limit must be at least 1")]
     HistoryLimit,
+    /// Time does not run backwards.
+    #[error("events.coalesce must not be negative")]
+    Coalesce,
 }
 
 #[cfg(test)]

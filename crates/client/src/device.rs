@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats, IdentityReplacement,
+    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    IdentityReplacement,
 };
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;

@@ -107,20 +107,22 @@ pub(crate) fn tells_of_storage(answer: &Answer) -> bool {
 /// Every service has these.
 fn storage_failure(refusal: &Refusal) -> Option<StorageFailure> {
     let errors = [
-            StorageErrors(StorageFailure::Unavailable(Box::new(ToldOnce(Box::new(
-                Reported,
-            ))))),
-            StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
-            StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
-            StorageErrors(StorageFailure::Internal(Box::new(Reported))),
-        ];
+        StorageErrors(StorageFailure::Unavailable(Box::new(ToldOnce(Box::new(
+            Reported,
+        ))))),
+        StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
+        StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
+        StorageErrors(StorageFailure::Internal(Box::new(Reported))),
+    ];
     // v2 has a code beside the text.
     errors
         .into_iter()
         .find(|error| {
             let code = refusal.code.as_deref();
             let same_code = code.is_none() || code == Some(error.0.code_in_v2());
-            error.kind().status() == refusal.status && error.to_string() == refusal.text && same_code
+            error.kind().status() == refusal.status
+                && error.to_string() == refusal.text
+                && same_code
         })
         .map(|StorageErrors(failure)| failure)
 }

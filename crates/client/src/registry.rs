@@ -40,7 +40,10 @@ impl Call {
 /// A list's query, with what v2 asks for beside it.
 pub(crate) fn list_query(request: &ListRequest, count: bool, include: &str) -> String {
     let mut query = request.to_query();
-    for (name, value) in [("count", if count { "true" } else { "" }), ("include", include)] {
+    for (name, value) in [
+        ("count", if count { "true" } else { "" }),
+        ("include", include),
+    ] {
         if !value.is_empty() {
             if !query.is_empty() {
                 query.push('&');

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lamassu_core::error::ErrorDetail;
-use lamassu_core::json::{StrictError, from_slice_strict};
+use lamassu_core::json::{StrictError, object_from_slice_strict};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -156,21 +156,27 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for StrictJsonOrNoth
     }
 }
 
-/// Reads a JSON body strictly.
+/// Reads a JSON object strictly.
 ///
 /// # Errors
 /// [`HttpError::StrictJson`], [`HttpError::UnknownMembers`].
 pub fn strict_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpError> {
-    from_slice_strict(bytes).map_err(|error| match error {
-        StrictError::Json(error) => HttpError::StrictJson(error),
-        StrictError::UnknownMembers(places) => {
-            let first = places.first().cloned().unwrap_or_default();
-            let details = places
-                .into_iter()
-                .map(|place| ErrorDetail::new(place, "unknown"));
-            HttpError::UnknownMembers(first, details.collect())
+    object_from_slice_strict(bytes).map_err(HttpError::from)
+}
+
+impl From<StrictError> for HttpError {
+    fn from(error: StrictError) -> Self {
+        match error {
+            StrictError::Json(error) => Self::StrictJson(error),
+            StrictError::UnknownMembers(places) => {
+                let first = places.first().cloned().unwrap_or_default();
+                let details = places
+                    .into_iter()
+                    .map(|place| ErrorDetail::new(place, "unknown"));
+                Self::UnknownMembers(first, details.collect())
+            }
         }
-    })
+    }
 }
 
 /// A JSON body, read with the habits of the v1 API: member names in any case, unknown members

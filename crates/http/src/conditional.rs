@@ -29,7 +29,12 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Ok(Self(tags(&parts.headers, &IF_MATCH, "If-Match", Weak::Never)?))
+        Ok(Self(tags(
+            &parts.headers,
+            &IF_MATCH,
+            "If-Match",
+            Weak::Never,
+        )?))
     }
 }
 
@@ -38,7 +43,12 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let name = "If-None-Match";
-        Ok(Self(tags(&parts.headers, &IF_NONE_MATCH, name, Weak::Same)?))
+        Ok(Self(tags(
+            &parts.headers,
+            &IF_NONE_MATCH,
+            name,
+            Weak::Same,
+        )?))
     }
 }
 
@@ -92,7 +102,10 @@ fn tags(
 
 impl Reads for IfMatch {
     fn describe(operation: &mut Operation) {
-        operation.header("If-Match", "The revision that is to be changed, as `ETag` gave it.");
+        operation.header(
+            "If-Match",
+            "The revision that is to be changed, as `ETag` gave it.",
+        );
         operation.refuses(&[ErrorKind::Invalid, ErrorKind::PreconditionFailed]);
     }
 }

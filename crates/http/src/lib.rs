@@ -62,9 +62,7 @@ mod stack;
 pub mod testing;
 
 pub use admission::AdmissionLimits;
-pub use body::{
-    BodyBytes, BodyLimits, GoJson, StrictJson, StrictJsonOrNothing, strict_json,
-};
+pub use body::{BodyBytes, BodyLimits, GoJson, StrictJson, StrictJsonOrNothing, strict_json};
 pub use conditional::{IfMatch, IfNoneMatch, ReadVersioned, Versioned};
 pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use edge::RequestContext;
@@ -78,7 +76,10 @@ pub use operation::{
 };
 pub use owned::run_owned;
 pub use patch::{JSON_PATCH, MERGE_PATCH, PatchOf};
-pub use query::{Counted, CountedInV2, ListParts, ListedInV2, Listed, Listing, Members, Query, QueryPairs, QueryParts};
+pub use query::{
+    Counted, CountedInV2, ListParts, Listed, ListedInV2, Listing, Members, Query, QueryPairs,
+    QueryParts,
+};
 pub use refusal::AuthRefusal;
 pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};
 pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use lamassu_core::error::ErrorKind;
+use lamassu_core::json::from_slice_strict;
 use lamassu_core::patch::{DocumentPatch, PatchBody};
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
@@ -46,7 +47,10 @@ impl<S: Sync, T: 'static> FromRequest<S> for PatchOf<T> {
         let BodyBytes(bytes) = BodyBytes::from_request(request, state).await?;
         let patch = match form {
             Form::Merge => DocumentPatch::Merge(strict_json::<Map<String, Value>>(&bytes)?),
-            Form::Strict => DocumentPatch::Strict(strict_json::<Vec<Value>>(&bytes)?),
+            Form::Strict => {
+                let operations: Vec<Value> = from_slice_strict(&bytes).map_err(HttpError::from)?;
+                DocumentPatch::Strict(operations)
+            }
             Form::Plain => {
                 let members: Map<String, Value> = strict_json(&bytes)?;
                 if members.contains_key("patches") {

@@ -386,7 +386,11 @@ fn metadata_refusal(metadata: &Map<String, Value>) -> Option<ErrorDetail> {
         let reason = format!("larger than {MAX_METADATA_BYTES} bytes");
         return Some(ErrorDetail::new("metadata", reason));
     }
-    let depth = 1 + metadata.values().map(crate::patch::depth).max().unwrap_or(0);
+    let depth = 1 + metadata
+        .values()
+        .map(crate::patch::depth)
+        .max()
+        .unwrap_or(0);
     (depth > MAX_METADATA_DEPTH).then(|| {
         let reason = format!("nested more than {MAX_METADATA_DEPTH} levels deep");
         ErrorDetail::new("metadata", reason)

@@ -21,6 +21,20 @@ pub enum StrictError {
     UnknownMembers(Vec<String>),
 }
 
+/// Reads the one JSON object of `bytes` into `T`.
+///
+/// # Errors
+/// [`StrictError`].
+pub fn object_from_slice_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictError> {
+    // Types with members would also read them from an array, by place.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let _array: Vec<serde::de::IgnoredAny> = from_slice_strict(bytes)?;
+        let text = "json: cannot unmarshal array into an object".to_owned();
+        return Err(StrictError::Json(JsonError(text)));
+    }
+    from_slice_strict(bytes)
+}
+
 /// Reads the one JSON value of `bytes` into `T`.
 ///
 /// # Errors
@@ -64,7 +78,7 @@ pub fn from_slice_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictE
 mod tests {
     use serde::Deserialize;
 
-    use super::{StrictError, from_slice_strict};
+    use super::{StrictError, from_slice_strict, object_from_slice_strict};
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Outer {
@@ -79,7 +93,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        from_slice_strict::<Outer>(text.as_bytes())
+        object_from_slice_strict::<Outer>(text.as_bytes())
             .unwrap_err()
             .to_string()
     }

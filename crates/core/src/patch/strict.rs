@@ -32,11 +32,7 @@ pub(super) fn apply_strictly(
     Ok(document)
 }
 
-fn apply_one(
-    document: &mut Value,
-    operation: &Value,
-    growth: &mut Growth,
-) -> Result<(), String> {
+fn apply_one(document: &mut Value, operation: &Value, growth: &mut Growth) -> Result<(), String> {
     let read: Strict =
         serde_json::from_value(operation.clone()).map_err(|error| error.to_string())?;
     let text = |refusal: Refusal| refusal.to_string();
@@ -63,7 +59,9 @@ fn apply_one(
         Strict::Test(test) => {
             let found = document.pointer(test.path.as_str());
             let is_met = found.is_some_and(|found| is_same(found, &test.value));
-            return is_met.then_some(()).ok_or_else(|| text(Refusal::TestFailed));
+            return is_met
+                .then_some(())
+                .ok_or_else(|| text(Refusal::TestFailed));
         }
         Strict::Remove(_) => {}
     }
@@ -95,7 +93,10 @@ fn make_parents(document: &mut Value, at: &Pointer) {
                 .entry(token.as_str())
                 .or_insert_with(|| empty_parent_of(next)),
             Value::Array(items) => {
-                let item = token.parse().ok().and_then(|index: usize| items.get_mut(index));
+                let item = token
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| items.get_mut(index));
                 let Some(item) = item else { return };
                 item
             }
@@ -155,7 +156,10 @@ mod tests {
         ] {
             let document = json!({"tags": [], "metadata": {}, "alias": "x"});
             let refused = patched(document, json!([operation])).unwrap_err();
-            assert!(refused.starts_with("patches[0]: "), "{operation}: {refused}");
+            assert!(
+                refused.starts_with("patches[0]: "),
+                "{operation}: {refused}"
+            );
         }
     }
 

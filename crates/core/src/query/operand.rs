@@ -117,11 +117,7 @@ const TABLE: &[Entry] = &[
 ];
 
 /// What only v2 has, beside [`IS_NULL`].
-const TABLE_OF_V2: &[Entry] = &[entry(
-    Operand::ArrayNotContains,
-    1,
-    &["nct", "notcontains"],
-)];
+const TABLE_OF_V2: &[Entry] = &[entry(Operand::ArrayNotContains, 1, &["nct", "notcontains"])];
 
 /// The operand of fields of every kind that may have no value, in v2.
 const IS_NULL: &str = "is_null";

@@ -43,7 +43,11 @@ impl Filter {
                 let at = relative(value, now).or_else(|| parse_instant(value));
                 let at = at.ok_or_else(|| invalid(field, "not a date"))?;
                 let text = at.format(&Rfc3339);
-                Self::new(field, known, &text.map_err(|_| invalid(field, "not a date"))?)
+                Self::new(
+                    field,
+                    known,
+                    &text.map_err(|_| invalid(field, "not a date"))?,
+                )
             }
             Operand::StringIn
             | Operand::StringInIgnoreCase

@@ -126,9 +126,8 @@ impl BookmarkKey {
 }
 
 fn request(content: &Content, fields: &'static [Field]) -> Option<ListRequest> {
-    let read = |(text, mode): &(String, String)| {
-        Sort::parse(fields, text, SortMode::from_text(mode))
-    };
+    let read =
+        |(text, mode): &(String, String)| Sort::parse(fields, text, SortMode::from_text(mode));
     let sort = match &content.sort {
         Some(sort) => Some(read(sort)?),
         None => None,

@@ -4,8 +4,7 @@ use std::iter;
 
 use lamassu_core::query::{
     Case, Comparison, Condition as Wanted, ElementTable, Field, FieldKind, Filter, ListRequest,
-    Membership,
-    Nulls, QueryError, SortMode, fold as fold_text,
+    Membership, Nulls, QueryError, SortMode, fold as fold_text,
 };
 use sea_query::{
     Alias, Asterisk, BinOper, Condition, Expr, ExprTrait, Func, NullOrdering, Order as Direction,

@@ -135,7 +135,9 @@ fn filter(name: &str, fields: &[Field]) -> Value {
 }
 
 fn filter_in_v2(fields: &[Field]) -> Value {
-    filter_with("filter", fields, |field| Operand::names_in_v2(field).collect())
+    filter_with("filter", fields, |field| {
+        Operand::names_in_v2(field).collect()
+    })
 }
 
 fn filter_with(

@@ -24,8 +24,9 @@ use crate::follow_up::{CERTIFICATES_JOB, Task};
 use crate::jobs::{WAKE_HORIZON, WINDOWS_JOB};
 use crate::lifecycle::{Windows, status_of_certificate};
 use crate::store::{
-    HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version, device_update_members,
-    device_update_slots, follow_up_insert, history_insert, slot_put, version_delete, version_put,
+    HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version,
+    device_update_members, device_update_slots, follow_up_insert, history_insert, slot_put,
+    version_delete, version_put,
 };
 
 pub(crate) const PROVISIONED: &str = "PROVISIONED";
@@ -187,9 +188,9 @@ impl<'a> Change<'a> {
         version.state = VersionState::Superseded;
         version.superseded_at = Some(Timestamp(now));
         version.revoke_after = activation.revoke_superseded;
-        version.overlap_until = activation.overlap.map(|overlap| {
-            Timestamp(now.saturating_add(overlap.into())).truncated_to_micros()
-        });
+        version.overlap_until = activation
+            .overlap
+            .map(|overlap| Timestamp(now.saturating_add(overlap.into())).truncated_to_micros());
         if activation.overlap == Some(WireDuration::ZERO) {
             self.end_overlap(name, number);
         }
@@ -457,7 +458,14 @@ impl<'a> Change<'a> {
 fn merged(description: &str, names: &[&str]) -> String {
     let earlier = description.strip_prefix("Updated: ").unwrap_or_default();
     let is_named = |name: &&&str| names.contains(*name) || earlier.split(", ").any(|e| e == **name);
-    let order = ["metadata", "tags", "alias", "icon", "icon_color", "dms_owner"];
+    let order = [
+        "metadata",
+        "tags",
+        "alias",
+        "icon",
+        "icon_color",
+        "dms_owner",
+    ];
     let all: Vec<&str> = order.iter().filter(is_named).copied().collect();
     format!("Updated: {}", all.join(", "))
 }

@@ -5,8 +5,8 @@
 //! each is done: a service that is away delays nobody and nothing is forgotten.
 
 use async_trait::async_trait;
-use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::certificate::ATTACHED_TO;
+use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{CaError, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{DeviceId, DmsId, SerialNumber};
@@ -18,9 +18,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::metrics;
 use crate::service::DevicesService;
-use crate::store::{
-    DueTask, due_tasks, follow_up_delete, follow_up_postpone, next_task,
-};
+use crate::store::{DueTask, due_tasks, follow_up_delete, follow_up_postpone, next_task};
 
 /// The job that has certificates follow their devices; also its lease and its signal.
 pub const CERTIFICATES_JOB: &str = "device-certificates";

@@ -15,9 +15,7 @@ use lamassu_db::{Attempt, AuditRecord, CommitError, WriteSet, retry_races};
 use crate::change::Change;
 use crate::follow_up::{CERTIFICATES_JOB, Task};
 use crate::service::DevicesService;
-use crate::store::{
-    HistoryScope, StoredDevice, device_delete, follow_up_insert, history_delete,
-};
+use crate::store::{HistoryScope, StoredDevice, device_delete, follow_up_insert, history_delete};
 use crate::{events, metrics};
 
 const DECOMMISSIONED: &str = "DECOMMISSIONED";
@@ -31,7 +29,9 @@ impl DevicesService {
         retry_races(|| async {
             let stored = self.store.device(id).await?;
             let stored = stored.ok_or(DeviceError::Unknown)?;
-            let after = self.retire(caller, stored, &Decommission::default()).await?;
+            let after = self
+                .retire(caller, stored, &Decommission::default())
+                .await?;
             Ok(after.device)
         })
         .await
@@ -139,7 +139,12 @@ impl DevicesService {
         }
         set.event(events::device_deleted(caller, id, context.now));
         let subject = events::device_subject(id);
-        set.audit(AuditRecord::done(caller, "device.delete", subject, context.now));
+        set.audit(AuditRecord::done(
+            caller,
+            "device.delete",
+            subject,
+            context.now,
+        ));
         self.db.commit(set).await?;
         tracing::info!(device_id = %id, "device deleted");
         Ok(())

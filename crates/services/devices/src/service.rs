@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats, IdentityReplacement,
+    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    IdentityReplacement,
 };
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;

@@ -20,13 +20,14 @@ use serde_json::{Value as JsonValue, json};
 
 pub(crate) use count::{CountBucket, counted};
 pub(crate) use details::{DeviceStore, due_devices, next_due};
-pub(crate) use device::{
-    device_delete, device_insert, device_update_members, device_update_slots,
-};
+pub(crate) use device::{device_delete, device_insert, device_update_members, device_update_slots};
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
 };
-pub(crate) use history::{HistoryEntry, HistoryScope, DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, SHADOW_UPDATED, Shadow, history_delete, history_insert, history_item};
+pub(crate) use history::{
+    DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
+    history_delete, history_insert, history_item,
+};
 pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
 pub(crate) use version::{
     Binding, Version, bindings, version_delete, version_followed, version_put,
@@ -52,11 +53,7 @@ pub const SCHEMA: Schema = Schema {
             "followed_seq",
             include_str!("../migrations/V0003__followed_seq.sql"),
         ),
-        Migration::portable(
-            4,
-            "slots",
-            include_str!("../migrations/V0004__slots.sql"),
-        ),
+        Migration::portable(4, "slots", include_str!("../migrations/V0004__slots.sql")),
         Migration {
             version: 5,
             name: "slots_listed",
@@ -206,8 +203,8 @@ impl StoredDevice {
 
 fn identity_in_v1(slot: &Slot) -> IdentitySlot {
     let certificates = slot.versions.values();
-    let certificates = certificates
-        .filter_map(|version| Some((version.version, version.serial_number.clone()?)));
+    let certificates =
+        certificates.filter_map(|version| Some((version.version, version.serial_number.clone()?)));
     IdentitySlot {
         status: slot.status.of_device(),
         active_version: slot.active_version.unwrap_or_default(),

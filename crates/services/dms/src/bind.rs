@@ -30,7 +30,7 @@ impl DmsManager {
         let attachment = Attachment {
             device_id: device.id.clone(),
             dms_id: dms.id.clone(),
-slot: None,
+            slot: None,
         };
         let certificate = self
             .ca

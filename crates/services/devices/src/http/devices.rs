@@ -7,7 +7,8 @@ use lamassu_core::page::Page;
 use lamassu_core::patch::PatchBody;
 use lamassu_core::query::Field;
 use lamassu_http::{
-    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, NoContent, PathParams, Query, Reply,
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, NoContent, PathParams, Query,
+    Reply,
 };
 
 use super::Devices;
@@ -81,7 +82,10 @@ pub(super) async fn patch_metadata(
 ) -> Reply<Json200<Device>> {
     let patches = body.patches.ok_or(DeviceError::Validation)?;
     let id = DeviceId::from(id);
-    let patched = devices.service.patch_metadata(&caller, &id, patches).await?;
+    let patched = devices
+        .service
+        .patch_metadata(&caller, &id, patches)
+        .await?;
     Ok(Json200(patched))
 }
 

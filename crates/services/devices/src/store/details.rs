@@ -170,7 +170,7 @@ fn attach(
     while let (Some(slots), Some(versions), Some(history)) =
         (results.next(), results.next(), results.next())
     {
-                for row in &slots {
+        for row in &slots {
             let SlotRow { device_id, slot } = SlotRow::try_from(row)?;
             if let Some(stored) = of(devices, &places, &device_id) {
                 stored.slots.insert(slot.name.clone(), slot);
@@ -178,7 +178,8 @@ fn attach(
         }
         for row in &versions {
             let row = VersionRow::try_from(row)?;
-            let slot = of(devices, &places, &row.device_id).and_then(|stored| stored.slots.get_mut(&row.slot));
+            let slot = of(devices, &places, &row.device_id)
+                .and_then(|stored| stored.slots.get_mut(&row.slot));
             if let Some(slot) = slot {
                 slot.versions.insert(row.version.version, row.version);
             }
@@ -207,7 +208,10 @@ fn attach_history(stored: &mut StoredDevice, row: HistoryRow) {
     match row.scope {
         HistoryScope::Device => {
             if let Some(shadow) = row.shadow
-                && stored.last_shadow.as_ref().is_none_or(|last| last.at < shadow.at)
+                && stored
+                    .last_shadow
+                    .as_ref()
+                    .is_none_or(|last| last.at < shadow.at)
             {
                 stored.last_shadow = Some(shadow);
             }

@@ -46,7 +46,11 @@ pub(crate) async fn due_tasks(
          WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2",
         params![now, limit],
     );
-    db.rows(query).await?.iter().map(DueTask::try_from).collect()
+    db.rows(query)
+        .await?
+        .iter()
+        .map(DueTask::try_from)
+        .collect()
 }
 
 /// When the next task is due.

@@ -157,7 +157,7 @@ pub(crate) const HISTORY: ListTable = ListTable {
 };
 
 /// What histories can be filtered by; they are sorted by time only.
-pub static HISTORY_FIELDS: &[Field] = &[
+pub(crate) static HISTORY_FIELDS: &[Field] = &[
     Field::date("timestamp", "occurred_at"),
     Field::enumeration("type", "event_type"),
     Field::enumeration("scope", "scope"),

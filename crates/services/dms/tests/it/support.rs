@@ -351,7 +351,11 @@ async fn device_registry(devices: DevicesService) -> Arc<dyn DeviceService> {
     if !testing::is_remote() {
         return devices;
     }
-    let routes = lamassu_devices::routes(devices, Arc::new(ManualClock::at(START)), QueryLimits::default());
+    let routes = lamassu_devices::routes(
+        devices,
+        Arc::new(ManualClock::at(START)),
+        QueryLimits::default(),
+    );
     let peer = testing::serve("/api/devmanager", &routes).await.unwrap();
     Arc::new(DeviceClient::new(&peer))
 }

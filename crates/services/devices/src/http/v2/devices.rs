@@ -13,8 +13,8 @@ use lamassu_core::query::{Field, ListRequest, QueryError, take_flag};
 use lamassu_core::usage::RevocationReason;
 use lamassu_http::{
     Answers, AskedBy, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing, Members,
-    NoContent, Operation, PatchOf, PathParams, Query, QueryPairs, ReadVersioned, Reply,
-    StrictJson, Versioned,
+    NoContent, Operation, PatchOf, PathParams, Query, QueryPairs, ReadVersioned, Reply, StrictJson,
+    Versioned,
 };
 use schemars::JsonSchema;
 
@@ -216,7 +216,10 @@ pub(super) async fn history(
 ) -> Reply<Json200<CountedPage<HistoryItem>>> {
     let request = history_request(&query, &devices)?;
     let id = DeviceId::from(id);
-    let page = devices.service.device_history(&caller, &id, &request).await?;
+    let page = devices
+        .service
+        .device_history(&caller, &id, &request)
+        .await?;
     Ok(Json200(page))
 }
 
@@ -231,9 +234,12 @@ fn history_request(query: &QueryPairs, devices: &Devices) -> Result<ListHistory,
     }
     let now = devices.clock.now();
     let request = ListRequest::from_pairs_in_v2(&pairs, HISTORY_FIELDS, &["count"], now)?;
-    if let Some(sort) = request.sort.iter().chain(&request.then).find(|sort| {
-        sort.field.name != "timestamp"
-    }) {
+    if let Some(sort) = request
+        .sort
+        .iter()
+        .chain(&request.then)
+        .find(|sort| sort.field.name != "timestamp")
+    {
         return Err(QueryError::InvalidSort(sort.to_text()).into());
     }
     Ok(ListHistory {

@@ -3,11 +3,10 @@
 use async_trait::async_trait;
 use http::Method;
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{CreateDevice, Device, DeviceError, DeviceStats};
+use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
-    RenewalQuestion, WholeList,
+    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
@@ -30,7 +29,7 @@ fn of(id: &DeviceGroupId) -> Result<String, DeviceGroupError> {
 /// The path of a device.
 fn device(id: &DeviceId) -> Result<String, DeviceGroupError> {
     if id.is_empty() {
-        return Err(DeviceError::NotFound.into());
+        return Err(DeviceGroupError::DeviceNotFound);
     }
     Ok(format!("/v2/devices/{}", encode(id.as_str())))
 }
@@ -171,21 +170,6 @@ impl DeviceGroupService for DeviceClient {
     ) -> Result<DevicePolicies, DeviceGroupError> {
         let path = format!("{}/policies", device(id)?);
         self.0.read(caller, Call::get(path)).await
-    }
-
-    async fn renewal_policy(
-        &self,
-        caller: &Caller,
-        id: &DeviceId,
-        create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceGroupError> {
-        let question = RenewalQuestion {
-            device_id: id.clone(),
-            create: create.cloned(),
-        };
-        let path = "/internal/v1/renewal-policies".to_owned();
-        let call = Call::json(Method::POST, path, &question, Repeat::Safe)?;
-        self.0.read(caller, call).await
     }
 
     async fn group_stats(

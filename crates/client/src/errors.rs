@@ -7,6 +7,7 @@ mod device_group;
 mod dms;
 mod kms;
 mod query;
+mod registry;
 #[cfg(test)]
 mod tests;
 mod va;

@@ -26,6 +26,7 @@ mod peer;
 mod process;
 mod profile_body;
 mod refusal;
+mod registry;
 mod retry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -327,15 +327,6 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         id: &DeviceId,
     ) -> Result<DevicePolicies, DeviceGroupError>;
 
-    /// When a device must renew, where its groups say so; one that is not there yet is about to be
-    /// registered as `create`.
-    async fn renewal_policy(
-        &self,
-        caller: &Caller,
-        id: &DeviceId,
-        create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceGroupError>;
-
     /// Counts the members of a group by status.
     async fn group_stats(
         &self,

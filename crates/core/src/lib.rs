@@ -32,6 +32,7 @@ pub mod pem;
 pub mod percent;
 pub mod permission;
 pub mod query;
+pub mod revision;
 mod schema;
 pub mod subject;
 pub mod timestamp;

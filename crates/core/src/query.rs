@@ -20,6 +20,7 @@ mod operand;
 mod request;
 mod sort;
 mod sort_key;
+mod v2;
 
 pub use error::{QueryError, QueryLimit};
 pub use field::{ElementTable, Field, FieldKind, Nulls, find_field};
@@ -33,6 +34,7 @@ pub use operand::Operand;
 pub use request::{ListRequest, QueryLimits, UnknownFields, ignored_filters};
 pub use sort::{PathStep, Sort, SortMode, SortPath};
 pub use sort_key::json_sort_key;
+pub use v2::{MAX_PAGE_SIZE as MAX_PAGE_SIZE_IN_V2, take_flag};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,4 @@
 use http::StatusCode;
-use lamassu_core::device::DeviceError;
 use lamassu_core::device_group::DeviceGroupError;
 
 use super::query;
@@ -17,6 +16,7 @@ impl WireError for DeviceGroupError {
                 Self::Exists,
                 Self::Circular,
                 Self::HasChildren,
+                Self::DeviceNotFound,
             ])
             .or_else(|| criterion(refusal))
             .or_else(|| {
@@ -38,7 +38,6 @@ impl WireError for DeviceGroupError {
                 Some(Self::TooMany(n))
             })
             .or_else(|| query::read(refusal).map(Self::Query))
-            .or_else(|| DeviceError::read(refusal).map(Self::Device))
             .or_else(|| {
                 let is_member = refusal.code.as_deref() == Some("unknown_field");
                 is_member.then(|| Self::Member(refusal.text.clone()))
@@ -72,6 +71,7 @@ fn criterion(refusal: &Refusal) -> Option<DeviceGroupError> {
         status: refusal.status,
         code: Some("invalid_filter".to_owned()),
         retry_after: None,
+        details: Vec::new(),
     };
     Some(DeviceGroupError::CriterionValue {
         index: index.parse().ok()?,

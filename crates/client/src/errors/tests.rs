@@ -78,6 +78,11 @@ fn queries() -> Vec<QueryError> {
         QueryError::UnknownField(text()),
         QueryError::MalformedFilter(text()),
         QueryError::InvalidSort(text()),
+        QueryError::UnknownParameter(text()),
+        QueryError::InvalidParameter {
+            name: "sort_mode".to_owned(),
+            reason: text(),
+        },
         QueryError::LimitExceeded(QueryLimit::Filters),
         QueryError::LimitExceeded(QueryLimit::FilterBytes),
         QueryError::LimitExceeded(QueryLimit::ListElements),
@@ -91,6 +96,8 @@ fn queries() -> Vec<QueryError> {
             | QueryError::UnknownField(_)
             | QueryError::MalformedFilter(_)
             | QueryError::InvalidSort(_)
+            | QueryError::UnknownParameter(_)
+            | QueryError::InvalidParameter { .. }
             | QueryError::LimitExceeded(_) => {}
         }
     }
@@ -449,7 +456,7 @@ async fn refusals_of_device_groups_read_back() {
         },
         DeviceGroupError::TooMany(1_000),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
-        DeviceGroupError::Device(DeviceError::Decommissioned),
+        DeviceGroupError::DeviceNotFound,
     ];
     let of_values = queries().into_iter().filter(|error| {
         matches!(
@@ -478,7 +485,7 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::TooMany(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)
-            | DeviceGroupError::Device(_)
+            | DeviceGroupError::DeviceNotFound
             | DeviceGroupError::Storage(_) => {}
         }
         reads_back(error).await;

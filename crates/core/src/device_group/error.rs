@@ -1,6 +1,5 @@
 //! Why groups refuse.
 
-use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::query::QueryError;
 
@@ -68,23 +67,12 @@ pub enum DeviceGroupError {
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// What is done with the members was refused.
-    #[error(transparent)]
-    Device(DeviceError),
+    /// No device has this id.
+    #[error("device not found")]
+    DeviceNotFound,
     /// Storage.
     #[error(transparent)]
     Storage(#[from] StorageFailure),
-}
-
-impl From<DeviceError> for DeviceGroupError {
-    /// What both have is told once.
-    fn from(error: DeviceError) -> Self {
-        match error {
-            DeviceError::Query(error) => Self::Query(error),
-            DeviceError::Storage(failure) => Self::Storage(failure),
-            other => Self::Device(other),
-        }
-    }
 }
 
 impl ServiceError for DeviceGroupError {
@@ -100,9 +88,8 @@ impl ServiceError for DeviceGroupError {
             | Self::TooMany(_)
             | Self::Member(_)
             | Self::Query(_) => ErrorKind::Invalid,
-            Self::NotFound => ErrorKind::NotFound,
+            Self::NotFound | Self::DeviceNotFound => ErrorKind::NotFound,
             Self::Exists | Self::HasChildren => ErrorKind::Conflict,
-            Self::Device(error) => error.kind(),
             Self::Storage(failure) => failure.kind(),
         }
     }
@@ -111,6 +98,7 @@ impl ServiceError for DeviceGroupError {
         match self {
             Self::Validation | Self::Policy { .. } | Self::TooMany(_) => Some("validation_failed"),
             Self::NotFound => Some("group_not_found"),
+            Self::DeviceNotFound => Some("device_not_found"),
             Self::Exists => Some("group_exists"),
             Self::Circular => Some("group_cycle"),
             Self::TooDeep(_) => Some("group_too_deep"),
@@ -119,9 +107,8 @@ impl ServiceError for DeviceGroupError {
             | Self::CriterionOperand { .. }
             | Self::CriterionValue { .. } => Some("invalid_criteria"),
             Self::Member(_) => Some("unknown_field"),
-            Self::Query(error) => error.code(),
-            Self::Device(error) => error.code(),
-            Self::Storage(_) => None,
+            Self::Query(error) => Some(error.code_in_v2()),
+            Self::Storage(failure) => Some(failure.code_in_v2()),
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum FieldValue {
     Null,
     /// A text, or one of a few words.
     Text(String),
+    /// Several texts in rows of their own; one of them, or none, must fulfil what is asked.
+    AnyOf(Vec<String>),
     /// A JSON array of strings.
     Texts(Vec<String>),
     /// An instant.
@@ -31,6 +33,31 @@ impl Filter {
     pub fn holds(&self, value: &FieldValue) -> bool {
         match (&self.condition, value) {
             (Condition::Anything, _) => true,
+            (Condition::Null(membership), value) => is_in(*membership, *value == FieldValue::Null),
+            (
+                Condition::OneOf {
+                    membership,
+                    case,
+                    values,
+                },
+                FieldValue::AnyOf(texts),
+            ) => {
+                let has = texts
+                    .iter()
+                    .any(|text| values.contains(&cased(*case, text)));
+                is_in(*membership, has)
+            }
+            (
+                Condition::Contains {
+                    membership,
+                    case,
+                    value,
+                },
+                FieldValue::AnyOf(texts),
+            ) => {
+                let mut texts = texts.iter().map(|text| cased(*case, text));
+                is_in(*membership, texts.any(|text| text.contains(value.as_str())))
+            }
             (
                 Condition::OneOf {
                     membership,
@@ -47,9 +74,17 @@ impl Filter {
                 },
                 FieldValue::Text(text),
             ) => is_in(*membership, cased(*case, text).contains(value.as_str())),
-            (Condition::Element { case, value }, FieldValue::Texts(elements)) => {
+            (
+                Condition::Element {
+                    membership,
+                    case,
+                    value,
+                },
+                FieldValue::Texts(elements),
+            ) => {
                 let mut elements = elements.iter();
-                elements.any(|element| cased(*case, element) == *value)
+                let has = elements.any(|element| cased(*case, element) == *value);
+                is_in(*membership, has)
             }
             (Condition::Instant(comparison, wanted), FieldValue::Instant(at)) => {
                 let micros = |at: OffsetDateTime| at.unix_timestamp_nanos().div_euclid(1_000);

@@ -1,5 +1,6 @@
 //! Configuration of the device manager; every key is optional.
 
+use lamassu_core::duration::WireDuration;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the device manager.
@@ -33,11 +34,20 @@ pub struct HistoryConfig {
     /// How many of the newest entries a device, and each of its slots, shows in v1. At least 1.
     /// Default 500.
     pub v1_limit: u32,
+    /// Within which time changes of a device's members by the same caller are one history entry. 0 keeps
+    /// them apart. Default `60s`.
+    pub coalesce: WireDuration,
+    /// Whether the history of a device stays when its record is removed. Default `false`.
+    pub retain_after_delete: bool,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { v1_limit: 500 }
+        Self {
+            v1_limit: 500,
+            coalesce: WireDuration::from_secs(60),
+            retain_after_delete: false,
+        }
     }
 }
 
@@ -53,6 +63,9 @@ impl DevicesConfig {
         if self.device_groups.max_depth == 0 {
             return Err(ConfigError::GroupDepth);
         }
+        if self.events.coalesce.is_negative() {
+            return Err(ConfigError::Coalesce);
+        }
         Ok(())
     }
 }
@@ -66,6 +79,9 @@ pub enum ConfigError {
     /// There could be no groups.
     #[error("device_groups.max_depth must be at least 1")]
     GroupDepth,
+    /// Time does not run backwards.
+    #[error("events.coalesce must not be negative")]
+    Coalesce,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::group_criteria::{parse, shown};
+use crate::group_criteria::{Rule, parse};
 use crate::group_events::{group_created, group_deleted, group_subject, group_updated};
 use crate::group_policy;
 use crate::group_tree::{GroupTree, StoredGroup, canonical};
@@ -36,17 +36,17 @@ impl StoredGroup {
         document: GroupDocument,
         now: OffsetDateTime,
     ) -> Result<Self, DeviceGroupError> {
-        let filters = parse(&document.criteria)?;
+        let rules = parse(&document.criteria, now)?;
         group_policy::check(&document.policies)?;
         let parent_id = document.parent_id.filter(|parent| !parent.is_empty());
         Ok(Self {
             id,
             document: GroupDocument {
-                criteria: filters.iter().map(shown).collect(),
+                criteria: rules.iter().map(Rule::shown).collect(),
                 parent_id: parent_id.map(|parent| canonical(&parent).unwrap_or(parent)),
                 ..document
             },
-            filters,
+            rules,
             created_at: Timestamp(now),
             updated_at: Timestamp(now),
             revision: 1,
@@ -122,7 +122,7 @@ impl DevicesService {
         let edited = |document| edited(document, edit);
         let Some(before) = tree.get(id) else {
             // What can be refused without knowing the group is refused first.
-            parse(&edited(&GroupDocument::default())?.criteria)?;
+            parse(&edited(&GroupDocument::default())?.criteria, now)?;
             return Err(DeviceGroupError::NotFound.into());
         };
         let document = edited(&before.document)?;

@@ -32,7 +32,7 @@ impl<'a> EventGroup<'a> {
             name: &group.document.name,
             description: &group.document.description,
             parent_id: group.document.parent_id.as_ref(),
-            criteria: tree.criteria(group).map(CodedCriterion::from).collect(),
+            criteria: tree.rules(group).map(CodedCriterion::from).collect(),
             created_at: group.created_at,
             updated_at: group.updated_at,
         }

@@ -80,7 +80,7 @@ impl DevicesService {
         let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         let group = tree.find(id)?;
         let scope = format!("{SCOPE}/{}", group.id);
-        let restrictions = tree.restrictions(group);
+        let restrictions = tree.restrictions(group, self.db.now());
         let page = list(&self.db, &DEVICES, &scope, request, &restrictions).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
         let devices = self.store.complete(&page.list).await;
@@ -96,7 +96,7 @@ impl DevicesService {
         id: &DeviceGroupId,
     ) -> Result<DeviceStats, DeviceGroupError> {
         let tree = self.current_groups().await.map_err(StorageFailure::from)?;
-        let restrictions = tree.restrictions(tree.find(id)?);
+        let restrictions = tree.restrictions(tree.find(id)?, self.db.now());
         let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, &[], &restrictions).await;
         let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;
         let counters = counted.iter().map(|(name, rows)| counter(name, *rows));

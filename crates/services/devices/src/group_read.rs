@@ -11,6 +11,7 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::query::ListRequest;
 use lamassu_db::list::{ListError, count, list};
+use time::OffsetDateTime;
 
 use crate::create::NewDevice;
 use crate::group_member::{groups_of, shown};
@@ -85,7 +86,7 @@ impl DevicesService {
         if let Some(parent) = &tried.document.parent_id {
             tree.find(parent)?;
         }
-        let restrictions = tree.restrictions(&tried);
+        let restrictions = tree.restrictions(&tried, self.db.now());
         let total = count(&self.db, &DEVICES, &[], &restrictions).await;
         let total = total.map_err(ListError::into_error::<DeviceGroupError>)?;
         let request = ListRequest {
@@ -118,7 +119,7 @@ impl DevicesService {
     ) -> Result<Vec<GroupOfDevice>, DeviceGroupError> {
         let tree = self.tree().await?;
         let device = self.stored_device(id).await?;
-        Ok(shown(&tree, &groups_of(&tree, &device)))
+        Ok(shown(&tree, &groups_of(&tree, &device, self.db.now())))
     }
 
     pub(crate) async fn policies_of_device(
@@ -127,7 +128,7 @@ impl DevicesService {
     ) -> Result<DevicePolicies, DeviceGroupError> {
         let tree = self.tree().await?;
         let device = self.stored_device(id).await?;
-        Ok(policies(&tree, &device))
+        Ok(policies(&tree, &device, self.db.now()))
     }
 
     /// Where no group says anything about renewal, the device is not looked at.
@@ -135,7 +136,7 @@ impl DevicesService {
         &self,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceGroupError> {
+    ) -> Result<RenewalPolicy, DeviceError> {
         let tree = self.tree().await?;
         if !tree.all().any(|group| group_policy::has_renewal(group)) {
             return Ok(RenewalPolicy::default());
@@ -150,21 +151,25 @@ impl DevicesService {
                 };
                 NewDevice::try_new(create)?.into_stored(self.db.now())
             }
-            (None, None) => return Err(DeviceError::NotFound.into()),
+            (None, None) => return Err(DeviceError::NotFound),
         };
-        let renewal = policies(&tree, &device).effective.renewal;
+        let renewal = policies(&tree, &device, self.db.now()).effective.renewal;
         Ok(renewal.unwrap_or_default())
     }
 
     async fn stored_device(&self, id: &DeviceId) -> Result<StoredDevice, DeviceGroupError> {
         let stored = self.store.device(id).await.map_err(StorageFailure::from)?;
-        stored.ok_or_else(|| DeviceError::NotFound.into())
+        stored.ok_or(DeviceGroupError::DeviceNotFound)
     }
 }
 
 /// What the groups of a device come to.
-pub(crate) fn policies(tree: &GroupTree, device: &StoredDevice) -> DevicePolicies {
-    group_policy::of_device(tree, &groups_of(tree, device))
+pub(crate) fn policies(
+    tree: &GroupTree,
+    device: &StoredDevice,
+    now: OffsetDateTime,
+) -> DevicePolicies {
+    group_policy::of_device(tree, &groups_of(tree, device, now))
 }
 
 fn nodes(tree: &GroupTree, parent: Option<&DeviceGroupId>) -> Vec<GroupNode> {

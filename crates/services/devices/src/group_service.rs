@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{CreateDevice, Device, DeviceStats};
+use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
+    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
@@ -113,15 +113,6 @@ impl DeviceGroupService for DevicesService {
         id: &DeviceId,
     ) -> Result<DevicePolicies, DeviceGroupError> {
         self.policies_of_device(id).await
-    }
-
-    async fn renewal_policy(
-        &self,
-        _caller: &Caller,
-        id: &DeviceId,
-        create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceGroupError> {
-        self.renewal_of_device(id, create).await
     }
 
     async fn group_stats(

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use lamassu_core::device_group::{DeviceGroupError, Group, GroupDocument, InheritedCriterion};
 use lamassu_core::ids::DeviceGroupId;
-use lamassu_core::query::Filter;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::Restriction;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::group_criteria::shown;
+use crate::group_criteria::Rule;
 
 /// Longest name, in characters.
 const MAX_NAME_CHARS: usize = 255;
@@ -21,8 +21,8 @@ pub(crate) struct StoredGroup {
     pub(crate) id: DeviceGroupId,
     /// What a client wrote, criteria in their usual form.
     pub(crate) document: GroupDocument,
-    /// The criteria.
-    pub(crate) filters: Vec<Filter>,
+    /// What the criteria mean.
+    pub(crate) rules: Vec<Rule>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) revision: i64,
@@ -141,18 +141,21 @@ impl GroupTree {
     }
 
     /// What a member fulfils, root first.
-    pub(crate) fn criteria<'t>(
-        &'t self,
-        group: &'t StoredGroup,
-    ) -> impl Iterator<Item = &'t Filter> {
+    pub(crate) fn rules<'t>(&'t self, group: &'t StoredGroup) -> impl Iterator<Item = &'t Rule> {
         let chain = self.chain(group).into_iter();
-        chain.flat_map(|group| &group.filters)
+        chain.flat_map(|group| &group.rules)
     }
 
     /// The same for the queries of devices.
-    pub(crate) fn restrictions(&self, group: &StoredGroup) -> Vec<Restriction> {
-        let criteria = self.criteria(group).cloned();
-        criteria.map(Restriction::Filter).collect()
+    pub(crate) fn restrictions(
+        &self,
+        group: &StoredGroup,
+        now: OffsetDateTime,
+    ) -> Vec<Restriction> {
+        let rules = self.rules(group);
+        rules
+            .map(|rule| Restriction::Filter(rule.filter(now)))
+            .collect()
     }
 
     /// Whether a group may become this: name, parent, depth.
@@ -196,8 +199,8 @@ impl GroupTree {
         let chain = self.chain(group);
         let above = chain.iter().filter(|above| above.id != group.id);
         let inherited = above.flat_map(|above| {
-            above.filters.iter().map(|filter| {
-                let criterion = shown(filter);
+            above.rules.iter().map(|rule| {
+                let criterion = rule.shown();
                 InheritedCriterion {
                     field: criterion.field,
                     operand: criterion.operand,

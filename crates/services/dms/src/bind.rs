@@ -29,6 +29,7 @@ impl DmsManager {
         let attachment = Attachment {
             device_id: device.id.clone(),
             dms_id: dms.id.clone(),
+            slot: None,
         };
         let windows = self.renewal_windows(caller, &dms, &device.id, None).await;
         let certificate = self

@@ -48,6 +48,7 @@ impl Approved<'_> {
             attachment: Attachment {
                 device_id: self.request.device_id.clone(),
                 dms_id: self.dms.id.clone(),
+                slot: None,
             },
             csr_digest: self.request.digest(),
             superseded: self.superseded.clone(),

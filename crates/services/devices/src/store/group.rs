@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use lamassu_core::device_group::GroupDocument;
 use lamassu_core::ids::DeviceGroupId;
-use lamassu_core::query::{Field, Filter, fold};
+use lamassu_core::query::{Field, fold};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Json, Row, Statement, params, sql};
 use serde_json::{Map, Value as JsonValue};
 use time::OffsetDateTime;
 
-use crate::group_criteria::{CodedCriterion, shown};
+use crate::group_criteria::{CodedCriterion, Rule};
 use crate::group_tree::{GroupTree, StoredGroup};
 
 /// What groups can be filtered and sorted by.
@@ -97,7 +97,7 @@ pub(crate) fn group_insert(group: &StoredGroup, depth: u32) -> Statement {
             document.parent_id.as_ref().map(DeviceGroupId::as_str),
             depth,
             document.priority,
-            coded(&group.filters),
+            coded(&group.rules),
             JsonValue::Object(document.policies.clone()),
             document.notify_membership,
             group.created_at.0,
@@ -121,7 +121,7 @@ pub(crate) fn group_update(group: &StoredGroup, depth: u32) -> Statement {
             document.parent_id.as_ref().map(DeviceGroupId::as_str),
             depth,
             document.priority,
-            coded(&group.filters),
+            coded(&group.rules),
             JsonValue::Object(document.policies.clone()),
             document.notify_membership,
             group.updated_at.0,
@@ -147,8 +147,8 @@ pub(crate) fn group_delete(id: &DeviceGroupId) -> Statement {
     )
 }
 
-fn coded(filters: &[Filter]) -> JsonValue {
-    let criteria = filters.iter().map(CodedCriterion::from);
+fn coded(rules: &[Rule]) -> JsonValue {
+    let criteria = rules.iter().map(CodedCriterion::from);
     let criteria = criteria.map(|criterion| serde_json::to_value(criterion).unwrap_or_default());
     JsonValue::Array(criteria.collect())
 }
@@ -158,8 +158,8 @@ impl TryFrom<&Row> for StoredGroup {
 
     fn try_from(row: &Row) -> Result<Self, DbError> {
         let coded = row.get::<Json<Vec<CodedCriterion>>>("criteria")?.0;
-        let filters: Option<Vec<Filter>> = coded.iter().map(CodedCriterion::filter).collect();
-        let filters = filters.ok_or_else(|| {
+        let rules: Option<Vec<Rule>> = coded.into_iter().map(CodedCriterion::rule).collect();
+        let rules = rules.ok_or_else(|| {
             DbError::corrupt("device_group.criteria", "unknown field, operand or value")
         })?;
         let parent: Option<String> = row.get("parent_id")?;
@@ -169,12 +169,12 @@ impl TryFrom<&Row> for StoredGroup {
                 name: row.get("name")?,
                 description: row.get("description")?,
                 parent_id: parent.map(DeviceGroupId::new),
-                criteria: filters.iter().map(shown).collect(),
+                criteria: rules.iter().map(Rule::shown).collect(),
                 priority: row.get("priority")?,
                 policies: row.get::<Json<Map<String, JsonValue>>>("policies")?.0,
                 notify_membership: row.get("notify_membership")?,
             },
-            filters,
+            rules,
             created_at: Timestamp(row.get::<OffsetDateTime>("created_at")?),
             updated_at: Timestamp(row.get::<OffsetDateTime>("updated_at")?),
             revision: row.get("revision")?,

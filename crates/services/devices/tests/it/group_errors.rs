@@ -97,8 +97,8 @@ async fn every_error_of_groups_has_its_status_and_text() {
             get("/v1/device-groups?bookmark=x", 400, "not a valid bookmark"),
         ),
         (
-            "Device",
-            get("/v2/devices/nobody/groups", 400, "device not found"),
+            "DeviceNotFound",
+            get("/v2/devices/nobody/groups", 404, "device not found"),
         ),
         (
             "Storage",

@@ -241,7 +241,7 @@ async fn what_no_group_may_be_is_refused() {
                 json!([criterion("status", "eq", "GONE")]),
             ),
             400,
-            "invalid criteria index 0: invalid value for field 'status': not a status",
+            "invalid criteria index 0: invalid value for field 'status': there is no such word",
         ),
         (
             body(9, "", json!(null), json!([])),

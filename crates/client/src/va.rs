@@ -59,6 +59,7 @@ fn ocsp_call(request: Bytes) -> Call {
         method: Method::POST,
         path: "/v1/ocsp".to_owned(),
         body: Some((request, OCSP_REQUEST)),
+        headers: http::HeaderMap::new(),
         repeat: Repeat::Safe,
         extra_time: Duration::ZERO,
     }

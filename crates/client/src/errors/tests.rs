@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use lamassu_core::ca::CaError;
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::DeviceError;
+use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{
     ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
 };
@@ -79,6 +80,11 @@ fn queries() -> Vec<QueryError> {
         QueryError::UnknownField(text()),
         QueryError::MalformedFilter(text()),
         QueryError::InvalidSort(text()),
+        QueryError::UnknownParameter(text()),
+        QueryError::InvalidParameter {
+            name: "sort_mode".to_owned(),
+            reason: text(),
+        },
         QueryError::LimitExceeded(QueryLimit::Filters),
         QueryError::LimitExceeded(QueryLimit::FilterBytes),
         QueryError::LimitExceeded(QueryLimit::ListElements),
@@ -92,6 +98,8 @@ fn queries() -> Vec<QueryError> {
             | QueryError::UnknownField(_)
             | QueryError::MalformedFilter(_)
             | QueryError::InvalidSort(_)
+            | QueryError::UnknownParameter(_)
+            | QueryError::InvalidParameter { .. }
             | QueryError::LimitExceeded(_) => {}
         }
     }
@@ -458,5 +466,65 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
     for (status, repeat, text) in cases {
         let read: KmsError = refused(&answer(status), repeat);
         assert_eq!(read.to_string(), text, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_device_groups_read_back() {
+    let mut all = vec![
+        DeviceGroupError::Validation,
+        DeviceGroupError::NotFound,
+        DeviceGroupError::Exists,
+        DeviceGroupError::Circular,
+        DeviceGroupError::TooDeep(10),
+        DeviceGroupError::HasChildren,
+        DeviceGroupError::CriterionField {
+            field: "a' at criteria index 7".to_owned(),
+            index: 3,
+        },
+        DeviceGroupError::CriterionOperand {
+            operand: "x' for field 'y".to_owned(),
+            field: "tags".to_owned(),
+            index: 0,
+        },
+        DeviceGroupError::Policy {
+            name: "renewal".to_owned(),
+            reason: "it's ': none".to_owned(),
+        },
+        DeviceGroupError::TooMany(1_000),
+        DeviceGroupError::Member("unknown member 'x'".to_owned()),
+        DeviceGroupError::DeviceNotFound,
+    ];
+    let of_values = queries().into_iter().filter(|error| {
+        matches!(
+            error,
+            QueryError::InvalidValue { .. }
+                | QueryError::InvalidJsonPath(_)
+                | QueryError::LimitExceeded(_)
+        )
+    });
+    all.extend(of_values.map(|cause| DeviceGroupError::CriterionValue { index: 2, cause }));
+    all.extend(queries().into_iter().map(DeviceGroupError::Query));
+    all.extend(storage());
+    for error in all {
+        // A new variant must be entered above.
+        match error {
+            DeviceGroupError::Validation
+            | DeviceGroupError::NotFound
+            | DeviceGroupError::Exists
+            | DeviceGroupError::Circular
+            | DeviceGroupError::TooDeep(_)
+            | DeviceGroupError::HasChildren
+            | DeviceGroupError::CriterionField { .. }
+            | DeviceGroupError::CriterionOperand { .. }
+            | DeviceGroupError::CriterionValue { .. }
+            | DeviceGroupError::Policy { .. }
+            | DeviceGroupError::TooMany(_)
+            | DeviceGroupError::Member(_)
+            | DeviceGroupError::Query(_)
+            | DeviceGroupError::DeviceNotFound
+            | DeviceGroupError::Storage(_) => {}
+        }
+        reads_back(error).await;
     }
 }

@@ -32,9 +32,9 @@ use crate::timestamp::Timestamp;
 pub use registry::{DeviceRegistry, RegistryError, SlotService};
 
 /// Everything that the device manager offers.
-pub trait DeviceManager: DeviceService + DeviceRegistry {}
+pub trait DeviceManager: DeviceService + DeviceRegistry + SlotService {}
 
-impl<T: DeviceService + DeviceRegistry> DeviceManager for T {}
+impl<T: DeviceService + DeviceRegistry + SlotService> DeviceManager for T {}
 
 /// Status of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

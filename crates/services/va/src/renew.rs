@@ -15,7 +15,6 @@ use crate::delta::DELTA_MARGIN;
 use crate::events;
 use crate::files::{FileError, Series};
 use crate::jobs::CRL_JOB;
-use crate::metrics::CrlKind;
 use crate::service::VaService;
 use crate::store::delta;
 use crate::store::role::{self, CrlFile, StoredRole};
@@ -89,7 +88,7 @@ impl VaService {
             let told = now.saturating_sub(DELTA_MARGIN);
             set.execute(delta::forget_released(&ca_id, told));
         }
-        self.tell_crl(&mut set, caller, &authority, &crl, CrlKind::Complete);
+        self.tell_crl(&mut set, caller, &authority, &crl);
         if previous.number() == 0 {
             // Behind its first CRL, as clients know it.
             events::role_created(&mut set, caller, &previous.role, now);

@@ -131,7 +131,7 @@ impl World {
             ca_router,
             shutdown: CancellationToken::new(),
             dir,
-            database: database,
+            database,
             elsewhere: TestDatabase::fresh(),
         }
     }

@@ -11,6 +11,9 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
+//! Two clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
+//! EST, and [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers.
+//!
 //! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
 
 mod ca;
@@ -19,6 +22,8 @@ mod credentials;
 mod device;
 mod dms;
 mod errors;
+pub mod est;
+pub mod fetch;
 mod kms;
 mod metrics;
 mod peer;

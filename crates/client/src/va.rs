@@ -15,24 +15,16 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{Crl, OcspAnswer, OcspLifetime, VaError, VaRole, VaService};
 use lamassu_x509::crl::CertificateList;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use crate::peer::{Call, Peer, Service};
 use crate::refusal::Reported;
-use crate::retry::Repeat;
+use crate::retry::{Repeat, http_date};
 
 /// `OCSPResponse` with status `tryLater` and nothing else (RFC 6960 section 4.2.1).
 const TRY_LATER: [u8; 5] = [0x30, 0x03, 0x0a, 0x01, 0x03];
 
 /// Longest OCSP request that goes into a path, where the answer may be cached.
 const MAX_PATH_REQUEST_BYTES: usize = 4 * 1024;
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
-const IMF_FIXDATE: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
 
 const OCSP_REQUEST: HeaderValue = HeaderValue::from_static("application/ocsp-request");
 
@@ -68,11 +60,7 @@ fn ocsp_call(request: Bytes) -> Call {
 }
 
 fn lifetime(headers: &HeaderMap) -> Option<OcspLifetime> {
-    let date = |name: HeaderName| {
-        let text = headers.get(name)?.to_str().ok()?;
-        let date = PrimitiveDateTime::parse(text, IMF_FIXDATE).ok()?;
-        Some(Timestamp(date.assume_utc()))
-    };
+    let date = |name: HeaderName| http_date(headers, &name).map(Timestamp);
     Some(OcspLifetime {
         this_update: date(LAST_MODIFIED)?,
         next_update: date(EXPIRES)?,

@@ -4,10 +4,12 @@
 //! their encodings; [`CertificateList`] reads. Next: `crl/build.rs`, `crl/read.rs`.
 
 mod build;
+mod judge;
 mod read;
 mod reason;
 
 pub use build::{CrlBuilder, CrlError, CrlFields};
+pub use judge::CrlRefusal;
 pub use read::CertificateList;
 pub use reason::CrlReason;
 

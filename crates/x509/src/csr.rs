@@ -80,6 +80,11 @@ impl CertificationRequest {
         &self.der
     }
 
+    /// The DER of the `CertificationRequestInfo`, which the signature is over.
+    pub fn info_der(&self) -> &Bytes {
+        &self.signed.tbs
+    }
+
     /// The requested subject.
     pub fn subject(&self) -> &Name {
         &self.subject

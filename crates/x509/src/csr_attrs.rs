@@ -7,6 +7,10 @@
 //! Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET OF ANY }
 //! ```
 
+mod read;
+
+pub use read::{CsrWishes, KeyWish};
+
 use const_oid::ObjectIdentifier;
 
 use crate::tlv::{SET, Writer, sequence_of};

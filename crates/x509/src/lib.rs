@@ -40,7 +40,7 @@ pub use algorithm::{AlgorithmError, AlgorithmIdentifier};
 pub use certificate::{Certificate, TbsCertificate, UnreadableByGo};
 pub use const_oid::ObjectIdentifier;
 pub use csr::{CertificationRequest, Possession, RequestTemplate, VerifiedCsr, VerifyCsrError};
-pub use csr_attrs::{CsrAttribute, csr_attrs};
+pub use csr_attrs::{CsrAttribute, CsrWishes, KeyWish, csr_attrs};
 pub use error::{Malformation, ParseError, Structure};
 pub use extensions::{
     AccessLocations, AuthorityKeyIdentifier, BasicConstraints, Criticality, Extension, Extensions,

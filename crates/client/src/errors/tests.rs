@@ -135,6 +135,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
         KmsError::SigningKey(cause()),
+        KmsError::EngineNotOpened("hsm 1 did not open".to_owned()),
         KmsError::EngineUnavailable(cause()),
         KmsError::Engine(cause()),
     ];
@@ -171,6 +172,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::Busy
             | KmsError::EngineUnsupported(_)
             | KmsError::SigningKey(_)
+            | KmsError::EngineNotOpened(_)
             | KmsError::EngineUnavailable(_)
             | KmsError::Engine(_)
             | KmsError::Storage(_) => reads_back(error).await,
@@ -212,6 +214,7 @@ async fn refusals_of_the_ca_read_back() {
         CaError::KeyNotFound,
         CaError::KmsRefused(KmsError::Busy),
         CaError::KmsRefused(KmsError::EngineUnavailable(cause())),
+        CaError::KmsRefused(KmsError::EngineNotOpened("hsm-1".to_owned())),
         CaError::KmsRefused(KmsError::EngineNotFound),
         CaError::SignFailed("the key did not sign".into(), Some(cause())),
     ];

@@ -1,7 +1,7 @@
 //! Finding texts by what they contain, with an index of their trigrams: three letters in a row.
 //!
 //! The index only preselects: what is compared in the end is the text itself, by case as the
-//! operand says. On PostgreSQL it is an index of `pg_trgm` over the folded column, which the
+//! operand says. Of arrays it is the elements that are compared. On PostgreSQL it is an index of `pg_trgm` over the folded column, which the
 //! planner takes where it helps; on SQLite it is a table that is asked beforehand: a text that
 //! thousands of rows contain is found sooner by going through the list in its order.
 //! What was stored after the last row that is in the table (`n` of the table `<its name>_end`) is read
@@ -50,12 +50,7 @@ impl Preselect {
             return Ok(Self::Yes);
         }
         for filter in filters {
-            let Wanted::Contains {
-                membership: Membership::In,
-                value,
-                ..
-            } = &filter.condition
-            else {
+            let Some(value) = contained(&filter.condition) else {
                 continue;
             };
             let (Some(table), Some(trigrams)) = (filter.field.search_table, trigrams(value)) else {
@@ -73,7 +68,7 @@ impl Preselect {
                     .collect::<Result<_, _>>()?;
                 return Ok(Self::Rows {
                     table,
-                    value: value.clone(),
+                    value: value.to_owned(),
                     rows: format!("[{}]", rows.join(",")),
                 });
             }
@@ -87,7 +82,8 @@ impl Preselect {
         if dialect == Dialect::Postgres {
             // Without the index, too, it tells the planner how few rows there are.
             trigrams(value)?;
-            let column = Expr::col(Alias::new(field.folded_column?));
+            let column = field.search_column.or(field.folded_column)?;
+            let column = Expr::col(Alias::new(column));
             return Some(column.like(pattern(value)));
         }
         let table = field.search_table?;
@@ -110,6 +106,42 @@ impl Preselect {
             }
         }
     }
+}
+
+/// The text that every row contains which fulfils the condition.
+pub(super) fn contained(condition: &Wanted) -> Option<&str> {
+    match condition {
+        Wanted::Contains {
+            membership: Membership::In,
+            value,
+            ..
+        }
+        | Wanted::Element { value, .. } => Some(value),
+        _ => None,
+    }
+}
+
+/// Warns where texts are looked through one by one because the database has no index of their
+/// trigrams with this name: on a PostgreSQL server without the extension for it.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(), DbError> {
+    if db.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    let query = sql(
+        "SELECT 1 FROM pg_indexes WHERE schemaname = current_schema() AND indexname = $1",
+        params![index],
+    );
+    if db.row_opt(query).await?.is_none() {
+        tracing::warn!(
+            index,
+            "no index for filters by a part of a name: extension pg_trgm was not there"
+        );
+    }
+    Ok(())
 }
 
 /// Trigrams of the folded text, as FTS5 is asked for them.

@@ -20,6 +20,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::list::warn_without_search_index;
 use lamassu_db::{
     CommitError, Db, DbError, EventHandler, Job, MigrationError, RefusalLog, Subscription,
     WriteSet, run_job,
@@ -105,7 +106,8 @@ impl CaService {
         config.validate()?;
         let lint = config.lint_policy()?;
         db.migrate(store::SCHEMA).await?;
-        certificate::warn_without_search_index(&db).await?;
+        warn_without_search_index(&db, "certificate_text").await?;
+        warn_without_search_index(&db, "certificate_serial_text").await?;
         let domains = config.va_server_domains.clone();
         let ready = Ready::new(db.clone(), Arc::clone(&kms), domains, config.cached_issuers);
         let predecessors_end = match others {

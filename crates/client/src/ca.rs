@@ -15,11 +15,12 @@ use lamassu_core::ca::{
     StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
-    AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
+    AttachCertificate, FoundCertificate, FoundStatus, IssueOcspResponder, SignForEnrollment,
 };
 use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
@@ -712,6 +713,22 @@ impl CaService for CaClient {
         let path = ca_path("/internal/v1", ca, &below)?;
         let FoundStatus { found } = self.get(caller, path).await?;
         Ok(found)
+    }
+
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError> {
+        let path = ca_path("/internal/v1", ca, "/ocsp-responders")?;
+        let body = IssueOcspResponder {
+            csr: Base64(csr.der().clone()),
+            validity,
+        };
+        self.send(caller, (Method::POST, path), &body, Repeat::Once)
+            .await
     }
 
     async fn revoked_certificates(

@@ -20,6 +20,7 @@ mod ca;
 mod config;
 mod credentials;
 mod device;
+mod device_group;
 mod dms;
 mod errors;
 pub mod est;
@@ -30,6 +31,7 @@ mod peer;
 mod process;
 mod profile_body;
 mod refusal;
+mod registry;
 mod retry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -503,6 +503,16 @@ pub trait CaService: Send + Sync + fmt::Debug {
         since: OffsetDateTime,
     ) -> Result<Option<Certificate>, CaError>;
 
+    /// Issues a certificate for signing OCSP answers in the CA's name (RFC 6960 section 4.2.2.2), with
+    /// `id-pkix-ocsp-nocheck`, valid from now on for so long. The request must prove its key.
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError>;
+
     /// Writes to a certificate's metadata which device it belongs to and when that one must renew
     /// (manual binding; enrollment writes both when it issues).
     async fn attach_certificate(

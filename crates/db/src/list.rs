@@ -149,7 +149,7 @@ impl Asked {
             }
             None => (request.clone(), None),
         };
-        let order = order::Order::new(table, request.sort.as_ref());
+        let order = order::Order::new(table, &request);
         let page = compile::Page {
             table,
             request: &request,

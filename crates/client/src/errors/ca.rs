@@ -77,6 +77,7 @@ fn with_payload(refusal: &Refusal) -> Option<CaError> {
             status: refusal.status,
             text: text.to_owned(),
             code: refusal.code.clone(),
+            details: refusal.details.clone(),
             retry_after: refusal.retry_after,
         };
         return KmsError::read(&cause).map(CaError::KeyNotImported);

@@ -245,7 +245,11 @@ pub(crate) fn attached(
     attachment: &Attachment,
     windows: RenewalWindows,
 ) -> Map<String, Value> {
-    let Attachment { device_id, dms_id } = attachment;
+    let Attachment {
+        device_id,
+        dms_id,
+        slot,
+    } = attachment;
     let RenewalWindows {
         preventive,
         critical,
@@ -257,9 +261,10 @@ pub(crate) fn attached(
             { "delta": critical, "name": "Critical", "triggered": false },
         ]),
     );
-    metadata.insert(
-        ATTACHED_TO.to_owned(),
-        json!({ "authorized_by": { "ra_id": dms_id }, "device_id": device_id }),
-    );
+    let mut attached = json!({ "authorized_by": { "ra_id": dms_id }, "device_id": device_id });
+    if let (Some(slot), Some(members)) = (slot, attached.as_object_mut()) {
+        members.insert("slot".to_owned(), json!(slot));
+    }
+    metadata.insert(ATTACHED_TO.to_owned(), attached);
     metadata
 }

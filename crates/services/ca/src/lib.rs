@@ -54,6 +54,7 @@ mod raw_signature;
 mod record;
 mod reissue;
 mod retire;
+mod responder;
 mod revocations;
 mod rules;
 mod service;

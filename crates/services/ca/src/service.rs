@@ -11,12 +11,13 @@ use lamassu_core::ca::{
     enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, CaRequestId, JobId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
-use lamassu_core::pem::CertificateDer;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
@@ -708,6 +709,16 @@ impl api::CaService for CaService {
     ) -> Result<Certificate, CaError> {
         self.sign_enrollment(caller, ca, &csr, profile, &enrollment)
             .await
+    }
+
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError> {
+        self.issue_responder(caller, ca, &csr, validity).await
     }
 
     async fn complete_enrollment(

@@ -7,8 +7,10 @@ use lamassu_core::ca::{
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
-    AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment, WirePossession,
+    AttachCertificate, FoundCertificate, FoundStatus, IssueOcspResponder, SignForEnrollment,
+    WirePossession,
 };
+use lamassu_core::pem::CsrDer;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryError;
 use lamassu_core::timestamp::Timestamp;
@@ -60,6 +62,12 @@ pub(super) fn routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             INTERNAL,
             "Issue a certificate with an open intent",
             sign_for_enrollment,
+        )
+        .post(
+            "/internal/v1/cas/{id}/ocsp-responders",
+            INTERNAL,
+            "Issue a certificate for signing OCSP answers",
+            issue_ocsp_responder,
         )
         .get(
             "/internal/v1/enrollments",
@@ -187,6 +195,20 @@ async fn sign_for_enrollment(
     let issued = ca
         .service
         .sign_for_enrollment(&caller, &id.into(), csr, profile, body.enrollment)
+        .await?;
+    Ok(Json201(issued))
+}
+
+async fn issue_ocsp_responder(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<IssueOcspResponder>,
+) -> Reply<Json201<Certificate>> {
+    let Base64(csr) = body.csr;
+    let issued = ca
+        .service
+        .issue_ocsp_responder(&caller, &id.into(), CsrDer::from_der(csr), body.validity)
         .await?;
     Ok(Json201(issued))
 }

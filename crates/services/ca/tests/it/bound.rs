@@ -66,6 +66,7 @@ impl World {
     async fn devices(&self) -> DevicesService {
         let ports = DevicesPorts {
             db: self.db.clone(),
+            ca: std::sync::Arc::clone(&self.reached),
             config: DevicesConfig::default(),
         };
         DevicesService::new(ports).await.unwrap()

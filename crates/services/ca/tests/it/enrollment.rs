@@ -26,6 +26,7 @@ fn attachment() -> Attachment {
     Attachment {
         device_id: "device-1".into(),
         dms_id: "dms-1".into(),
+        slot: None,
     }
 }
 

@@ -13,6 +13,7 @@ impl WireError for RegistryError {
                 Self::UnknownField(details()),
                 Self::ImmutableField(details()),
                 Self::PrivateKey,
+                Self::Forbidden,
                 Self::DeviceNotFound,
                 Self::SlotNotFound,
                 Self::VersionNotFound,

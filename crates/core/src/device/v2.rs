@@ -187,7 +187,7 @@ pub struct ListDevices {
     pub include: Include,
 }
 
-/// Which part of a history, newest first unless sorted otherwise.
+/// Which part of a history or of the versions of a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListHistory {
     /// Page, order and filters.

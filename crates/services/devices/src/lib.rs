@@ -45,6 +45,7 @@ mod query;
 mod registry;
 mod retire;
 mod service;
+mod slots;
 mod store;
 
 pub use certificate_events::CERTIFICATE_SUBSCRIPTION;

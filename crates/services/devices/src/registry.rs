@@ -181,7 +181,7 @@ impl DevicesService {
     }
 }
 
-fn total(counted: Result<i64, ListError>) -> Result<u64, RegistryError> {
+pub(crate) fn total(counted: Result<i64, ListError>) -> Result<u64, RegistryError> {
     let counted = counted.map_err(ListError::into_error::<RegistryError>)?;
     Ok(u64::try_from(counted).unwrap_or_default())
 }

@@ -12,13 +12,13 @@ use lamassu_core::percent::encode;
 use lamassu_core::query::{Field, ListRequest, QueryError, take_flag};
 use lamassu_core::usage::RevocationReason;
 use lamassu_http::{
-    Answers, AskedBy, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing, Members,
-    NoContent, Operation, PatchOf, PathParams, Query, QueryPairs, ReadVersioned, Reply, StrictJson,
-    Versioned,
+    Answers, AskedBy, Identity, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing,
+    Members, NoContent, Operation, PatchOf, PathParams, Query, QueryPairs, ReadVersioned, Reply,
+    StrictJson, Versioned,
 };
 use schemars::JsonSchema;
 
-use super::super::Devices;
+use super::super::{DELETE, Devices};
 use crate::store::{DEVICE_FIELDS_IN_V2, HISTORY_FIELDS};
 
 /// Devices, as lists of v2 know them.
@@ -100,13 +100,13 @@ fn include(query: &QueryPairs) -> Result<Include, RegistryError> {
     Include::parse(text).map_err(|word| invalid("include", &format!("unknown word '{word}'")))
 }
 
-fn invalid(name: &str, reason: &str) -> RegistryError {
+pub(super) fn invalid(name: &str, reason: &str) -> RegistryError {
     let (name, reason) = (name.to_owned(), reason.to_owned());
     QueryError::InvalidParameter { name, reason }.into()
 }
 
 /// Refuses parameters that the route does not have.
-fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
+pub(super) fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
     let mut names = query.0.iter().map(|(name, _)| name);
     match names.find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(QueryError::UnknownParameter(name.clone()).into()),
@@ -176,6 +176,7 @@ impl Answers for Removed {
 pub(super) async fn remove(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
+    identity: Identity,
     PathParams(id): PathParams<String>,
     IfMatch(expected): IfMatch,
     query: Query<Members<Retirement>>,
@@ -184,6 +185,9 @@ pub(super) async fn remove(
     let id = DeviceId::from(id);
     let service = &devices.service;
     if take_flag(&query.0, "purge").map_err(RegistryError::from)? {
+        if !identity.allows(DELETE) {
+            return Err(RegistryError::Forbidden.into());
+        }
         service.purge_device(&caller, &id, expected).await?;
         return Ok(Removed::Purged);
     }

@@ -1,5 +1,7 @@
 //! The API description is true: of its examples, of what is sent, of what is answered.
 
+mod groups;
+
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -387,6 +389,7 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
         None,
     )?;
     walk.call("GET", "devmanager/v1/stats", &[], None)?;
+    groups::groups(walk)?;
     Ok(())
 }
 

@@ -95,6 +95,8 @@ text_ids! {
     DeviceId = "sensor-0001",
     /// An enrollment that needs approval: a UUID.
     ApprovalId = "2f4b8c1e-7a63-4d5e-9b0f-6c1d8e2a3f40",
+    /// A group of devices: a UUID.
+    DeviceGroupId = "3f0c2f6e-6c1b-4a57-9d0e-5f7a3e1b9c42",
     /// A DMS; also its EST label (RFC 7030 3.2.2).
     DmsId = "assembly-line-1",
     /// A crypto engine, as configured.

@@ -7,8 +7,10 @@
 //! Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET OF ANY }
 //! ```
 
+mod read;
 mod template;
 
+pub use read::{CsrWishes, KeyWish};
 pub use template::{ChallengePassword, KeyTemplate, RequestInfoTemplate};
 
 use const_oid::ObjectIdentifier;

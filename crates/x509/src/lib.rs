@@ -43,7 +43,10 @@ pub use const_oid::ObjectIdentifier;
 pub use csr::{
     CertificationRequest, KeyDelivery, Possession, RequestTemplate, VerifiedCsr, VerifyCsrError,
 };
-pub use csr_attrs::{ChallengePassword, CsrAttribute, KeyTemplate, RequestInfoTemplate, csr_attrs};
+pub use csr_attrs::{
+    ChallengePassword, CsrAttribute, CsrWishes, KeyTemplate, KeyWish, RequestInfoTemplate,
+    csr_attrs,
+};
 pub use error::{Malformation, ParseError, Structure};
 pub use extensions::{
     AccessLocations, AuthorityKeyIdentifier, BasicConstraints, Criticality, Extension, Extensions,

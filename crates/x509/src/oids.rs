@@ -34,6 +34,12 @@ oids! {
     CE_CRL_NUMBER = "2.5.29.20";
     /// RFC 5280 §5.3.1.
     CE_CRL_REASONS = "2.5.29.21";
+    /// RFC 5280 §5.2.4.
+    CE_DELTA_CRL_INDICATOR = "2.5.29.27";
+    /// RFC 5280 §5.2.5.
+    CE_ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+    /// RFC 5280 §4.2.1.15 and §5.2.6.
+    CE_FRESHEST_CRL = "2.5.29.46";
     /// RFC 5280 §4.2.1.13.
     CE_CRL_DISTRIBUTION_POINTS = "2.5.29.31";
     /// RFC 5280 §4.2.1.10.

@@ -47,6 +47,7 @@ mod manage;
 mod metrics;
 mod profile;
 mod reenroll;
+mod renewal;
 mod request;
 mod revocation;
 mod service;

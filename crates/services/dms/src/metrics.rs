@@ -73,6 +73,8 @@ fn label(error: &DmsError) -> &'static str {
         ErrorKind::NotFound => "not_found",
         ErrorKind::RequestTimeout => "request_timeout",
         ErrorKind::Conflict => "conflict",
+        ErrorKind::MethodNotAllowed => "method_not_allowed",
+        ErrorKind::PreconditionFailed => "precondition_failed",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedMediaType => "unsupported_media_type",
         ErrorKind::Unprocessable => "unprocessable",

@@ -7,6 +7,7 @@ mod crl;
 mod csr;
 mod csr_attrs;
 mod issuing;
+mod judged;
 mod key_policy;
 mod lint;
 mod name;

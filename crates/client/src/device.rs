@@ -7,6 +7,7 @@ use lamassu_core::device::{
     BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
     IdentityReplacement,
 };
+use lamassu_core::device_group::{RenewalPolicy, RenewalQuestion};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::{PatchBody, PatchOperation};
@@ -116,6 +117,21 @@ impl DeviceService for DeviceClient {
         let path = of_device("v1", id, "").ok_or(DeviceError::Unknown)?;
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
         self.0.done(caller, call).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        let question = RenewalQuestion {
+            device_id: id.clone(),
+            create: create.cloned(),
+        };
+        let path = "/internal/v1/renewal-policies".to_owned();
+        let call = Call::json(Method::POST, path, &question, Repeat::Safe)?;
+        self.0.read(caller, call).await
     }
 
     async fn bind_identity(

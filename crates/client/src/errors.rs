@@ -3,6 +3,7 @@
 mod ca;
 mod dead_letter;
 mod device;
+mod device_group;
 mod dms;
 mod kms;
 mod query;

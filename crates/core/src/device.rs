@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
+use crate::device_group::{DeviceGroupService, RenewalPolicy};
 use crate::dms::Dms;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::ids::{DeviceId, DmsId, SerialNumber};
@@ -32,9 +33,9 @@ use crate::timestamp::Timestamp;
 pub use registry::{DeviceRegistry, RegistryError, SlotService};
 
 /// Everything that the device manager offers.
-pub trait DeviceManager: DeviceService + DeviceRegistry + SlotService {}
+pub trait DeviceManager: DeviceService + DeviceRegistry + SlotService + DeviceGroupService {}
 
-impl<T: DeviceService + DeviceRegistry + SlotService> DeviceManager for T {}
+impl<T: DeviceService + DeviceRegistry + SlotService + DeviceGroupService> DeviceManager for T {}
 
 /// Status of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -389,6 +390,15 @@ pub trait DeviceService: Send + Sync + fmt::Debug {
 
     /// Removes the record of a retired device.
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError>;
+
+    /// When a device must renew, where its groups say so; one that is not there yet is about to be
+    /// registered as `create`.
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError>;
 
     /// Binds a certificate: new slot version, history, status and events in one write set.
     ///

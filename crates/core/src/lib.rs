@@ -15,6 +15,7 @@ pub mod clock;
 pub mod crypto_engine;
 pub mod dead_letter;
 pub mod device;
+pub mod device_group;
 pub mod dms;
 pub mod duration;
 pub mod error;

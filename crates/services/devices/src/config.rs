@@ -9,6 +9,22 @@ use serde::{Deserialize, Serialize};
 pub struct DevicesConfig {
     /// Device and slot history.
     pub events: HistoryConfig,
+    /// Device groups.
+    pub device_groups: GroupsConfig,
+}
+
+/// Device groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupsConfig {
+    /// How deep groups may be nested, a group without parent being 1 deep. At least 1. Default 10.
+    pub max_depth: u32,
+}
+
+impl Default for GroupsConfig {
+    fn default() -> Self {
+        Self { max_depth: 10 }
+    }
 }
 
 /// Device and slot history.
@@ -44,6 +60,9 @@ impl DevicesConfig {
         if self.events.v1_limit == 0 {
             return Err(ConfigError::HistoryLimit);
         }
+        if self.device_groups.max_depth == 0 {
+            return Err(ConfigError::GroupDepth);
+        }
         if self.events.coalesce.is_negative() {
             return Err(ConfigError::Coalesce);
         }
@@ -57,6 +76,9 @@ pub enum ConfigError {
     /// Without history the times of events could not be kept apart.
     #[error("events.v1_limit must be at least 1")]
     HistoryLimit,
+    /// There could be no groups.
+    #[error("device_groups.max_depth must be at least 1")]
+    GroupDepth,
     /// Time does not run backwards.
     #[error("events.coalesce must not be negative")]
     Coalesce,
@@ -70,6 +92,7 @@ mod tests {
     fn an_absent_key_has_its_default() {
         let config: DevicesConfig = serde_json::from_str(r#"{"events":{}}"#).unwrap();
         assert_eq!(config.events.v1_limit, 500);
+        assert_eq!(config.device_groups.max_depth, 10);
         assert_eq!(config.validate(), Ok(()));
     }
 
@@ -78,5 +101,8 @@ mod tests {
         let mut config = DevicesConfig::default();
         config.events.v1_limit = 0;
         assert_eq!(config.validate(), Err(ConfigError::HistoryLimit));
+        let mut config = DevicesConfig::default();
+        config.device_groups.max_depth = 0;
+        assert_eq!(config.validate(), Err(ConfigError::GroupDepth));
     }
 }

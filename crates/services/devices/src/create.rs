@@ -72,18 +72,8 @@ impl NewDevice {
             version: None,
             removes: false,
         };
-        let alias = self.0.alias.clone();
-        let mut device = self.into_device(now);
-        device.events.insert(entry.at, entry.event.clone());
-        let stored = StoredDevice {
-            device,
-            alias,
-            updated_at: Timestamp(now),
-            decommissioned_at: None,
-            revision: 1,
-            slots: BTreeMap::new(),
-            last_shadow: None,
-        };
+        let mut stored = self.into_stored(now);
+        stored.device.events.insert(entry.at, entry.event.clone());
         let device = &stored.device;
         let mut set = WriteSet::new();
         set.expect_one(device_insert(&stored), ID_FREE);
@@ -95,6 +85,20 @@ impl NewDevice {
         let subject = events::device_subject(&device.id);
         set.audit(AuditRecord::done(caller, "device.create", subject, now));
         (set, stored)
+    }
+
+    /// The device as it will be stored, without history.
+    pub(crate) fn into_stored(self, now: OffsetDateTime) -> StoredDevice {
+        let alias = self.0.alias.clone();
+        StoredDevice {
+            device: self.into_device(now),
+            alias,
+            updated_at: Timestamp(now),
+            decommissioned_at: None,
+            revision: 1,
+            slots: BTreeMap::new(),
+            last_shadow: None,
+        }
     }
 
     fn into_device(self, now: OffsetDateTime) -> Device {

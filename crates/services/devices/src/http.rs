@@ -1,6 +1,8 @@
 //! HTTP: the routes under `/v1`, `/v2` and `/internal/v1`.
 
 mod devices;
+mod groups;
+mod groups_v2;
 mod internal;
 mod v2;
 
@@ -78,5 +80,6 @@ pub fn routes(service: Arc<dyn DeviceManager>, clock: SharedClock, limits: Query
             "List the devices of a DMS",
             devices::list_by_dms,
         );
-    internal::routes(v2::routes(builder)).build()
+    let builder = groups_v2::routes(groups::routes(v2::routes(builder)));
+    internal::routes(builder).build()
 }

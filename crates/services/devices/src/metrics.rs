@@ -10,6 +10,8 @@ pub const BOUND: &str = "lamassu_devices_identities_bound_total";
 /// Slots that changed their status by time or by their certificate, by new status.
 pub const SLOT_STATUS: &str = "lamassu_devices_slot_status_changes_total";
 
+/// Device groups made, changed and deleted, by what was done.
+pub const GROUPS_CHANGED: &str = "lamassu_devices_group_changes_total";
 /// Certificates that followed their devices, by what became of them.
 pub const FOLLOWED: &str = "lamassu_devices_certificates_followed_total";
 /// Devices retired.
@@ -27,6 +29,10 @@ pub fn describe_metrics() {
     describe_counter!(
         SLOT_STATUS,
         "Slots that changed their status by time or by their certificate"
+    );
+    describe_counter!(
+        GROUPS_CHANGED,
+        "Device groups made, changed and deleted, by what was done"
     );
 }
 
@@ -48,4 +54,9 @@ pub(crate) fn decommissioned() {
 
 pub(crate) fn slot_status_changed(status: DeviceStatus) {
     counter!(SLOT_STATUS, "status" => status.name()).increment(1);
+}
+
+pub(crate) fn groups_changed(change: &'static str, n_groups: usize) {
+    let n_groups = u64::try_from(n_groups).unwrap_or(u64::MAX);
+    counter!(GROUPS_CHANGED, "change" => change).increment(n_groups);
 }

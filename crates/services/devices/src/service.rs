@@ -9,6 +9,7 @@ use lamassu_core::device::{
     BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
     IdentityReplacement,
 };
+use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
 use crate::follow_up::CertificatesJob;
+use crate::group_query::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 
@@ -55,6 +57,8 @@ pub struct DevicesService {
     /// Within which time changes by the same caller are one history entry.
     pub(crate) coalesce: Duration,
     pub(crate) retain_history: bool,
+    pub(crate) groups: Arc<GroupCache>,
+    pub(crate) max_group_depth: u32,
 }
 
 impl DevicesService {
@@ -75,6 +79,8 @@ impl DevicesService {
             ca,
             coalesce: config.events.coalesce.into(),
             retain_history: config.events.retain_after_delete,
+            groups: Arc::default(),
+            max_group_depth: config.device_groups.max_depth,
         })
     }
 
@@ -164,6 +170,15 @@ impl DeviceService for DevicesService {
 
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
         self.delete_v1(caller, id).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        _caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        self.renewal_of_device(id, create).await
     }
 
     async fn bind_identity(

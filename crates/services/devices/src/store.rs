@@ -4,6 +4,7 @@ mod count;
 mod details;
 mod device;
 mod follow_up;
+mod group;
 mod history;
 mod slot;
 mod version;
@@ -23,6 +24,11 @@ pub(crate) use details::{DeviceStore, due_devices, next_due};
 pub(crate) use device::{device_delete, device_insert, device_update_members, device_update_slots};
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
+};
+pub use group::GROUP_FIELDS;
+pub(crate) use group::{
+    GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
+    tree_changed, tree_revision,
 };
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
@@ -61,6 +67,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0005__slots_listed.sqlite.sql"),
             postgres: include_str!("../migrations/V0005__slots_listed.postgres.sql"),
         },
+        Migration::portable(
+            10,
+            "device_groups",
+            include_str!("../migrations/V0010__device_groups.sql"),
+        ),
     ],
 };
 
@@ -116,6 +127,9 @@ const SERIAL_NUMBERS: ElementTable = ElementTable {
     table: "certificate_of_device",
     owner: "device_id",
 };
+
+/// What the criteria of groups are about.
+pub(crate) static CRITERIA_FIELDS: &[Field] = DEVICE_FIELDS_IN_V2;
 
 /// Column and field of the device status.
 pub(crate) const STATUS_FIELD: &str = "status";

@@ -280,7 +280,7 @@ async fn secrets_are_checked() {
     );
     fixture
         .ca
-        .set_certificate_status(&caller(), &revoked, status, reason)
+        .set_certificate_status(&caller(), &revoked.clone().into(), status, reason)
         .await
         .unwrap();
     add(

@@ -217,6 +217,7 @@ impl Fixture {
             ca: CaId::from("factory"),
             key: key(),
             subject: Subject::with_common_name(common_name),
+            successor_of: None,
             profile: ProfileChoice::Default,
             metadata: Map::new(),
         };
@@ -242,6 +243,16 @@ impl Fixture {
         let job = self.local.windows_job();
         let now = self.db.now();
         job.run(&system_caller("test"), now).await.unwrap();
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        uri: &str,
+        body: String,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(uri);
+        send(self.router.clone(), request.body(Body::from(body)).unwrap()).await
     }
 
     /// Registers a device of `fleet-1`.
@@ -308,10 +319,20 @@ pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (S
     send(router, Request::post(uri).body(body.into()).unwrap()).await
 }
 
+pub(crate) async fn put(router: Router, uri: String, body: String) -> (StatusCode, Value) {
+    send(router, Request::put(uri).body(body.into()).unwrap()).await
+}
+
 async fn send(router: Router, request: Request<Body>) -> (StatusCode, Value) {
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (parts.status, serde_json::from_slice(&body).unwrap())
+    // Where there is no body, there is nothing to compare.
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    (parts.status, body)
 }
 
 /// The DMS manager.

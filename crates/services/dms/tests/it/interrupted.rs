@@ -9,6 +9,7 @@ use lamassu_core::device::{
     BindIdentity, CreateDevice, Device as Registered, DeviceError, DeviceService, DeviceStats,
     IdentityReplacement,
 };
+use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::dms::{DmsService, SweepScope};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceId, DmsId};
@@ -99,6 +100,15 @@ impl DeviceService for Torn {
 
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
         self.inner.delete_device(caller, id).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        self.inner.renewal_policy(caller, id, create).await
     }
 
     async fn bind_identity(

@@ -28,6 +28,7 @@ mod profile_body;
 mod refusal;
 mod registry;
 mod retry;
+mod slots;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

@@ -33,9 +33,9 @@ use crate::timestamp::Timestamp;
 pub use registry::{DeviceRegistry, RegistryError, SlotService};
 
 /// Everything that the device manager offers.
-pub trait DeviceManager: DeviceService + DeviceRegistry + DeviceGroupService {}
+pub trait DeviceManager: DeviceService + DeviceRegistry + SlotService + DeviceGroupService {}
 
-impl<T: DeviceService + DeviceRegistry + DeviceGroupService> DeviceManager for T {}
+impl<T: DeviceService + DeviceRegistry + SlotService + DeviceGroupService> DeviceManager for T {}
 
 /// Status of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

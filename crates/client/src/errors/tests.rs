@@ -8,10 +8,10 @@ use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
 use lamassu_core::ca::CaError;
 use lamassu_core::dead_letter::DeadLetterError;
-use lamassu_core::device::DeviceError;
+use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{CertificateRefusal, DmsError};
-use lamassu_core::error::{ServiceError, StorageFailure};
+use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
 use lamassu_core::query::{QueryError, QueryLimit};
@@ -269,6 +269,11 @@ async fn refusals_of_the_device_manager_read_back() {
         DeviceError::Exists,
         DeviceError::Decommissioned,
         DeviceError::SlotChanged,
+        DeviceError::Unknown,
+        DeviceError::NotDecommissioned,
+        DeviceError::Patch(PatchError {
+            reason: "patches[0]: x".to_owned(),
+        }),
     ];
     all.extend(queries().into_iter().map(DeviceError::Query));
     all.extend(storage());
@@ -279,8 +284,76 @@ async fn refusals_of_the_device_manager_read_back() {
             | DeviceError::Exists
             | DeviceError::Decommissioned
             | DeviceError::SlotChanged
+            | DeviceError::Unknown
+            | DeviceError::NotDecommissioned
+            | DeviceError::Patch(_)
             | DeviceError::Query(_)
             | DeviceError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_second_version_read_back() {
+    let details = || vec![ErrorDetail::new("tags[3]", "not 1 to 256 characters long")];
+    let mut all = vec![
+        RegistryError::Validation(details()),
+        RegistryError::UnknownField(details()),
+        RegistryError::ImmutableField(details()),
+        RegistryError::PatchFailed("patches[0]: x".to_owned()),
+        RegistryError::PrivateKey,
+        RegistryError::Forbidden,
+        RegistryError::DeviceNotFound,
+        RegistryError::SlotNotFound,
+        RegistryError::GroupNotFound,
+        RegistryError::PolicyBroken("g-1".into(), details()),
+        RegistryError::VersionNotFound,
+        RegistryError::CertificateNotFound,
+        RegistryError::DeviceExists,
+        RegistryError::Decommissioned,
+        RegistryError::SecretTypeImmutable,
+        RegistryError::IdentityRequired,
+        RegistryError::VersionInUse,
+        RegistryError::NotActivatable,
+        RegistryError::CertificateAttached,
+        RegistryError::DuplicateSecret,
+        RegistryError::RevisionConflict,
+        RegistryError::NotDecommissioned,
+        RegistryError::CertificateNotActive,
+        RegistryError::CommonNameMismatch,
+        RegistryError::CaUnavailable(cause()),
+    ];
+    all.extend(queries().into_iter().map(RegistryError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            RegistryError::Validation(_)
+            | RegistryError::UnknownField(_)
+            | RegistryError::ImmutableField(_)
+            | RegistryError::PatchFailed(_)
+            | RegistryError::PrivateKey
+            | RegistryError::Forbidden
+            | RegistryError::Query(_)
+            | RegistryError::DeviceNotFound
+            | RegistryError::SlotNotFound
+            | RegistryError::GroupNotFound
+            | RegistryError::PolicyBroken(..)
+            | RegistryError::VersionNotFound
+            | RegistryError::CertificateNotFound
+            | RegistryError::DeviceExists
+            | RegistryError::Decommissioned
+            | RegistryError::SecretTypeImmutable
+            | RegistryError::IdentityRequired
+            | RegistryError::VersionInUse
+            | RegistryError::NotActivatable
+            | RegistryError::CertificateAttached
+            | RegistryError::DuplicateSecret
+            | RegistryError::RevisionConflict
+            | RegistryError::NotDecommissioned
+            | RegistryError::CertificateNotActive
+            | RegistryError::CommonNameMismatch
+            | RegistryError::CaUnavailable(_)
+            | RegistryError::Storage(_) => reads_back(error).await,
         }
     }
 }

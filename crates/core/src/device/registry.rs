@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::slot::{
-    ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotList, SlotV2,
-    SlotVersion, VerifiedToken, VerifyToken,
+    ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
+    SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
 use super::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
@@ -14,7 +14,7 @@ use super::v2::{
 };
 use crate::caller::Caller;
 use crate::error::{ErrorDetail, ErrorKind, ServiceError, StorageFailure};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceGroupId, DeviceId};
 use crate::patch::DocumentPatch;
 use crate::query::QueryError;
 use crate::revision::Precondition;
@@ -79,7 +79,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     ) -> Result<CountedPage<HistoryItem>, RegistryError>;
 }
 
-/// The slots of devices, as v2 offers them. A slot is named by its device and its name.
+/// The slots of devices, as v2 offers them.
 #[async_trait]
 pub trait SlotService: Send + Sync + fmt::Debug {
     /// All slots of a device.
@@ -91,19 +91,21 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     ) -> Result<SlotList, RegistryError>;
 
     /// One slot with its versions.
-    async fn slot(
+    async fn slot(&self, caller: &Caller, slot: &SlotId) -> Result<SlotV2, RegistryError>;
+
+    /// The versions of a slot, newest first unless sorted otherwise.
+    async fn slot_versions(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
-    ) -> Result<SlotV2, RegistryError>;
+        slot: &SlotId,
+        request: &ListHistory,
+    ) -> Result<CountedPage<SlotVersion>, RegistryError>;
 
     /// Makes a slot, or sets its policy. Whether it was made is told by its revision, 1.
     async fn put_slot(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
+        slot: &SlotId,
         request: PutSlot,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError>;
@@ -112,8 +114,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn delete_slot(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
+        slot: &SlotId,
         secrets: RevokeSecrets,
         expected: Precondition,
     ) -> Result<(), RegistryError>;
@@ -122,8 +123,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn add_version(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
+        slot: &SlotId,
         request: AddVersion,
         expected: Precondition,
     ) -> Result<SlotVersion, RegistryError>;
@@ -132,9 +132,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn activate_version(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
-        version: u32,
+        version: &VersionId,
         request: ActivateVersion,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError>;
@@ -143,9 +141,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn revoke_version(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
-        version: u32,
+        version: &VersionId,
         request: RevokeVersion,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError>;
@@ -154,9 +150,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn delete_version(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
-        version: u32,
+        version: &VersionId,
         expected: Precondition,
     ) -> Result<(), RegistryError>;
 
@@ -164,8 +158,7 @@ pub trait SlotService: Send + Sync + fmt::Debug {
     async fn verify_token(
         &self,
         caller: &Caller,
-        device: &DeviceId,
-        name: &str,
+        slot: &SlotId,
         token: VerifyToken,
     ) -> Result<VerifiedToken, RegistryError>;
 }
@@ -191,6 +184,9 @@ pub enum RegistryError {
     /// A parameter of a list is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The caller may retire devices, and not remove their records.
+    #[error("insufficient permissions")]
+    Forbidden,
     /// No device has this id.
     #[error("device not found")]
     DeviceNotFound,
@@ -206,6 +202,12 @@ pub enum RegistryError {
     /// The id is taken.
     #[error("device already exists")]
     DeviceExists,
+    /// No group of devices has this id.
+    #[error("device group not found")]
+    GroupNotFound,
+    /// What is written breaks a policy of this group; where, and how.
+    #[error("a policy of device group {0} is broken")]
+    PolicyBroken(DeviceGroupId, Vec<ErrorDetail>),
     /// The device is retired.
     #[error("device status does not allow this operation")]
     Decommissioned,
@@ -263,8 +265,10 @@ impl ServiceError for RegistryError {
             | Self::PatchFailed(_)
             | Self::PrivateKey
             | Self::Query(_) => ErrorKind::Invalid,
+            Self::Forbidden => ErrorKind::Forbidden,
             Self::DeviceNotFound
             | Self::SlotNotFound
+            | Self::GroupNotFound
             | Self::VersionNotFound
             | Self::CertificateNotFound => ErrorKind::NotFound,
             Self::DeviceExists
@@ -276,9 +280,10 @@ impl ServiceError for RegistryError {
             | Self::CertificateAttached
             | Self::DuplicateSecret => ErrorKind::Conflict,
             Self::RevisionConflict => ErrorKind::PreconditionFailed,
-            Self::NotDecommissioned | Self::CertificateNotActive | Self::CommonNameMismatch => {
-                ErrorKind::Unprocessable
-            }
+            Self::NotDecommissioned
+            | Self::CertificateNotActive
+            | Self::CommonNameMismatch
+            | Self::PolicyBroken(..) => ErrorKind::Unprocessable,
             Self::CaUnavailable(_) => ErrorKind::BadGateway,
             Self::Storage(failure) => failure.kind(),
         }
@@ -292,8 +297,11 @@ impl ServiceError for RegistryError {
             Self::PatchFailed(_) => "patch_failed",
             Self::PrivateKey => "private_key_not_allowed",
             Self::Query(error) => error.code_in_v2(),
+            Self::Forbidden => "insufficient_permissions",
             Self::DeviceNotFound => "device_not_found",
             Self::SlotNotFound => "slot_not_found",
+            Self::GroupNotFound => "group_not_found",
+            Self::PolicyBroken(..) => "metadata_schema_violation",
             Self::VersionNotFound => "version_not_found",
             Self::CertificateNotFound => "certificate_not_found",
             Self::DeviceExists => "device_exists",
@@ -317,7 +325,8 @@ impl ServiceError for RegistryError {
         match self {
             Self::Validation(details)
             | Self::UnknownField(details)
-            | Self::ImmutableField(details) => details,
+            | Self::ImmutableField(details)
+            | Self::PolicyBroken(_, details) => details,
             _ => &[],
         }
     }

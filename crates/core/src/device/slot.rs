@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::DeviceStatus;
 use crate::duration::WireDuration;
+use crate::ids::DeviceId;
 use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
@@ -379,6 +380,24 @@ pub struct VerifiedToken {
     pub version: Option<u32>,
     /// Where in its life that is.
     pub state: Option<VersionState>,
+}
+
+/// Names a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotId {
+    /// Its device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+}
+
+/// Names a version of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionId {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its number.
+    pub number: u32,
 }
 
 /// All slots of a device.

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn patches_are_bounded() {
-        let document = || json!({"metadata": {"a": ["x"; 1000]}});
+        let document = || json!({"metadata": {"a": vec!["x"; 1000]}});
         let copies: Vec<Value> = (0..1000)
             .map(|n| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/{n}")}))
             .collect();

@@ -25,8 +25,8 @@ use crate::jobs::{WAKE_HORIZON, WINDOWS_JOB};
 use crate::lifecycle::{Windows, status_of_certificate};
 use crate::store::{
     HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version,
-    device_update_members, device_update_slots, follow_up_insert, history_insert, slot_put,
-    version_delete, version_put,
+    device_update_members, device_update_slots, follow_up_insert, history_insert, slot_delete,
+    slot_put, version_delete, version_put,
 };
 
 pub(crate) const PROVISIONED: &str = "PROVISIONED";
@@ -232,6 +232,14 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Takes out a slot with its versions.
+    pub(crate) fn remove_slot(&mut self, name: &str) {
+        self.slots.insert(name.to_owned());
+        self.after.slots.remove(name);
+        let text = format!("Updated: slots.{name}");
+        self.record(HistoryScope::Device, SHADOW_UPDATED, text);
+    }
+
     /// Takes out a version; its number is not given again.
     pub(crate) fn remove_version(&mut self, name: &str, number: u32) {
         self.versions.insert((name.to_owned(), number));
@@ -369,6 +377,7 @@ impl<'a> Change<'a> {
             caller,
             now,
             bucket,
+            groups,
         } = self.context;
         self.after.revision = self.before.revision.saturating_add(1);
         self.after.updated_at = Timestamp(now);
@@ -390,9 +399,11 @@ impl<'a> Change<'a> {
             set.event(events::identity_updated(caller, before, after, now));
         }
         for name in self.slots.iter().filter(|name| *name != IDENTITY) {
-            if self.after.slots.contains_key(name) {
-                set.event(events::slot_updated(caller, before, after, name, now));
-            }
+            set.event(if self.after.slots.contains_key(name) {
+                events::slot_updated(caller, before, after, name, now)
+            } else {
+                events::slot_deleted(caller, &after.id, name, now)
+            });
         }
         if before.metadata != after.metadata {
             set.event(events::metadata_updated(caller, before, after, now));
@@ -402,6 +413,7 @@ impl<'a> Change<'a> {
         }
         let subject = events::device_subject(&after.id);
         set.audit(AuditRecord::done(caller, operation, subject, now));
+        groups.tell(&mut set, caller, Some(self.before), Some(&self.after), now);
         (set, self.after)
     }
 
@@ -417,6 +429,9 @@ impl<'a> Change<'a> {
         let mut due = Vec::new();
         for name in &self.slots {
             let Some(slot) = self.after.slots.get(name) else {
+                for statement in slot_delete(&device.id, name) {
+                    set.execute(statement);
+                }
                 continue;
             };
             if name != IDENTITY {

@@ -17,6 +17,9 @@ use lamassu_http::Routes;
 
 const READ: Permission = Permission::new("device", "read");
 const WRITE: Permission = Permission::new("device", "write");
+const IDENTITY: Permission = Permission::new("device", "identity");
+const DECOMMISSION: Permission = Permission::new("device", "decommission");
+const DELETE: Permission = Permission::new("device", "delete");
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -42,7 +45,7 @@ pub fn routes(service: Arc<dyn DeviceManager>, clock: SharedClock, limits: Query
         .get("/v1/devices/{id}", READ, "Read a device", devices::read)
         .delete(
             "/v1/devices/{id}",
-            WRITE,
+            DELETE,
             "Delete a decommissioned device",
             devices::delete,
         )
@@ -61,13 +64,13 @@ pub fn routes(service: Arc<dyn DeviceManager>, clock: SharedClock, limits: Query
         )
         .put(
             "/v1/devices/{id}/idslot",
-            WRITE,
+            IDENTITY,
             "Replace the identity slot of a device",
             devices::replace_identity,
         )
         .delete(
             "/v1/devices/{id}/decommission",
-            WRITE,
+            DECOMMISSION,
             "Decommission a device",
             devices::decommission,
         )

@@ -36,7 +36,8 @@ pub(crate) use history::{
 };
 pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
 pub(crate) use version::{
-    Binding, Version, bindings, version_delete, version_followed, version_put,
+    Binding, SLOT_COLUMN, SLOT_VERSIONS, VERSION_FIELDS, Version, bindings, listed_version,
+    version_delete, version_followed, version_put,
 };
 
 /// The tables of this crate.

@@ -2,13 +2,17 @@
 
 use std::str::FromStr;
 
-use lamassu_core::device::slot::VersionState;
+use lamassu_core::device::slot::{SlotVersion, VersionState};
 use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::list::ListTable;
 use lamassu_db::{Db, DbError, Row, Seq, Statement, Value, in_list, params, sql, sql_of_few};
 use serde_json::Value as JsonValue;
 use time::OffsetDateTime;
+
+use super::slot::shown;
 
 /// A version of a slot.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,16 +205,59 @@ impl TryFrom<&Row> for Binding {
     }
 }
 
+/// How the versions of a slot are listed.
+pub(crate) const SLOT_VERSIONS: ListTable = ListTable {
+    table: "slot_version",
+    columns: COLUMNS,
+    key: "version",
+    created: "created_at",
+    fields: VERSION_FIELDS,
+};
+
+/// What versions can be filtered and sorted by.
+pub(crate) static VERSION_FIELDS: &[Field] = &[
+    Field::number("version", "version"),
+    Field::enumeration("state", "state"),
+    Field::date("created_at", "created_at"),
+    Field::date("expires_at", "expires_at").nullable(),
+];
+
+/// The column that says in which slot a version is.
+pub(crate) const SLOT_COLUMN: &str = "slot";
+
+/// A version of a list as v2 shows it.
+pub(crate) fn listed_version(row: &Row) -> Result<SlotVersion, DbError> {
+    Ok(shown(&VersionRow::try_from(row)?.version))
+}
+
+const COLUMNS: &[&str] = &[
+    "device_id",
+    "slot",
+    "version",
+    "state",
+    "serial_number",
+    "authority_key_id",
+    "secret",
+    "fingerprint",
+    "public_key_id",
+    "bind_mode",
+    "created_at",
+    "activated_at",
+    "expires_at",
+    "superseded_at",
+    "overlap_until",
+    "revoke_after",
+    "revoked_at",
+    "revocation_reason",
+    "before_hold",
+];
+
 /// All versions of the devices' slots.
 pub(super) fn versions(ids: Vec<Value>) -> Statement {
     let mut values = ids;
     let list = in_list(&mut values);
-    let text = format!(
-        "SELECT device_id, slot, version, state, serial_number, authority_key_id, secret, \
-         fingerprint, public_key_id, bind_mode, created_at, activated_at, expires_at, \
-         superseded_at, overlap_until, revoke_after, revoked_at, revocation_reason, before_hold \
-         FROM slot_version WHERE device_id IN ({list})"
-    );
+    let columns = COLUMNS.join(", ");
+    let text = format!("SELECT {columns} FROM slot_version WHERE device_id IN ({list})");
     sql_of_few(text, values)
 }
 

@@ -11,21 +11,29 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
+//! Two clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
+//! EST, and [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers.
+//!
 //! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
 
 mod ca;
 mod config;
 mod credentials;
 mod device;
+mod device_group;
 mod dms;
 mod errors;
+pub mod est;
+pub mod fetch;
 mod kms;
 mod metrics;
 mod peer;
 mod process;
 mod profile_body;
 mod refusal;
+mod registry;
 mod retry;
+mod slots;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

@@ -18,24 +18,16 @@ use lamassu_core::va::{Crl, CrlOptions, OcspAnswer, OcspLifetime, VaError, VaRol
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::crl::CertificateList;
 use serde_json::Value;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use crate::peer::{Call, Peer, Service};
 use crate::refusal::Reported;
-use crate::retry::Repeat;
+use crate::retry::{Repeat, http_date};
 
 /// `OCSPResponse` with status `tryLater` and nothing else (RFC 6960 section 4.2.1).
 const TRY_LATER: [u8; 5] = [0x30, 0x03, 0x0a, 0x01, 0x03];
 
 /// Longest OCSP request that goes into a path, where the answer may be cached.
 const MAX_PATH_REQUEST_BYTES: usize = 4 * 1024;
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
-const IMF_FIXDATE: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
 
 const PKIX_CRL: HeaderValue = HeaderValue::from_static("application/pkix-crl");
 
@@ -67,17 +59,14 @@ fn ocsp_call(request: Bytes) -> Call {
         method: Method::POST,
         path: "/v1/ocsp".to_owned(),
         body: Some((request, OCSP_REQUEST)),
+        headers: http::HeaderMap::new(),
         repeat: Repeat::Safe,
         extra_time: Duration::ZERO,
     }
 }
 
 fn lifetime(headers: &HeaderMap) -> Option<OcspLifetime> {
-    let date = |name: HeaderName| {
-        let text = headers.get(name)?.to_str().ok()?;
-        let date = PrimitiveDateTime::parse(text, IMF_FIXDATE).ok()?;
-        Some(Timestamp(date.assume_utc()))
-    };
+    let date = |name: HeaderName| http_date(headers, &name).map(Timestamp);
     Some(OcspLifetime {
         this_update: date(LAST_MODIFIED)?,
         next_update: date(EXPIRES)?,
@@ -158,6 +147,7 @@ impl VaService for VaClient {
             method: Method::PUT,
             path: format!("/v1/crl/{}", encode(ca_ski)),
             body: Some((crl, PKIX_CRL)),
+            headers: HeaderMap::new(),
             repeat: Repeat::Once,
             extra_time: Duration::ZERO,
         };

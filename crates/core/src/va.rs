@@ -16,6 +16,10 @@ use crate::page::Page;
 use crate::query::{ListRequest, QueryError};
 use crate::timestamp::Timestamp;
 
+/// The job of the validation authority that makes the last CRLs of deleted CAs; whoever has one to make wakes
+/// it by this name.
+pub const FINAL_CRL_JOB: &str = "va-final-crl";
+
 /// How a CA's CRLs are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

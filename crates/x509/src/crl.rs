@@ -5,11 +5,13 @@
 //! not complete, `crl/read.rs`.
 
 mod build;
+mod judge;
 mod read;
 mod reason;
 mod scope;
 
 pub use build::{CrlBuilder, CrlError, CrlFields};
+pub use judge::CrlRefusal;
 pub use read::CertificateList;
 pub use reason::CrlReason;
 pub use scope::{delta_crl_indicator, freshest_crl, issuing_distribution_point};

@@ -27,6 +27,7 @@ mod delegates;
 mod delta;
 mod events;
 mod files;
+mod final_crl;
 mod http;
 mod import;
 mod jobs;

@@ -110,7 +110,7 @@ impl VaService {
         previous.saturating_add(1).max(self.number_floor)
     }
 
-    fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
+    pub(crate) fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
         // Once on a list that was made after its end, a certificate leaves it (RFC 5280 §3.3).
         let was_listed = previous.number() > 0 && self.config.crl.prune_expired;
         CrlPlan {

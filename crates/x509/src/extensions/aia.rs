@@ -125,13 +125,20 @@ pub(super) fn distribution_point_uris(value: &Bytes) -> Result<Vec<String>, Malf
         let Some(name) = point.optional(context_constructed(0))? else {
             continue;
         };
-        let Some(full_name) = name.reader().optional(FULL_NAME)? else {
-            continue;
-        };
-        let mut names = full_name.reader();
-        while !names.is_empty() {
-            uris.extend(uri(names.any()?));
-        }
+        uris.extend(full_name_uris(name)?);
+    }
+    Ok(uris)
+}
+
+/// The URIs in a distribution point's name, if it is a full name.
+pub(crate) fn full_name_uris(name: Tlv<'_>) -> Result<Vec<String>, Malformation> {
+    let Some(full_name) = name.reader().optional(FULL_NAME)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = full_name.reader();
+    let mut uris = Vec::new();
+    while !names.is_empty() {
+        uris.extend(uri(names.any()?));
     }
     Ok(uris)
 }

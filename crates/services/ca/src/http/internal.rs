@@ -1,7 +1,9 @@
 //! `/internal/v1`: what other services of the installation need.
 
 use axum::extract::State;
-use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, OpenEnrollment, RevokedEntry};
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateAuthority, OpenEnrollment, RetiredCa, RevokedEntry,
+};
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
@@ -42,6 +44,18 @@ pub(super) fn routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             INTERNAL,
             "List the revoked certificates of a CA",
             revoked,
+        )
+        .get(
+            "/internal/v1/retired-cas",
+            INTERNAL,
+            "List deleted CAs whose key waits for the last CRL",
+            retired,
+        )
+        .delete(
+            "/internal/v1/retired-cas/{job}",
+            INTERNAL,
+            "Say that the last CRL of a deleted CA is made, or never will be",
+            settle_retired,
         )
         .post(
             "/internal/v1/cas/{id}/enrollments",
@@ -141,6 +155,19 @@ async fn status(
         .certificate_status(&caller, &id.into(), &serial)
         .await?;
     Ok(Json200(FoundStatus { found }))
+}
+
+async fn retired(State(ca): State<Ca>, AskedBy(caller): AskedBy) -> Reply<Json200<Vec<RetiredCa>>> {
+    Ok(Json200(ca.service.retired_cas(&caller).await?))
+}
+
+async fn settle_retired(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(job): PathParams<String>,
+) -> Reply<NoContent> {
+    ca.service.settle_retired_ca(&caller, &job.into()).await?;
+    Ok(NoContent)
 }
 
 async fn revoked(

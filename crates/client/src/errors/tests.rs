@@ -28,6 +28,7 @@ async fn rendered<E: ServiceError>(error: E) -> Answer {
         status: parts.status,
         headers: parts.headers,
         body: body.collect().await.unwrap().to_bytes(),
+        exporter: None,
     }
 }
 
@@ -406,6 +407,7 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
         status: http::StatusCode::from_u16(status).unwrap(),
         headers: http::HeaderMap::new(),
         body: "<html>".into(),
+        exporter: None,
     };
     let cases = [
         (503, Repeat::Once, "storage unavailable"),

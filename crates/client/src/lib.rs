@@ -20,6 +20,7 @@ mod ca;
 mod config;
 mod credentials;
 mod device;
+mod device_group;
 mod dms;
 mod errors;
 pub mod est;
@@ -30,7 +31,9 @@ mod peer;
 mod process;
 mod profile_body;
 mod refusal;
+mod registry;
 mod retry;
+mod slots;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

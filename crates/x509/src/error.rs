@@ -30,6 +30,9 @@ pub enum Structure {
     /// A distinguished name.
     #[error("name")]
     Name,
+    /// An RFC 8551 `SMIMECapabilities`.
+    #[error("S/MIME capabilities")]
+    Capabilities,
     /// The value of one extension.
     #[error("extension")]
     Extension,

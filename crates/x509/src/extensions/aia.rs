@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::general_name::URI;
 use crate::error::Malformation;
 use crate::oids;
-use crate::tlv::{Reader, Tlv, context_constructed, sequence_of};
+use crate::tlv::{Reader, Tlv, Writer, context_constructed, sequence_of};
 
 /// `[0]`, the choice of `fullName` in a distribution point's name.
 const FULL_NAME: u8 = context_constructed(0);
@@ -20,6 +20,13 @@ pub struct AccessLocations {
     pub ca_issuers: Vec<String>,
     /// Addresses of the CRL; each becomes a distribution point of its own.
     pub crl: Vec<String>,
+}
+
+/// Appends these addresses as the elements of `GeneralNames`.
+pub(crate) fn uri_general_names(out: &mut Writer, addresses: &[String]) {
+    for address in addresses {
+        out.element(URI, address.as_bytes());
+    }
 }
 
 impl AccessLocations {

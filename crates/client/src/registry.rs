@@ -72,7 +72,11 @@ impl DeviceRegistry for DeviceClient {
         request: &ListDevices,
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
         let include = request.include.to_text();
-        let query = list_query(&request.request, request.count, &include);
+        let mut query = list_query(&request.request, request.count, &include);
+        if let Some(group) = &request.group {
+            let separator = if query.is_empty() { "" } else { "&" };
+            query.push_str(&format!("{separator}group={}", encode(group.as_str())));
+        }
         let call = Call::get(format!("/v2/devices?{query}"));
         self.0.read(caller, call).await
     }

@@ -14,7 +14,7 @@ use super::v2::{
 };
 use crate::caller::Caller;
 use crate::error::{ErrorDetail, ErrorKind, ServiceError, StorageFailure};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceGroupId, DeviceId};
 use crate::patch::DocumentPatch;
 use crate::query::QueryError;
 use crate::revision::Precondition;
@@ -202,6 +202,12 @@ pub enum RegistryError {
     /// The id is taken.
     #[error("device already exists")]
     DeviceExists,
+    /// No group of devices has this id.
+    #[error("device group not found")]
+    GroupNotFound,
+    /// What is written breaks a policy of this group; where, and how.
+    #[error("a policy of device group {0} is broken")]
+    PolicyBroken(DeviceGroupId, Vec<ErrorDetail>),
     /// The device is retired.
     #[error("device status does not allow this operation")]
     Decommissioned,
@@ -262,6 +268,7 @@ impl ServiceError for RegistryError {
             Self::Forbidden => ErrorKind::Forbidden,
             Self::DeviceNotFound
             | Self::SlotNotFound
+            | Self::GroupNotFound
             | Self::VersionNotFound
             | Self::CertificateNotFound => ErrorKind::NotFound,
             Self::DeviceExists
@@ -273,9 +280,10 @@ impl ServiceError for RegistryError {
             | Self::CertificateAttached
             | Self::DuplicateSecret => ErrorKind::Conflict,
             Self::RevisionConflict => ErrorKind::PreconditionFailed,
-            Self::NotDecommissioned | Self::CertificateNotActive | Self::CommonNameMismatch => {
-                ErrorKind::Unprocessable
-            }
+            Self::NotDecommissioned
+            | Self::CertificateNotActive
+            | Self::CommonNameMismatch
+            | Self::PolicyBroken(..) => ErrorKind::Unprocessable,
             Self::CaUnavailable(_) => ErrorKind::BadGateway,
             Self::Storage(failure) => failure.kind(),
         }
@@ -292,6 +300,8 @@ impl ServiceError for RegistryError {
             Self::Forbidden => "insufficient_permissions",
             Self::DeviceNotFound => "device_not_found",
             Self::SlotNotFound => "slot_not_found",
+            Self::GroupNotFound => "group_not_found",
+            Self::PolicyBroken(..) => "metadata_schema_violation",
             Self::VersionNotFound => "version_not_found",
             Self::CertificateNotFound => "certificate_not_found",
             Self::DeviceExists => "device_exists",
@@ -315,7 +325,8 @@ impl ServiceError for RegistryError {
         match self {
             Self::Validation(details)
             | Self::UnknownField(details)
-            | Self::ImmutableField(details) => details,
+            | Self::ImmutableField(details)
+            | Self::PolicyBroken(_, details) => details,
             _ => &[],
         }
     }

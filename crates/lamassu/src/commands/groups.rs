@@ -281,6 +281,6 @@ mod tests {
         assert_eq!(read.field, "metadata");
         assert_eq!(read.operand, OperandName::from("jsonpath"));
         assert_eq!(read.value, "$.a[*] == 1");
-        assert!("tags=a".parse::<Condition>().is_err());
+        "tags=a".parse::<Condition>().unwrap_err();
     }
 }

@@ -11,6 +11,7 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DmsId;
 use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
 use lamassu_core::page::Page;
+use lamassu_core::patch::{PatchBody, PatchOperation};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
@@ -48,7 +49,7 @@ impl DmsClient {
     }
 }
 
-/// A DMS as a body, its inline profile with every no written out.
+/// A DMS as a body, its inline profile with every no written out, and so what was cleared.
 fn body(dms: &Dms) -> Result<Value, StorageFailure> {
     let mut body = serde_json::to_value(dms).map_err(internal)?;
     if let Some(profile) = &dms.settings.issuance_profile
@@ -56,6 +57,12 @@ fn body(dms: &Dms) -> Result<Value, StorageFailure> {
     {
         let profile = explicit(profile).map_err(internal)?;
         settings.insert("issuance_profile".to_owned(), profile);
+    }
+    for (object, member) in dms.settings.cleared() {
+        let object = body.pointer_mut(&format!("/settings{object}"));
+        if let Some(members) = object.and_then(Value::as_object_mut) {
+            members.insert(member.to_owned(), Value::Null);
+        }
     }
     Ok(body)
 }
@@ -112,6 +119,32 @@ impl DmsService for DmsClient {
         let path = format!("/v1/dms/{}", encode(dms.id.as_str()));
         let call = Call::json(Method::PUT, path, &body(&dms)?, Repeat::Once)?;
         self.0.read(caller, call).await
+    }
+
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}/metadata", encode(id.as_str()));
+        let body = PatchBody {
+            patches: Some(operations),
+        };
+        let call = Call::json(Method::PATCH, path, &body, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}", encode(id.as_str()));
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {

@@ -3,7 +3,9 @@
 //! One DMS is one EST label. What the wire shows of it is in [`settings`].
 
 mod error;
+mod refusal;
 pub mod settings;
+pub mod webhook;
 
 use std::fmt;
 
@@ -18,11 +20,13 @@ use crate::caller::{Caller, ClientCertificateChain};
 use crate::device::Device;
 use crate::ids::{DeviceId, DmsId};
 use crate::page::Page;
+use crate::patch::PatchOperation;
 use crate::pem::CertificateDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
 pub use error::{CertificateRefusal, DmsError};
+pub use refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 pub use settings::DmsSettings;
 
 /// A DMS.
@@ -104,6 +108,17 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 
     /// Replaces name, metadata and settings.
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError>;
+
+    /// Changes the metadata of a DMS by a patch.
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError>;
+
+    /// Deletes a DMS. Its devices and their certificates stay; they cannot be renewed under it.
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError>;
 
     /// Binds a certificate to a device by hand.
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError>;

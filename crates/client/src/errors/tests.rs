@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
-use lamassu_core::ca::CaError;
+use lamassu_core::ca::{CaError, EnrollmentMode};
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::DeviceError;
-use lamassu_core::dms::{CertificateRefusal, DmsError};
+use lamassu_core::dms::{
+    CertificateRefusal, CredentialRefusal, DeviceRefusal, DmsError, RenewalRefusal, WebhookRefusal,
+};
 use lamassu_core::error::{ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
@@ -356,7 +358,21 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Ca(CaError::CertificateNotFound),
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),
+        DmsError::PasswordNotFound,
+        DmsError::Settings("max_devices must be above zero".to_owned()),
+        DmsError::Patch(PatchError {
+            reason: "patches[0]: a: b".to_owned(),
+        }),
+        DmsError::Webhook(WebhookRefusal::TimedOut),
+        DmsError::Webhook(WebhookRefusal::Status(401)),
+        DmsError::Webhook(WebhookRefusal::Status(500)),
+        DmsError::Webhook(WebhookRefusal::Failed("invalid method: GET".to_owned())),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Enroll)),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Reenroll)),
     ];
+    all.extend(CredentialRefusal::ALL.map(DmsError::Credential));
+    all.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));
+    all.extend(RenewalRefusal::ALL.map(DmsError::Renewal));
     all.extend(queries().into_iter().map(DmsError::Query));
     all.extend(storage());
     for error in all {
@@ -391,6 +407,13 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::ProfileSignsCa
             | DmsError::CaProfile
             | DmsError::SlotChanged
+            | DmsError::PasswordNotFound
+            | DmsError::Settings(_)
+            | DmsError::Patch(_)
+            | DmsError::Webhook(_)
+            | DmsError::Credential(_)
+            | DmsError::DeviceRefused(_)
+            | DmsError::Renewal(_)
             | DmsError::Query(_)
             | DmsError::Misconfigured(_)
             | DmsError::Ca(_)

@@ -5,9 +5,11 @@ mod tests;
 
 use std::time::Duration;
 
+use super::refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::patch::PatchError;
 use crate::query::QueryError;
 
 /// Why the DMS manager refused.
@@ -103,6 +105,27 @@ pub enum DmsError {
     /// Somebody else bound a certificate to the device meanwhile.
     #[error("device identity changed meanwhile")]
     SlotChanged,
+    /// A setting cannot work; names it.
+    #[error("settings: {0}")]
+    Settings(String),
+    /// The webhook did not let the device through.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
+    /// A password or token did not let the device through.
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
+    /// The device is none that the DMS takes.
+    #[error(transparent)]
+    DeviceRefused(#[from] DeviceRefusal),
+    /// The request does not renew the certificate.
+    #[error(transparent)]
+    Renewal(#[from] RenewalRefusal),
+    /// No enrollment password of the DMS has this id.
+    #[error("enrollment password not found")]
+    PasswordNotFound,
+    /// The patch of the metadata cannot be applied.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -186,8 +209,15 @@ impl ServiceError for DmsError {
             | Self::CsrSignature
             | Self::NoCommonName
             | Self::CaProfile
+            | Self::Settings(_)
             | Self::Query(_) => ErrorKind::Invalid,
-            Self::DmsNotFound | Self::DeviceNotFound => ErrorKind::NotFound,
+            Self::Patch(error) => error.kind(),
+            Self::Webhook(refusal) => refusal.kind(),
+            Self::Credential(refusal) => refusal.kind(),
+            Self::DeviceRefused(refusal) => refusal.kind(),
+            Self::DmsNotFound | Self::DeviceNotFound | Self::PasswordNotFound => {
+                ErrorKind::NotFound
+            }
             Self::DmsExists | Self::CommonNameMismatch => ErrorKind::Conflict,
             Self::ClientCertificateMissing => ErrorKind::Unauthenticated,
             Self::MediaType => ErrorKind::UnsupportedMediaType,
@@ -202,6 +232,7 @@ impl ServiceError for DmsError {
             | Self::Decommissioned
             | Self::NoDeviceCertificate
             | Self::SubjectChanged
+            | Self::Renewal(_)
             | Self::WindowClosed(_) => ErrorKind::Forbidden,
             Self::Protocol
             | Self::AuthModeUnsupported
@@ -226,7 +257,14 @@ impl ServiceError for DmsError {
             | Self::ProfileSignsCa
             | Self::Misconfigured(_) => Some("dms_misconfigured"),
             Self::Query(error) => error.code(),
+            Self::Patch(error) => error.code(),
+            Self::Webhook(refusal) => Some(refusal.code()),
+            Self::Credential(refusal) => Some(refusal.code()),
+            Self::DeviceRefused(refusal) => Some(refusal.code()),
+            Self::Renewal(refusal) => Some(refusal.code()),
             Self::Validation
+            | Self::Settings(_)
+            | Self::PasswordNotFound
             | Self::IdMismatch
             | Self::DmsExists
             | Self::LabelMissing

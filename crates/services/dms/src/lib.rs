@@ -9,7 +9,7 @@
 //! looked at before a key signs. A request runs in a task of the server, so a client that hangs
 //! up stops nothing half way.
 //!
-//! **Events** told: `dms.create`, `dms.update` (source `service/ra`); `dms.bind-device-id`,
+//! **Events** told: `dms.create`, `dms.update`, `dms.metadata.update`, `dms.delete` (source `service/ra`); `dms.bind-device-id`,
 //! `dms.enroll` and `dms.reenroll` are told by the device manager, in the write set of the
 //! binding. Heard: changes of CAs and profiles, which drop what [`Directory`](directory) keeps.
 //!
@@ -41,12 +41,14 @@ mod profile;
 mod reenroll;
 mod request;
 mod revocation;
+mod secrets;
 mod service;
 mod settings;
 mod store;
 mod subject;
 mod sweep;
 mod system_ca;
+mod webhook_settings;
 
 pub use config::{EkuMode, EstConfig, InvalidEstConfig, LineLength, StatusCodes};
 pub use http::{est_routes, routes};

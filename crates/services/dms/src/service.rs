@@ -14,6 +14,7 @@ use lamassu_core::dms::{
 };
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::ListRequest;
 use lamassu_db::{
@@ -248,6 +249,19 @@ impl DmsService for DmsManager {
 
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
         self.update(caller, dms).await
+    }
+
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError> {
+        self.patch(caller, id, &operations).await
+    }
+
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
+        self.delete(caller, id).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {

@@ -3,16 +3,19 @@
 mod dms;
 
 pub use dms::FIELDS;
-pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, insert, update};
+pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
 
 use lamassu_db::{Migration, Schema};
 
 /// The tables of this crate.
 pub const SCHEMA: Schema = Schema {
     name: "dms",
-    migrations: &[Migration::portable(
-        1,
-        "dms",
-        include_str!("../migrations/V0001__dms.sql"),
-    )],
+    migrations: &[
+        Migration::portable(1, "dms", include_str!("../migrations/V0001__dms.sql")),
+        Migration::portable(
+            2,
+            "secrets",
+            include_str!("../migrations/V0002__secrets.sql"),
+        ),
+    ],
 };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{CertificateRefusal, DmsError};
+use super::{
+    CertificateRefusal, CredentialRefusal, DeviceRefusal, DmsError, RenewalRefusal, WebhookRefusal,
+};
+use crate::ca::EnrollmentMode;
 use crate::error::ServiceError as _;
 
 /// What EST answers by itself, one of each; `None` for what only the management API answers and
@@ -33,12 +36,19 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::AuthModeUnsupported
         | DmsError::Protocol
         | DmsError::ProfileSignsCa
+        | DmsError::Webhook(_)
+        | DmsError::Credential(_)
+        | DmsError::DeviceRefused(_)
+        | DmsError::Renewal(_)
         | DmsError::SlotChanged => true,
         DmsError::Validation
         | DmsError::IdMismatch
         | DmsError::DmsExists
         | DmsError::CommonNameMismatch
         | DmsError::CaProfile
+        | DmsError::Settings(_)
+        | DmsError::PasswordNotFound
+        | DmsError::Patch(_)
         | DmsError::Query(_)
         | DmsError::Misconfigured(_)
         | DmsError::Ca(_)
@@ -82,7 +92,16 @@ fn samples() -> Vec<DmsError> {
         DmsError::Protocol,
         DmsError::ProfileSignsCa,
         DmsError::SlotChanged,
+        DmsError::Webhook(WebhookRefusal::TimedOut),
+        DmsError::Webhook(WebhookRefusal::Status(401)),
+        DmsError::Webhook(WebhookRefusal::Status(500)),
+        DmsError::Webhook(WebhookRefusal::Failed("…".to_owned())),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Enroll)),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Reenroll)),
     ];
+    samples.extend(CredentialRefusal::ALL.map(DmsError::Credential));
+    samples.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));
+    samples.extend(RenewalRefusal::ALL.map(DmsError::Renewal));
     samples.extend(refusals.map(DmsError::InvalidCertificate));
     samples
 }

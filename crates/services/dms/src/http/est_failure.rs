@@ -82,6 +82,13 @@ const fn reference_status(error: &DmsError) -> StatusCode {
         | DmsError::ProfileSignsCa
         | DmsError::CaProfile
         | DmsError::SlotChanged
+        | DmsError::Settings(_)
+        | DmsError::PasswordNotFound
+        | DmsError::Patch(_)
+        | DmsError::Webhook(_)
+        | DmsError::Credential(_)
+        | DmsError::DeviceRefused(_)
+        | DmsError::Renewal(_)
         | DmsError::Query(_)
         | DmsError::Misconfigured(_)
         | DmsError::Ca(_)

@@ -7,11 +7,13 @@ use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSetti
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchBody;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::{Field, QueryLimits};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_http::{
-    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply, Routes,
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, NoContent, PathParams, Query,
+    Reply, Routes,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,7 +50,20 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         )
         .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
-        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
+        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
+        .delete("/v1/dms/{id}", WRITE, "Delete a DMS", delete)
+        .put(
+            "/v1/dms/{id}/metadata",
+            WRITE,
+            "Change the metadata of a DMS by a JSON Patch",
+            patch_metadata,
+        )
+        .patch(
+            "/v1/dms/{id}/metadata",
+            WRITE,
+            "Change the metadata of a DMS by a JSON Patch",
+            patch_metadata,
+        );
     super::internal::routes(builder).build()
 }
 
@@ -177,6 +192,31 @@ async fn update(
             .update_dms(&caller, body.into_dms(id))
             .await?,
     ))
+}
+
+/// PUT and PATCH alike.
+async fn patch_metadata(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<PatchBody>,
+) -> Reply<Json200<Dms>> {
+    let operations = body.patches.ok_or(DmsError::Validation)?;
+    let service = &management.service;
+    let patched = service
+        .patch_dms_metadata(&caller, &DmsId::from(id), operations)
+        .await?;
+    Ok(Json200(patched))
+}
+
+async fn delete(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+) -> Reply<NoContent> {
+    let service = &management.service;
+    service.delete_dms(&caller, &DmsId::from(id)).await?;
+    Ok(NoContent)
 }
 
 async fn bind(

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{
-    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, EnrollmentPassword,
+    EstRequest, NewPasswords, SweepScope,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DmsId;
@@ -65,6 +66,13 @@ fn body(dms: &Dms) -> Result<Value, StorageFailure> {
         }
     }
     Ok(body)
+}
+
+fn passwords_path(id: &DmsId) -> Result<String, DmsError> {
+    if id.is_empty() {
+        return Err(DmsError::DmsNotFound);
+    }
+    Ok(format!("/v1/dms/{}/passwords", encode(id.as_str())))
 }
 
 /// The path of what EST reads, for this label or without one.
@@ -144,6 +152,42 @@ impl DmsService for DmsClient {
         }
         let path = format!("/v1/dms/{}", encode(id.as_str()));
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError> {
+        let path = passwords_path(id)?;
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError> {
+        let path = format!("{}?{}", passwords_path(id)?, request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError> {
+        if password.is_empty() {
+            return Err(DmsError::PasswordNotFound);
+        }
+        let path = format!("{}/{}", passwords_path(id)?, encode(password));
+        // Revoked twice is revoked.
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
         self.0.done(caller, call).await
     }
 

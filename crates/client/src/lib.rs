@@ -11,7 +11,9 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
-//! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
+//! [`Outbound`] calls servers that are none of ours, with the same credentials and connections.
+//!
+//! Where next: [`ClientConfig`], [`Credentials`], [`Peer`], [`Outbound`].
 
 mod ca;
 mod config;
@@ -21,6 +23,7 @@ mod dms;
 mod errors;
 mod kms;
 mod metrics;
+mod outbound;
 mod peer;
 mod process;
 mod profile_body;
@@ -44,6 +47,7 @@ pub use device::DeviceClient;
 pub use dms::DmsClient;
 pub use kms::KmsClient;
 pub use metrics::describe_metrics;
+pub use outbound::{Outbound, OutboundAnswer, OutboundError};
 pub use peer::{Peer, PeerError};
 pub use process::{ProcessClient, Readiness};
 pub use refusal::UnexpectedAnswer;

@@ -75,7 +75,12 @@ fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = file {
-        let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+        let text = match path.to_str() {
+            Some(path) => file_or_text(path)?,
+            None => {
+                std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?
+            }
+        };
         for certificate in certificates("ca_cert_file", &text)? {
             store.add(certificate)?;
         }

@@ -3,6 +3,8 @@
 //! One DMS is one EST label. What the wire shows of it is in [`settings`].
 
 mod error;
+mod origin;
+mod password;
 mod refusal;
 pub mod settings;
 pub mod webhook;
@@ -26,6 +28,8 @@ use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
 pub use error::{CertificateRefusal, DmsError};
+pub use origin::{EstOrigin, EstToken, TokenHolder};
+pub use password::{CreatePasswords, EnrollmentPassword, MAX_PASSWORDS, NewPassword, NewPasswords};
 pub use refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 pub use settings::DmsSettings;
 
@@ -87,6 +91,8 @@ pub struct EstRequest {
     pub csr: Bytes,
     /// What the TLS layer saw.
     pub client_chain: Option<ClientCertificateChain>,
+    /// How it came.
+    pub origin: EstOrigin,
 }
 
 /// DMSs and enrollment.
@@ -119,6 +125,30 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 
     /// Deletes a DMS. Its devices and their certificates stay; they cannot be renewed under it.
     async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError>;
+
+    /// Makes enrollment passwords, and shows them this once.
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError>;
+
+    /// Lists the enrollment passwords of a DMS.
+    async fn passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError>;
+
+    /// Revokes an enrollment password; one that is revoked stays so.
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError>;
 
     /// Binds a certificate to a device by hand.
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError>;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use lamassu_core::caller::{Caller, Principal};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
@@ -19,11 +19,11 @@ use crate::admission::{Admission, Asker};
 use crate::body::with_body_read;
 use crate::edge::RequestContext;
 use crate::failure::{Failure, HttpError};
-use crate::identity::{Authenticator, Identity};
+use crate::identity::{Authenticator, Authority, Identity, PresentedToken};
 use crate::owned::run_owned;
 use crate::path::{cleaned, first_segment, without_trailing_slash};
 use crate::refusal::AuthRefusal;
-use crate::routes::{Access, Endpoint, PathForm, RouteInfo, Urgency};
+use crate::routes::{Access, Endpoint, PathForm, RouteInfo, Tokens, Urgency};
 
 /// Longest event source that a peer may ask for, in bytes.
 const MAX_SOURCE_BYTES: usize = 128;
@@ -127,12 +127,30 @@ impl Dispatcher {
             Ok(identity) => identity,
             Err(refusal) => return Err(reply_to(&refusal, &parts)),
         };
+        if let Some(token) = self.presented_token(info, &parts).await {
+            parts.extensions.insert(token);
+        }
         let caller = caller(&parts, &identity);
         record(&caller);
         parts.extensions.insert(info.limits);
         parts.extensions.insert(identity);
         parts.extensions.insert(caller);
         Ok(Request::from_parts(parts, body))
+    }
+
+    /// What a bearer token says on a public route that looks at one.
+    async fn presented_token(&self, info: &RouteInfo, parts: &Parts) -> Option<PresentedToken> {
+        let is_public = info.access == Access::Public;
+        if !is_public || info.tokens == Tokens::Ignored || !has_bearer_token(&parts.headers) {
+            return None;
+        }
+        let verified = self.authenticator.authenticate(parts).await.ok();
+        // Where nobody is authenticated, no token was verified.
+        let verified = verified.filter(|identity| {
+            matches!(identity.authority, Authority::Granted { .. })
+                && matches!(identity.principal, Principal::Token { .. })
+        });
+        Some(PresentedToken(verified))
     }
 
     async fn decide(&self, access: Access, parts: &Parts) -> Result<Identity, AuthRefusal> {
@@ -203,6 +221,12 @@ impl Dispatcher {
             Err(other) => Failure::from(other).into_response(),
         }
     }
+}
+
+fn has_bearer_token(headers: &HeaderMap) -> bool {
+    let authorization = headers.get(AUTHORIZATION);
+    let scheme = authorization.and_then(|value| value.as_bytes().get(..7));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
 }
 
 /// What a request takes of the process until its answer is made.

@@ -65,7 +65,7 @@ pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
-pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
+pub use identity::{Authenticator, Authority, Identity, PresentedToken, ScopeGrant};
 pub use media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
 pub use operation::{
@@ -75,5 +75,7 @@ pub use owned::run_owned;
 pub use query::{Counted, ListParts, Listed, Listing, Members, Query, QueryPairs, QueryParts};
 pub use refusal::AuthRefusal;
 pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};
-pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};
+pub use routes::{
+    Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Tokens, Urgency,
+};
 pub use stack::{RouteTableError, Stack};

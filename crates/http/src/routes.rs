@@ -49,6 +49,16 @@ pub enum Urgency {
     Always,
 }
 
+/// Whether a bearer token is looked at where none is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// It is not.
+    Ignored,
+    /// One that is presented is verified, and what came of it is handed to the handler
+    /// ([`PresentedToken`](crate::PresentedToken)), which decides.
+    Verified,
+}
+
 /// One declared route, as tests and the API description read it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -69,6 +79,8 @@ pub struct RouteInfo {
     pub path_form: PathForm,
     /// Whether it is answered under overload, too.
     pub urgency: Urgency,
+    /// Whether a bearer token is looked at though the route is public.
+    pub tokens: Tokens,
     /// What it takes and gives.
     pub operation: Operation,
 }
@@ -116,6 +128,7 @@ impl Routes {
             limits: BodyLimits::default(),
             path_form: PathForm::Cleaned,
             urgency: Urgency::Normal,
+            tokens: Tokens::Ignored,
             endpoints: Vec::new(),
         }
     }
@@ -134,6 +147,7 @@ pub struct RoutesBuilder<S> {
     limits: BodyLimits,
     path_form: PathForm,
     urgency: Urgency,
+    tokens: Tokens,
     endpoints: Vec<Endpoint>,
 }
 
@@ -156,6 +170,13 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
     #[must_use]
     pub fn urgency(mut self, urgency: Urgency) -> Self {
         self.urgency = urgency;
+        self
+    }
+
+    /// Says whether public routes declared after this call look at bearer tokens.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
         self
     }
 
@@ -187,6 +208,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
             limits: self.limits,
             path_form: self.path_form,
             urgency: self.urgency,
+            tokens: self.tokens,
             operation: H::operation(),
         });
         self.endpoints.push(Endpoint { info, handler });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Base64;
 use crate::caller::ClientCertificateChain;
-use crate::dms::{EstRequest, SweepScope};
+use crate::dms::{EstOrigin, EstRequest, SweepScope};
 use crate::ids::DmsId;
 use crate::pem::CertificateDer;
 
@@ -19,6 +19,9 @@ pub struct WireEstRequest {
     pub csr: Base64,
     /// The certificates that the client presented, DER, end entity first.
     pub client_chain: Option<Vec<Base64>>,
+    /// The HTTP request.
+    #[serde(default)]
+    pub origin: EstOrigin,
 }
 
 impl From<EstRequest> for WireEstRequest {
@@ -30,6 +33,7 @@ impl From<EstRequest> for WireEstRequest {
             label: request.label,
             csr: Base64(request.csr),
             client_chain: request.client_chain.map(chain),
+            origin: request.origin,
         }
     }
 }
@@ -43,6 +47,7 @@ impl From<WireEstRequest> for EstRequest {
             label: wire.label,
             csr: wire.csr.0,
             client_chain: wire.client_chain.map(chain),
+            origin: wire.origin,
         }
     }
 }

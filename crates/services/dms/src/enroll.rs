@@ -9,8 +9,9 @@ use lamassu_core::dms::{Dms, DmsError, EstRequest};
 use lamassu_core::ids::DeviceId;
 use lamassu_core::pem::CertificateDer;
 
-use crate::credential::AuthMode;
+use crate::authenticate::{Admitted, Attempt};
 use crate::issue::Approved;
+use crate::password::PasswordUse;
 use crate::profile;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
@@ -25,12 +26,28 @@ impl DmsManager {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let settings = &dms.settings.enrollment_settings;
+        self.limits.check_rate(&dms)?;
         // 1. Who asks.
-        let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        let attempt = Attempt {
+            caller,
+            dms: &dms,
+            est: &est,
+            request: &request,
+            mode: EnrollmentMode::Enroll,
+        };
+        let admitted = self.admit_enrollment(attempt, &settings.est_rfc7030_settings);
+        let Admitted {
+            caller, password, ..
+        } = admitted.await?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device.
+        self.limits.check_allowed(&dms, &request.device_id)?;
         let device = self.device_if_any(&caller, &request.device_id).await?;
         check_device(&dms, device.as_ref())?;
+        let place = match device {
+            Some(_) => None,
+            None => self.limits.place(&caller, &dms, &*self.devices).await?,
+        };
         // 3. Under which rules.
         let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
         let slot = SlotState::of(device.as_ref());
@@ -44,30 +61,29 @@ impl DmsManager {
             create: registration(&dms, &request.device_id, device.as_ref())?,
             slot,
         };
-        self.issue(&caller, approved).await
+        let issued = self.issue_once(&caller, approved, password).await?;
+        if let Some(place) = place {
+            place.keep();
+        }
+        Ok(issued)
     }
 
-    /// Checks the credential that the DMS asks for; what follows is done in its name.
-    async fn enrolling_caller(
+    /// Issues and binds, and uses up the password that was presented.
+    pub(crate) async fn issue_once(
         &self,
         caller: &Caller,
-        dms: &Dms,
-        est: &EstRequest,
-    ) -> Result<Caller, DmsError> {
-        let settings = &dms.settings.enrollment_settings.est_rfc7030_settings;
-        let judge = self.judge(caller);
-        match AuthMode::parse(&settings.auth_mode)? {
-            AuthMode::Nothing => {
-                judge.nothing()?;
-                Ok(caller.clone())
-            }
-            AuthMode::ClientCertificate => {
-                let rules = &settings.client_certificate_settings;
-                let presented = judge.enrolling(est.client_chain.as_ref(), rules).await?;
-                self.revocation(caller).check(&presented).await?;
-                Ok(presented.principal(caller))
-            }
+        approved: Approved<'_>,
+        password: Option<PasswordUse>,
+    ) -> Result<CertificateDer, DmsError> {
+        let Some(password) = password else {
+            return self.issue(caller, approved).await;
+        };
+        self.use_password(&password).await?;
+        let issued = self.issue(caller, approved).await;
+        if let Err(error) = &issued {
+            self.give_password_back(&password, error).await;
         }
+        issued
     }
 
     /// The device of this id, if it is registered.

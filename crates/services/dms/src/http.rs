@@ -4,9 +4,11 @@
 mod est;
 mod est_body;
 mod est_failure;
+mod est_origin;
 mod est_reply;
 mod internal;
 mod management;
+mod passwords;
 
 pub use est::est_routes;
 pub use management::routes;

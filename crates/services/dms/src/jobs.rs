@@ -1,17 +1,41 @@
-//! The sweep of enrollments, every minute.
+//! The sweep of enrollments, every minute, and of what nobody needs any more, every hour.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{DmsService, SweepScope};
-use lamassu_db::{Job, JobError, NextRun};
+use lamassu_db::{Db, Job, JobError, NextRun, WriteSet};
 use time::{Duration, OffsetDateTime};
 
 use crate::service::DmsManager;
+use crate::store;
 
 /// How often abandoned enrollments are looked for.
 const EVERY: Duration = Duration::minutes(1);
+
+/// How often old rows are looked for.
+const CLEAN_EVERY: Duration = Duration::hours(1);
+/// How long enrollment passwords are listed that are of no use any more.
+const KEPT: Duration = Duration::days(90);
+
+/// Removes enrollment passwords that ended long ago.
+#[derive(Debug)]
+pub(crate) struct Clean(pub(crate) Db);
+
+#[async_trait]
+impl Job for Clean {
+    fn name(&self) -> &'static str {
+        "dms-clean"
+    }
+
+    async fn run(&self, _: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        let mut set = WriteSet::new();
+        set.execute(store::password::delete_ended(now.saturating_sub(KEPT)));
+        self.0.commit(set).await?;
+        Ok(NextRun::At(now.saturating_add(CLEAN_EVERY)))
+    }
+}
 
 /// Sweeps stale enrollments.
 #[derive(Debug)]

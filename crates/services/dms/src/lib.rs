@@ -1,6 +1,7 @@
 //! DMS manager: the enrollment policy of a fleet, and EST (RFC 7030) under it.
 //!
-//! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label.
+//! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label; and
+//! `enrollment_password`, for devices without a certificate.
 //! Certificates belong to the CA service and devices to the device manager; both are ports.
 //!
 //! **Promises.** A device gets its certificate only after the device manager has bound it to the
@@ -23,6 +24,7 @@
 //! | see who may enroll | `credential.rs`, `revocation.rs`, path rules in `lamassu_x509::path` |
 //! | see the EST wire | `http/est.rs`, `http/est_body.rs`, `http/est_reply.rs` |
 
+mod authenticate;
 mod bind;
 mod ca_certs;
 mod config;
@@ -35,8 +37,10 @@ mod http;
 mod issue;
 mod jobs;
 mod known_paths;
+mod limits;
 mod manage;
 mod metrics;
+mod password;
 mod profile;
 mod reenroll;
 mod request;
@@ -48,11 +52,15 @@ mod store;
 mod subject;
 mod sweep;
 mod system_ca;
+mod webhook;
 mod webhook_settings;
 
-pub use config::{EkuMode, EstConfig, InvalidEstConfig, LineLength, StatusCodes};
+pub use config::{
+    DualAuth, EkuMode, EstConfig, InvalidEstConfig, LineLength, RevocationConfig, StatusCodes,
+    WebhookPolicy,
+};
 pub use http::{est_routes, routes};
 pub use metrics::describe_metrics;
 pub use service::{DmsManager, DmsPorts, StartError};
-pub use store::{FIELDS as DMS_FIELDS, SCHEMA};
+pub use store::{FIELDS as DMS_FIELDS, PASSWORD_FIELDS, SCHEMA};
 pub use system_ca::SystemCa;

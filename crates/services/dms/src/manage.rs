@@ -20,7 +20,6 @@ impl DmsManager {
         if sent.id.is_empty() || sent.name.is_empty() {
             return Err(DmsError::Validation);
         }
-        check_id(&sent.id)?;
         let now = self.db.now();
         let (settings, secrets) = settings::for_create(sent.settings)?;
         let dms = Dms {
@@ -161,6 +160,7 @@ impl DmsManager {
             let now = self.db.now();
             let mut set = WriteSet::new();
             set.expect_one(store::delete(id, stored.revision), store::REVISION);
+            set.execute(store::password::delete_of(id));
             set.event(events::deleted(caller, &stored.dms, now));
             let resource = events::subject(&stored.dms);
             set.audit(AuditRecord::done(caller, "dms.delete", resource, now));
@@ -198,16 +198,4 @@ impl DmsManager {
             total: u64::try_from(total).unwrap_or_default(),
         })
     }
-}
-
-/// Refuses an id that no path could name.
-fn check_id(id: &DmsId) -> Result<(), DmsError> {
-    let id = id.as_str();
-    if id.contains('/') || id == "." || id == ".." {
-        return Err(DmsError::Settings(
-            "the id is a part of paths, so it must hold no slash and be neither . nor .."
-                .to_owned(),
-        ));
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use lamassu_core::dms::DmsError;
+use lamassu_core::dms::{DmsError, WebhookRefusal};
 use lamassu_core::error::{ErrorKind, ServiceError};
 
 /// EST requests answered, by operation and result.
@@ -11,9 +11,13 @@ pub(crate) const REQUESTS: &str = "lamassu_est_requests_total";
 /// Time that an EST operation took, in seconds, by operation.
 pub(crate) const DURATION: &str = "lamassu_est_request_duration_seconds";
 
+/// Webhooks asked, by result.
+pub(crate) const WEBHOOKS: &str = "lamassu_est_webhook_calls_total";
+
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(REQUESTS, "EST requests answered");
+    describe_counter!(WEBHOOKS, "Webhooks of DMSs asked");
     describe_histogram!(DURATION, Unit::Seconds, "Time that an EST operation took");
 }
 
@@ -25,6 +29,17 @@ pub(crate) fn answered<T>(operation: &'static str, started: Instant, result: &Re
     };
     counter!(REQUESTS, "operation" => operation, "result" => result).increment(1);
     histogram!(DURATION, "operation" => operation).record(started.elapsed().as_secs_f64());
+}
+
+/// Records what a webhook said.
+pub(crate) fn webhook(asked: &Result<(), WebhookRefusal>) {
+    let result = match asked {
+        Ok(()) => "authorized",
+        Err(WebhookRefusal::Denied(_) | WebhookRefusal::Status(400..=499)) => "denied",
+        Err(WebhookRefusal::TimedOut) => "timeout",
+        Err(WebhookRefusal::Status(_) | WebhookRefusal::Failed(_)) => "failed",
+    };
+    counter!(WEBHOOKS, "result" => result).increment(1);
 }
 
 /// The code of a refusal, or else its kind.

@@ -10,7 +10,8 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
-    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, EnrollmentPassword,
+    EstRequest, NewPasswords, SweepScope, WebhookRefusal,
 };
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
@@ -27,11 +28,14 @@ use crate::config::{EstConfig, InvalidEstConfig};
 use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
-use crate::jobs::Sweep;
+use crate::jobs::{Clean, Sweep};
 use crate::known_paths::KnownPaths;
+use crate::limits::Limits;
+use crate::password::DigestKey;
 use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
+use crate::webhook::Hooks;
 use crate::{csr_attrs, metrics, profile};
 
 /// Most refused credentials per minute that are written to the audit log.
@@ -73,6 +77,9 @@ pub struct DmsManager {
     pub(crate) config: EstConfig,
     pub(crate) directory: Arc<Directory>,
     pub(crate) paths: KnownPaths,
+    pub(crate) hooks: Hooks,
+    pub(crate) limits: Limits,
+    pub(crate) password_key: DigestKey,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
@@ -97,6 +104,9 @@ impl DmsManager {
         Ok(Self {
             directory: Arc::new(Directory::new(Arc::clone(&ca))),
             paths: KnownPaths::new(),
+            hooks: Hooks::new(),
+            limits: Limits::new(config.dms_rate_limit),
+            password_key: DigestKey::default(),
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
             db,
@@ -127,6 +137,7 @@ impl DmsManager {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.sweep_job(), shutdown),
+            run_job(&self.db, Arc::new(Clean(self.db.clone())), shutdown),
         );
     }
 
@@ -218,6 +229,8 @@ fn is_refused_credential(error: &DmsError) -> bool {
             | DmsError::ExpiredCertificate
             | DmsError::PresentedRevoked
             | DmsError::NoAuthForbidden
+            | DmsError::Credential(_)
+            | DmsError::Webhook(WebhookRefusal::Denied(_) | WebhookRefusal::Status(400..=499))
     )
 }
 
@@ -262,6 +275,33 @@ impl DmsService for DmsManager {
 
     async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
         self.delete(caller, id).await
+    }
+
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError> {
+        self.make_passwords(caller, id, request).await
+    }
+
+    async fn passwords(
+        &self,
+        _caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError> {
+        self.list_passwords(id, request).await
+    }
+
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError> {
+        self.end_password(caller, id, password).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {

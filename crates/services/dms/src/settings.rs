@@ -40,10 +40,10 @@ pub(crate) fn for_update(
         .reenrollment_settings
         .est_rfc7030_settings
         .get_or_insert_with(|| kept.clone().unwrap_or_default());
-    if let (Some(sent), Some(stored)) = (settings.issuance_profile.take(), &stored.issuance_profile)
-    {
-        settings.issuance_profile = Some(sent.keeping(stored));
-    }
+    settings.issuance_profile = match (settings.issuance_profile, &stored.issuance_profile) {
+        (Some(sent), Some(stored)) => Some(sent.keeping(stored)),
+        (sent, _) => sent,
+    };
     let settings = keeping(settings, stored);
     with_webhooks(settings, Some((stored, secrets)))
 }

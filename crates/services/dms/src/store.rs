@@ -1,9 +1,11 @@
 //! The table `dms`.
 
 mod dms;
+pub(crate) mod password;
 
 pub use dms::FIELDS;
 pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
+pub use password::FIELDS as PASSWORD_FIELDS;
 
 use lamassu_db::{Migration, Schema};
 
@@ -16,6 +18,11 @@ pub const SCHEMA: Schema = Schema {
             2,
             "secrets",
             include_str!("../migrations/V0002__secrets.sql"),
+        ),
+        Migration::portable(
+            3,
+            "enrollment_passwords",
+            include_str!("../migrations/V0003__enrollment_passwords.sql"),
         ),
     ],
 };

@@ -11,16 +11,17 @@ use http::HeaderValue;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use lamassu_core::caller::{Caller, ClientCertificateChain};
-use lamassu_core::dms::{DmsError, DmsService, EstRequest};
+use lamassu_core::dms::{DmsError, DmsService, EstOrigin, EstRequest};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_http::{
     Access, AskedBy, BodyLimits, Failure, Media, MediaBody, NotOffered, Operation, PathForm, Reads,
-    Routes, media_types, refuse_nul_in_path,
+    Routes, Tokens, media_types, refuse_nul_in_path,
 };
 
 use super::est_body::certification_request;
 use super::est_failure::EstFailure;
+use super::est_origin::origin;
 use super::est_reply::ReplyForm;
 use crate::config::EstConfig;
 
@@ -49,6 +50,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
     Routes::builder("est", est)
         .path_form(PathForm::Raw)
         .body_limits(LIMITS)
+        .tokens(Tokens::Verified)
         .get(
             "/.well-known/est/cacerts",
             Access::Public,
@@ -141,6 +143,7 @@ struct EstCall {
     label: Option<DmsId>,
     form: ReplyForm,
     client_chain: Option<ClientCertificateChain>,
+    origin: EstOrigin,
     content_type: Option<HeaderValue>,
 }
 
@@ -150,6 +153,7 @@ impl EstCall {
             csr: certification_request(self.content_type.as_ref(), body.0)?,
             label: self.label,
             client_chain: self.client_chain,
+            origin: self.origin,
         })
     }
 }
@@ -183,6 +187,7 @@ impl FromRequestParts<Est> for EstCall {
             label: label.or_else(|| est.config.default_label(server_name(parts))),
             form: ReplyForm::of(&parts.headers, est.config.line_length),
             client_chain: parts.extensions.get::<ClientCertificateChain>().cloned(),
+            origin: origin(parts),
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
         })
     }

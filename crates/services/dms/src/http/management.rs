@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::passwords;
 use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
@@ -32,7 +33,7 @@ const BINDING: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
 #[derive(Clone, Debug)]
 pub(super) struct Management {
     pub(super) service: Arc<dyn DmsService>,
-    limits: QueryLimits,
+    pub(super) limits: QueryLimits,
 }
 
 /// The management routes, and those for other services.
@@ -52,6 +53,25 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
         .delete("/v1/dms/{id}", WRITE, "Delete a DMS", delete)
+        .get(
+            "/v1/dms/{id}/passwords",
+            READ,
+            "List the enrollment passwords of a DMS",
+            passwords::list,
+        )
+        .post(
+            "/v1/dms/{id}/passwords",
+            WRITE,
+            "Make enrollment passwords, which are shown this once",
+            passwords::create,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .delete(
+            "/v1/dms/{id}/passwords/{password_id}",
+            WRITE,
+            "Revoke an enrollment password",
+            passwords::revoke,
+        )
         .put(
             "/v1/dms/{id}/metadata",
             WRITE,

@@ -77,6 +77,34 @@ fn management() -> Vec<(&'static str, Met)> {
             ),
         ),
         (
+            "Settings",
+            Met::Tested(
+                include_str!("settings.rs"),
+                "settings_that_can_never_work_are_refused",
+                "settings: reenrollment_delta must not be negative",
+            ),
+        ),
+        (
+            "PasswordNotFound",
+            asked(
+                Method::DELETE,
+                "/v1/dms/fleet-1/passwords/x",
+                Value::Null,
+                404,
+                "enrollment password not found",
+            ),
+        ),
+        (
+            "Patch",
+            asked(
+                Method::PATCH,
+                "/v1/dms/fleet-1/metadata",
+                json!({"patches": [{"op": "test", "path": "/a", "value": 1}]}),
+                400,
+                "failed to apply patches to metadata: patches[0]: there is no value at this path",
+            ),
+        ),
+        (
             "Ca",
             Met::Tested(
                 include_str!("bind.rs"),
@@ -239,6 +267,30 @@ fn enrollment() -> Vec<(&'static str, Met)> {
             ENROLL,
             "a_ca_profile_is_refused_before_anything_is_issued",
             "issuance profile signs CA certificates and cannot be used for enrollment",
+        ),
+        tested(
+            "Webhook",
+            include_str!("webhook.rs"),
+            "only_a_clear_yes_lets_a_device_through",
+            "external webhook denied enrollment",
+        ),
+        tested(
+            "Credential",
+            include_str!("password.rs"),
+            "a_password_is_good_once_and_for_its_device",
+            "user name and password required",
+        ),
+        tested(
+            "DeviceRefused",
+            include_str!("limits.rs"),
+            "only_devices_that_are_listed_enroll",
+            "device is not one that the DMS may enroll",
+        ),
+        tested(
+            "Renewal",
+            include_str!("limits.rs"),
+            "the_key_of_a_renewal_is_as_the_dms_says",
+            "the key must be that of the certificate to renew",
         ),
         tested(
             "SlotChanged",

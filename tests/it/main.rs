@@ -22,6 +22,7 @@ mod est_clients;
 mod first_device;
 mod guide;
 mod kill;
+mod login;
 mod lost_keys;
 mod mistakes;
 mod outage;

@@ -1,5 +1,6 @@
 //! What a client presents: one port, one implementation per `auth_mode`.
 
+mod login;
 mod oidc;
 
 use std::fmt;
@@ -13,6 +14,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::config::{ApiKeyOptions, AuthMode, ClientConfig};
 use crate::peer::PeerError;
 
+pub use login::{
+    BrowserAnswer, BrowserLogin, DeviceCode, LoginClient, LoginError, LoginProvider, LoginTokens,
+};
 pub use oidc::ClientCredentials;
 
 /// A header that authenticates; its value is marked sensitive and is not printed.

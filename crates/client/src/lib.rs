@@ -40,8 +40,9 @@ pub use config::{
     ApiKeyOptions, AuthMode, ClientConfig, ConfigError, JwtOptions, MtlsOptions, Protocol,
 };
 pub use credentials::{
-    ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, FixedToken, MintToken,
-    NoAuth, ServiceToken, Wallet,
+    ApiKey, Authorization, BrowserAnswer, BrowserLogin, ClientCredentials, Credentials,
+    CredentialsError, DeviceCode, FixedToken, LoginClient, LoginError, LoginProvider, LoginTokens,
+    MintToken, NoAuth, ServiceToken, Wallet,
 };
 pub use device::DeviceClient;
 pub use dms::DmsClient;
@@ -49,7 +50,7 @@ pub use kms::KmsClient;
 pub use metrics::describe_metrics;
 pub use outbound::{Outbound, OutboundAnswer, OutboundError};
 pub use peer::{Peer, PeerError};
-pub use process::{ProcessClient, Readiness};
+pub use process::{ProcessClient, Readiness, SignIn};
 pub use refusal::UnexpectedAnswer;
 pub use tls::TlsError;
 pub use va::VaClient;

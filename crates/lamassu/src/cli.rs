@@ -11,6 +11,7 @@ use crate::commands::cas::CasCommand;
 use crate::commands::certificates::CertificatesCommand;
 use crate::commands::completion::{Completion, Man};
 use crate::commands::keys::KeysCommand;
+use crate::commands::login::{Login, Logout};
 use crate::commands::profiles::ProfilesCommand;
 use crate::config::Origin;
 use crate::version;
@@ -35,6 +36,11 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a bearer token of the local issuer.
     Token(Token),
+    /// Sign in at the identity provider of a server; the commands for daily work present the login
+    /// from then on.
+    Login(Login),
+    /// Forget a login.
+    Logout(Logout),
     /// Keys and the engines that hold them.
     Keys(Box<Noun<KeysCommand>>),
     /// Certificate authorities.

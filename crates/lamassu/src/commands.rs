@@ -14,6 +14,7 @@ mod fields;
 mod files;
 pub(crate) mod keys;
 mod listing;
+pub(crate) mod login;
 mod metadata;
 mod output;
 pub(crate) mod profiles;

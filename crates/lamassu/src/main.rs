@@ -107,6 +107,8 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             runtime()?.block_on(serve::serve(config))
         }
         Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
+        Command::Login(arguments) => runtime()?.block_on(commands::login::login(arguments)),
+        Command::Logout(arguments) => commands::login::logout(&arguments),
         Command::Keys(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Cas(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Certificates(noun) => runtime()?.block_on(commands::run(&*noun)),

@@ -21,6 +21,7 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::login::LoggedIn;
 use super::output::OutputArgs;
 use crate::address;
 use crate::cli::Installation;
@@ -83,12 +84,7 @@ impl Session {
             ..arguments.server(&config)?
         };
         let (credentials, issuer_db) = arguments.credentials(&config).await?;
-        let place = format!(
-            "{}://{}:{}",
-            server.protocol.scheme(),
-            server.hostname,
-            server.port
-        );
+        let place = address::origin(&server);
         let peer = Peer::new(&server, "", credentials).with_context(|| place.clone())?;
         let caller = Caller {
             principal: Principal::Anonymous,
@@ -163,11 +159,17 @@ impl ConnectionArgs {
             return Ok((Arc::new(token), None));
         }
         // A token of this installation is not shown to another server.
-        ensure!(
-            self.url.is_none(),
-            "--url needs a token: set LAMASSU_TOKEN or --token-file; `lamassu token` on the server's \
-             machine prints one"
-        );
+        if let Some(url) = &self.url {
+            let place = address::origin(&address::at(url, None)?);
+            let login = LoggedIn::find(&place)?;
+            let login = login.with_context(|| {
+                format!(
+                    "--url needs a token: run `lamassu login --url {url}`, or set LAMASSU_TOKEN or \
+                     --token-file; `lamassu token` on the server's machine prints one"
+                )
+            })?;
+            return Ok((Arc::new(login), None));
+        }
         let clock: SharedClock = Arc::new(SystemClock);
         let db = storage::open_beside(config, Arc::clone(&clock))
             .await
@@ -202,7 +204,7 @@ fn read_token(path: &Path) -> Result<SecretString> {
 }
 
 /// A variable of the environment that says something.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     // Names and values of others need be no text.
     let mut all = std::env::vars_os();
     let (_, value) = all.find(|(known, _)| known == name)?;

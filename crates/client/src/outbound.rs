@@ -140,6 +140,7 @@ fn is_address_refused(error: &(dyn std::error::Error + 'static)) -> bool {
         let inner = cause.downcast_ref::<std::io::Error>();
         inner
             .and_then(std::io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<AddressRefused>())
+            .and_then(|inner| inner.downcast_ref::<AddressRefused>())
+            .is_some()
     })
 }

@@ -315,6 +315,7 @@ async fn refusals_of_the_va_read_back() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn refusals_of_the_dms_manager_read_back() {
     let mut all = vec![
         DmsError::Validation,

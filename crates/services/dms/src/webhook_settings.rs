@@ -36,7 +36,8 @@ pub(crate) fn complete(
         "external_webhook_settings.config.oidc.well_known",
         &config.oidc.well_known,
     )?;
-    let secrets = take_secrets(&mut config, &url, before.iter().chain(others))?;
+    let stored: Vec<Stored<'_>> = before.iter().chain(others).copied().collect();
+    let secrets = take_secrets(&mut config, &url, &stored)?;
     Ok((both_spellings(name, url, method, config), secrets))
 }
 
@@ -144,10 +145,10 @@ fn to_flat(word: &str) -> &str {
 }
 
 /// Takes the secrets out of what was sent.
-fn take_secrets<'a>(
+fn take_secrets(
     config: &mut WebhookConfig,
     url: &str,
-    stored: impl Iterator<Item = &'a Stored<'a>> + Clone,
+    stored: &[Stored<'_>],
 ) -> Result<WebhookSecrets, DmsError> {
     let well_known = config.oidc.well_known.clone();
     let take = |field: &mut String, destination: &str, of: fn(Stored<'_>) -> (&str, &str)| {
@@ -158,7 +159,7 @@ fn take_secrets<'a>(
             }
             return Some(sent);
         }
-        let mut known = stored.clone().map(|stored| of(*stored));
+        let mut known = stored.iter().map(|stored| of(*stored));
         let kept = known
             .find(|(secret, before)| !secret.is_empty() && origin(before) == origin(destination));
         kept.map(|(secret, _)| secret.to_owned())

@@ -17,6 +17,7 @@ const REENROLL: &str = include_str!("reenroll.rs");
 const WIRE: &str = include_str!("est_wire.rs");
 
 /// What is refused to managers.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn management() -> Vec<(&'static str, Met)> {
     let fleet = || dms("fleet-1", &json!({}), &json!({}));
     let mut other = fleet();

@@ -271,9 +271,16 @@ async fn passwords_are_listed_as_everything_is() {
         world.clock.advance(Duration::seconds(1));
     }
     let (_, page) = world
-        .call("GET", "/v1/dms/dms/passwords?filter=username[eq]device-3", Value::Null)
+        .call(
+            "GET",
+            "/v1/dms/dms/passwords?filter=username[eq]device-3",
+            Value::Null,
+        )
         .await;
-    let path = format!("/v1/dms/dms/passwords/{}", page["list"][0]["id"].as_str().unwrap());
+    let path = format!(
+        "/v1/dms/dms/passwords/{}",
+        page["list"][0]["id"].as_str().unwrap()
+    );
     world.call("DELETE", &path, Value::Null).await;
     let list = ListOf {
         routes: &world.routes,

@@ -375,6 +375,7 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
         walk.call(method, path, &["walked"], Some(&patch))?;
     }
     passwords(walk)?;
+    walk.call("GET", "dmsmanager/v1/refused-enrollments", &[], None)?;
     let gone = json!({"id": "gone", "name": "Gone"});
     walk.call("POST", "dmsmanager/v1/dms", &[], Some(&gone))?;
     walk.call("DELETE", "dmsmanager/v1/dms/{id}", &["gone"], None)?;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{
-    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, EnrollmentPassword,
-    EstRequest, NewPasswords, SweepScope,
+    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, DryRun,
+    DryRunReport, EnrollmentPassword, EstRequest, NewPasswords, RefusedEnrollment, SweepScope,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DmsId;
@@ -189,6 +189,29 @@ impl DmsService for DmsClient {
         // Revoked twice is revoked.
         let call = Call::bare(Method::DELETE, path, Repeat::Safe);
         self.0.done(caller, call).await
+    }
+
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}/dry-run", encode(id.as_str()));
+        let call = Call::json(Method::POST, path, &request, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn refused_enrollments(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError> {
+        let path = format!("/v1/refused-enrollments?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {

@@ -2,10 +2,12 @@
 //!
 //! One DMS is one EST label. What the wire shows of it is in [`settings`].
 
+mod dry_run;
 mod error;
 mod origin;
 mod password;
 mod refusal;
+mod refused;
 pub mod settings;
 pub mod webhook;
 
@@ -27,10 +29,12 @@ use crate::pem::CertificateDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
+pub use dry_run::{DryRun, DryRunCheck, DryRunReport};
 pub use error::{CertificateRefusal, DmsError};
 pub use origin::{EstOrigin, EstToken, TokenHolder};
 pub use password::{CreatePasswords, EnrollmentPassword, MAX_PASSWORDS, NewPassword, NewPasswords};
 pub use refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
+pub use refused::RefusedEnrollment;
 pub use settings::DmsSettings;
 
 /// A DMS.
@@ -149,6 +153,21 @@ pub trait DmsService: Send + Sync + fmt::Debug {
         id: &DmsId,
         password: &str,
     ) -> Result<(), DmsError>;
+
+    /// What the DMS would say to a device. Nothing is issued, used up or stored.
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError>;
+
+    /// Lists enrollments that were refused lately.
+    async fn refused_enrollments(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError>;
 
     /// Binds a certificate to a device by hand.
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError>;

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::admission::{Admission, Asker};
 use crate::body::with_body_read;
 use crate::edge::RequestContext;
+use crate::extract::PeerAddress;
 use crate::failure::{Failure, HttpError};
 use crate::identity::{Authenticator, Authority, Identity, PresentedToken};
 use crate::owned::run_owned;
@@ -69,7 +70,11 @@ impl Dispatcher {
             }
             return self.refuse_or_not_found(request).await;
         };
-        let mut response = match self.admit(&endpoint.info, request).await {
+        let admitted = match within_limit(&endpoint.info, &request) {
+            Ok(()) => self.admit(&endpoint.info, request).await,
+            Err(error) => Err(Failure::from(error).into_response()),
+        };
+        let mut response = match admitted {
             Ok(admitted) => self.run(endpoint, admitted).await,
             Err(refused) => refused,
         };
@@ -233,6 +238,18 @@ fn has_bearer_token(headers: &HeaderMap) -> bool {
 struct Taken {
     _place: Option<OwnedSemaphorePermit>,
     _body: Option<OwnedSemaphorePermit>,
+}
+
+/// Refuses a request of an address that sends too many. A request without an address is one of a test,
+/// or came over no network.
+fn within_limit(info: &RouteInfo, request: &Request) -> Result<(), HttpError> {
+    let address = request.extensions().get::<PeerAddress>();
+    match (&info.limit, address) {
+        (Some(limit), Some(PeerAddress(address))) => {
+            limit.admit(address.ip()).map_err(HttpError::RateLimited)
+        }
+        (None, _) | (_, None) => Ok(()),
+    }
 }
 
 /// Who asks, as far as it matters for a place: a service by its credential or, where nobody has one,

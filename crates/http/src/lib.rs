@@ -52,6 +52,7 @@ mod operation;
 mod owned;
 mod path;
 mod query;
+mod rate;
 mod refusal;
 mod reply;
 pub mod route_audit;
@@ -73,6 +74,7 @@ pub use operation::{
 };
 pub use owned::run_owned;
 pub use query::{Counted, ListParts, Listed, Listing, Members, Query, QueryPairs, QueryParts};
+pub use rate::AddressLimit;
 pub use refusal::AuthRefusal;
 pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};
 pub use routes::{

@@ -13,6 +13,7 @@ use lamassu_core::permission::Permission;
 
 use crate::body::BodyLimits;
 use crate::operation::{Described, Operation};
+use crate::rate::AddressLimit;
 
 /// What a route needs from its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct RouteInfo {
     pub urgency: Urgency,
     /// Whether a bearer token is looked at though the route is public.
     pub tokens: Tokens,
+    /// How many requests one address may send to it and to those that share the limit.
+    pub limit: Option<Arc<AddressLimit>>,
     /// What it takes and gives.
     pub operation: Operation,
 }
@@ -130,6 +133,23 @@ impl Routes {
             urgency: Urgency::Normal,
             tokens: Tokens::Ignored,
             endpoints: Vec::new(),
+        }
+    }
+
+    /// The same table, its public routes under this limit, which they share.
+    #[must_use]
+    pub fn limited(self, limit: Option<AddressLimit>) -> Self {
+        let Some(limit) = limit.map(Arc::new) else {
+            return self;
+        };
+        let endpoints = self.endpoints.iter().cloned().map(|mut endpoint| {
+            if endpoint.info.access == Access::Public {
+                Arc::make_mut(&mut endpoint.info).limit = Some(Arc::clone(&limit));
+            }
+            endpoint
+        });
+        Self {
+            endpoints: endpoints.collect(),
         }
     }
 
@@ -209,6 +229,7 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
             path_form: self.path_form,
             urgency: self.urgency,
             tokens: self.tokens,
+            limit: None,
             operation: H::operation(),
         });
         self.endpoints.push(Endpoint { info, handler });

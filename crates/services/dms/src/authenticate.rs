@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lamassu_core::ca::EnrollmentMode;
 use lamassu_core::caller::{Caller, Principal};
-use lamassu_core::dms::settings::EstSettings;
+use lamassu_core::dms::settings::{EstSettings, ForeignRevocation};
 use lamassu_core::dms::{CredentialRefusal, Dms, DmsError, EstRequest, EstToken, TokenHolder};
 use lamassu_core::error::StorageFailure;
 
@@ -39,6 +39,14 @@ impl Attempt<'_> {
                 settings.reenrollment_settings.est_rfc7030_settings.as_ref()
             }
         }
+    }
+
+    /// How certificates of foreign issuers are looked at.
+    pub(crate) fn foreign_revocation(&self) -> ForeignRevocation {
+        let settings = self.settings();
+        let rules = settings.map(|settings| &settings.client_certificate_settings);
+        let rule = rules.and_then(|rules| rules.revocation.value());
+        rule.copied().unwrap_or_default()
     }
 
     /// How it is authenticated.
@@ -109,13 +117,19 @@ impl DmsManager {
     pub(crate) async fn admit_enrollment(
         &self,
         attempt: Attempt<'_>,
-        settings: &EstSettings,
     ) -> Result<Admitted, DmsError> {
+        let admitted = self.credential(attempt).await?;
+        self.ask_webhook(attempt, attempt.auth_mode()?).await?;
+        Ok(admitted)
+    }
+
+    /// Checks the credential of an enrollment; no webhook is asked.
+    pub(crate) async fn credential(&self, attempt: Attempt<'_>) -> Result<Admitted, DmsError> {
         let token = self.token_for_certificate(attempt)?;
         let mode = attempt.auth_mode()?;
         let chain = attempt.est.client_chain.as_ref();
         let judge = self.judge(attempt.caller);
-        let admitted = match mode {
+        Ok(match mode {
             AuthMode::Nothing => {
                 judge.nothing()?;
                 Admitted::anybody(attempt.caller)
@@ -126,16 +140,19 @@ impl DmsManager {
                 match token.filter(|_| chain.is_none()) {
                     Some(holder) => Admitted::by_token(attempt.caller, holder),
                     None => {
-                        let rules = &settings.client_certificate_settings;
+                        let rules = attempt
+                            .settings()
+                            .map(|all| &all.client_certificate_settings);
+                        let rules = rules.ok_or(DmsError::AuthModeUnsupported)?;
                         let presented = judge.enrolling(chain, rules).await?;
-                        self.revocation(attempt.caller).check(&presented).await?;
+                        self.revocation(attempt.caller)
+                            .check(&presented, attempt.foreign_revocation())
+                            .await?;
                         Admitted::holder(attempt.caller, presented)
                     }
                 }
             }
-        };
-        self.ask_webhook(attempt, mode).await?;
-        Ok(admitted)
+        })
     }
 
     /// Asks the webhook where the mode has one; last, so that it is not told of those who are nobody.

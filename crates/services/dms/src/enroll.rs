@@ -35,7 +35,7 @@ impl DmsManager {
             request: &request,
             mode: EnrollmentMode::Enroll,
         };
-        let admitted = self.admit_enrollment(attempt, &settings.est_rfc7030_settings);
+        let admitted = self.admit_enrollment(attempt);
         let Admitted {
             caller, password, ..
         } = admitted.await?;
@@ -106,7 +106,7 @@ impl DmsManager {
 }
 
 /// Whether this device may enroll under this DMS. A device that has no identity yet may always.
-fn check_device(dms: &Dms, device: Option<&Device>) -> Result<(), DmsError> {
+pub(crate) fn check_device(dms: &Dms, device: Option<&Device>) -> Result<(), DmsError> {
     let settings = &dms.settings.enrollment_settings;
     let Some(device) = device else {
         let may_register = settings.registration_mode == REGISTRATION_JITP;

@@ -9,6 +9,7 @@ mod est_reply;
 mod internal;
 mod management;
 mod passwords;
+mod refused;
 
 pub use est::est_routes;
 pub use management::routes;

@@ -8,6 +8,7 @@ use lamassu_core::dms::{DmsService, SweepScope};
 use lamassu_db::{Db, Job, JobError, NextRun, WriteSet};
 use time::{Duration, OffsetDateTime};
 
+use crate::refused::{self, Trimmed};
 use crate::service::DmsManager;
 use crate::store;
 
@@ -19,7 +20,7 @@ const CLEAN_EVERY: Duration = Duration::hours(1);
 /// How long enrollment passwords are listed that are of no use any more.
 const KEPT: Duration = Duration::days(90);
 
-/// Removes enrollment passwords that ended long ago.
+/// Removes enrollment passwords that ended long ago, and refusals beyond what the log keeps.
 #[derive(Debug)]
 pub(crate) struct Clean(pub(crate) Db);
 
@@ -33,7 +34,10 @@ impl Job for Clean {
         let mut set = WriteSet::new();
         set.execute(store::password::delete_ended(now.saturating_sub(KEPT)));
         self.0.commit(set).await?;
-        Ok(NextRun::At(now.saturating_add(CLEAN_EVERY)))
+        Ok(NextRun::At(match refused::trim(&self.0, now).await? {
+            Trimmed::Some => now,
+            Trimmed::Nothing => now.saturating_add(CLEAN_EVERY),
+        }))
     }
 }
 

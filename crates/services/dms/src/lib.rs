@@ -1,7 +1,7 @@
 //! DMS manager: the enrollment policy of a fleet, and EST (RFC 7030) under it.
 //!
 //! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label; and
-//! `enrollment_password`, for devices without a certificate.
+//! `enrollment_password`, for devices without a certificate, and `refused_enrollment`, a bounded log.
 //! Certificates belong to the CA service and devices to the device manager; both are ports.
 //!
 //! **Promises.** A device gets its certificate only after the device manager has bound it to the
@@ -15,13 +15,13 @@
 //! binding. Heard: changes of CAs and profiles, which drop what [`Directory`](directory) keeps.
 //!
 //! **Absent on purpose**: issuing, revoking and binding themselves, TLS (the listener proves
-//! possession of a client certificate's key), and fetching foreign CRLs and OCSP answers.
+//! possession of a client certificate's key).
 //!
 //! | to | go to |
 //! |---|---|
 //! | assemble | [`DmsManager`], [`DmsPorts`], [`routes`], [`est_routes`], [`SCHEMA`] |
 //! | follow an enrollment | `enroll.rs`, `reenroll.rs`, then `issue.rs` (the two commits) |
-//! | see who may enroll | `credential.rs`, `revocation.rs`, path rules in `lamassu_x509::path` |
+//! | see who may enroll | `authenticate.rs`, then `credential.rs`, `webhook.rs`, `password.rs`, `revocation.rs`, path rules in `lamassu_x509::path` |
 //! | see the EST wire | `http/est.rs`, `http/est_body.rs`, `http/est_reply.rs` |
 
 mod authenticate;
@@ -31,8 +31,10 @@ mod config;
 mod credential;
 mod csr_attrs;
 mod directory;
+mod dry_run;
 mod enroll;
 mod events;
+mod foreign_revocation;
 mod http;
 mod issue;
 mod jobs;
@@ -43,6 +45,7 @@ mod metrics;
 mod password;
 mod profile;
 mod reenroll;
+mod refused;
 mod request;
 mod revocation;
 mod secrets;
@@ -62,5 +65,5 @@ pub use config::{
 pub use http::{est_routes, routes};
 pub use metrics::describe_metrics;
 pub use service::{DmsManager, DmsPorts, StartError};
-pub use store::{FIELDS as DMS_FIELDS, PASSWORD_FIELDS, SCHEMA};
+pub use store::{FIELDS as DMS_FIELDS, PASSWORD_FIELDS, REFUSED_FIELDS, SCHEMA};
 pub use system_ca::SystemCa;

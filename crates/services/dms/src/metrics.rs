@@ -6,6 +6,8 @@ use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use lamassu_core::dms::{DmsError, WebhookRefusal};
 use lamassu_core::error::{ErrorKind, ServiceError};
 
+use crate::foreign_revocation::Standing;
+
 /// EST requests answered, by operation and result.
 pub(crate) const REQUESTS: &str = "lamassu_est_requests_total";
 /// Time that an EST operation took, in seconds, by operation.
@@ -14,9 +16,23 @@ pub(crate) const DURATION: &str = "lamassu_est_request_duration_seconds";
 /// Webhooks asked, by result.
 pub(crate) const WEBHOOKS: &str = "lamassu_est_webhook_calls_total";
 
+/// Foreign certificates asked about, by what came of it.
+pub(crate) const FOREIGN: &str = "lamassu_est_foreign_revocation_checks_total";
+
+/// Refused enrollments beyond what the log takes per minute.
+pub(crate) const NOT_LOGGED: &str = "lamassu_est_refusals_unlogged_total";
+
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(REQUESTS, "EST requests answered");
+    describe_counter!(
+        FOREIGN,
+        "Certificates of foreign issuers asked about by OCSP or CRL"
+    );
+    describe_counter!(
+        NOT_LOGGED,
+        "Refused enrollments that the log had no room for"
+    );
     describe_counter!(WEBHOOKS, "Webhooks of DMSs asked");
     describe_histogram!(DURATION, Unit::Seconds, "Time that an EST operation took");
 }
@@ -29,6 +45,21 @@ pub(crate) fn answered<T>(operation: &'static str, started: Instant, result: &Re
     };
     counter!(REQUESTS, "operation" => operation, "result" => result).increment(1);
     histogram!(DURATION, "operation" => operation).record(started.elapsed().as_secs_f64());
+}
+
+/// Records that a refusal was not logged.
+pub(crate) fn refusal_not_logged() {
+    counter!(NOT_LOGGED).increment(1);
+}
+
+/// Records how a foreign certificate stands.
+pub(crate) fn foreign_revocation(standing: Standing) {
+    let result = match standing {
+        Standing::Good => "good",
+        Standing::Revoked => "revoked",
+        Standing::Unknown => "unknown",
+    };
+    counter!(FOREIGN, "result" => result).increment(1);
 }
 
 /// Records what a webhook said.

@@ -22,11 +22,19 @@ use crate::sweep::holds;
 use crate::{profile, subject};
 
 /// Who asks for a renewal.
-enum Renewer {
+#[derive(Debug)]
+pub(crate) enum Renewer {
     /// Whoever this is.
     Admitted(Admitted),
     /// The holder of a certificate that this very request has superseded: its answer was lost.
     Repeats(CertificateDer),
+}
+
+/// A device and the certificate that is to be renewed.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) device: Device,
+    pub(crate) active: Certificate,
 }
 
 impl DmsManager {
@@ -56,21 +64,10 @@ impl DmsManager {
             Renewer::Admitted(admitted) => admitted,
         };
         // 2. For which device, and which of its certificates.
-        let device = self.devices.device(&caller, &request.device_id).await?;
-        check_owner(&dms, &device)?;
-        let active = self.active_certificate(&caller, &dms, &device).await?;
-        if let Some(presented) = &presented {
-            self.check_of_device(&caller, presented, &device, &active)
-                .await?;
-        }
+        let renewed = self.renewed(&caller, &dms, &request, presented.as_deref());
+        let Renewed { device, active } = renewed.await?;
         // 3. Whether it may be renewed now.
-        let effective = profile::effective(&self.directory, &caller, &dms.settings).await?;
-        let names = if effective.honor_extensions {
-            AlternativeNames::OfRequest
-        } else {
-            AlternativeNames::OfProfile
-        };
-        let csr = check_renewal(&dms, &request, &active, (names, self.db.now()))?;
+        let csr = self.check_renewal(&caller, &dms, &request, &active).await?;
         let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
         let approved = Approved {
             dms: &dms,
@@ -85,12 +82,59 @@ impl DmsManager {
         self.issue_once(&caller, approved, password).await
     }
 
+    /// The device that asks, and its certificate; refuses one that presents another's.
+    pub(crate) async fn renewed(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        request: &DeviceRequest,
+        presented: Option<&Presented>,
+    ) -> Result<Renewed, DmsError> {
+        let device = self.devices.device(caller, &request.device_id).await?;
+        check_owner(dms, &device)?;
+        let active = self.active_certificate(caller, dms, &device).await?;
+        if let Some(presented) = presented {
+            self.check_of_device(caller, presented, &device, &active)
+                .await?;
+        }
+        Ok(Renewed { device, active })
+    }
+
+    /// The request, if it may renew this certificate now.
+    pub(crate) async fn check_renewal(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        request: &DeviceRequest,
+        active: &Certificate,
+    ) -> Result<VerifiedCsr, DmsError> {
+        let effective = profile::effective(&self.directory, caller, &dms.settings).await?;
+        let names = if effective.honor_extensions {
+            AlternativeNames::OfRequest
+        } else {
+            AlternativeNames::OfProfile
+        };
+        check_renewal(dms, request, active, (names, self.db.now()))
+    }
+
     /// Checks what the DMS asks for.
     async fn renewer(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
+        let renewer = self.renewal_credential(attempt).await?;
+        if let Renewer::Admitted(_) = &renewer {
+            self.ask_webhook(attempt, attempt.auth_mode()?).await?;
+        }
+        Ok(renewer)
+    }
+
+    /// Checks the credential of a renewal; no webhook is asked.
+    pub(crate) async fn renewal_credential(
+        &self,
+        attempt: Attempt<'_>,
+    ) -> Result<Renewer, DmsError> {
         let token = self.token_for_certificate(attempt)?;
         let mode = attempt.auth_mode()?;
         let has_certificate = attempt.est.client_chain.is_some();
-        let renewer = match mode {
+        Ok(match mode {
             AuthMode::Nothing => {
                 self.judge(attempt.caller).nothing()?;
                 Renewer::Admitted(Admitted::anybody(attempt.caller))
@@ -106,11 +150,7 @@ impl DmsManager {
                     None => self.holder(attempt).await?,
                 }
             }
-        };
-        if let Renewer::Admitted(_) = &renewer {
-            self.ask_webhook(attempt, mode).await?;
-        }
-        Ok(renewer)
+        })
     }
 
     /// Checks the certificate that is presented.
@@ -137,7 +177,9 @@ impl DmsManager {
         if let Some(certificate) = self.lost_answer(caller, dms, request, &presented).await? {
             return Ok(Renewer::Repeats(certificate));
         }
-        self.revocation(caller).check(&presented).await?;
+        self.revocation(caller)
+            .check(&presented, attempt.foreign_revocation())
+            .await?;
         Ok(Renewer::Admitted(Admitted::holder(caller, presented)))
     }
 

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lamassu_client::PeerError;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
-    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, EnrollmentPassword,
-    EstRequest, NewPasswords, SweepScope, WebhookRefusal,
+    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, DryRun,
+    DryRunReport, EnrollmentPassword, EstRequest, NewPasswords, RefusedEnrollment, SweepScope,
+    WebhookRefusal,
 };
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
@@ -28,10 +30,12 @@ use crate::config::{EstConfig, InvalidEstConfig};
 use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
+use crate::foreign_revocation::ForeignIssuers;
 use crate::jobs::{Clean, Sweep};
 use crate::known_paths::KnownPaths;
 use crate::limits::Limits;
 use crate::password::DigestKey;
+use crate::refused::RefusedLog;
 use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
@@ -65,6 +69,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// Nobody can be asked about foreign certificates.
+    #[error(transparent)]
+    Outbound(#[from] PeerError),
 }
 
 /// The DMS manager.
@@ -80,9 +87,11 @@ pub struct DmsManager {
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
     pub(crate) password_key: DigestKey,
+    pub(crate) foreign: ForeignIssuers,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
+    refused: RefusedLog,
 }
 
 impl DmsManager {
@@ -107,8 +116,10 @@ impl DmsManager {
             hooks: Hooks::new(),
             limits: Limits::new(config.dms_rate_limit),
             password_key: DigestKey::default(),
+            foreign: ForeignIssuers::new(&config.revocation)?,
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
+            refused: RefusedLog::new(),
             db,
             ca,
             devices,
@@ -179,7 +190,9 @@ impl DmsManager {
         RevocationCheck {
             ca: &*self.ca,
             directory: &self.directory,
+            foreign: &self.foreign,
             caller,
+            now: self.db.now(),
         }
     }
 
@@ -191,12 +204,15 @@ impl DmsManager {
         result: Result<T, DmsError>,
     ) -> Result<T, DmsError> {
         metrics::answered(operation.name, operation.started, &result);
+        if let Err(error) = &result {
+            let asked = (operation.name, operation.request);
+            self.refused.record(&self.db, caller, asked, error).await;
+        }
         if let Err(error) = &result
             && is_refused_credential(error)
         {
-            let resource = operation
-                .label
-                .map_or_else(|| "dms".to_owned(), |label| format!("dms/{label}"));
+            let label = operation.request.label.as_ref();
+            let resource = label.map_or_else(|| "dms".to_owned(), |label| format!("dms/{label}"));
             let record = AuditRecord::done(caller, operation.audited_as, resource, self.db.now());
             if let Err(error) = self
                 .refusals
@@ -217,7 +233,7 @@ struct Operation<'a> {
     /// As in the audit log.
     audited_as: &'static str,
     started: Instant,
-    label: Option<&'a DmsId>,
+    request: &'a EstRequest,
 }
 
 /// Whether the error is about what was presented, not about what was asked for.
@@ -304,6 +320,24 @@ impl DmsService for DmsManager {
         self.end_password(caller, id, password).await
     }
 
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError> {
+        let caller = caller.from_source(SOURCE);
+        self.try_policy(&caller, id, request).await
+    }
+
+    async fn refused_enrollments(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError> {
+        self.list_refused(request).await
+    }
+
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
         self.bind_by_hand(&caller.from_source(SOURCE), request)
             .await
@@ -341,12 +375,12 @@ impl DmsService for DmsManager {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError> {
-        let label = request.label.clone();
+        let asked = request.clone();
         let operation = Operation {
             name: "simpleenroll",
             audited_as: "dms.enroll",
             started: Instant::now(),
-            label: label.as_ref(),
+            request: &asked,
         };
         let caller = caller.from_source(SOURCE);
         let result = self.enroll_device(&caller, request).await;
@@ -358,12 +392,12 @@ impl DmsService for DmsManager {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError> {
-        let label = request.label.clone();
+        let asked = request.clone();
         let operation = Operation {
             name: "simplereenroll",
             audited_as: "dms.reenroll",
             started: Instant::now(),
-            label: label.as_ref(),
+            request: &asked,
         };
         let caller = caller.from_source(SOURCE);
         let result = self.reenroll_device(&caller, request).await;

@@ -2,10 +2,12 @@
 
 mod dms;
 pub(crate) mod password;
+pub(crate) mod refused;
 
 pub use dms::FIELDS;
 pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
 pub use password::FIELDS as PASSWORD_FIELDS;
+pub use refused::FIELDS as REFUSED_FIELDS;
 
 use lamassu_db::{Migration, Schema};
 
@@ -23,6 +25,11 @@ pub const SCHEMA: Schema = Schema {
             3,
             "enrollment_passwords",
             include_str!("../migrations/V0003__enrollment_passwords.sql"),
+        ),
+        Migration::portable(
+            4,
+            "refused_enrollments",
+            include_str!("../migrations/V0004__refused_enrollments.sql"),
         ),
     ],
 };

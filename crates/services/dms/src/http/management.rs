@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats};
+use lamassu_core::dms::{
+    BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats, DryRun, DryRunReport,
+};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
@@ -19,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::passwords;
+use super::{passwords, refused};
 use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
@@ -41,6 +43,12 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("dms", Management { service, limits })
         .get("/v1/stats", READ, "Count DMSs", stats)
         .get("/v1/dms", READ, "List DMSs", list)
+        .get(
+            "/v1/refused-enrollments",
+            READ,
+            "List enrollments that were refused lately, and why",
+            refused::list,
+        )
         .post("/v1/dms", WRITE, "Create a DMS", create)
         .refuses(&[ErrorKind::Conflict])
         .post(
@@ -53,6 +61,13 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
         .delete("/v1/dms/{id}", WRITE, "Delete a DMS", delete)
+        .post(
+            "/v1/dms/{id}/dry-run",
+            WRITE,
+            "What the DMS would say to a device",
+            dry_run,
+        )
+        .refuses(&[ErrorKind::NotFound])
         .get(
             "/v1/dms/{id}/passwords",
             READ,
@@ -211,6 +226,18 @@ async fn update(
             .service
             .update_dms(&caller, body.into_dms(id))
             .await?,
+    ))
+}
+
+async fn dry_run(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(request): GoJson<DryRun>,
+) -> Reply<Json200<DryRunReport>> {
+    let service = &management.service;
+    Ok(Json200(
+        service.dry_run(&caller, &DmsId::from(id), request).await?,
     ))
 }
 

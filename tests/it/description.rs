@@ -1,5 +1,7 @@
 //! The API description is true: of its examples, of what is sent, of what is answered.
 
+mod groups;
+
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -379,6 +381,7 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     let gone = json!({"id": "gone", "name": "Gone"});
     walk.call("POST", "dmsmanager/v1/dms", &[], Some(&gone))?;
     walk.call("DELETE", "dmsmanager/v1/dms/{id}", &["gone"], None)?;
+    approvals(walk, plant)?;
     let device = json!({"id": "by-hand", "dms_id": "walked", "tags": ["t"], "metadata": {"a": 1}});
     walk.call("POST", "devmanager/v1/devices", &[], Some(&device))?;
     plant.key_and_csr("by-hand", DeviceKey::P256)?;
@@ -396,6 +399,27 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
         None,
     )?;
     walk.call("GET", "devmanager/v1/stats", &[], None)?;
+    groups::groups(walk)?;
+    Ok(())
+}
+
+/// Two enrollments that wait, each decided in its own way.
+fn approvals(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
+    let mut settings = dms_settings(&json!({"auth_mode": "NO_AUTH"}));
+    settings["enrollment_settings"]["approval"] = json!("manual");
+    plant.create_dms("manual", &settings)?;
+    let one = "dmsmanager/v1/approvals/{id}";
+    for (device, verdict) in [("wanted", "approve"), ("unwanted", "deny")] {
+        plant.key_and_csr(device, DeviceKey::P256)?;
+        let answer = plant.est_under("manual", "simpleenroll", device, None, &[])?;
+        anyhow::ensure!(answer.status == 202, "{} {}", answer.status, answer.body);
+        let list = "dmsmanager/v1/approvals?filter=status[eq]PENDING";
+        let waiting = walk.call("GET", list, &[], None)?;
+        let id = text(&waiting["list"][0], "id")?;
+        let body = json!({"reason": "walked"});
+        walk.call("POST", &format!("{one}/{verdict}"), &[id], Some(&body))?;
+        walk.call("GET", one, &[id], None)?;
+    }
     Ok(())
 }
 

@@ -5,9 +5,12 @@ use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
     BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    IdentityReplacement,
 };
+use lamassu_core::device_group::{RenewalPolicy, RenewalQuestion};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
+use lamassu_core::patch::{PatchBody, PatchOperation};
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
 
@@ -18,9 +21,14 @@ use crate::retry::Repeat;
 ///
 /// Repeated after a doubt: reads, and [`bind_identity`](DeviceService::bind_identity), which
 /// changes nothing when the certificate is the active version already (only the answer to a
-/// repeated first binding shows the new identity). Never repeated: registering a device.
+/// repeated first binding shows the new identity), and retiring a device. Never repeated: everything else.
 #[derive(Clone, Debug)]
-pub struct DeviceClient(Service);
+pub struct DeviceClient(pub(crate) Service);
+
+/// A path of a device, unless it has no name.
+pub(crate) fn of_device(version: &str, id: &DeviceId, rest: &str) -> Option<String> {
+    (!id.is_empty()).then(|| format!("/{version}/devices/{}{rest}", encode(id.as_str())))
+}
 
 impl DeviceClient {
     /// The service at this peer.
@@ -72,6 +80,58 @@ impl DeviceService for DeviceClient {
     ) -> Result<DeviceStats, DeviceError> {
         let path = format!("/v1/stats?{}", request.to_query());
         self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Device, DeviceError> {
+        let path = of_device("v1", id, "/metadata").ok_or(DeviceError::Unknown)?;
+        let body = PatchBody {
+            patches: Some(patches),
+        };
+        let call = Call::json(Method::PUT, path, &body, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn replace_identity(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        slot: IdentityReplacement,
+    ) -> Result<Device, DeviceError> {
+        let path = of_device("v1", id, "/idslot").ok_or(DeviceError::Unknown)?;
+        let call = Call::json(Method::PUT, path, &slot, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn decommission(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
+        let path = of_device("v1", id, "/decommission").ok_or(DeviceError::Unknown)?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
+        self.0.read(caller, call).await
+    }
+
+    async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
+        let path = of_device("v1", id, "").ok_or(DeviceError::Unknown)?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        let question = RenewalQuestion {
+            device_id: id.clone(),
+            create: create.cloned(),
+        };
+        let path = "/internal/v1/renewal-policies".to_owned();
+        let call = Call::json(Method::POST, path, &question, Repeat::Safe)?;
+        self.0.read(caller, call).await
     }
 
     async fn bind_identity(

@@ -3,9 +3,11 @@
 mod ca;
 mod dead_letter;
 mod device;
+mod device_group;
 mod dms;
 mod kms;
 mod query;
+mod registry;
 #[cfg(test)]
 mod tests;
 mod va;

@@ -11,7 +11,9 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
-//! [`Outbound`] calls servers that are none of ours, with the same credentials and connections.
+//! Three clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
+//! EST, [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers, and
+//! [`Outbound`] calls what settings and certificates name, with credentials and within bounds.
 //!
 //! Where next: [`ClientConfig`], [`Credentials`], [`Peer`], [`Outbound`].
 
@@ -19,8 +21,11 @@ mod ca;
 mod config;
 mod credentials;
 mod device;
+mod device_group;
 mod dms;
 mod errors;
+pub mod est;
+pub mod fetch;
 mod kms;
 mod metrics;
 mod outbound;
@@ -28,7 +33,9 @@ mod peer;
 mod process;
 mod profile_body;
 mod refusal;
+mod registry;
 mod retry;
+mod slots;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
@@ -72,6 +72,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Body and its media type.
     pub(crate) body: Option<(Bytes, HeaderValue)>,
+    /// Further headers.
+    pub(crate) headers: HeaderMap,
     pub(crate) repeat: Repeat,
     /// What it may take beyond the time that every call has.
     pub(crate) extra_time: Duration,
@@ -89,6 +91,7 @@ impl Call {
             method: Method::GET,
             path,
             body: None,
+            headers: HeaderMap::new(),
             repeat: Repeat::Safe,
             extra_time: Duration::ZERO,
         }
@@ -100,6 +103,7 @@ impl Call {
             method,
             path,
             body: None,
+            headers: HeaderMap::new(),
             repeat,
             extra_time: Duration::ZERO,
         }
@@ -120,6 +124,7 @@ impl Call {
             method,
             path,
             body: Some((body.into(), JSON)),
+            headers: HeaderMap::new(),
             repeat,
             extra_time: Duration::ZERO,
         })
@@ -350,6 +355,9 @@ impl Service {
             {
                 request = request.header(name, value);
             }
+        }
+        for (name, value) in &call.headers {
+            request = request.header(name, value);
         }
         if let Some(Authorization { name, value }) = authorization {
             request = request.header(name, value);

@@ -6,7 +6,7 @@
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
-use lamassu_core::error::{ServiceError, StorageFailure, ToldOnce};
+use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure, ToldOnce};
 use serde::Deserialize;
 
 use crate::retry::{Repeat, retry_after};
@@ -24,6 +24,7 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
     pub(crate) code: Option<String>,
+    pub(crate) details: Vec<ErrorDetail>,
     /// In whole seconds.
     pub(crate) retry_after: Option<std::time::Duration>,
 }
@@ -32,6 +33,8 @@ pub(crate) struct Refusal {
 struct Body {
     err: String,
     code: Option<String>,
+    #[serde(default)]
+    details: Vec<ErrorDetail>,
 }
 
 /// The cause of what another process reported; its own causes are in the log over there.
@@ -78,6 +81,7 @@ impl Refusal {
             status: answer.status,
             text: body.err,
             code: body.code,
+            details: body.details,
             retry_after: retry_after(&answer.headers),
         })
     }
@@ -102,15 +106,24 @@ pub(crate) fn tells_of_storage(answer: &Answer) -> bool {
 
 /// Every service has these.
 fn storage_failure(refusal: &Refusal) -> Option<StorageFailure> {
-    refusal
-        .one_of([
-            StorageErrors(StorageFailure::Unavailable(Box::new(ToldOnce(Box::new(
-                Reported,
-            ))))),
-            StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
-            StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
-            StorageErrors(StorageFailure::Internal(Box::new(Reported))),
-        ])
+    let errors = [
+        StorageErrors(StorageFailure::Unavailable(Box::new(ToldOnce(Box::new(
+            Reported,
+        ))))),
+        StorageErrors(StorageFailure::PeerAway(Box::new(Reported))),
+        StorageErrors(StorageFailure::OutcomeUnknown(Box::new(Reported))),
+        StorageErrors(StorageFailure::Internal(Box::new(Reported))),
+    ];
+    // v2 has a code beside the text.
+    errors
+        .into_iter()
+        .find(|error| {
+            let code = refusal.code.as_deref();
+            let same_code = code.is_none() || code == Some(error.0.code_in_v2());
+            error.kind().status() == refusal.status
+                && error.to_string() == refusal.text
+                && same_code
+        })
         .map(|StorageErrors(failure)| failure)
 }
 

@@ -4,6 +4,10 @@
 //! which one is active. Binding a certificate is one compare-and-set on that slot
 //! ([`DeviceService::bind_identity`]), the second commit of an enrollment.
 
+mod registry;
+pub mod slot;
+pub mod v2;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -15,14 +19,23 @@ use serde_json::{Map, Value, json};
 
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
+use crate::device_group::{DeviceGroupService, RenewalPolicy};
 use crate::dms::Dms;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::ids::{DeviceId, DmsId, SerialNumber};
 use crate::internal::device::WireSlotState;
 use crate::page::Page;
+use crate::patch::{PatchError, PatchOperation};
 use crate::query::{ListRequest, QueryError};
 use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
+
+pub use registry::{DeviceRegistry, RegistryError, SlotService};
+
+/// Everything that the device manager offers.
+pub trait DeviceManager: DeviceService + DeviceRegistry + SlotService + DeviceGroupService {}
+
+impl<T: DeviceService + DeviceRegistry + SlotService + DeviceGroupService> DeviceManager for T {}
 
 /// Status of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,6 +238,28 @@ impl CreateDevice {
     }
 }
 
+/// An identity slot as v1 replaces it; what is absent has the value of an empty slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(example = json!({"status": "ACTIVE", "active_version": 0, "type": "x509",
+    "versions": {"0": "5b7f3c0d9a2e41c6b8d0f4e2a1c39b57"}}))]
+pub struct IdentityReplacement {
+    /// `ACTIVE`, `RENEWAL_PENDING`, `EXPIRING_SOON`, `EXPIRED` or `REVOKED`.
+    pub status: String,
+    /// Key into `versions`.
+    pub active_version: u32,
+    /// `x509` where it is empty.
+    #[serde(rename = "type")]
+    pub slot_type: String,
+    /// Serial numbers by version.
+    pub versions: BTreeMap<u32, SerialNumber>,
+    /// When the active certificate ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_date: Option<Timestamp>,
+    /// History to add, by time.
+    pub events: BTreeMap<Timestamp, DeviceEvent>,
+}
+
 /// Numbers of devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStats {
@@ -333,6 +368,38 @@ pub trait DeviceService: Send + Sync + fmt::Debug {
         request: &ListRequest,
     ) -> Result<DeviceStats, DeviceError>;
 
+    /// Changes the metadata of a device by a JSON Patch.
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Device, DeviceError>;
+
+    /// Replaces the identity slot; history is added to, never taken away. A status `REVOKED`
+    /// revokes the certificate of the version that was active.
+    async fn replace_identity(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        slot: IdentityReplacement,
+    ) -> Result<Device, DeviceError>;
+
+    /// Retires a device, and revokes every certificate of its slots that is still valid.
+    async fn decommission(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError>;
+
+    /// Removes the record of a retired device.
+    async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError>;
+
+    /// When a device must renew, where its groups say so; one that is not there yet is about to be
+    /// registered as `create`.
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError>;
+
     /// Binds a certificate: new slot version, history, status and events in one write set.
     ///
     /// Gives the device as it was before, or as it was just registered; only an identity that was
@@ -355,9 +422,18 @@ pub enum DeviceError {
     /// No device has this id; answered with status 400, which clients rely on.
     #[error("device not found")]
     NotFound,
+    /// No device has this id, which is to be changed.
+    #[error("device not found")]
+    Unknown,
     /// The id is taken.
     #[error("device already exists")]
     Exists,
+    /// The patch cannot be applied; the text says why.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// Only retired devices are removed.
+    #[error("device status does not allow this operation")]
+    NotDecommissioned,
     /// The device is decommissioned.
     #[error("device status does not allow this operation")]
     Decommissioned,
@@ -375,7 +451,11 @@ pub enum DeviceError {
 impl ServiceError for DeviceError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Validation | Self::NotFound | Self::Query(_) => ErrorKind::Invalid,
+            Self::Validation | Self::NotFound | Self::Patch(_) | Self::Query(_) => {
+                ErrorKind::Invalid
+            }
+            Self::Unknown => ErrorKind::NotFound,
+            Self::NotDecommissioned => ErrorKind::Unprocessable,
             Self::Exists | Self::Decommissioned | Self::SlotChanged => ErrorKind::Conflict,
             Self::Storage(failure) => failure.kind(),
         }
@@ -383,6 +463,9 @@ impl ServiceError for DeviceError {
 
     fn code(&self) -> Option<&'static str> {
         if let Self::Query(error) = self {
+            return error.code();
+        }
+        if let Self::Patch(error) = self {
             return error.code();
         }
         None

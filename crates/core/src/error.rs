@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// What went wrong, in the terms that decide status, log level and retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -17,10 +20,14 @@ pub enum ErrorKind {
     Forbidden,
     /// The addressed thing does not exist: 404.
     NotFound,
+    /// The addressed thing exists, and cannot be asked for that: 405.
+    MethodNotAllowed,
     /// The request took too long to arrive: 408.
     RequestTimeout,
     /// It clashes with what exists, or the back end cannot do it: 409.
     Conflict,
+    /// It is not in the state that the request makes its condition: 412.
+    PreconditionFailed,
     /// The body is larger than allowed: 413.
     TooLarge,
     /// The media type is not one that the endpoint reads: 415.
@@ -47,8 +54,10 @@ impl ErrorKind {
             Self::Unauthenticated => http::StatusCode::UNAUTHORIZED,
             Self::Forbidden => http::StatusCode::FORBIDDEN,
             Self::NotFound => http::StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => http::StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => http::StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => http::StatusCode::CONFLICT,
+            Self::PreconditionFailed => http::StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable => http::StatusCode::UNPROCESSABLE_ENTITY,
@@ -68,8 +77,10 @@ impl ErrorKind {
             Self::Unauthenticated | Self::Forbidden => Severity::Info,
             Self::Invalid
             | Self::NotFound
+            | Self::MethodNotAllowed
             | Self::RequestTimeout
             | Self::Conflict
+            | Self::PreconditionFailed
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::Unprocessable
@@ -86,8 +97,10 @@ impl ErrorKind {
             | Self::Unauthenticated
             | Self::Forbidden
             | Self::NotFound
+            | Self::MethodNotAllowed
             | Self::RequestTimeout
             | Self::Conflict
+            | Self::PreconditionFailed
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::Unprocessable
@@ -111,6 +124,27 @@ pub enum Severity {
     Debug,
 }
 
+/// What is wrong with one part of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorDetail {
+    /// The member, parameter or, with a leading slash, the place in a document.
+    #[schemars(example = &"tags[3]")]
+    pub field: String,
+    /// What is wrong with it.
+    #[schemars(example = &"longer than 256 characters")]
+    pub reason: String,
+}
+
+impl ErrorDetail {
+    /// What is wrong with this field.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
 /// An error that a service shows to its clients: `Display` is the text on the wire.
 pub trait ServiceError: std::error::Error + Send + Sync + 'static {
     /// What kind of failure it is.
@@ -124,6 +158,11 @@ pub trait ServiceError: std::error::Error + Send + Sync + 'static {
     /// A stable machine-readable word beside the text (`code` of the error body), if there is one.
     fn code(&self) -> Option<&'static str> {
         None
+    }
+
+    /// What is wrong in which part of the request (`details` of the error body); may be empty.
+    fn details(&self) -> &[ErrorDetail] {
+        &[]
     }
 
     /// When to come back, where the error knows better than its kind.
@@ -165,6 +204,15 @@ impl ToldOnce {
 }
 
 impl StorageFailure {
+    /// The word beside the text in v2.
+    pub const fn code_in_v2(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) | Self::PeerAway(_) => "unavailable",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Internal(_) => "internal_error",
+        }
+    }
+
     /// The kind that the client sees.
     pub fn kind(&self) -> ErrorKind {
         match self {

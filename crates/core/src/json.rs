@@ -12,6 +12,7 @@
 
 mod access;
 mod nul;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use serde_json::value::RawValue;
 
 use self::access::{FreeMembers, Items, KnownMembers, UnitVariant};
 use self::nul::{holds_nul, place_of_nul};
+pub use self::strict::{StrictError, from_slice_strict, object_from_slice_strict};
 
 /// Why a body could not be read; `Display` is the text on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,11 +13,16 @@
 //! Patches come from clients, so they are bounded: in operations, in depth, in the size of the
 //! result, and in what `copy` and the filling of arrays may make out of little.
 //!
+//! v2 patches whole resources, in one of three forms ([`DocumentPatch`]): RFC 7396, RFC 6902 without
+//! tolerance (`patch/strict.rs`), and the form of v1 for their metadata.
+//!
 //! Where next: `patch/pointer.rs` for paths, `patch/document.rs` for what one change does.
 
 mod document;
+mod form;
 mod operation;
 mod pointer;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +30,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::document::depth;
 use self::document::{Growth, apply_one, size};
+pub use self::form::DocumentPatch;
 use self::operation::Change;
 use crate::error::{ErrorKind, ServiceError};
 

@@ -128,6 +128,7 @@ impl Role {
                         grant("certificate", "*"),
                         grant("device", "*"),
                         grant("dms", "bind"),
+                        grant("dms", "approve"),
                         grant("alerts", "write"),
                     ]
                 }

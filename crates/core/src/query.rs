@@ -13,24 +13,28 @@ mod field;
 mod filter;
 mod fold;
 mod form;
+mod holds;
 mod instant;
 mod json_path;
 mod operand;
 mod request;
 mod sort;
 mod sort_key;
+mod v2;
 
 pub use error::{QueryError, QueryLimit};
 pub use field::{ElementTable, Field, FieldKind, Nulls, find_field};
 pub use filter::{Case, Comparison, Condition, Filter, Membership};
 pub use fold::fold;
 pub use form::decode_form;
+pub use holds::FieldValue;
 pub use instant::parse_instant;
 pub use json_path::{JsonPath, JsonPathError};
 pub use operand::Operand;
 pub use request::{ListRequest, QueryLimits, UnknownFields, ignored_filters};
 pub use sort::{PathStep, Sort, SortMode, SortPath};
 pub use sort_key::json_sort_key;
+pub use v2::{MAX_PAGE_SIZE as MAX_PAGE_SIZE_IN_V2, take_flag};
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, ListRequest, QueryError};
 
 pub(crate) use self::bookmark::BookmarkKey;
+pub use self::search::warn_without_search_index;
 use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
@@ -148,7 +149,7 @@ impl Asked {
             }
             None => (request.clone(), None),
         };
-        let order = order::Order::new(table, request.sort.as_ref());
+        let order = order::Order::new(table, &request);
         let page = compile::Page {
             table,
             request: &request,

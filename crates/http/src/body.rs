@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use lamassu_core::error::ErrorDetail;
+use lamassu_core::json::{StrictError, object_from_slice_strict};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -122,6 +124,58 @@ fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
         HttpError::TooLarge
     } else {
         HttpError::BrokenBody(axum::Error::new(error))
+    }
+}
+
+/// A JSON body, read strictly: names by case, members that there are not refused by name.
+#[derive(Clone, Copy, Debug)]
+pub struct StrictJson<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for StrictJson<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let BodyBytes(bytes) = BodyBytes::from_request(request, state).await?;
+        Ok(Self(strict_json(&bytes)?))
+    }
+}
+
+/// A JSON body, or nothing at all, which is the default.
+#[derive(Clone, Copy, Debug)]
+pub struct StrictJsonOrNothing<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for StrictJsonOrNothing<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let BodyBytes(bytes) = BodyBytes::from_request(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        Ok(Self(strict_json(&bytes)?))
+    }
+}
+
+/// Reads a JSON object strictly.
+///
+/// # Errors
+/// [`HttpError::StrictJson`], [`HttpError::UnknownMembers`].
+pub fn strict_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpError> {
+    object_from_slice_strict(bytes).map_err(HttpError::from)
+}
+
+impl From<StrictError> for HttpError {
+    fn from(error: StrictError) -> Self {
+        match error {
+            StrictError::Json(error) => Self::StrictJson(error),
+            StrictError::UnknownMembers(places) => {
+                let first = places.first().cloned().unwrap_or_default();
+                let details = places
+                    .into_iter()
+                    .map(|place| ErrorDetail::new(place, "unknown"));
+                Self::UnknownMembers(first, details.collect())
+            }
+        }
     }
 }
 

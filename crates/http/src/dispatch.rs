@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use lamassu_core::caller::{Caller, Principal};
@@ -68,6 +68,9 @@ impl Dispatcher {
             {
                 return not_found();
             }
+            if endpoints.iter().any(|endpoint| is_v2(endpoint.info.path)) {
+                return self.refuse_or_not_allowed(endpoints, request).await;
+            }
             return self.refuse_or_not_found(request).await;
         };
         let admitted = match within_limit(&endpoint.info, &request) {
@@ -123,6 +126,23 @@ impl Dispatcher {
             Ok(_) => not_found(),
             Err(refusal) => reply_to(&refusal, &parts),
         }
+    }
+
+    /// What v2 says of a method that a path does not have.
+    async fn refuse_or_not_allowed(&self, endpoints: &[Endpoint], request: Request) -> Response {
+        let (parts, _body) = request.into_parts();
+        if let Err(refusal) = self.authenticator.authenticate(&parts).await {
+            return reply_to(&refusal, &parts);
+        }
+        let mut response = Failure::from(HttpError::Method).into_response();
+        let methods: Vec<&str> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.info.method.as_str())
+            .collect();
+        if let Ok(methods) = HeaderValue::try_from(methods.join(", ")) {
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        response
     }
 
     /// Decides the access of a route and puts the caller into the request.
@@ -261,6 +281,11 @@ fn asker(info: &RouteInfo, request: &Request) -> Asker {
     } else {
         Asker::Client
     }
+}
+
+/// Whether the declared path is one of v2, which says what v1 keeps to itself.
+fn is_v2(path: &str) -> bool {
+    path.starts_with("/v2/")
 }
 
 fn find_method<'a>(endpoints: &'a [Endpoint], method: &Method) -> Option<&'a Endpoint> {

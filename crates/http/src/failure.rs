@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use lamassu_core::error::{ErrorKind, ServiceError, Severity};
+use lamassu_core::error::{ErrorDetail, ErrorKind, ServiceError, Severity};
 use lamassu_core::json::JsonError;
 
 use crate::reply::{ErrorBody, json_response};
@@ -44,6 +44,7 @@ impl IntoResponse for Failure {
         let body = ErrorBody {
             err: &self.0.to_string(),
             code: self.0.code(),
+            details: self.0.details(),
             request_id: None,
         };
         // Two strings always serialise; should they not, the status alone still tells the truth.
@@ -64,6 +65,21 @@ pub enum HttpError {
     /// The body is not the JSON that the endpoint reads; the text is the decoder's.
     #[error("{0}")]
     Json(JsonError),
+    /// The body is not the JSON that the endpoint reads, without exceptions.
+    #[error("{0}")]
+    StrictJson(JsonError),
+    /// The body has members that there are not; the first one, and all of them.
+    #[error("unknown field '{0}'")]
+    UnknownMembers(String, Vec<ErrorDetail>),
+    /// The body is of a media type that the endpoint does not read.
+    #[error("unsupported media type")]
+    MediaType,
+    /// `If-Match` or `If-None-Match` is no list of entity tags.
+    #[error("malformed header {0}")]
+    Condition(&'static str),
+    /// The path is there, the method is not; in v2 only.
+    #[error("method not allowed")]
+    Method,
     /// The body is longer than the endpoint takes.
     #[error("request body too large")]
     TooLarge,
@@ -106,11 +122,16 @@ impl ServiceError for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Json(_)
+            | Self::StrictJson(_)
+            | Self::UnknownMembers(..)
+            | Self::Condition(_)
             | Self::BrokenBody(_)
             | Self::PathParameter(_)
             | Self::NulInPath(_)
             | Self::NulInQuery(_) => ErrorKind::Invalid,
             Self::ForeignOrigin => ErrorKind::Forbidden,
+            Self::Method => ErrorKind::MethodNotAllowed,
+            Self::MediaType => ErrorKind::UnsupportedMediaType,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::TooSlow => ErrorKind::RequestTimeout,
             Self::Overloaded => ErrorKind::Unavailable,
@@ -123,6 +144,35 @@ impl ServiceError for HttpError {
         match self {
             Self::RateLimited(wait) => Some(*wait),
             other => other.kind().retry_after(),
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::StrictJson(_) | Self::Condition(_) => Some("validation_failed"),
+            Self::UnknownMembers(..) => Some("unknown_field"),
+            Self::MediaType => Some("unsupported_media_type"),
+            Self::Method => Some("method_not_allowed"),
+            Self::Json(_)
+            | Self::BrokenBody(_)
+            | Self::PathParameter(_)
+            | Self::NulInPath(_)
+            | Self::NulInQuery(_)
+            | Self::ForeignOrigin
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::Overloaded
+            | Self::RateLimited(_)
+            | Self::Unserialisable(_)
+            | Self::TaskLost(_)
+            | Self::Unguarded => None,
+        }
+    }
+
+    fn details(&self) -> &[ErrorDetail] {
+        match self {
+            Self::UnknownMembers(_, details) => details,
+            _ => &[],
         }
     }
 
@@ -140,6 +190,7 @@ pub(crate) fn panic_reply(request_id: &str) -> Response {
     let body = ErrorBody {
         err: "internal error",
         code: None,
+        details: &[],
         request_id: Some(request_id),
     };
     json_response(StatusCode::INTERNAL_SERVER_ERROR, &body).into_response()

@@ -39,6 +39,7 @@
 
 mod admission;
 mod body;
+mod conditional;
 mod connection;
 pub mod cors;
 mod dispatch;
@@ -50,6 +51,7 @@ mod media;
 pub mod metrics;
 mod operation;
 mod owned;
+mod patch;
 mod path;
 mod query;
 mod rate;
@@ -61,19 +63,24 @@ mod stack;
 pub mod testing;
 
 pub use admission::AdmissionLimits;
-pub use body::{BodyBytes, BodyLimits, GoJson};
+pub use body::{BodyBytes, BodyLimits, GoJson, StrictJson, StrictJsonOrNothing, strict_json};
+pub use conditional::{IfMatch, IfNoneMatch, ReadVersioned, Versioned};
 pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
 pub use identity::{Authenticator, Authority, Identity, PresentedToken, ScopeGrant};
-pub use media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
+pub use media::{CacheableMedia, DeferrableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
 pub use operation::{
     Answer, Answers, Content, Described, Operation, QueryPart, Reads, SchemaOf, schema_of,
 };
 pub use owned::run_owned;
-pub use query::{Counted, ListParts, Listed, Listing, Members, Query, QueryPairs, QueryParts};
+pub use patch::{JSON_PATCH, MERGE_PATCH, PatchOf};
+pub use query::{
+    Counted, CountedInV2, ListParts, Listed, ListedInV2, Listing, Members, Query, QueryPairs,
+    QueryParts,
+};
 pub use rate::AddressLimit;
 pub use refusal::AuthRefusal;
 pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};

@@ -19,10 +19,10 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::query::Field;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::body::{BodyBytes, GoJson};
+use crate::body::{BodyBytes, GoJson, StrictJson, StrictJsonOrNothing};
 use crate::extract::{AskedBy, PathParams};
 use crate::identity::Identity;
-use crate::media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
+use crate::media::{CacheableMedia, DeferrableMedia, Media, MediaBody, MediaTypes, NotOffered};
 use crate::query::{Query, QueryParts};
 use crate::reply::{Json200, Json201, Json202, NoContent};
 
@@ -44,6 +44,8 @@ pub(crate) fn inline_schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -
 pub enum Content {
     /// JSON of this schema.
     Json(SchemaOf),
+    /// A patch of a resource with the members of this schema.
+    Patch(SchemaOf),
     /// Octets of one of these media types.
     Octets(&'static [&'static str]),
     /// Text of one of these media types.
@@ -54,6 +56,7 @@ impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(_) => f.write_str("Json"),
+            Self::Patch(_) => f.write_str("Patch"),
             Self::Octets(types) => f.debug_tuple("Octets").field(types).finish(),
             Self::Text(types) => f.debug_tuple("Text").field(types).finish(),
         }
@@ -69,6 +72,10 @@ pub enum QueryPart {
     Filter(&'static str, &'static [Field]),
     /// The members of this schema.
     Members(SchemaOf),
+    /// Those of a list of v2.
+    ListInV2(&'static [Field]),
+    /// Filters of v2.
+    FilterInV2(&'static [Field]),
 }
 
 impl fmt::Debug for QueryPart {
@@ -77,6 +84,8 @@ impl fmt::Debug for QueryPart {
             Self::List(_) => f.write_str("List"),
             Self::Filter(name, _) => f.debug_tuple("Filter").field(name).finish(),
             Self::Members(_) => f.write_str("Members"),
+            Self::ListInV2(_) => f.write_str("ListInV2"),
+            Self::FilterInV2(_) => f.write_str("FilterInV2"),
         }
     }
 }
@@ -93,6 +102,8 @@ pub struct Answer {
 /// What an operation takes and gives.
 #[derive(Clone, Debug, Default)]
 pub struct Operation {
+    /// Headers that it reads: name and meaning.
+    pub headers: Vec<(&'static str, &'static str)>,
     /// Query parameters.
     pub query: Vec<QueryPart>,
     /// The body of the request.
@@ -113,7 +124,11 @@ impl Operation {
         }
     }
 
-    fn answers(&mut self, status: StatusCode, content: Option<Content>) {
+    pub(crate) fn header(&mut self, name: &'static str, meaning: &'static str) {
+        self.headers.push((name, meaning));
+    }
+
+    pub(crate) fn answers(&mut self, status: StatusCode, content: Option<Content>) {
         self.answers.push(Answer { status, content });
     }
 }
@@ -159,6 +174,20 @@ const OF_BODIES: &[ErrorKind] = &[
 ];
 
 impl<T: JsonSchema> Reads for GoJson<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(Content::Json(schema_of::<T>));
+        operation.refuses(OF_BODIES);
+    }
+}
+
+impl<T: JsonSchema> Reads for StrictJson<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(Content::Json(schema_of::<T>));
+        operation.refuses(OF_BODIES);
+    }
+}
+
+impl<T: JsonSchema> Reads for StrictJsonOrNothing<T> {
     fn describe(operation: &mut Operation) {
         operation.body = Some(Content::Json(schema_of::<T>));
         operation.refuses(OF_BODIES);
@@ -231,6 +260,13 @@ impl<M: MediaTypes> Answers for CacheableMedia<M> {
     }
 }
 
+impl<M: MediaTypes> Answers for DeferrableMedia<M> {
+    fn describe(operation: &mut Operation) {
+        operation.answers(StatusCode::OK, Some(M::content()));
+        operation.answers(StatusCode::ACCEPTED, None);
+    }
+}
+
 /// A refusal is described by its kind.
 impl<T: Answers, E> Answers for Result<T, E> {
     fn describe(operation: &mut Operation) {
@@ -282,3 +318,4 @@ described!(A, B);
 described!(A, B, C);
 described!(A, B, C, D);
 described!(A, B, C, D, E);
+described!(A, B, C, D, E, G);

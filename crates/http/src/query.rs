@@ -106,6 +106,26 @@ impl<P: ListParts> Query<P> {
     }
 }
 
+/// The parameters of a list of v2.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedInV2<R>(PhantomData<fn() -> R>);
+
+/// The filters of a list of v2, where only numbers are given.
+#[derive(Clone, Copy, Debug)]
+pub struct CountedInV2<R>(PhantomData<fn() -> R>);
+
+impl<R: Listing> QueryParts for ListedInV2<R> {
+    fn describe(parts: &mut Vec<QueryPart>) {
+        parts.push(QueryPart::ListInV2(R::FIELDS));
+    }
+}
+
+impl<R: Listing> QueryParts for CountedInV2<R> {
+    fn describe(parts: &mut Vec<QueryPart>) {
+        parts.push(QueryPart::FilterInV2(R::FIELDS));
+    }
+}
+
 /// Names the parameters of a query string.
 pub trait QueryParts: 'static {
     /// Adds them.

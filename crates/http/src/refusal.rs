@@ -30,6 +30,7 @@ impl AuthRefusal {
         let body = ErrorBody {
             err: &self.text,
             code: Some(self.code),
+            details: &[],
             request_id: Some(request_id),
         };
         let mut response = json_response(self.kind.status(), &body).into_response();

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use lamassu_core::error::ErrorDetail;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -39,6 +40,10 @@ pub struct ErrorBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", example = &"invalid_filter")]
     pub code: Option<&'a str>,
+    /// What is wrong in which part of the request, where that is known.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(with = "Option<Vec<ErrorDetail>>", example = [ErrorDetail::new("tags[3]", "empty")])]
+    pub details: &'a [ErrorDetail],
     /// The request as the log of the server names it, where that helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", example = "8d6d0a3b-6f5c-4a5e-9c8e-0a4b2f1d7c11")]

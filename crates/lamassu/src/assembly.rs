@@ -10,7 +10,7 @@ use lamassu_auth::{Auth, KeyRotation};
 use lamassu_ca::{CaPorts, OthersRunning};
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::{SharedClock, SystemClock};
-use lamassu_core::device::DeviceService;
+use lamassu_core::device::{DeviceManager, DeviceService};
 use lamassu_core::dms::DmsService;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
@@ -55,7 +55,7 @@ struct Here {
 struct Reach {
     kms: Option<Arc<dyn KmsService>>,
     ca: Option<Arc<dyn CaService>>,
-    devices: Option<Arc<dyn DeviceService>>,
+    devices: Option<Arc<dyn DeviceManager>>,
     dms: Option<Arc<dyn DmsService>>,
     va: Option<Arc<dyn lamassu_core::va::VaService>>,
 }
@@ -106,13 +106,14 @@ impl Platform {
         if services.has("devmanager") {
             let ports = DevicesPorts {
                 db: db.clone(),
+                ca: ca("service/devmanager")?,
                 config: config.devmanager.clone(),
             };
             here.devices = Some(Arc::new(DevicesService::new(ports).await?));
         }
         let devices = |source: &str| match &here.devices {
             Some(devices) => Ok(Arc::clone(devices) as Arc<dyn DeviceService>),
-            None => peers.devices(source),
+            None => peers.devices(source).map(|devices| devices as _),
         };
         if services.has("dmsmanager") {
             let ports = DmsPorts {
@@ -174,7 +175,8 @@ impl Platform {
             mounted.push(("ca", lamassu_ca::routes(Arc::clone(ca), query)));
         }
         if let Some(devices) = &self.reach.devices {
-            let routes = lamassu_devices::routes(Arc::clone(devices), query);
+            let clock = Arc::clone(&self.clock);
+            let routes = lamassu_devices::routes(Arc::clone(devices), clock, query);
             mounted.push(("devmanager", routes));
         }
         if let Some(dms) = &self.reach.dms {

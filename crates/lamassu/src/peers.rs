@@ -9,7 +9,7 @@ use lamassu_client::{
 };
 use lamassu_core::ca::CaService;
 use lamassu_core::clock::SharedClock;
-use lamassu_core::device::DeviceService;
+use lamassu_core::device::DeviceManager;
 use lamassu_core::dms::DmsService;
 use lamassu_core::kms::KmsService;
 use lamassu_core::permission::Role;
@@ -64,7 +64,7 @@ impl<'c> Peers<'c> {
         Ok(Arc::new(CaClient::new(&peer)))
     }
 
-    pub(crate) fn devices(&self, source: &str) -> Result<Arc<dyn DeviceService>> {
+    pub(crate) fn devices(&self, source: &str) -> Result<Arc<dyn DeviceManager>> {
         let config = &self.config.device_manager_client;
         let peer = self.peer("device_manager_client", config, source)?;
         Ok(Arc::new(DeviceClient::new(&peer)))

@@ -42,6 +42,11 @@ const LISTS: &[(&str, &str, &[Field])] = &[
         lamassu_devices::DEVICE_FIELDS,
     ),
     (
+        "Devices in v2",
+        "`/api/devmanager/v2/devices`",
+        lamassu_devices::DEVICE_FIELDS_IN_V2,
+    ),
+    (
         "DMSs",
         "`/api/dmsmanager/v1/dms`, `/api/dmsmanager/v1/stats`",
         lamassu_dms::DMS_FIELDS,

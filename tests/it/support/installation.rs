@@ -401,7 +401,8 @@ const LEFTOVERS: [(&str, &str); 5] = [
     (
         "device whose status is not that of its certificate",
         "SELECT d.id, d.slot_status FROM device d \
-         JOIN identity_version v ON v.device_id = d.id AND v.version = d.active_version \
+         JOIN slot_version v ON v.device_id = d.id AND v.slot = 'identity' \
+         AND v.version = d.active_version \
          JOIN certificate c ON c.serial_number = v.serial_number \
          WHERE (c.status = 'REVOKED') <> (d.slot_status = 'REVOKED')",
     ),
@@ -436,9 +437,10 @@ impl Stored {
             valid_enrolled: set("SELECT serial_number FROM certificate \
                 WHERE subject_common_name LIKE 'device-%' AND status <> 'REVOKED'")?,
             devices: map("SELECT d.id, COALESCE(v.serial_number, '') FROM device d \
-                LEFT JOIN identity_version v ON v.device_id = d.id AND v.version = d.active_version")?,
-            bound: set("SELECT serial_number FROM identity_version")?,
-            versions: map("SELECT device_id, COUNT(*) FROM identity_version GROUP BY device_id")?,
+                LEFT JOIN slot_version v ON v.device_id = d.id AND v.slot = 'identity' \
+                 AND v.version = d.active_version")?,
+            bound: set("SELECT serial_number FROM slot_version")?,
+            versions: map("SELECT device_id, COUNT(*) FROM slot_version GROUP BY device_id")?,
             authorities: set("SELECT id FROM certificate_authority")?,
             profiles: map("SELECT id, name FROM issuance_profile")?,
             keys: keys.into_iter().filter_map(StoredKey::from_row).collect(),

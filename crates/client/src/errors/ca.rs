@@ -47,7 +47,7 @@ impl WireError for CaError {
 fn with_payload(refusal: &Refusal) -> Option<CaError> {
     let issuers = refusal.after(
         StatusCode::CONFLICT,
-        "several certificates have this serial number, issued by: ",
+        "several certificates have this serial number, choose by ca_id: ",
     );
     if let Some(issuers) = issuers {
         return Some(CaError::AmbiguousSerial(issuers.to_owned()));
@@ -77,6 +77,7 @@ fn with_payload(refusal: &Refusal) -> Option<CaError> {
             status: refusal.status,
             text: text.to_owned(),
             code: refusal.code.clone(),
+            details: refusal.details.clone(),
             retry_after: refusal.retry_after,
         };
         return KmsError::read(&cause).map(CaError::KeyNotImported);

@@ -1,5 +1,8 @@
 use lamassu_core::device::DeviceError;
 
+use http::StatusCode;
+use lamassu_core::patch::PatchError;
+
 use super::query;
 use crate::refusal::{Refusal, WireError};
 
@@ -9,10 +12,23 @@ impl WireError for DeviceError {
             .one_of([
                 Self::Validation,
                 Self::NotFound,
+                Self::Unknown,
                 Self::Exists,
                 Self::Decommissioned,
                 Self::SlotChanged,
+                Self::NotDecommissioned,
             ])
+            .or_else(|| patch(refusal))
             .or_else(|| query::read(refusal).map(Self::Query))
     }
+}
+
+fn patch(refusal: &Refusal) -> Option<DeviceError> {
+    let rest = refusal.after(
+        StatusCode::BAD_REQUEST,
+        "failed to apply patches to metadata: ",
+    )?;
+    Some(DeviceError::Patch(PatchError {
+        reason: rest.to_owned(),
+    }))
 }

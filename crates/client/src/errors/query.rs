@@ -5,9 +5,20 @@ use crate::refusal::Refusal;
 
 const INVALID: StatusCode = StatusCode::BAD_REQUEST;
 
-/// The list parameter that was refused, if one was. Texts of clients stand last, so they are cut
-/// off what the service wrote and never the other way round.
+/// The list parameter that was refused, if one was.
 pub(super) fn read(refusal: &Refusal) -> Option<QueryError> {
+    by_text(refusal).filter(|error| refusal.is(error))
+}
+
+/// The same in v2, where one code is another.
+pub(super) fn read_in_v2(refusal: &Refusal) -> Option<QueryError> {
+    let code = refusal.code.as_deref();
+    by_text(refusal).filter(|error| code == Some(error.code_in_v2()))
+}
+
+/// Texts of clients stand last, so they are cut
+/// off what the service wrote and never the other way round.
+fn by_text(refusal: &Refusal) -> Option<QueryError> {
     let limits = [
         QueryLimit::Filters,
         QueryLimit::FilterBytes,
@@ -35,7 +46,15 @@ pub(super) fn read(refusal: &Refusal) -> Option<QueryError> {
         .or_else(|| quoted(refusal, "unknown filter field '").map(QueryError::UnknownField))
         .or_else(|| quoted(refusal, "malformed filter '").map(QueryError::MalformedFilter))
         .or_else(|| quoted(refusal, "invalid sort '").map(QueryError::InvalidSort))
-        .filter(|error| refusal.is(error))
+        .or_else(|| quoted(refusal, "unknown query parameter '").map(QueryError::UnknownParameter))
+        .or_else(|| {
+            let rest = refusal.after(INVALID, "invalid query parameter '")?;
+            let (name, reason) = rest.split_once("': ")?;
+            Some(QueryError::InvalidParameter {
+                name: name.to_owned(),
+                reason: reason.to_owned(),
+            })
+        })
 }
 
 fn operand(refusal: &Refusal) -> Option<QueryError> {

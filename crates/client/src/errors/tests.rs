@@ -8,15 +8,17 @@ use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
 use lamassu_core::ca::{CaError, EnrollmentMode};
 use lamassu_core::dead_letter::DeadLetterError;
-use lamassu_core::device::DeviceError;
+use lamassu_core::device::{DeviceError, RegistryError};
+use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{
-    CertificateRefusal, CredentialRefusal, DeviceRefusal, DmsError, RenewalRefusal, WebhookRefusal,
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
+    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
-use lamassu_core::error::{ServiceError, StorageFailure};
+use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
 use lamassu_core::query::{QueryError, QueryLimit};
-use lamassu_core::va::VaError;
+use lamassu_core::va::{CrlFault, OptionsFault, VaError};
 use lamassu_http::Failure;
 
 use crate::refusal::{Reported, WireError, refused};
@@ -79,6 +81,11 @@ fn queries() -> Vec<QueryError> {
         QueryError::UnknownField(text()),
         QueryError::MalformedFilter(text()),
         QueryError::InvalidSort(text()),
+        QueryError::UnknownParameter(text()),
+        QueryError::InvalidParameter {
+            name: "sort_mode".to_owned(),
+            reason: text(),
+        },
         QueryError::LimitExceeded(QueryLimit::Filters),
         QueryError::LimitExceeded(QueryLimit::FilterBytes),
         QueryError::LimitExceeded(QueryLimit::ListElements),
@@ -92,6 +99,8 @@ fn queries() -> Vec<QueryError> {
             | QueryError::UnknownField(_)
             | QueryError::MalformedFilter(_)
             | QueryError::InvalidSort(_)
+            | QueryError::UnknownParameter(_)
+            | QueryError::InvalidParameter { .. }
             | QueryError::LimitExceeded(_) => {}
         }
     }
@@ -137,6 +146,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
         KmsError::SigningKey(cause()),
+        KmsError::EngineNotOpened("hsm 1 did not open".to_owned()),
         KmsError::EngineUnavailable(cause()),
         KmsError::Engine(cause()),
     ];
@@ -173,6 +183,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::Busy
             | KmsError::EngineUnsupported(_)
             | KmsError::SigningKey(_)
+            | KmsError::EngineNotOpened(_)
             | KmsError::EngineUnavailable(_)
             | KmsError::Engine(_)
             | KmsError::Storage(_) => reads_back(error).await,
@@ -214,6 +225,7 @@ async fn refusals_of_the_ca_read_back() {
         CaError::KeyNotFound,
         CaError::KmsRefused(KmsError::Busy),
         CaError::KmsRefused(KmsError::EngineUnavailable(cause())),
+        CaError::KmsRefused(KmsError::EngineNotOpened("hsm-1".to_owned())),
         CaError::KmsRefused(KmsError::EngineNotFound),
         CaError::SignFailed("the key did not sign".into(), Some(cause())),
     ];
@@ -263,6 +275,11 @@ async fn refusals_of_the_device_manager_read_back() {
         DeviceError::Exists,
         DeviceError::Decommissioned,
         DeviceError::SlotChanged,
+        DeviceError::Unknown,
+        DeviceError::NotDecommissioned,
+        DeviceError::Patch(PatchError {
+            reason: "patches[0]: x".to_owned(),
+        }),
     ];
     all.extend(queries().into_iter().map(DeviceError::Query));
     all.extend(storage());
@@ -273,8 +290,72 @@ async fn refusals_of_the_device_manager_read_back() {
             | DeviceError::Exists
             | DeviceError::Decommissioned
             | DeviceError::SlotChanged
+            | DeviceError::Unknown
+            | DeviceError::NotDecommissioned
+            | DeviceError::Patch(_)
             | DeviceError::Query(_)
             | DeviceError::Storage(_) => reads_back(error).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_second_version_read_back() {
+    let details = || vec![ErrorDetail::new("tags[3]", "not 1 to 256 characters long")];
+    let mut all = vec![
+        RegistryError::Validation(details()),
+        RegistryError::UnknownField(details()),
+        RegistryError::ImmutableField(details()),
+        RegistryError::PatchFailed("patches[0]: x".to_owned()),
+        RegistryError::PrivateKey,
+        RegistryError::Forbidden,
+        RegistryError::DeviceNotFound,
+        RegistryError::SlotNotFound,
+        RegistryError::VersionNotFound,
+        RegistryError::CertificateNotFound,
+        RegistryError::DeviceExists,
+        RegistryError::Decommissioned,
+        RegistryError::SecretTypeImmutable,
+        RegistryError::IdentityRequired,
+        RegistryError::VersionInUse,
+        RegistryError::NotActivatable,
+        RegistryError::CertificateAttached,
+        RegistryError::DuplicateSecret,
+        RegistryError::RevisionConflict,
+        RegistryError::NotDecommissioned,
+        RegistryError::CertificateNotActive,
+        RegistryError::CommonNameMismatch,
+        RegistryError::CaUnavailable(cause()),
+    ];
+    all.extend(queries().into_iter().map(RegistryError::Query));
+    all.extend(storage());
+    for error in all {
+        match error {
+            RegistryError::Validation(_)
+            | RegistryError::UnknownField(_)
+            | RegistryError::ImmutableField(_)
+            | RegistryError::PatchFailed(_)
+            | RegistryError::PrivateKey
+            | RegistryError::Forbidden
+            | RegistryError::Query(_)
+            | RegistryError::DeviceNotFound
+            | RegistryError::SlotNotFound
+            | RegistryError::VersionNotFound
+            | RegistryError::CertificateNotFound
+            | RegistryError::DeviceExists
+            | RegistryError::Decommissioned
+            | RegistryError::SecretTypeImmutable
+            | RegistryError::IdentityRequired
+            | RegistryError::VersionInUse
+            | RegistryError::NotActivatable
+            | RegistryError::CertificateAttached
+            | RegistryError::DuplicateSecret
+            | RegistryError::RevisionConflict
+            | RegistryError::NotDecommissioned
+            | RegistryError::CertificateNotActive
+            | RegistryError::CommonNameMismatch
+            | RegistryError::CaUnavailable(_)
+            | RegistryError::Storage(_) => reads_back(error).await,
         }
     }
 }
@@ -296,22 +377,50 @@ async fn refusals_of_the_va_read_back() {
         VaError::RoleNotFound,
         VaError::CaNotFound,
         VaError::CrlNotFound(None),
+        VaError::CrlsMadeHere,
+        VaError::CrlOutdated,
         VaError::CrlFailed(cause()),
         VaError::Unavailable(cause()),
     ];
     all.extend(queries().into_iter().map(VaError::Query));
+    all.extend(OptionsFault::ALL.map(VaError::Options));
+    all.extend(CrlFault::ALL.map(VaError::CrlRefused));
     all.extend(storage());
     for error in all {
         match error {
             VaError::RoleNotFound
             | VaError::CaNotFound
             | VaError::CrlNotFound(_)
+            | VaError::Options(_)
+            | VaError::CrlRefused(_)
+            | VaError::CrlsMadeHere
+            | VaError::CrlOutdated
             | VaError::Query(_)
             | VaError::CrlFailed(_)
             | VaError::Unavailable(_)
             | VaError::Storage(_) => reads_back(error).await,
         }
     }
+}
+
+/// Of key generation, approvals and channel binding.
+fn of_issuing() -> Vec<DmsError> {
+    vec![
+        DmsError::Keygen(KeygenRefusal::Disabled),
+        DmsError::Keygen(KeygenRefusal::KeyType("DSA".to_owned())),
+        DmsError::Keygen(KeygenRefusal::Busy),
+        DmsError::Keygen(KeygenRefusal::SymmetricKey),
+        DmsError::Keygen(KeygenRefusal::UnknownKey),
+        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::NoCipher),
+        DmsError::Approval(ApprovalRefusal::NotFound),
+        DmsError::Approval(ApprovalRefusal::NotPending),
+        DmsError::Approval(ApprovalRefusal::Denied),
+        DmsError::Approval(ApprovalRefusal::QueueFull),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Missing),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
+    ]
 }
 
 #[tokio::test]
@@ -374,6 +483,7 @@ async fn refusals_of_the_dms_manager_read_back() {
     all.extend(CredentialRefusal::ALL.map(DmsError::Credential));
     all.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));
     all.extend(RenewalRefusal::ALL.map(DmsError::Renewal));
+    all.extend(of_issuing());
     all.extend(queries().into_iter().map(DmsError::Query));
     all.extend(storage());
     for error in all {
@@ -415,6 +525,9 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::Credential(_)
             | DmsError::DeviceRefused(_)
             | DmsError::Renewal(_)
+            | DmsError::Keygen(_)
+            | DmsError::Approval(_)
+            | DmsError::ChannelBinding(_)
             | DmsError::Query(_)
             | DmsError::Misconfigured(_)
             | DmsError::Ca(_)
@@ -445,5 +558,65 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
     for (status, repeat, text) in cases {
         let read: KmsError = refused(&answer(status), repeat);
         assert_eq!(read.to_string(), text, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_device_groups_read_back() {
+    let mut all = vec![
+        DeviceGroupError::Validation,
+        DeviceGroupError::NotFound,
+        DeviceGroupError::Exists,
+        DeviceGroupError::Circular,
+        DeviceGroupError::TooDeep(10),
+        DeviceGroupError::HasChildren,
+        DeviceGroupError::CriterionField {
+            field: "a' at criteria index 7".to_owned(),
+            index: 3,
+        },
+        DeviceGroupError::CriterionOperand {
+            operand: "x' for field 'y".to_owned(),
+            field: "tags".to_owned(),
+            index: 0,
+        },
+        DeviceGroupError::Policy {
+            name: "renewal".to_owned(),
+            reason: "it's ': none".to_owned(),
+        },
+        DeviceGroupError::TooMany(1_000),
+        DeviceGroupError::Member("unknown member 'x'".to_owned()),
+        DeviceGroupError::DeviceNotFound,
+    ];
+    let of_values = queries().into_iter().filter(|error| {
+        matches!(
+            error,
+            QueryError::InvalidValue { .. }
+                | QueryError::InvalidJsonPath(_)
+                | QueryError::LimitExceeded(_)
+        )
+    });
+    all.extend(of_values.map(|cause| DeviceGroupError::CriterionValue { index: 2, cause }));
+    all.extend(queries().into_iter().map(DeviceGroupError::Query));
+    all.extend(storage());
+    for error in all {
+        // A new variant must be entered above.
+        match error {
+            DeviceGroupError::Validation
+            | DeviceGroupError::NotFound
+            | DeviceGroupError::Exists
+            | DeviceGroupError::Circular
+            | DeviceGroupError::TooDeep(_)
+            | DeviceGroupError::HasChildren
+            | DeviceGroupError::CriterionField { .. }
+            | DeviceGroupError::CriterionOperand { .. }
+            | DeviceGroupError::CriterionValue { .. }
+            | DeviceGroupError::Policy { .. }
+            | DeviceGroupError::TooMany(_)
+            | DeviceGroupError::Member(_)
+            | DeviceGroupError::Query(_)
+            | DeviceGroupError::DeviceNotFound
+            | DeviceGroupError::Storage(_) => {}
+        }
+        reads_back(error).await;
     }
 }

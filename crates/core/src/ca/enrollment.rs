@@ -100,6 +100,9 @@ pub struct Attachment {
     pub device_id: DeviceId,
     /// The DMS.
     pub dms_id: DmsId,
+    /// The device's slot, where that is not its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
 }
 
 /// An intent that is neither completed nor abandoned.

@@ -5,7 +5,8 @@ mod tests;
 
 use std::time::Duration;
 
-use super::refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
+use super::policy_refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
+use super::refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
@@ -126,6 +127,15 @@ pub enum DmsError {
     /// The patch of the metadata cannot be applied.
     #[error(transparent)]
     Patch(#[from] PatchError),
+    /// No key was made for the device.
+    #[error(transparent)]
+    Keygen(#[from] KeygenRefusal),
+    /// It has to be approved and is not, or no decision was taken.
+    #[error(transparent)]
+    Approval(#[from] ApprovalRefusal),
+    /// The request is not bound to this connection.
+    #[error(transparent)]
+    ChannelBinding(#[from] ChannelBindingRefusal),
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -233,7 +243,10 @@ impl ServiceError for DmsError {
             | Self::NoDeviceCertificate
             | Self::SubjectChanged
             | Self::Renewal(_)
-            | Self::WindowClosed(_) => ErrorKind::Forbidden,
+            | Self::WindowClosed(_)
+            | Self::ChannelBinding(_) => ErrorKind::Forbidden,
+            Self::Keygen(refusal) => refusal.kind(),
+            Self::Approval(refusal) => refusal.kind(),
             Self::Protocol
             | Self::AuthModeUnsupported
             | Self::ProfileSignsCa
@@ -256,6 +269,9 @@ impl ServiceError for DmsError {
             | Self::AuthModeUnsupported
             | Self::ProfileSignsCa
             | Self::Misconfigured(_) => Some("dms_misconfigured"),
+            Self::Keygen(refusal) => refusal.code(),
+            Self::Approval(refusal) => refusal.code(),
+            Self::ChannelBinding(refusal) => Some(refusal.code()),
             Self::Query(error) => error.code(),
             Self::Patch(error) => error.code(),
             Self::Webhook(refusal) => Some(refusal.code()),

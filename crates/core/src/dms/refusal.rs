@@ -1,164 +1,115 @@
-//! Refusals of the DMS manager that come in families, each with its own kinds and codes.
+//! Refusals of key generation, of approvals and of channel binding.
 
-use crate::ca::EnrollmentMode;
 use crate::error::ErrorKind;
 
-/// Why the webhook of a DMS did not let a device through.
+/// Why no key was made for a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookRefusal {
-    /// It did not answer in time.
-    #[error("external webhook authorization timed out or was canceled: context deadline exceeded")]
-    TimedOut,
-    /// It answered with another status than success; one of 4xx is its denial.
-    #[error("error while calling external webhook: unexpected status code: {0}")]
-    Status(u16),
-    /// It could not be asked; safe to show.
-    #[error("error while calling external webhook: {0}")]
-    Failed(String),
-    /// It said no.
-    #[error("external webhook denied {}", operation(*.0))]
-    Denied(EnrollmentMode),
+pub enum KeygenRefusal {
+    /// The DMS does not offer it.
+    #[error("server key generation not enabled")]
+    Disabled,
+    /// The DMS asks for a key that is not made here.
+    #[error("unsupported key type {0}")]
+    KeyType(String),
+    /// As many keys are being made, or wait for it, as this process takes on.
+    #[error("server key generation is busy")]
+    Busy,
+    /// The request names a symmetric key to encrypt with, and none is known here.
+    #[error("private key cannot be encrypted: no symmetric key is shared with this server")]
+    SymmetricKey,
+    /// The request names a public key that is neither the client certificate's nor its own.
+    #[error(
+        "private key cannot be encrypted: AsymmetricDecryptKeyIdentifier names neither the key of the \
+         client certificate nor that of the request"
+    )]
+    UnknownKey,
+    /// The named key is none of RSA.
+    #[error("private key cannot be encrypted: the named key is no RSA key")]
+    NotRsa,
+    /// The request does not say what the device can open, or nothing that is known here.
+    #[error("private key cannot be encrypted: SMIMECapabilities name no AES-CBC")]
+    NoCipher,
 }
 
-/// What texts of refusals call an operation.
-const fn operation(mode: EnrollmentMode) -> &'static str {
-    match mode {
-        EnrollmentMode::Enroll => "enrollment",
-        EnrollmentMode::Reenroll => "reenrollment",
-    }
-}
-
-impl WebhookRefusal {
+impl KeygenRefusal {
     pub(super) const fn kind(&self) -> ErrorKind {
         match self {
-            Self::TimedOut => ErrorKind::GatewayTimeout,
-            Self::Status(400..=499) | Self::Denied(_) => ErrorKind::Forbidden,
-            Self::Status(_) | Self::Failed(_) => ErrorKind::BadGateway,
-        }
-    }
-
-    pub(super) const fn code(&self) -> &'static str {
-        match self {
-            Self::TimedOut => "webhook_timeout",
-            Self::Status(400..=499) | Self::Denied(_) => "webhook_denied",
-            Self::Status(_) | Self::Failed(_) => "webhook_failed",
-        }
-    }
-}
-
-/// Why a password or a token did not let a device through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialRefusal {
-    /// A password is needed and none was presented.
-    #[error("user name and password required")]
-    PasswordMissing,
-    /// No password of this DMS and device is that one, or it is used up, expired or revoked.
-    #[error("user name or password not accepted")]
-    PasswordRefused,
-    /// A token is needed and none was presented.
-    #[error("bearer token required")]
-    TokenMissing,
-    /// The token is not valid.
-    #[error("bearer token not accepted")]
-    TokenInvalid,
-    /// The token does not allow it.
-    #[error("bearer token does not allow enrollment")]
-    TokenPermission,
-    /// The DMS wants to know whether the certificate is revoked, and nobody says.
-    #[error("revocation status of the certificate could not be determined")]
-    RevocationUnknown,
-}
-
-impl CredentialRefusal {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::PasswordMissing,
-        Self::PasswordRefused,
-        Self::TokenMissing,
-        Self::TokenInvalid,
-        Self::TokenPermission,
-        Self::RevocationUnknown,
-    ];
-
-    pub(super) const fn kind(self) -> ErrorKind {
-        match self {
-            Self::PasswordMissing | Self::TokenMissing | Self::TokenInvalid => {
-                ErrorKind::Unauthenticated
+            Self::Disabled => ErrorKind::Forbidden,
+            Self::KeyType(_) => ErrorKind::Internal,
+            Self::Busy => ErrorKind::Unavailable,
+            Self::SymmetricKey | Self::UnknownKey | Self::NotRsa | Self::NoCipher => {
+                ErrorKind::Invalid
             }
-            Self::PasswordRefused | Self::TokenPermission => ErrorKind::Forbidden,
-            Self::RevocationUnknown => ErrorKind::Unavailable,
         }
     }
 
-    pub(super) const fn code(self) -> &'static str {
+    pub(super) const fn code(&self) -> Option<&'static str> {
         match self {
-            Self::PasswordMissing => "password_missing",
-            Self::PasswordRefused => "password_refused",
-            Self::TokenMissing => "token_missing",
-            Self::TokenInvalid => "token_invalid",
-            Self::TokenPermission => "token_permission",
-            Self::RevocationUnknown => "client_certificate_status_unknown",
+            Self::Disabled => Some("server_keygen_disabled"),
+            Self::KeyType(_) => Some("dms_misconfigured"),
+            Self::Busy => None,
+            Self::SymmetricKey | Self::UnknownKey | Self::NotRsa | Self::NoCipher => {
+                Some("key_encryption_impossible")
+            }
         }
     }
 }
 
-/// Why a device is none that the DMS takes.
+/// Why an enrollment that needs approval does not go on, or a decision was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeviceRefusal {
-    /// The DMS has as many devices as it may have.
-    #[error("the DMS has as many devices as it may have")]
-    TooMany,
-    /// The device is not on the list of the DMS, or its id is not of the form.
-    #[error("device is not one that the DMS may enroll")]
-    NotAllowed,
-    /// More requests than the DMS takes.
-    #[error("too many requests to this DMS")]
-    RateLimited,
+pub enum ApprovalRefusal {
+    /// No approval has this id.
+    #[error("approval not found")]
+    NotFound,
+    /// It is decided already, or has expired.
+    #[error("approval is not pending")]
+    NotPending,
+    /// Somebody denied it.
+    #[error("enrollment was denied")]
+    Denied,
+    /// As many wait as the installation keeps.
+    #[error("too many enrollments wait for approval")]
+    QueueFull,
 }
 
-impl DeviceRefusal {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::TooMany, Self::NotAllowed, Self::RateLimited];
-
+impl ApprovalRefusal {
     pub(super) const fn kind(self) -> ErrorKind {
         match self {
-            Self::TooMany | Self::NotAllowed => ErrorKind::Forbidden,
-            Self::RateLimited => ErrorKind::RateLimited,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::NotPending => ErrorKind::Conflict,
+            Self::Denied => ErrorKind::Forbidden,
+            Self::QueueFull => ErrorKind::Unavailable,
         }
     }
 
-    pub(super) const fn code(self) -> &'static str {
+    pub(super) const fn code(self) -> Option<&'static str> {
         match self {
-            Self::TooMany => "device_quota_reached",
-            Self::NotAllowed => "device_not_allowed",
-            Self::RateLimited => "dms_rate_limited",
+            Self::Denied => Some("enrollment_denied"),
+            Self::NotFound | Self::NotPending | Self::QueueFull => None,
         }
     }
 }
 
-/// Why a request does not renew the certificate that it is meant to.
+/// Why a request is not taken for one of this very connection (RFC 7030 3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RenewalRefusal {
-    /// The key must change.
-    #[error("the key must not be that of the certificate to renew")]
-    SameKey,
-    /// The key must stay.
-    #[error("the key must be that of the certificate to renew")]
-    OtherKey,
-    /// The alternative names must stay.
-    #[error("subject alternative names differ from those of the certificate to renew")]
-    OtherNames,
+pub enum ChannelBindingRefusal {
+    /// The DMS requires it, and the request has no challenge password.
+    #[error("channel binding is required in the challengePassword")]
+    Missing,
+    /// The DMS requires it, and this connection has none: TLS 1.2, or a proxy in between.
+    #[error("channel binding is required, and this connection has none")]
+    Unavailable,
+    /// It is another connection's.
+    #[error("channel binding of the request is not that of the connection")]
+    Mismatch,
 }
 
-impl RenewalRefusal {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::SameKey, Self::OtherKey, Self::OtherNames];
-
+impl ChannelBindingRefusal {
     pub(super) const fn code(self) -> &'static str {
         match self {
-            Self::SameKey => "renewal_same_key",
-            Self::OtherKey => "renewal_other_key",
-            Self::OtherNames => "renewal_other_names",
+            Self::Missing => "channel_binding_missing",
+            Self::Unavailable => "channel_binding_unavailable",
+            Self::Mismatch => "channel_binding_mismatch",
         }
     }
 }

@@ -15,7 +15,7 @@ const NULL_BYTES: usize = 5;
 pub(super) struct Growth(usize);
 
 impl Growth {
-    fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.0 = self.0.saturating_add(bytes);
         if self.0 > MAX_DOCUMENT_BYTES {
             return Err(Refusal::TooMuchGrowth);
@@ -100,7 +100,7 @@ fn check_depth(at: &Pointer, value: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn depth(value: &Value) -> usize {
+pub(crate) fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
@@ -109,7 +109,7 @@ fn depth(value: &Value) -> usize {
 }
 
 /// What is created where `token` is to be put and nothing is there yet.
-fn empty_parent_of(token: &str) -> Value {
+pub(super) fn empty_parent_of(token: &str) -> Value {
     match Index::parse(token) {
         Some(_) => Value::Array(Vec::new()),
         None => Value::Object(Map::new()),
@@ -209,7 +209,7 @@ fn find_mut<'a>(document: &'a mut Value, tokens: &[String]) -> Option<&'a mut Va
 }
 
 /// Equality of RFC 6902 §4.6: numbers by their value, members in any order.
-fn is_same(one: &Value, other: &Value) -> bool {
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
             let has_fraction_part = one.is_f64() || other.is_f64();

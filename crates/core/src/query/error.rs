@@ -40,6 +40,17 @@ pub enum QueryError {
     /// The sort is not one that the resource has; only where unknown fields are refused.
     #[error("invalid sort '{0}'")]
     InvalidSort(String),
+    /// The list has no such parameter; in v2 only.
+    #[error("unknown query parameter '{0}'")]
+    UnknownParameter(String),
+    /// The value of a parameter is none that it takes; in v2 only.
+    #[error("invalid query parameter '{name}': {reason}")]
+    InvalidParameter {
+        /// The parameter.
+        name: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
     /// The filters ask for more than one request may.
     #[error("{0}")]
     LimitExceeded(QueryLimit),
@@ -86,6 +97,16 @@ impl fmt::Display for QueryLimit {
     }
 }
 
+impl QueryError {
+    /// The word beside the text in v2, where a filter on an unknown field is an invalid one.
+    pub fn code_in_v2(&self) -> &'static str {
+        match self {
+            Self::UnknownField(_) => "invalid_filter",
+            other => other.code().unwrap_or("validation_failed"),
+        }
+    }
+}
+
 impl ServiceError for QueryError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Invalid
@@ -93,7 +114,8 @@ impl ServiceError for QueryError {
 
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::UnknownField(_) => "unknown_field",
+            Self::UnknownField(_) | Self::UnknownParameter(_) => "unknown_field",
+            Self::InvalidParameter { .. } => "validation_failed",
             Self::InvalidBookmark => "invalid_bookmark",
             Self::InvalidSort(_) => "invalid_sort",
             Self::InvalidOperand { .. }

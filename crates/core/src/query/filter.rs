@@ -66,8 +66,10 @@ pub enum Condition {
         /// What to look for.
         value: String,
     },
-    /// Some element of the array equals this.
+    /// Some element of the array equals this, or none does.
     Element {
+        /// Some or none.
+        membership: Membership,
         /// Whether case matters.
         case: Case,
         /// The element.
@@ -81,6 +83,8 @@ pub enum Condition {
     Flag(Membership, Vec<bool>),
     /// The SQL/JSON path predicate yields `true`.
     JsonPath(JsonPath),
+    /// There is no value ([`Membership::In`]), or there is one.
+    Null(Membership),
 }
 
 /// One filter of a request. All filters of a request must hold.
@@ -184,8 +188,8 @@ fn condition(field: &Field, operand: Operand, value: &str) -> Result<Condition, 
         Operand::StringInIgnoreCase => Ok(one_of(In, Folded, elements(&fold(value))?)),
         Operand::StringNotIn => Ok(one_of(NotIn, Exact, elements(value)?)),
         Operand::StringNotInIgnoreCase => Ok(one_of(NotIn, Folded, elements(&fold(value))?)),
-        Operand::ArrayContains => Ok(element(Exact, value)),
-        Operand::ArrayContainsIgnoreCase => Ok(element(Folded, value)),
+        Operand::ArrayContains => Ok(element(In, Exact, value)),
+        Operand::ArrayContainsIgnoreCase => Ok(element(In, Folded, value)),
         Operand::DateEqual => instant(field, Comparison::Equal, value),
         Operand::DateBefore => instant(field, Comparison::Less, value),
         Operand::DateAfter => instant(field, Comparison::Greater, value),
@@ -199,6 +203,11 @@ fn condition(field: &Field, operand: Operand, value: &str) -> Result<Condition, 
         Operand::EnumNotEqual => words(field, NotIn, vec![value.to_owned()]),
         Operand::EnumIn => words(field, In, elements(value)?),
         Operand::JsonPath => json_path(value),
+        Operand::ArrayNotContains => Ok(element(NotIn, Exact, value)),
+        Operand::IsNull => {
+            let is_null = flag(value).ok_or_else(|| invalid(field, "not a boolean"))?;
+            Ok(Condition::Null(if is_null { In } else { NotIn }))
+        }
     }
 }
 
@@ -228,8 +237,9 @@ fn contains(membership: Membership, case: Case, value: &str) -> Condition {
     }
 }
 
-fn element(case: Case, value: &str) -> Condition {
+fn element(membership: Membership, case: Case, value: &str) -> Condition {
     Condition::Element {
+        membership,
         case,
         value: folded_if(case, value),
     }
@@ -312,7 +322,7 @@ fn json_path(value: &str) -> Result<Condition, QueryError> {
     Ok(Condition::JsonPath(path))
 }
 
-fn invalid(field: &Field, reason: &str) -> QueryError {
+pub(super) fn invalid(field: &Field, reason: &str) -> QueryError {
     QueryError::InvalidValue {
         field: field.name.to_owned(),
         reason: reason.to_owned(),

@@ -1,6 +1,6 @@
 //! The operands of filters: names on the wire and the numbers that stored criteria use.
 
-use super::field::FieldKind;
+use super::field::{Field, FieldKind, Nulls};
 
 /// What a filter does with its field and its value.
 ///
@@ -37,6 +37,10 @@ pub enum Operand {
     StringNotIn = 25,
     StringNotInIgnoreCase = 26,
     JsonPath = 27,
+    /// v2 only.
+    ArrayNotContains = 28,
+    /// v2 only, for every field that may have no value.
+    IsNull = 29,
 }
 
 struct Entry {
@@ -112,6 +116,12 @@ const TABLE: &[Entry] = &[
     entry(Operand::JsonPath, 5, &["jsonpath"]),
 ];
 
+/// What only v2 has, beside [`IS_NULL`].
+const TABLE_OF_V2: &[Entry] = &[entry(Operand::ArrayNotContains, 1, &["nct", "notcontains"])];
+
+/// The operand of fields of every kind that may have no value, in v2.
+const IS_NULL: &str = "is_null";
+
 impl Operand {
     /// The operand of this name for fields of this kind; letter case does not matter.
     pub fn from_name(kind: FieldKind, name: &str) -> Option<Self> {
@@ -127,6 +137,33 @@ impl Operand {
             .map(|entry| entry.operand)
     }
 
+    /// The operand of this name in v2.
+    pub fn from_name_in_v2(field: &Field, name: &str) -> Option<Self> {
+        if field.nulls == Nulls::Possible && name.eq_ignore_ascii_case(IS_NULL) {
+            return Some(Self::IsNull);
+        }
+        let known = |entry: &&Entry| {
+            entry.type_code == field.kind.code()
+                && entry
+                    .names
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let found = TABLE_OF_V2.iter().find(known).map(|entry| entry.operand);
+        found.or_else(|| Self::from_name(field.kind, name))
+    }
+
+    /// The names that are written in v2, of all operands that the field has.
+    pub fn names_in_v2(field: &Field) -> impl Iterator<Item = &'static str> {
+        let code = field.kind.code();
+        let more = TABLE_OF_V2
+            .iter()
+            .filter(move |entry| entry.type_code == code)
+            .filter_map(|entry| entry.names.first().copied());
+        let is_null = (field.nulls == Nulls::Possible).then_some(IS_NULL);
+        Self::names(field.kind).chain(more).chain(is_null)
+    }
+
     /// The names that are written, of all operands that fields of this kind have.
     pub fn names(kind: FieldKind) -> impl Iterator<Item = &'static str> {
         TABLE
@@ -137,21 +174,29 @@ impl Operand {
 
     /// The operand with this number, for fields of this kind.
     pub fn from_code(kind: FieldKind, code: u8) -> Option<Self> {
+        if code == Self::IsNull.code() {
+            return Some(Self::IsNull);
+        }
         TABLE
             .iter()
+            .chain(TABLE_OF_V2)
             .find(|entry| entry.operand.code() == code && entry.type_code == kind.code())
             .map(|entry| entry.operand)
     }
 
-    /// The operand's number, 1 to 27.
+    /// The operand's number, 1 to 29.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
     /// The name that is written: the short one, except for arrays.
     pub fn name(self) -> &'static str {
+        if self == Self::IsNull {
+            return IS_NULL;
+        }
         TABLE
             .iter()
+            .chain(TABLE_OF_V2)
             .find(|entry| entry.operand == self)
             .and_then(|entry| entry.names.first())
             .copied()

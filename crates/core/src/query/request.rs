@@ -11,7 +11,7 @@ use super::form::{append, decode_form};
 use super::sort::{Sort, SortMode};
 
 /// Page size when the client names none or no number.
-const DEFAULT_PAGE_SIZE: u32 = 25;
+pub(super) const DEFAULT_PAGE_SIZE: u32 = 25;
 
 /// Page size when the client names one below 1.
 const FALLBACK_PAGE_SIZE: u32 = 15;
@@ -71,6 +71,8 @@ pub struct ListRequest {
     pub bookmark: Option<String>,
     /// The order; `None` is the order of creation.
     pub sort: Option<Sort>,
+    /// How ties of `sort` are ordered; v2 only.
+    pub then: Vec<Sort>,
     /// What every item must fulfil.
     pub filters: Vec<Filter>,
 }
@@ -82,6 +84,7 @@ impl Default for ListRequest {
             page_size: DEFAULT_PAGE_SIZE,
             bookmark: None,
             sort: None,
+            then: Vec::new(),
             filters: Vec::new(),
         }
     }
@@ -147,7 +150,7 @@ impl ListRequest {
         if self.page_size != DEFAULT_PAGE_SIZE {
             append(&mut query, "page_size", &self.page_size.to_string());
         }
-        if let Some(sort) = &self.sort {
+        for sort in self.sort.iter().chain(&self.then) {
             append(&mut query, "sort_by", &sort.to_text());
             append(&mut query, "sort_mode", sort.mode.as_str());
         }

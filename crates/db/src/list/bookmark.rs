@@ -54,6 +54,8 @@ struct Content {
     scope: String,
     size: u32,
     sort: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    then: Vec<(String, String)>,
     filters: Vec<(String, u8, String)>,
     after: Vec<Part>,
 }
@@ -85,10 +87,8 @@ impl BookmarkKey {
             v: VERSION,
             scope: scope.to_owned(),
             size: request.page_size,
-            sort: request
-                .sort
-                .as_ref()
-                .map(|sort| (sort.to_text(), sort.mode.as_str().to_owned())),
+            sort: request.sort.as_ref().map(sort_content),
+            then: request.then.iter().map(sort_content).collect(),
             filters: request.filters.iter().map(filter_content).collect(),
             after: after.iter().map(part).collect(),
         };
@@ -126,10 +126,13 @@ impl BookmarkKey {
 }
 
 fn request(content: &Content, fields: &'static [Field]) -> Option<ListRequest> {
+    let read =
+        |(text, mode): &(String, String)| Sort::parse(fields, text, SortMode::from_text(mode));
     let sort = match &content.sort {
-        Some((text, mode)) => Some(Sort::parse(fields, text, SortMode::from_text(mode))?),
+        Some(sort) => Some(read(sort)?),
         None => None,
     };
+    let then = content.then.iter().map(read).collect::<Option<_>>()?;
     let filters = content
         .filters
         .iter()
@@ -143,8 +146,13 @@ fn request(content: &Content, fields: &'static [Field]) -> Option<ListRequest> {
         page_size: content.size,
         bookmark: None,
         sort,
+        then,
         filters,
     })
+}
+
+fn sort_content(sort: &Sort) -> (String, String) {
+    (sort.to_text(), sort.mode.as_str().to_owned())
 }
 
 fn filter_content(filter: &Filter) -> (String, u8, String) {

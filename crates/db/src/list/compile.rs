@@ -3,8 +3,8 @@
 use std::iter;
 
 use lamassu_core::query::{
-    Case, Comparison, Condition as Wanted, ElementTable, Field, Filter, ListRequest, Membership,
-    Nulls, QueryError, SortMode, fold as fold_text,
+    Case, Comparison, Condition as Wanted, ElementTable, Field, FieldKind, Filter, ListRequest,
+    Membership, Nulls, QueryError, SortMode, fold as fold_text,
 };
 use sea_query::{
     Alias, Asterisk, BinOper, Condition, Expr, ExprTrait, Func, NullOrdering, Order as Direction,
@@ -12,7 +12,7 @@ use sea_query::{
 };
 
 use super::order::{Key, Order, Term};
-use super::search::Preselect;
+use super::search::{Preselect, contained};
 use super::{ListError, ListTable, Restriction};
 use crate::backend::Dialect;
 use crate::error::DbError;
@@ -129,6 +129,9 @@ fn conditions(
 fn filter_expr(dialect: Dialect, filter: &Filter, preselect: &Preselect) -> Condition {
     let field = filter.field;
     let hit = Condition::all().add(hit(dialect, filter));
+    if let Some(text) = contained(&filter.condition) {
+        return hit.add_option(preselect.condition(dialect, field, text));
+    }
     match &filter.condition {
         Wanted::OneOf {
             membership: Membership::In,
@@ -137,11 +140,6 @@ fn filter_expr(dialect: Dialect, filter: &Filter, preselect: &Preselect) -> Cond
         } => hit
             .add_option(by_folded(field, *case, values))
             .add_option(unusual(dialect, field, values)),
-        Wanted::Contains {
-            membership: Membership::In,
-            value,
-            ..
-        } => hit.add_option(preselect.condition(dialect, field, value)),
         _ => hit,
     }
 }
@@ -169,6 +167,9 @@ fn unusual(dialect: Dialect, field: &Field, values: &[String]) -> Option<Expr> {
 /// The row fulfils the condition.
 fn hit(dialect: Dialect, filter: &Filter) -> Expr {
     let field = filter.field;
+    if let Some(elements) = field.elements.filter(|_| field.kind == FieldKind::String) {
+        return some_element(dialect, filter, elements);
+    }
     match &filter.condition {
         Wanted::Anything => Expr::cust("1 = 1"),
         Wanted::OneOf {
@@ -198,10 +199,22 @@ fn hit(dialect: Dialect, filter: &Filter) -> Expr {
                 Membership::NotIn => Expr::from(position).eq(0_i64),
             }
         }
-        Wanted::Element { case, value } => match field.elements {
-            Some(elements) => owner_of(field.column, elements, *case, value),
-            None => element(dialect, field.column, *case, value),
-        },
+        Wanted::Element {
+            membership,
+            case,
+            value,
+        } => {
+            let has = match field.elements {
+                Some(elements) => owner_of(field.column, elements, *case, value),
+                None => element(dialect, field.column, *case, value),
+            };
+            match membership {
+                Membership::In => has,
+                Membership::NotIn => has.not(),
+            }
+        }
+        Wanted::Null(Membership::In) => col(field.column).is_null(),
+        Wanted::Null(Membership::NotIn) => col(field.column).is_not_null(),
         Wanted::Instant(comparison, at) => compare(field.column, *comparison, &Value::from(*at)),
         Wanted::Number(comparison, number) => {
             compare(field.column, *comparison, &Value::I64(*number))
@@ -234,6 +247,54 @@ fn text(field: &Field, case: Case) -> Expr {
         (Case::Exact, _) => col(field.column),
         (Case::Folded, Some(folded)) => col(folded),
         (Case::Folded, None) => fold(col(field.column)),
+    }
+}
+
+/// The text has several values, each in a row of its own; one of them fulfils the condition.
+fn some_element(dialect: Dialect, filter: &Filter, elements: ElementTable) -> Expr {
+    static VALUE: Field = Field::string("value", "value").folded("value_folded");
+    // None of them is, where the condition says what must not be.
+    let (condition, membership) = match &filter.condition {
+        Wanted::OneOf {
+            membership,
+            case,
+            values,
+        } => {
+            let condition = Wanted::OneOf {
+                membership: Membership::In,
+                case: *case,
+                values: values.clone(),
+            };
+            (condition, *membership)
+        }
+        Wanted::Contains {
+            membership,
+            case,
+            value,
+        } => {
+            let condition = Wanted::Contains {
+                membership: Membership::In,
+                case: *case,
+                value: value.clone(),
+            };
+            (condition, *membership)
+        }
+        other => (other.clone(), Membership::In),
+    };
+    let of_one = Filter {
+        field: &VALUE,
+        operand: filter.operand,
+        value: filter.value.clone(),
+        condition,
+    };
+    let mut owners = Query::select();
+    owners.column(Alias::new(elements.owner));
+    owners.from(Alias::new(elements.table));
+    owners.and_where(hit(dialect, &of_one));
+    let found = col(filter.field.column).in_subquery(owners);
+    match membership {
+        Membership::In => found,
+        Membership::NotIn => found.not(),
     }
 }
 
@@ -436,7 +497,7 @@ mod tests {
 
     fn page_plan(query: &str, after: &[Value]) -> String {
         let request = ListRequest::parse(query, FIELDS, QueryLimits::default()).expect("request");
-        let order = Order::new(&TABLE, request.sort.as_ref());
+        let order = Order::new(&TABLE, &request);
         let page = Page {
             table: &TABLE,
             request: &request,

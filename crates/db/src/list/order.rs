@@ -1,6 +1,6 @@
 //! The total order of a list, and the position of a row in it.
 
-use lamassu_core::query::{FieldKind, Nulls, Sort, SortMode, SortPath};
+use lamassu_core::query::{FieldKind, ListRequest, Nulls, Sort, SortMode, SortPath};
 
 use super::ListTable;
 use crate::error::DbError;
@@ -33,15 +33,20 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new(table: &ListTable, sort: Option<&Sort>) -> Self {
-        let mut keys = match sort {
-            None => vec![Key {
+    pub(super) fn new(table: &ListTable, request: &ListRequest) -> Self {
+        let mut keys: Vec<Key> = request
+            .sort
+            .iter()
+            .chain(&request.then)
+            .flat_map(sort_keys)
+            .collect();
+        if keys.is_empty() {
+            keys.push(Key {
                 term: Term::Column(table.created),
                 mode: SortMode::Ascending,
                 nulls: Nulls::Never,
-            }],
-            Some(sort) => sort_keys(sort),
-        };
+            });
+        }
         keys.push(Key {
             term: Term::Column(table.key),
             mode: SortMode::Ascending,

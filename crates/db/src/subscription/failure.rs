@@ -40,6 +40,8 @@ impl HandlerError {
             | ErrorKind::UnsupportedMediaType
             | ErrorKind::Unprocessable
             | ErrorKind::Internal
+            | ErrorKind::MethodNotAllowed
+            | ErrorKind::PreconditionFailed
             | ErrorKind::BadGateway => Self::Failed(Arc::new(error)),
         }
     }

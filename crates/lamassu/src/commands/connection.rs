@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
-    CaClient, ClientConfig, Credentials, FixedToken, KmsClient, Peer, ServiceToken,
+    CaClient, ClientConfig, Credentials, DeviceClient, DmsClient, FixedToken, KmsClient, Peer,
+    ServiceToken,
 };
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::clock::{Clock as _, SharedClock, SystemClock};
@@ -20,6 +21,7 @@ use lamassu_db::{Db, system_caller};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::login::LoggedIn;
 use super::output::OutputArgs;
@@ -63,6 +65,8 @@ pub(super) struct ConnectionArgs {
 pub(crate) struct Session {
     pub(super) kms: KmsClient,
     pub(super) ca: CaClient,
+    pub(super) devices: DeviceClient,
+    pub(super) dms: DmsClient,
     pub(super) caller: Caller,
     pub(super) output: OutputArgs,
     /// Where the server is, as people read it.
@@ -94,6 +98,8 @@ impl Session {
         Ok(Self {
             kms: KmsClient::new(&peer),
             ca: CaClient::new(&peer),
+            devices: DeviceClient::new(&peer),
+            dms: DmsClient::new(&peer),
             caller,
             output,
             place,
@@ -196,11 +202,21 @@ impl ConnectionArgs {
 }
 
 fn read_token(path: &Path) -> Result<SecretString> {
+    read_secret("token", path)
+}
+
+/// The secret in a file; white space around it is none of it.
+pub(super) fn read_secret(what: &str, path: &Path) -> Result<SecretString> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("token file {} cannot be read", path.display()))?;
-    let token = text.trim();
-    ensure!(!token.is_empty(), "token file {} is empty", path.display());
-    Ok(SecretString::from(token))
+        .map(Zeroizing::new)
+        .with_context(|| format!("{what} file {} cannot be read", path.display()))?;
+    let secret = text.trim();
+    ensure!(
+        !secret.is_empty(),
+        "{what} file {} is empty",
+        path.display()
+    );
+    Ok(SecretString::from(secret))
 }
 
 /// A variable of the environment that says something.

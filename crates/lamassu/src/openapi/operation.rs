@@ -1,7 +1,10 @@
 //! One route as an operation.
 
 use lamassu_core::error::ErrorKind;
-use lamassu_http::{Access, Answer, Content, MountedRoute, Operation, RouteInfo, Urgency};
+use lamassu_core::patch::PatchBody;
+use lamassu_http::{
+    Access, Answer, Content, MountedRoute, Operation, RouteInfo, Urgency, schema_of,
+};
 use serde_json::{Map, Value, json};
 
 use super::schemas::{Direction, Schemas};
@@ -20,6 +23,7 @@ pub(super) fn operation(route: &MountedRoute, schemas: &mut Schemas) -> Value {
     for part in &info.operation.query {
         parameters.extend(parameters::of_query(*part, schemas));
     }
+    parameters.extend(parameters::of_headers(&info.operation.headers));
     if !parameters.is_empty() {
         operation.insert("parameters".to_owned(), json!(parameters));
     }
@@ -115,6 +119,17 @@ fn content(body: Content, direction: Direction, schemas: &mut Schemas) -> Value 
     match body {
         Content::Json(schema) => {
             json!({"application/json": {"schema": schemas.of(schema, direction)}})
+        }
+        Content::Patch(schema) => {
+            let members = schemas.of(schema, Direction::In);
+            let operations = schemas.of(schema_of::<PatchBody>, Direction::In);
+            json!({
+                "application/json": {"schema": {"anyOf": [members, operations]},
+                    "example": {"metadata": {"location": "B3", "old": null}}},
+                "application/merge-patch+json": {"schema": members},
+                "application/json-patch+json": {"schema": {
+                    "type": "array", "items": {"type": "object", "required": ["op", "path"]}}},
+            })
         }
         // Without a type: OpenAPI 3.1 leaves out what JSON Schema cannot describe.
         Content::Octets(types) => of_types(types, json!({})),

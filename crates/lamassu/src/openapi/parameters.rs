@@ -91,12 +91,34 @@ fn names_in(path: &str) -> impl Iterator<Item = (&str, &str)> {
         })
 }
 
+/// Headers that an operation reads.
+pub(super) fn of_headers(headers: &[(&str, &str)]) -> Vec<Value> {
+    headers
+        .iter()
+        .map(|(name, description)| {
+            json!({
+                "name": name,
+                "in": "header",
+                "description": description,
+                "schema": {"type": "string", "pattern": "^\\*$|^(W/)?\"[0-9]+\"$"},
+                "example": "\"1\"",
+            })
+        })
+        .collect()
+}
+
 /// The parameters of a part of a query string.
 pub(super) fn of_query(part: QueryPart, schemas: &mut Schemas) -> Vec<Value> {
     match part {
         QueryPart::Filter(name, fields) => vec![filter(name, fields)],
         QueryPart::List(fields) => {
             let mut parameters = vec![filter("filter", fields)];
+            parameters.extend(of_list(fields));
+            parameters
+        }
+        QueryPart::FilterInV2(fields) => vec![filter_in_v2(fields)],
+        QueryPart::ListInV2(fields) => {
+            let mut parameters = vec![filter_in_v2(fields)];
             parameters.extend(of_list(fields));
             parameters
         }
@@ -109,9 +131,23 @@ fn in_query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn filter(name: &str, fields: &[Field]) -> Value {
+    filter_with(name, fields, |field| Operand::names(field.kind).collect())
+}
+
+fn filter_in_v2(fields: &[Field]) -> Value {
+    filter_with("filter", fields, |field| {
+        Operand::names_in_v2(field).collect()
+    })
+}
+
+fn filter_with(
+    name: &str,
+    fields: &[Field],
+    operands_of: fn(&Field) -> Vec<&'static str>,
+) -> Value {
     let mut description = "`field[operand]value`; several must all hold. Fields:\n\n".to_owned();
     for field in fields {
-        let operands: Vec<&str> = Operand::names(field.kind).collect();
+        let operands = operands_of(field);
         description.push_str(&format!("- `{}`: {}\n", field.name, operands.join(", ")));
     }
     let strings = json!({"type": "array", "items": {"type": "string"}});

@@ -3,13 +3,15 @@
 use lamassu_core::error::ErrorKind;
 use serde_json::{Map, Value, json};
 
-const KINDS: [ErrorKind; 14] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::Invalid,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::NotFound,
+    ErrorKind::MethodNotAllowed,
     ErrorKind::RequestTimeout,
     ErrorKind::Conflict,
+    ErrorKind::PreconditionFailed,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedMediaType,
     ErrorKind::Unprocessable,
@@ -30,10 +32,18 @@ const fn words(kind: ErrorKind) -> (&'static str, &'static str) {
         ErrorKind::Unauthenticated => ("Unauthenticated", "A credential is needed."),
         ErrorKind::Forbidden => ("Forbidden", "The caller is known and may not do this."),
         ErrorKind::NotFound => ("NotFound", "What the path names does not exist."),
+        ErrorKind::MethodNotAllowed => (
+            "MethodNotAllowed",
+            "The path has no such method; `Allow` names those that it has.",
+        ),
         ErrorKind::RequestTimeout => ("RequestTimeout", "The request took too long to arrive."),
         ErrorKind::Conflict => (
             "Conflict",
             "It clashes with what exists, or with what is configured.",
+        ),
+        ErrorKind::PreconditionFailed => (
+            "PreconditionFailed",
+            "It has another revision than `If-Match` says.",
         ),
         ErrorKind::TooLarge => ("TooLarge", "The body is too large."),
         ErrorKind::UnsupportedMediaType => (

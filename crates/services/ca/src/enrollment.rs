@@ -70,7 +70,7 @@ impl CaService {
         open: &OpenIntent,
         superseded: &Superseded,
     ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
-        let mut found = by_serial(&self.db, &superseded.serial_number).await?;
+        let mut found = by_serial(&self.db, &superseded.serial_number, None).await?;
         if found.len() > 1 {
             let device = &open.attachment.device_id;
             found.retain(|stored| belongs_to(&stored.certificate, device));
@@ -245,7 +245,11 @@ pub(crate) fn attached(
     attachment: &Attachment,
     windows: RenewalWindows,
 ) -> Map<String, Value> {
-    let Attachment { device_id, dms_id } = attachment;
+    let Attachment {
+        device_id,
+        dms_id,
+        slot,
+    } = attachment;
     let RenewalWindows {
         preventive,
         critical,
@@ -257,9 +261,10 @@ pub(crate) fn attached(
             { "delta": critical, "name": "Critical", "triggered": false },
         ]),
     );
-    metadata.insert(
-        ATTACHED_TO.to_owned(),
-        json!({ "authorized_by": { "ra_id": dms_id }, "device_id": device_id }),
-    );
+    let mut attached = json!({ "authorized_by": { "ra_id": dms_id }, "device_id": device_id });
+    if let (Some(slot), Some(members)) = (slot, attached.as_object_mut()) {
+        members.insert("slot".to_owned(), json!(slot));
+    }
+    metadata.insert(ATTACHED_TO.to_owned(), attached);
     metadata
 }

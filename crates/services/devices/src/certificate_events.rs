@@ -1,7 +1,8 @@
-//! Certificate events: a device follows the certificate of its active version.
+//! Certificate events: a slot follows the certificate of its active version.
 //!
 //! Only certificates that say which device they belong to are looked up, by serial number through
-//! an index. Certificates of former versions, of nobody and of unknown devices are ignored, so
+//! an index. Of versions that are not active the state alone changes. Certificates of nobody and of
+//! unknown devices are ignored, so
 //! that a certificate that is no device's never holds up the log. Each version knows the last event
 //! of its certificate that was followed: repeating that one, or replaying one from before it that was
 //! set aside, changes and tells nothing.
@@ -13,7 +14,10 @@ use lamassu_core::ca::CertificateStatus;
 use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceStatus;
+use lamassu_core::device::slot::VersionState;
 use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,7 +27,7 @@ use crate::context::ChangeContext;
 use crate::lifecycle::status_of_certificate;
 use crate::metrics;
 use crate::service::DevicesService;
-use crate::store::{ActiveBinding, StoredDevice, active_bindings, version_followed};
+use crate::store::{Binding, StoredDevice, Version, bindings, version_followed};
 
 /// The name of the subscription.
 pub const CERTIFICATE_SUBSCRIPTION: &str = "device-manager-certificates";
@@ -64,6 +68,8 @@ struct CertificateNews {
     authority_key_id: String,
     status: CertificateStatus,
     #[serde(default)]
+    revocation_reason: RevocationReason,
+    #[serde(default)]
     metadata: Option<Map<String, Value>>,
 }
 
@@ -87,7 +93,7 @@ impl CertificateNews {
 
     /// Whether the certificate is the one that the device is bound to: serial numbers are unique
     /// per issuer only.
-    fn is_of(&self, binding: &ActiveBinding) -> bool {
+    fn is_of(&self, binding: &Binding) -> bool {
         let (ours, theirs) = (&self.authority_key_id, &binding.authority_key_id);
         self.serial_number == binding.serial_number
             && (ours == theirs || ours.is_empty() || theirs.is_empty())
@@ -134,12 +140,12 @@ impl CertificateEvents {
         Self { service }
     }
 
-    /// The devices that the certificates identify now.
+    /// Where the certificates are, and the devices there.
     async fn devices(
         &self,
         serials: &[SerialNumber],
-    ) -> Result<(Vec<ActiveBinding>, HashMap<DeviceId, StoredDevice>), HandlerError> {
-        let bindings = active_bindings(&self.service.db, serials).await?;
+    ) -> Result<(Vec<Binding>, HashMap<DeviceId, StoredDevice>), HandlerError> {
+        let bindings = bindings(&self.service.db, serials).await?;
         let ids: Vec<DeviceId> = bindings
             .iter()
             .map(|binding| binding.device_id.clone())
@@ -181,7 +187,7 @@ impl EventHandler for CertificateEvents {
                 binding.followed = *seq;
                 set.execute(version_followed(binding));
                 if let Some(stored) = devices.get_mut(&binding.device_id)
-                    && let Some((change, after)) = follow(stored, news, *effect, context)
+                    && let Some((change, after)) = follow(stored, binding, news, *effect, context)
                 {
                     set.append(change);
                     // Later events of the batch build on this one.
@@ -206,23 +212,68 @@ fn read(event: &LoggedEvent) -> Result<Option<(CertificateNews, Effect)>, Handle
 /// The change of the device, if there is one.
 fn follow(
     stored: &StoredDevice,
+    binding: &Binding,
     news: &CertificateNews,
     effect: Effect,
     context: ChangeContext<'_>,
 ) -> Option<(WriteSet, StoredDevice)> {
-    let slot = stored.device.identity.as_ref()?;
-    // The device may have been bound anew since its binding was read.
-    let active = slot.active_serial() == Some(&news.serial_number);
-    if !active || stored.device.status == DeviceStatus::Decommissioned {
+    if stored.device.status == DeviceStatus::Decommissioned {
         return None;
     }
-    let by_time = stored.windows.as_ref()?.status_at(context.now);
-    let status = effect.apply(slot.status, by_time);
-    if status == slot.status {
+    let slot = stored.slots.get(&binding.slot)?;
+    // The slot may have been changed since the binding was read.
+    let version = slot.versions.get(&binding.version)?;
+    if version.serial_number.as_ref() != Some(&news.serial_number) {
         return None;
     }
+    let is_active = slot.active_version == Some(binding.version);
     let mut change = Change::of(stored, context);
-    change.set_slot_status(status);
-    metrics::slot_status_changed(status);
-    Some(change.into_write_set("device.slot-status"))
+    let state = state_of(version, news, is_active);
+    if state != version.state {
+        let version = change.version(&binding.slot, binding.version)?;
+        follow_state(version, news, state, context);
+    }
+    if is_active {
+        let current = slot.status.of_device();
+        let by_time = slot.windows.as_ref()?.status_at(context.now);
+        let status = effect.apply(current, by_time);
+        if status != current {
+            change.set_slot_status(&binding.slot, status);
+            metrics::slot_status_changed(status);
+        }
+    }
+    (!change.is_empty()).then(|| change.into_write_set("device.slot-status"))
+}
+
+/// The state that a version has by its certificate's status.
+fn state_of(version: &Version, news: &CertificateNews, is_active: bool) -> VersionState {
+    let usual = if is_active {
+        VersionState::Active
+    } else {
+        VersionState::Superseded
+    };
+    match (news.status, version.state) {
+        (CertificateStatus::Revoked, _) => VersionState::Revoked,
+        (CertificateStatus::Expired, VersionState::Revoked) => VersionState::Revoked,
+        (CertificateStatus::Expired, _) => VersionState::Expired,
+        // A hold was released.
+        (CertificateStatus::Active, VersionState::Revoked | VersionState::Expired) => {
+            version.before_hold.unwrap_or(usual)
+        }
+        (CertificateStatus::Active | CertificateStatus::Inactive, state) => state,
+    }
+}
+
+fn follow_state(
+    version: &mut Version,
+    news: &CertificateNews,
+    state: VersionState,
+    context: ChangeContext<'_>,
+) {
+    let before = std::mem::replace(&mut version.state, state);
+    let is_revoked = state == VersionState::Revoked;
+    let is_held = is_revoked && news.revocation_reason == RevocationReason::CertificateHold;
+    version.before_hold = is_held.then_some(before);
+    version.revoked_at = is_revoked.then_some(Timestamp(context.now));
+    version.revocation_reason = is_revoked.then_some(news.revocation_reason);
 }

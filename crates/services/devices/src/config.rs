@@ -1,5 +1,6 @@
 //! Configuration of the device manager; every key is optional.
 
+use lamassu_core::duration::WireDuration;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the device manager.
@@ -8,6 +9,22 @@ use serde::{Deserialize, Serialize};
 pub struct DevicesConfig {
     /// Device and slot history.
     pub events: HistoryConfig,
+    /// Device groups.
+    pub device_groups: GroupsConfig,
+}
+
+/// Device groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupsConfig {
+    /// How deep groups may be nested, a group without parent being 1 deep. At least 1. Default 10.
+    pub max_depth: u32,
+}
+
+impl Default for GroupsConfig {
+    fn default() -> Self {
+        Self { max_depth: 10 }
+    }
 }
 
 /// Device and slot history.
@@ -17,11 +34,20 @@ pub struct HistoryConfig {
     /// How many of the newest entries a device, and each of its slots, shows in v1. At least 1.
     /// Default 500.
     pub v1_limit: u32,
+    /// Within which time changes of a device's members by the same caller are one history entry. 0 keeps
+    /// them apart. Default `60s`.
+    pub coalesce: WireDuration,
+    /// Whether the history of a device stays when its record is removed. Default `false`.
+    pub retain_after_delete: bool,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { v1_limit: 500 }
+        Self {
+            v1_limit: 500,
+            coalesce: WireDuration::from_secs(60),
+            retain_after_delete: false,
+        }
     }
 }
 
@@ -34,6 +60,12 @@ impl DevicesConfig {
         if self.events.v1_limit == 0 {
             return Err(ConfigError::HistoryLimit);
         }
+        if self.device_groups.max_depth == 0 {
+            return Err(ConfigError::GroupDepth);
+        }
+        if self.events.coalesce.is_negative() {
+            return Err(ConfigError::Coalesce);
+        }
         Ok(())
     }
 }
@@ -44,6 +76,12 @@ pub enum ConfigError {
     /// Without history the times of events could not be kept apart.
     #[error("events.v1_limit must be at least 1")]
     HistoryLimit,
+    /// There could be no groups.
+    #[error("device_groups.max_depth must be at least 1")]
+    GroupDepth,
+    /// Time does not run backwards.
+    #[error("events.coalesce must not be negative")]
+    Coalesce,
 }
 
 #[cfg(test)]
@@ -54,6 +92,7 @@ mod tests {
     fn an_absent_key_has_its_default() {
         let config: DevicesConfig = serde_json::from_str(r#"{"events":{}}"#).unwrap();
         assert_eq!(config.events.v1_limit, 500);
+        assert_eq!(config.device_groups.max_depth, 10);
         assert_eq!(config.validate(), Ok(()));
     }
 
@@ -62,5 +101,8 @@ mod tests {
         let mut config = DevicesConfig::default();
         config.events.v1_limit = 0;
         assert_eq!(config.validate(), Err(ConfigError::HistoryLimit));
+        let mut config = DevicesConfig::default();
+        config.device_groups.max_depth = 0;
+        assert_eq!(config.validate(), Err(ConfigError::GroupDepth));
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::{DEFAULT_ICON, DEFAULT_ICON_COLOR, WritableDevice};
 use lamassu_core::device::{CreateDevice, Device, DeviceError, DeviceEvent, DeviceStatus};
 use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::DeviceId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{AuditRecord, WriteSet};
 use serde_json::Map;
@@ -16,9 +18,6 @@ use crate::store::{
     HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert,
 };
 use crate::{events, metrics};
-
-const DEFAULT_ICON: &str = "Cpu";
-const DEFAULT_ICON_COLOR: &str = "#888888-#e0e0e0";
 
 /// A device to be registered that has passed the checks.
 #[derive(Debug)]
@@ -33,6 +32,27 @@ impl NewDevice {
     pub(crate) fn try_new(request: CreateDevice) -> Result<Self, DeviceError> {
         request.check()?;
         Ok(Self(request))
+    }
+
+    /// A request of v2 that has passed its own checks.
+    pub(crate) fn checked_in_v2(id: DeviceId, members: WritableDevice) -> Self {
+        let WritableDevice {
+            alias,
+            tags,
+            icon,
+            icon_color,
+            metadata,
+            dms_owner,
+        } = members;
+        Self(CreateDevice {
+            id,
+            alias,
+            tags,
+            metadata,
+            dms_id: dms_owner,
+            icon,
+            icon_color,
+        })
     }
 
     /// The write set that registers the device, and the device as it will be.
@@ -50,27 +70,35 @@ impl NewDevice {
                 description: String::new(),
             },
             version: None,
+            removes: false,
         };
-        let alias = self.0.alias.clone();
-        let mut device = self.into_device(now);
-        device.events.insert(entry.at, entry.event.clone());
+        let mut stored = self.into_stored(now);
+        stored.device.events.insert(entry.at, entry.event.clone());
+        let device = &stored.device;
         let mut set = WriteSet::new();
-        set.expect_one(device_insert(&device, &alias), ID_FREE);
-        set.execute(history_insert(
-            caller,
-            &device.id,
-            std::slice::from_ref(&entry),
-        ));
+        set.expect_one(device_insert(&stored), ID_FREE);
+        for statement in history_insert(caller, &device.id, std::slice::from_ref(&entry)) {
+            set.execute(statement);
+        }
         set.execute(bucket.add(device.status));
-        set.event(events::device_created(caller, &device, now));
+        set.event(events::device_created(caller, device, now));
         let subject = events::device_subject(&device.id);
         set.audit(AuditRecord::done(caller, "device.create", subject, now));
-        let stored = StoredDevice {
-            device,
-            revision: 1,
-            windows: None,
-        };
         (set, stored)
+    }
+
+    /// The device as it will be stored, without history.
+    pub(crate) fn into_stored(self, now: OffsetDateTime) -> StoredDevice {
+        let alias = self.0.alias.clone();
+        StoredDevice {
+            device: self.into_device(now),
+            alias,
+            updated_at: Timestamp(now),
+            decommissioned_at: None,
+            revision: 1,
+            slots: BTreeMap::new(),
+            last_shadow: None,
+        }
     }
 
     fn into_device(self, now: OffsetDateTime) -> Device {
@@ -104,16 +132,25 @@ impl DevicesService {
         caller: &Caller,
         request: CreateDevice,
     ) -> Result<Device, DeviceError> {
-        let new = NewDevice::try_new(request)?;
+        let stored = self.insert(caller, NewDevice::try_new(request)?).await?;
+        Ok(stored.ok_or(DeviceError::Exists)?.device)
+    }
+
+    /// Stores a new device; `None` where the id is taken.
+    pub(crate) async fn insert(
+        &self,
+        caller: &Caller,
+        new: NewDevice,
+    ) -> Result<Option<StoredDevice>, StorageFailure> {
         let (set, stored) = new.into_write_set(self.change_by(caller));
         match self.db.commit(set).await {
             Ok(_) => {
                 metrics::created();
                 tracing::info!(device_id = %stored.device.id, "device registered");
-                Ok(stored.device)
+                Ok(Some(stored))
             }
-            Err(error) if error.failed(ID_FREE) => Err(DeviceError::Exists),
-            Err(error) => Err(StorageFailure::from(error).into()),
+            Err(error) if error.failed(ID_FREE) => Ok(None),
+            Err(error) => Err(StorageFailure::from(error)),
         }
     }
 }

@@ -10,6 +10,8 @@ use lamassu_db::Event;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::store::StoredDevice;
+
 /// Source of the events about devices.
 const DEVICE_MANAGER: &str = "service/devmanager";
 
@@ -21,6 +23,28 @@ const DMS_MANAGER: &str = "service/ra";
 struct Pair<'a> {
     previous: &'a Device,
     updated: &'a Device,
+}
+
+/// The payload of an update of a slot beside the identity.
+#[derive(Serialize)]
+struct SlotPair<'a> {
+    previous: &'a Device,
+    updated: &'a Device,
+    slot: &'a str,
+}
+
+/// The payload of `device.slot.delete`.
+#[derive(Serialize)]
+struct SlotGone<'a> {
+    id: &'a DeviceId,
+    slot: &'a str,
+}
+
+/// The payload of `device.delete`.
+#[derive(Serialize)]
+struct Gone<'a> {
+    #[serde(rename = "ID")]
+    id: &'a DeviceId,
 }
 
 /// The payload of `dms.bind-device-id`.
@@ -72,6 +96,76 @@ pub(crate) fn identity_updated(
     Event::new("device.identity.update", DEVICE_MANAGER, caller, now)
         .subject(device_subject(&updated.id))
         .data(&Pair { previous, updated })
+}
+
+/// `device.metadata.update`
+pub(crate) fn metadata_updated(
+    caller: &Caller,
+    previous: &Device,
+    updated: &Device,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.metadata.update", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&updated.id))
+        .data(&Pair { previous, updated })
+}
+
+/// `device.update`: something else that clients write.
+pub(crate) fn members_updated(
+    caller: &Caller,
+    previous: &Device,
+    updated: &Device,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.update", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&updated.id))
+        .data(&Pair { previous, updated })
+}
+
+/// `device.slot.update`
+pub(crate) fn slot_updated(
+    caller: &Caller,
+    previous: &Device,
+    updated: &Device,
+    slot: &str,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.slot.update", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(&updated.id))
+        .data(&SlotPair {
+            previous,
+            updated,
+            slot,
+        })
+}
+
+/// `device.slot.delete`
+pub(crate) fn slot_deleted(
+    caller: &Caller,
+    id: &DeviceId,
+    slot: &str,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("device.slot.delete", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(id))
+        .data(&SlotGone { id, slot })
+}
+
+/// `device.delete`
+pub(crate) fn device_deleted(caller: &Caller, id: &DeviceId, now: OffsetDateTime) -> Event {
+    Event::new("device.delete", DEVICE_MANAGER, caller, now)
+        .subject(device_subject(id))
+        .data(&Gone { id })
+}
+
+/// Whether what clients write differs in more than metadata.
+pub(crate) fn differ_beside_metadata(before: &StoredDevice, after: &StoredDevice) -> bool {
+    let (one, other) = (&before.device, &after.device);
+    before.alias != after.alias
+        || one.tags != other.tags
+        || one.icon != other.icon
+        || one.icon_color != other.icon_color
+        || one.dms_owner != other.dms_owner
 }
 
 /// `dms.bind-device-id`

@@ -1,11 +1,13 @@
-//! Time: identity slots enter their renewal windows and expire.
+//! Time: slots enter their renewal windows and expire, overlaps of versions end.
 //!
-//! Each device stores when time alone changes it next, so the job reads what is due and sleeps
+//! Each device, slot and version stores when time alone changes it next, so the job reads what is due and sleeps
 //! until the next due time. A run that is repeated finds nothing due and tells nothing twice.
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::{SlotStatus, VersionState};
 use lamassu_core::device::{DeviceError, DeviceStatus};
+use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
 use time::{Duration, OffsetDateTime};
 
@@ -13,9 +15,9 @@ use crate::change::Change;
 use crate::context::ChangeContext;
 use crate::metrics;
 use crate::service::DevicesService;
-use crate::store::{StoredDevice, due_devices, next_due};
+use crate::store::{Slot, due_devices, next_due};
 
-/// The job that moves identity slots through their windows; also its lease and its signal.
+/// The job that moves slots through their windows and ends overlaps; also its lease and its signal.
 pub const WINDOWS_JOB: &str = "device-windows";
 
 /// A change wakes the job only when it is due within this time, and the job never sleeps longer:
@@ -46,12 +48,20 @@ impl WindowsJob {
         let devices = self.service.store.devices(&ids).await?;
         let mut set = WriteSet::new();
         let mut changed = Vec::with_capacity(devices.len());
+        let mut touched = 0;
         for stored in &devices {
-            if let Some(status) = due_status(stored, now) {
-                let mut change = Change::of(stored, context);
-                change.set_slot_status(status);
+            let mut change = Change::of(stored, context);
+            for slot in stored.slots.values() {
+                end_versions(&mut change, slot, now);
+                if let Some(status) = due_status(slot, now) {
+                    expire_active(&mut change, slot, status);
+                    change.set_slot_status(&slot.name, status);
+                    changed.push((&stored.device.id, status));
+                }
+            }
+            if !change.is_empty() {
                 set.append(change.into_write_set("device.slot-status").0);
-                changed.push((&stored.device.id, status));
+                touched += 1;
             }
         }
         if !set.is_empty() {
@@ -59,17 +69,47 @@ impl WindowsJob {
         }
         for (device_id, status) in &changed {
             metrics::slot_status_changed(*status);
-            tracing::info!(%device_id, %status, "identity slot status changed by time");
+            tracing::info!(%device_id, %status, "slot status changed by time");
         }
-        Ok(changed.len())
+        Ok(touched)
     }
 }
 
 /// The worse status that the slot has by now, if it has one.
-fn due_status(stored: &StoredDevice, now: OffsetDateTime) -> Option<DeviceStatus> {
-    let slot = stored.device.identity.as_ref()?;
-    let status = stored.windows.as_ref()?.status_at(now);
-    (status > slot.status).then_some(status)
+fn due_status(slot: &Slot, now: OffsetDateTime) -> Option<DeviceStatus> {
+    if slot.status == SlotStatus::Empty {
+        return None;
+    }
+    let status = slot.windows.as_ref()?.status_at(now);
+    (status > slot.status.of_device()).then_some(status)
+}
+
+/// The active version expires with its slot.
+fn expire_active(change: &mut Change<'_>, slot: &Slot, status: DeviceStatus) {
+    let expired = status == DeviceStatus::Expired;
+    if let Some(active) = slot.active_version.filter(|_| expired)
+        && let Some(version) = change.version(&slot.name, active)
+    {
+        version.state = VersionState::Expired;
+    }
+}
+
+/// Overlaps end, and what is not in use expires.
+fn end_versions(change: &mut Change<'_>, slot: &Slot, now: OffsetDateTime) {
+    let is_past = |at: Option<Timestamp>| at.is_some_and(|at| at.0 <= now);
+    for version in slot.versions.values() {
+        if !is_past(version.next_due()) {
+            continue;
+        }
+        if is_past(version.expires_at) {
+            if let Some(version) = change.version(&slot.name, version.version) {
+                version.state = VersionState::Expired;
+            }
+        } else {
+            change.end_overlap(&slot.name, version.version);
+        }
+    }
+    change.trim_versions(&slot.name);
 }
 
 #[async_trait]

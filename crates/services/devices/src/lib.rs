@@ -1,6 +1,7 @@
 //! The device manager: which devices exist, which certificate identifies each, and how that stands.
 //!
-//! It owns the tables `device`, `identity_version`, `device_event` and `device_count`. It promises that a binding
+//! It owns the tables `device`, `device_slot`, `slot_version`, `device_event`,
+//! `device_follow_up` and `device_count`. It promises that a binding
 //! (slot version, history, status, events) is one commit that happens once or not at all; that a
 //! device follows the certificate of its active version, and no other, through revocation, hold
 //! and release; and that a slot enters its renewal windows and expires within a second of the due
@@ -10,7 +11,8 @@
 //! binding `dms.bind-device-id`, `dms.enroll` and `dms.reenroll`. It consumes
 //! `certificate.status.update` and `certificate.metadata.update`.
 //!
-//! Deliberately absent: any call of another service. What a binding needs is handed in with it.
+//! What certificates have to follow (a revocation, an attachment) is a task that commits with its cause; a
+//! job asks the CA service until it is done (`follow_up.rs`). No change of a device waits for that.
 //!
 //! Where next: [`DevicesService`] for assembly; `bind.rs` for the compare-and-set; `lifecycle.rs`
 //! for which status follows which; `change.rs` for what one change writes and tells; [`routes`]
@@ -23,18 +25,34 @@ mod config;
 mod context;
 mod create;
 mod events;
+mod follow_up;
+mod group;
+mod group_criteria;
+mod group_events;
+mod group_member;
+mod group_policy;
+mod group_query;
+mod group_read;
+mod group_service;
+mod group_tree;
 mod http;
+mod identity;
 mod jobs;
 mod lifecycle;
+mod members;
 pub mod metrics;
 mod query;
+mod registry;
+mod retire;
 mod service;
+mod slots;
 mod store;
 
 pub use certificate_events::CERTIFICATE_SUBSCRIPTION;
-pub use config::{ConfigError, DevicesConfig, HistoryConfig};
+pub use config::{ConfigError, DevicesConfig, GroupsConfig, HistoryConfig};
+pub use follow_up::CERTIFICATES_JOB;
 pub use http::routes;
 pub use jobs::WINDOWS_JOB;
 pub use metrics::describe_metrics;
 pub use service::{DevicesPorts, DevicesService, StartError};
-pub use store::{DEVICE_FIELDS, SCHEMA};
+pub use store::{DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, SCHEMA};

@@ -35,6 +35,15 @@ impl Windows {
         }
     }
 
+    /// Of what has no windows before its end.
+    pub(crate) const fn at_the_end(end: Timestamp) -> Self {
+        Self {
+            not_after: end,
+            preventive_at: end,
+            critical_at: end,
+        }
+    }
+
     /// What each part of the certificate's life is called, and when it begins.
     fn stages(&self) -> [(Timestamp, DeviceStatus); 3] {
         [

@@ -67,11 +67,7 @@ impl DevicesService {
         } else {
             self.count_filtered(&request.filters).await?
         };
-        let count = |status| (status, counted.get(&status).copied().unwrap_or_default());
-        Ok(DeviceStats {
-            total: counted.values().sum(),
-            status_distribution: DeviceStatus::ALL.into_iter().map(count).collect(),
-        })
+        Ok(stats_of(&counted))
     }
 
     /// One grouped query; statuses without devices are absent.
@@ -87,8 +83,17 @@ impl DevicesService {
     }
 }
 
+/// The statistics on the wire, with every status.
+pub(crate) fn stats_of(counted: &BTreeMap<DeviceStatus, u64>) -> DeviceStats {
+    let count = |status| (status, counted.get(&status).copied().unwrap_or_default());
+    DeviceStats {
+        total: counted.values().sum(),
+        status_distribution: DeviceStatus::ALL.into_iter().map(count).collect(),
+    }
+}
+
 /// One counted status.
-fn counter(name: &Value, rows: i64) -> Result<(DeviceStatus, u64), DbError> {
+pub(crate) fn counter(name: &Value, rows: i64) -> Result<(DeviceStatus, u64), DbError> {
     let corrupt = || DbError::corrupt("device.status", "unknown status");
     let name = String::from_value(name).map_err(|_| corrupt())?;
     let status = name.parse().map_err(|_| corrupt())?;

@@ -3,18 +3,25 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
     BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    IdentityReplacement,
 };
+use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
 use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, run_job};
+use time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
+use crate::follow_up::CertificatesJob;
+use crate::group_query::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 
@@ -23,6 +30,8 @@ use crate::store::{CountBucket, DeviceStore, SCHEMA};
 pub struct DevicesPorts {
     /// The database; its clock is the service's.
     pub db: Db,
+    /// The CA service, which certificates of devices belong to.
+    pub ca: Arc<dyn CaService>,
     /// The configuration.
     pub config: DevicesConfig,
 }
@@ -44,6 +53,12 @@ pub struct DevicesService {
     pub(crate) db: Db,
     pub(crate) store: DeviceStore,
     pub(crate) bucket: CountBucket,
+    pub(crate) ca: Arc<dyn CaService>,
+    /// Within which time changes by the same caller are one history entry.
+    pub(crate) coalesce: Duration,
+    pub(crate) retain_history: bool,
+    pub(crate) groups: Arc<GroupCache>,
+    pub(crate) max_group_depth: u32,
 }
 
 impl DevicesService {
@@ -53,7 +68,7 @@ impl DevicesService {
     ///
     /// [`StartError`].
     pub async fn new(ports: DevicesPorts) -> Result<Self, StartError> {
-        let DevicesPorts { db, config } = ports;
+        let DevicesPorts { db, ca, config } = ports;
         config.validate()?;
         db.migrate(SCHEMA).await?;
         let store = DeviceStore::new(&db, config.events.v1_limit);
@@ -61,6 +76,11 @@ impl DevicesService {
             db,
             store,
             bucket: CountBucket::any(),
+            ca,
+            coalesce: config.events.coalesce.into(),
+            retain_history: config.events.retain_after_delete,
+            groups: Arc::default(),
+            max_group_depth: config.device_groups.max_depth,
         })
     }
 
@@ -68,6 +88,11 @@ impl DevicesService {
     /// no status changes by time.
     pub fn windows_job(&self) -> Arc<dyn Job> {
         Arc::new(WindowsJob::new(self.clone()))
+    }
+
+    /// The job that has certificates follow their devices. Not run, they stay as they are.
+    pub fn certificates_job(&self) -> Arc<dyn Job> {
+        Arc::new(CertificatesJob::new(self.clone()))
     }
 
     /// The reader of certificate events and what it does with them.
@@ -85,6 +110,7 @@ impl DevicesService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.windows_job(), shutdown),
+            run_job(&self.db, self.certificates_job(), shutdown),
         );
     }
 }
@@ -118,6 +144,41 @@ impl DeviceService for DevicesService {
         request: &ListRequest,
     ) -> Result<DeviceStats, DeviceError> {
         self.count(request).await
+    }
+
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Device, DeviceError> {
+        self.patch_v1(caller, id, &patches).await
+    }
+
+    async fn replace_identity(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        slot: IdentityReplacement,
+    ) -> Result<Device, DeviceError> {
+        self.replace(caller, id, &slot).await
+    }
+
+    async fn decommission(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
+        self.decommission_v1(caller, id).await
+    }
+
+    async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
+        self.delete_v1(caller, id).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        _caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        self.renewal_of_device(id, create).await
     }
 
     async fn bind_identity(

@@ -3,23 +3,42 @@
 mod count;
 mod details;
 mod device;
+mod follow_up;
+mod group;
 mod history;
-mod identity_version;
+mod slot;
+mod version;
 
-use lamassu_core::device::Device;
-use lamassu_core::query::Field;
+use std::collections::BTreeMap;
+
+use lamassu_core::device::slot::{IDENTITY, SlotStatus};
+use lamassu_core::device::{Device, IdentitySlot};
+use lamassu_core::query::{ElementTable, Field};
+use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Migration, Schema};
+use serde_json::{Value as JsonValue, json};
 
 pub(crate) use count::{CountBucket, counted};
 pub(crate) use details::{DeviceStore, due_devices, next_due};
-pub(crate) use device::{device_insert, device_update_identity};
-pub(crate) use history::{HistoryEntry, HistoryScope, history_insert};
-pub(crate) use identity_version::{
-    ActiveBinding, IdentityVersion, active_bindings, version_followed, version_insert,
+pub(crate) use device::{device_delete, device_insert, device_update_members, device_update_slots};
+pub(crate) use follow_up::{
+    DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
 };
-
-use crate::lifecycle::Windows;
+pub use group::GROUP_FIELDS;
+pub(crate) use group::{
+    GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
+    tree_changed, tree_revision,
+};
+pub(crate) use history::{
+    DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
+    history_delete, history_insert, history_item,
+};
+pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
+pub(crate) use version::{
+    Binding, SLOT_COLUMN, SLOT_VERSIONS, VERSION_FIELDS, Version, bindings, listed_version,
+    version_delete, version_followed, version_put,
+};
 
 /// The tables of this crate.
 pub const SCHEMA: Schema = Schema {
@@ -41,6 +60,18 @@ pub const SCHEMA: Schema = Schema {
             "followed_seq",
             include_str!("../migrations/V0003__followed_seq.sql"),
         ),
+        Migration::portable(4, "slots", include_str!("../migrations/V0004__slots.sql")),
+        Migration {
+            version: 5,
+            name: "slots_listed",
+            sqlite: include_str!("../migrations/V0005__slots_listed.sqlite.sql"),
+            postgres: include_str!("../migrations/V0005__slots_listed.postgres.sql"),
+        },
+        Migration::portable(
+            10,
+            "device_groups",
+            include_str!("../migrations/V0010__device_groups.sql"),
+        ),
     ],
 };
 
@@ -49,16 +80,56 @@ pub static DEVICE_FIELDS: &[Field] = &[
     Field::string("id", "id").folded("id_folded"),
     Field::string("dms_owner", "dms_owner").folded("owner_folded"),
     Field::date("creation_timestamp", "created_at"),
-    Field::enumeration("status", STATUS_FIELD).words(&[
-        ("RENEWAL_WINDOW", "RENEWAL_PENDING"),
-        ("ABOUT_TO_EXPIRE", "EXPIRING_SOON"),
-    ]),
+    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
     Field::string_array("tags", "tags"),
     Field::json("metadata", "metadata"),
     Field::json("identity_slot", "identity_slot")
         .alias("identity")
         .nullable(),
 ];
+
+/// What devices can be filtered and sorted by in v2: the members that it shows.
+pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
+    Field::string("id", "id").folded("id_folded"),
+    Field::string("alias", "alias").folded("alias_folded"),
+    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
+    Field::string_array("tags", "tags"),
+    Field::string("icon", "icon"),
+    Field::string("icon_color", "icon_color"),
+    Field::json("metadata", "metadata"),
+    Field::string("dms_owner", "dms_owner").folded("owner_folded"),
+    Field::date("creation_timestamp", "created_at"),
+    Field::date("updated_at", "updated_at"),
+    Field::date("decommissioned_at", "decommissioned_at").nullable(),
+    Field::number("revision", "revision"),
+    Field::json("identity", "identity_slot")
+        .alias("identity_slot")
+        .nullable(),
+    Field::enumeration("identity.status", "slot_status")
+        .words(FORMER_WORDS)
+        .nullable(),
+    Field::enumeration("identity.secret_type", "slot_type").nullable(),
+    Field::number("identity.active_version", "active_version").nullable(),
+    Field::date("identity.expiration_date", "not_after").nullable(),
+    Field::string("identity.serial_number", "active_serial").nullable(),
+    Field::string("serial_number", "id").elements_in(SERIAL_NUMBERS),
+    Field::json("slots", "slots"),
+];
+
+/// Words of other documents for a status.
+const FORMER_WORDS: &[(&str, &str)] = &[
+    ("RENEWAL_WINDOW", "RENEWAL_PENDING"),
+    ("ABOUT_TO_EXPIRE", "EXPIRING_SOON"),
+];
+
+/// The certificates of all slots.
+const SERIAL_NUMBERS: ElementTable = ElementTable {
+    table: "certificate_of_device",
+    owner: "device_id",
+};
+
+/// What the criteria of groups are about.
+pub(crate) static CRITERIA_FIELDS: &[Field] = DEVICE_FIELDS_IN_V2;
 
 /// Column and field of the device status.
 pub(crate) const STATUS_FIELD: &str = "status";
@@ -71,11 +142,14 @@ pub(crate) const DEVICES: ListTable = ListTable {
     table: "device_listed",
     columns: &[
         "id",
+        "alias",
         "tags",
         "status",
         "icon",
         "icon_color",
         "created_at",
+        "updated_at",
+        "decommissioned_at",
         "metadata",
         "dms_owner",
         "revision",
@@ -85,10 +159,21 @@ pub(crate) const DEVICES: ListTable = ListTable {
         "not_after",
         "preventive_at",
         "critical_at",
+        "slot_policy",
+        "slot_created_at",
+        "slot_updated_at",
+        "slot_revision",
+        "slot_version_floor",
     ],
     key: "id",
     created: "created_at",
     fields: DEVICE_FIELDS,
+};
+
+/// The same for v2.
+pub(crate) const DEVICES_IN_V2: ListTable = ListTable {
+    fields: DEVICE_FIELDS_IN_V2,
+    ..DEVICES
 };
 
 /// The id of a device to insert is free.
@@ -97,13 +182,68 @@ pub(crate) const ID_FREE: Check = Check::new("device id");
 /// A device is still at the revision that was read.
 pub(crate) const REVISION: Check = Check::new("device revision");
 
-/// A device as stored: what the wire shows of it, and what the wire does not.
+/// A device as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StoredDevice {
-    /// What the wire shows, with the newest history.
+    /// What v1 shows, with the newest history. Its slots are a projection of `slots`.
     pub(crate) device: Device,
+    pub(crate) alias: String,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) decommissioned_at: Option<Timestamp>,
     /// Counts the changes, from 1.
     pub(crate) revision: i64,
-    /// When the active certificate enters its windows; there is one where there is an identity.
-    pub(crate) windows: Option<Windows>,
+    /// All slots by name.
+    pub(crate) slots: BTreeMap<String, Slot>,
+    /// The last change of what clients write, if it is among the newest history.
+    pub(crate) last_shadow: Option<Shadow>,
+}
+
+impl StoredDevice {
+    /// The identity slot, perhaps an empty one.
+    pub(crate) fn identity(&self) -> Option<&Slot> {
+        self.slots.get(IDENTITY)
+    }
+
+    /// Makes what v1 shows of the slots anew. Slots that are empty are hidden from it.
+    pub(crate) fn project(&mut self) {
+        let used = |slot: &&Slot| slot.status != SlotStatus::Empty;
+        self.device.identity = self.identity().filter(used).map(identity_in_v1);
+        let others = self.slots.values().filter(|slot| slot.name != IDENTITY);
+        self.device.slots = others
+            .filter(used)
+            .map(|slot| (slot.name.clone(), slot_in_v1(slot)))
+            .collect();
+    }
+}
+
+fn identity_in_v1(slot: &Slot) -> IdentitySlot {
+    let certificates = slot.versions.values();
+    let certificates =
+        certificates.filter_map(|version| Some((version.version, version.serial_number.clone()?)));
+    IdentitySlot {
+        status: slot.status.of_device(),
+        active_version: slot.active_version.unwrap_or_default(),
+        slot_type: slot.type_in_v1.clone(),
+        versions: certificates.collect(),
+        expiration_date: slot.windows.as_ref().map(|windows| windows.not_after),
+        events: slot.events.clone(),
+    }
+}
+
+fn slot_in_v1(slot: &Slot) -> JsonValue {
+    let versions = slot.versions.values();
+    let versions: BTreeMap<u32, &JsonValue> = versions
+        .map(|version| (version.version, &version.secret))
+        .collect();
+    let mut members = json!({
+        "status": slot.status,
+        "active_version": slot.active_version,
+        "type": slot.secret_type,
+        "versions": versions,
+        "events": slot.events,
+    });
+    if let (Some(windows), Some(members)) = (&slot.windows, members.as_object_mut()) {
+        members.insert("expiration_date".to_owned(), json!(windows.not_after));
+    }
+    members
 }

@@ -58,7 +58,7 @@ impl Attempt<'_> {
 
 /// Who was let through.
 #[derive(Debug)]
-pub(crate) struct Admitted {
+pub(crate) struct Asker {
     /// The call, made in the name of the credential's holder.
     pub(crate) caller: Caller,
     /// The certificate that was presented, where the DMS asks for one.
@@ -67,7 +67,7 @@ pub(crate) struct Admitted {
     pub(crate) password: Option<PasswordUse>,
 }
 
-impl Admitted {
+impl Asker {
     /// Nobody in particular.
     pub(crate) fn anybody(caller: &Caller) -> Self {
         Self {
@@ -114,17 +114,14 @@ impl Admitted {
 
 impl DmsManager {
     /// Checks what an enrollment is authenticated with; what follows is done in its name.
-    pub(crate) async fn admit_enrollment(
-        &self,
-        attempt: Attempt<'_>,
-    ) -> Result<Admitted, DmsError> {
+    pub(crate) async fn admit_enrollment(&self, attempt: Attempt<'_>) -> Result<Asker, DmsError> {
         let admitted = self.credential(attempt).await?;
         self.ask_webhook(attempt, attempt.auth_mode()?).await?;
         Ok(admitted)
     }
 
     /// Checks the credential of an enrollment; no webhook is asked.
-    pub(crate) async fn credential(&self, attempt: Attempt<'_>) -> Result<Admitted, DmsError> {
+    pub(crate) async fn credential(&self, attempt: Attempt<'_>) -> Result<Asker, DmsError> {
         let token = self.token_for_certificate(attempt)?;
         let mode = attempt.auth_mode()?;
         let chain = attempt.est.client_chain.as_ref();
@@ -132,13 +129,13 @@ impl DmsManager {
         Ok(match mode {
             AuthMode::Nothing => {
                 judge.nothing()?;
-                Admitted::anybody(attempt.caller)
+                Asker::anybody(attempt.caller)
             }
-            AuthMode::Webhook => Admitted::anybody(attempt.caller),
-            AuthMode::Password => Admitted::by_password(self.presented_password(attempt).await?),
+            AuthMode::Webhook => Asker::anybody(attempt.caller),
+            AuthMode::Password => Asker::by_password(self.presented_password(attempt).await?),
             AuthMode::ClientCertificate | AuthMode::CertificateAndWebhook => {
                 match token.filter(|_| chain.is_none()) {
-                    Some(holder) => Admitted::by_token(attempt.caller, holder),
+                    Some(holder) => Asker::by_token(attempt.caller, holder),
                     None => {
                         let rules = attempt
                             .settings()
@@ -148,7 +145,7 @@ impl DmsManager {
                         self.revocation(attempt.caller)
                             .check(&presented, attempt.foreign_revocation())
                             .await?;
-                        Admitted::holder(attempt.caller, presented)
+                        Asker::holder(attempt.caller, presented)
                     }
                 }
             }

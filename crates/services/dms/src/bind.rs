@@ -1,14 +1,13 @@
 //! Binding a certificate to a device by hand.
 
 use lamassu_core::ca::enrollment::Attachment;
-use lamassu_core::ca::{CaError, Certificate};
+use lamassu_core::ca::{CaError, Certificate, RenewalWindows};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{BindIdentity, Device, DeviceStatus, SlotState};
 use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError};
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_db::{Attempt, retry_races};
 
-use crate::issue::windows;
 use crate::service::DmsManager;
 
 impl DmsManager {
@@ -30,17 +29,19 @@ impl DmsManager {
         let attachment = Attachment {
             device_id: device.id.clone(),
             dms_id: dms.id.clone(),
+            slot: None,
         };
+        let windows = self.renewal_windows(caller, &dms, &device.id, None).await;
         let certificate = self
             .ca
-            .attach_certificate(caller, &serial, attachment, windows(&dms))
+            .attach_certificate(caller, &serial, attachment, windows)
             .await?;
         let mode = if request.bind_mode.is_empty() {
             "PROVISIONED"
         } else {
             &request.bind_mode
         };
-        let bind = || self.try_bind(caller, &device.id, &certificate, (&dms, mode));
+        let bind = || self.try_bind(caller, &device.id, &certificate, (&dms, mode, windows));
         let device = retry_races(bind).await?;
         Ok(Binding {
             certificate,
@@ -68,28 +69,24 @@ impl DmsManager {
         caller: &Caller,
         device: &DeviceId,
         certificate: &Certificate,
-        (dms, mode): (&Dms, &str),
+        (dms, mode, windows): (&Dms, &str, RenewalWindows),
     ) -> Result<Device, Attempt<DmsError>> {
         let device = self.devices.device(caller, device).await;
         let device = device.map_err(DmsError::from)?;
-        let binding = binding(certificate, dms, &device, mode);
+        let binding = BindIdentity {
+            device_id: device.id.clone(),
+            certificate: Box::new(certificate.clone()),
+            dms: Box::new(dms.clone()),
+            mode: mode.to_owned(),
+            expected: SlotState::of(Some(&device)),
+            create: None,
+            windows,
+            announce: None,
+        };
         let bound = self.devices.bind_identity(caller, binding).await;
         bound.map_err(|error| match DmsError::from(error) {
             overtaken @ DmsError::SlotChanged => Attempt::Overtaken(overtaken),
             refused => Attempt::Refused(refused),
         })
-    }
-}
-
-fn binding(certificate: &Certificate, dms: &Dms, device: &Device, mode: &str) -> BindIdentity {
-    BindIdentity {
-        device_id: device.id.clone(),
-        certificate: Box::new(certificate.clone()),
-        dms: Box::new(dms.clone()),
-        mode: mode.to_owned(),
-        expected: SlotState::of(Some(device)),
-        create: None,
-        windows: windows(dms),
-        announce: None,
     }
 }

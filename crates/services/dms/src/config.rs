@@ -50,6 +50,16 @@ pub struct EstConfig {
     /// Enrollments and renewals that one DMS takes per second, and five times as many at once; 0 for
     /// any number. Default 2000.
     pub dms_rate_limit: u32,
+    /// RSA keys that are made for devices at the same time. Default 2.
+    pub max_key_generations: usize,
+    /// When a device whose enrollment waits for approval is told to come again. Default `1m`.
+    pub approval_retry_after: WireDuration,
+    /// How long an enrollment waits for a decision, an approved one for its device, and a denied
+    /// one is refused. Default `1w`.
+    pub approval_lifetime: WireDuration,
+    /// Most enrollments that wait for a decision; further ones are told to come later. Default
+    /// 10000.
+    pub max_pending_approvals: u32,
 }
 
 impl Default for EstConfig {
@@ -70,6 +80,10 @@ impl Default for EstConfig {
             revocation: RevocationConfig::default(),
             rate_limit: 200,
             dms_rate_limit: 2_000,
+            max_key_generations: 2,
+            approval_retry_after: WireDuration::from_secs(60),
+            approval_lifetime: WireDuration::from_secs(7 * 86_400),
+            max_pending_approvals: 10_000,
         }
     }
 }
@@ -200,11 +214,16 @@ impl EstConfig {
         if self.max_chain == 0 {
             return Err(InvalidEstConfig::MaxChain);
         }
+        if self.max_key_generations == 0 {
+            return Err(InvalidEstConfig::MaxKeyGenerations);
+        }
         for (key, duration) in [
             ("clock_skew", self.clock_skew),
             ("repeat_window", self.repeat_window),
             ("revocation.timeout", self.revocation.timeout),
             ("revocation.max_age", self.revocation.max_age),
+            ("approval_retry_after", self.approval_retry_after),
+            ("approval_lifetime", self.approval_lifetime),
         ] {
             if duration.is_negative() {
                 return Err(InvalidEstConfig::Negative(key));
@@ -235,6 +254,9 @@ pub enum InvalidEstConfig {
     /// A chain has at least one certificate.
     #[error("est.max_chain must be at least 1")]
     MaxChain,
+    /// Without a place no key is made.
+    #[error("est.max_key_generations must be at least 1")]
+    MaxKeyGenerations,
     /// A span of time below zero.
     #[error("est.{0} must not be negative")]
     Negative(&'static str),

@@ -7,9 +7,8 @@ use lamassu_core::dms::{Dms, DmsError, DryRun, DryRunCheck, DryRunReport, EstOri
 use lamassu_core::error::ServiceError as _;
 use lamassu_core::ids::DmsId;
 
-use crate::authenticate::{Admitted, Attempt};
+use crate::authenticate::{Asker, Attempt};
 use crate::credential::AuthMode;
-use crate::enroll::check_device;
 use crate::profile;
 use crate::reenroll::Renewer;
 use crate::request::{DeviceRequest, Possession};
@@ -100,14 +99,14 @@ impl DmsManager {
     }
 
     /// Whether the credential passes. A password is never tried: who asks has none of the device's.
-    async fn try_credential(&self, attempt: Attempt<'_>, checks: &mut Checks) -> Option<Admitted> {
+    async fn try_credential(&self, attempt: Attempt<'_>, checks: &mut Checks) -> Option<Asker> {
         let mode = attempt.auth_mode();
         let outcome = match (mode, attempt.mode) {
-            (Ok(AuthMode::Password), _) => Ok(Admitted::anybody(attempt.caller)),
+            (Ok(AuthMode::Password), _) => Ok(Asker::anybody(attempt.caller)),
             (Ok(_), EnrollmentMode::Enroll) => self.credential(attempt).await,
             (Ok(_), EnrollmentMode::Reenroll) => match self.renewal_credential(attempt).await {
-                Ok(Renewer::Admitted(admitted)) => Ok(admitted),
-                Ok(Renewer::Repeats(_)) => Ok(Admitted::anybody(attempt.caller)),
+                Ok(Renewer::Asker(admitted)) => Ok(admitted),
+                Ok(Renewer::Repeats(_)) => Ok(Asker::anybody(attempt.caller)),
                 Err(error) => Err(error),
             },
             (Err(error), _) => Err(error),
@@ -115,12 +114,7 @@ impl DmsManager {
         checks.note("credential", outcome)
     }
 
-    async fn try_device(
-        &self,
-        attempt: Attempt<'_>,
-        admitted: Option<Admitted>,
-        checks: &mut Checks,
-    ) {
+    async fn try_device(&self, attempt: Attempt<'_>, admitted: Option<Asker>, checks: &mut Checks) {
         let Attempt {
             caller,
             dms,
@@ -130,17 +124,8 @@ impl DmsManager {
         } = attempt;
         match mode {
             EnrollmentMode::Enroll => {
-                let outcome = async {
-                    self.limits.check_allowed(dms, &request.device_id)?;
-                    let device = self.device_if_any(caller, &request.device_id).await?;
-                    check_device(dms, device.as_ref())?;
-                    if device.is_none() {
-                        // Given back at once.
-                        drop(self.limits.place(caller, dms, &*self.devices).await?);
-                    }
-                    Ok(())
-                };
-                checks.note("device", outcome.await);
+                // A place that it takes is given back at once.
+                checks.note("device", self.admit(caller, dms, &request.device_id).await);
             }
             EnrollmentMode::Reenroll => {
                 let presented = admitted.and_then(|admitted| admitted.presented);

@@ -32,6 +32,8 @@ pub(crate) struct Approved<'a> {
     /// The request, possession of its key decided.
     pub(crate) csr: VerifiedCsr,
     pub(crate) mode: EnrollmentMode,
+    /// The event that tells of it beside that of the binding.
+    pub(crate) announce: Option<EnrollmentEvent>,
     pub(crate) profile: ProfileChoice,
     /// The certificate that the new one takes the place of.
     pub(crate) superseded: Option<Superseded>,
@@ -42,25 +44,26 @@ pub(crate) struct Approved<'a> {
 }
 
 impl Approved<'_> {
-    fn intent(&self) -> Enrollment {
+    fn intent(&self, windows: RenewalWindows) -> Enrollment {
         Enrollment {
             mode: self.mode,
             attachment: Attachment {
                 device_id: self.request.device_id.clone(),
                 dms_id: self.dms.id.clone(),
+                slot: None,
             },
             csr_digest: self.request.digest(),
             superseded: self.superseded.clone(),
-            windows: windows(self.dms),
+            windows,
         }
     }
 
-    fn binding(&self, certificate: &Certificate) -> BindIdentity {
+    fn binding(&self, certificate: &Certificate, windows: RenewalWindows) -> BindIdentity {
         let holds_identity = matches!(self.slot, SlotState::Holding { .. });
-        let (mode, event) = match self.mode {
-            EnrollmentMode::Enroll if holds_identity => ("RE-PROVISIONED", EnrollmentEvent::Enroll),
-            EnrollmentMode::Enroll => ("PROVISIONED", EnrollmentEvent::Enroll),
-            EnrollmentMode::Reenroll => ("RENEWED", EnrollmentEvent::Reenroll),
+        let mode = match self.mode {
+            EnrollmentMode::Enroll if holds_identity => "RE-PROVISIONED",
+            EnrollmentMode::Enroll => "PROVISIONED",
+            EnrollmentMode::Reenroll => "RENEWED",
         };
         BindIdentity {
             device_id: self.request.device_id.clone(),
@@ -69,17 +72,9 @@ impl Approved<'_> {
             mode: mode.to_owned(),
             expected: self.slot.clone(),
             create: self.create.clone(),
-            windows: windows(self.dms),
-            announce: Some(event),
+            windows,
+            announce: self.announce,
         }
-    }
-}
-
-/// When devices of this DMS must renew.
-pub(crate) const fn windows(dms: &Dms) -> RenewalWindows {
-    RenewalWindows {
-        preventive: dms.settings.reenrollment_settings.preventive_delta,
-        critical: dms.settings.reenrollment_settings.critical_delta,
     }
 }
 
@@ -92,8 +87,12 @@ impl DmsManager {
     ) -> Result<CertificateDer, DmsError> {
         let (dms_id, device_id) = (&approved.dms.id, &approved.request.device_id);
         tracing::debug!(%dms_id, %device_id, mode = approved.mode.name(), "enrollment approved");
+        let create = approved.create.as_ref();
+        let windows = self
+            .renewal_windows(caller, approved.dms, device_id, create)
+            .await;
         // 1. The certificate and the open intent, in one commit.
-        let certificate = self.sign(caller, &approved).await?;
+        let certificate = self.sign(caller, &approved, windows).await?;
         let serial = &certificate.serial_number;
         tracing::info!(
             %dms_id,
@@ -102,7 +101,8 @@ impl DmsManager {
             "certificate issued for enrollment"
         );
         // 2. The device's slot, by compare-and-set.
-        self.bind_issued(caller, &approved, &certificate).await?;
+        let binding = approved.binding(&certificate, windows);
+        self.bind_issued(caller, binding).await?;
         // 3. The superseded certificate goes before the device gets the new one. The device holds
         //    the new one already, so a failure here must not cost it its answer: the sweep repeats.
         if approved.superseded.is_some()
@@ -117,25 +117,20 @@ impl DmsManager {
         &self,
         caller: &Caller,
         approved: &Approved<'_>,
+        windows: RenewalWindows,
     ) -> Result<Certificate, DmsError> {
         let ca = &approved.dms.settings.enrollment_settings.enrollment_ca;
         let (csr, profile) = (approved.csr.clone(), approved.profile.clone());
-        let signed = self
-            .ca
-            .sign_for_enrollment(caller, ca, csr, profile, approved.intent());
+        let signed =
+            self.ca
+                .sign_for_enrollment(caller, ca, csr, profile, approved.intent(windows));
         Ok(signed.await?)
     }
 
     /// Binds, or takes back what was issued.
-    async fn bind_issued(
-        &self,
-        caller: &Caller,
-        approved: &Approved<'_>,
-        certificate: &Certificate,
-    ) -> Result<(), DmsError> {
-        let binding = self
-            .devices
-            .bind_identity(caller, approved.binding(certificate));
+    async fn bind_issued(&self, caller: &Caller, binding: BindIdentity) -> Result<(), DmsError> {
+        let serial = binding.certificate.serial_number.clone();
+        let binding = self.devices.bind_identity(caller, binding);
         let refused = match tokio::time::timeout(BIND_DEADLINE, binding).await {
             Ok(Ok(_device)) => return Ok(()),
             Ok(Err(refused)) => refused,
@@ -147,13 +142,10 @@ impl DmsManager {
         if !matches!(
             refused,
             DeviceError::Storage(StorageFailure::OutcomeUnknown(_))
-        ) && let Err(error) = self
-            .ca
-            .abandon_enrollment(caller, &certificate.serial_number)
-            .await
+        ) && let Err(error) = self.ca.abandon_enrollment(caller, &serial).await
         {
             tracing::warn!(
-                serial_number = %certificate.serial_number,
+                serial_number = %serial,
                 error = &error as &(dyn std::error::Error + 'static),
                 "certificate that was not bound is not revoked yet"
             );

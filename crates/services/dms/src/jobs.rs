@@ -1,4 +1,5 @@
-//! The sweep of enrollments, every minute, and of what nobody needs any more, every hour.
+//! The sweep of enrollments and the end of approvals, every minute; the end of what nobody needs any
+//! more, every hour.
 
 use std::sync::Arc;
 
@@ -38,6 +39,22 @@ impl Job for Clean {
             Trimmed::Some => now,
             Trimmed::Nothing => now.saturating_add(CLEAN_EVERY),
         }))
+    }
+}
+
+/// Gives up and forgets approvals.
+#[derive(Debug)]
+pub(crate) struct ApprovalEnds(pub(crate) Arc<DmsManager>);
+
+#[async_trait]
+impl Job for ApprovalEnds {
+    fn name(&self) -> &'static str {
+        "dms-approval-ends"
+    }
+
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        self.0.tidy_approvals(caller).await?;
+        Ok(NextRun::At(now.saturating_add(EVERY)))
     }
 }
 

@@ -3,7 +3,7 @@
 use lamassu_core::ca::enrollment::{Detach, Revoke};
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus, EnrollmentMode, Superseded};
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{Device, IdentitySlot, SlotState};
+use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
 use lamassu_core::dms::settings::{KeyReuse, ReenrollmentSettings};
 use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest, RenewalRefusal};
 use lamassu_core::error::StorageFailure;
@@ -12,20 +12,20 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_x509::VerifiedCsr;
 use time::{Duration, OffsetDateTime};
 
-use crate::authenticate::{Admitted, Attempt};
+use crate::authenticate::{Asker, Attempt};
 use crate::credential::{AuthMode, ExpiredRenewal, Presented};
 use crate::enroll::check_owner;
 use crate::issue::Approved;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 use crate::sweep::holds;
-use crate::{profile, subject};
+use crate::{channel_binding, profile, subject};
 
 /// Who asks for a renewal.
 #[derive(Debug)]
 pub(crate) enum Renewer {
     /// Whoever this is.
-    Admitted(Admitted),
+    Asker(Asker),
     /// The holder of a certificate that this very request has superseded: its answer was lost.
     Repeats(CertificateDer),
 }
@@ -55,14 +55,15 @@ impl DmsManager {
             request: &request,
             mode: EnrollmentMode::Reenroll,
         };
-        let Admitted {
+        let Asker {
             caller,
             presented,
             password,
         } = match self.renewer(attempt).await? {
             Renewer::Repeats(certificate) => return Ok(certificate),
-            Renewer::Admitted(admitted) => admitted,
+            Renewer::Asker(admitted) => admitted,
         };
+        channel_binding::check(&dms, &request, &est)?;
         // 2. For which device, and which of its certificates.
         let renewed = self.renewed(&caller, &dms, &request, presented.as_deref());
         let Renewed { device, active } = renewed.await?;
@@ -74,6 +75,7 @@ impl DmsManager {
             request: &request,
             csr,
             mode: EnrollmentMode::Reenroll,
+            announce: Some(EnrollmentEvent::Reenroll),
             profile,
             superseded: Some(superseded(&dms.settings.reenrollment_settings, &active)),
             slot: SlotState::of(Some(&device)),
@@ -120,7 +122,7 @@ impl DmsManager {
     /// Checks what the DMS asks for.
     async fn renewer(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
         let renewer = self.renewal_credential(attempt).await?;
-        if let Renewer::Admitted(_) = &renewer {
+        if let Renewer::Asker(_) = &renewer {
             self.ask_webhook(attempt, attempt.auth_mode()?).await?;
         }
         Ok(renewer)
@@ -137,16 +139,16 @@ impl DmsManager {
         Ok(match mode {
             AuthMode::Nothing => {
                 self.judge(attempt.caller).nothing()?;
-                Renewer::Admitted(Admitted::anybody(attempt.caller))
+                Renewer::Asker(Asker::anybody(attempt.caller))
             }
-            AuthMode::Webhook => Renewer::Admitted(Admitted::anybody(attempt.caller)),
+            AuthMode::Webhook => Renewer::Asker(Asker::anybody(attempt.caller)),
             AuthMode::Password => {
                 let presented = self.presented_password(attempt).await?;
-                Renewer::Admitted(Admitted::by_password(presented))
+                Renewer::Asker(Asker::by_password(presented))
             }
             AuthMode::ClientCertificate | AuthMode::CertificateAndWebhook => {
                 match token.filter(|_| !has_certificate) {
-                    Some(holder) => Renewer::Admitted(Admitted::by_token(attempt.caller, holder)),
+                    Some(holder) => Renewer::Asker(Asker::by_token(attempt.caller, holder)),
                     None => self.holder(attempt).await?,
                 }
             }
@@ -180,7 +182,7 @@ impl DmsManager {
         self.revocation(caller)
             .check(&presented, attempt.foreign_revocation())
             .await?;
-        Ok(Renewer::Admitted(Admitted::holder(caller, presented)))
+        Ok(Renewer::Asker(Asker::holder(caller, presented)))
     }
 
     /// The certificate that a completed renewal issued for this very request in exchange for the

@@ -11,11 +11,11 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
-    BindDevice, Binding, CreatePasswords, Dms, DmsError, DmsService, DmsStats, DryRun,
-    DryRunReport, EnrollmentPassword, EstRequest, NewPasswords, RefusedEnrollment, SweepScope,
-    WebhookRefusal,
+    Approval, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError, DmsService, DmsStats,
+    DryRun, DryRunReport, EnrollmentPassword, EstRequest, GeneratedKey, NewPasswords, Outcome,
+    RefusedEnrollment, SweepScope, WebhookRefusal,
 };
-use lamassu_core::ids::DmsId;
+use lamassu_core::ids::{ApprovalId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::pem::CertificateDer;
@@ -31,7 +31,8 @@ use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
 use crate::foreign_revocation::ForeignIssuers;
-use crate::jobs::{Clean, Sweep};
+use crate::jobs::{ApprovalEnds, Clean, Sweep};
+use crate::keygen::KeyMaker;
 use crate::known_paths::KnownPaths;
 use crate::limits::Limits;
 use crate::password::DigestKey;
@@ -40,7 +41,7 @@ use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
 use crate::webhook::Hooks;
-use crate::{csr_attrs, metrics, profile};
+use crate::{channel_binding, csr_attrs, metrics, profile};
 
 /// Most refused credentials per minute that are written to the audit log.
 const REFUSALS_PER_MINUTE: u32 = 600;
@@ -88,6 +89,7 @@ pub struct DmsManager {
     pub(crate) limits: Limits,
     pub(crate) password_key: DigestKey,
     pub(crate) foreign: ForeignIssuers,
+    pub(crate) keys: KeyMaker,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
@@ -117,6 +119,7 @@ impl DmsManager {
             limits: Limits::new(config.dms_rate_limit),
             password_key: DigestKey::default(),
             foreign: ForeignIssuers::new(&config.revocation)?,
+            keys: KeyMaker::new(config.max_key_generations),
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
             refused: RefusedLog::new(),
@@ -131,6 +134,11 @@ impl DmsManager {
     /// The job that puts right what crashes leave between the two commits of an enrollment.
     pub fn sweep_job(self: &Arc<Self>) -> Arc<dyn Job> {
         Arc::new(Sweep(Arc::clone(self)))
+    }
+
+    /// The job that gives up approvals which nobody decided on, or whose device did not come back.
+    pub fn approval_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(ApprovalEnds(Arc::clone(self)))
     }
 
     /// The reader of the events that outdate what the directory keeps, and what it does with them.
@@ -149,6 +157,7 @@ impl DmsManager {
             subscription.run(handler, shutdown),
             run_job(&self.db, self.sweep_job(), shutdown),
             run_job(&self.db, Arc::new(Clean(self.db.clone())), shutdown),
+            run_job(&self.db, self.approval_job(), shutdown),
         );
     }
 
@@ -197,7 +206,7 @@ impl DmsManager {
     }
 
     /// Counts an EST operation, and writes a refused credential to the audit log.
-    async fn answered<T>(
+    async fn answered<T: metrics::Told>(
         &self,
         operation: Operation<'_>,
         caller: &Caller,
@@ -233,6 +242,7 @@ struct Operation<'a> {
     /// As in the audit log.
     audited_as: &'static str,
     started: Instant,
+    /// A copy: what is refused is logged with it.
     request: &'a EstRequest,
 }
 
@@ -247,6 +257,7 @@ fn is_refused_credential(error: &DmsError) -> bool {
             | DmsError::NoAuthForbidden
             | DmsError::Credential(_)
             | DmsError::Webhook(WebhookRefusal::Denied(_) | WebhookRefusal::Status(400..=499))
+            | DmsError::ChannelBinding(_)
     )
 }
 
@@ -363,7 +374,7 @@ impl DmsService for DmsManager {
         let found = async {
             let dms = self.labelled_dms(label).await?;
             let profile = profile::effective(&self.directory, caller, &dms.settings).await?;
-            Ok(csr_attrs::for_profile(&profile).into())
+            Ok(csr_attrs::for_profile(&profile, channel_binding::mode(&dms)).into())
         };
         let found = found.await;
         metrics::answered("csrattrs", started, &found);
@@ -374,7 +385,7 @@ impl DmsService for DmsManager {
         &self,
         caller: &Caller,
         request: EstRequest,
-    ) -> Result<CertificateDer, DmsError> {
+    ) -> Result<Outcome<CertificateDer>, DmsError> {
         let asked = request.clone();
         let operation = Operation {
             name: "simpleenroll",
@@ -384,6 +395,23 @@ impl DmsService for DmsManager {
         };
         let caller = caller.from_source(SOURCE);
         let result = self.enroll_device(&caller, request).await;
+        self.answered(operation, &caller, result).await
+    }
+
+    async fn server_keygen(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<Outcome<GeneratedKey>, DmsError> {
+        let asked = request.clone();
+        let operation = Operation {
+            name: "serverkeygen",
+            audited_as: "dms.serverkeygen",
+            started: Instant::now(),
+            request: &asked,
+        };
+        let caller = caller.from_source(SOURCE);
+        let result = self.generate_key(&caller, request).await;
         self.answered(operation, &caller, result).await
     }
 
@@ -402,6 +430,27 @@ impl DmsService for DmsManager {
         let caller = caller.from_source(SOURCE);
         let result = self.reenroll_device(&caller, request).await;
         self.answered(operation, &caller, result).await
+    }
+
+    async fn approval(&self, _caller: &Caller, id: &ApprovalId) -> Result<Approval, DmsError> {
+        Ok(self.approval_by_id(id).await?.approval)
+    }
+
+    async fn approvals(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Approval>, DmsError> {
+        self.list_approvals(request).await
+    }
+
+    async fn decide_approval(
+        &self,
+        caller: &Caller,
+        id: &ApprovalId,
+        decision: Decision,
+    ) -> Result<Approval, DmsError> {
+        self.decide(caller, id, decision).await
     }
 
     async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {

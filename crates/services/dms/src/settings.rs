@@ -58,6 +58,8 @@ fn keeping(mut settings: DmsSettings, stored: &DmsSettings) -> DmsSettings {
     keep!(
         settings.enrollment_settings,
         stored.enrollment_settings,
+        approval,
+        channel_binding,
         max_devices,
         allowed_device_ids,
         device_id_pattern,

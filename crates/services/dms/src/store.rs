@@ -1,9 +1,11 @@
-//! The table `dms`.
+//! The tables `dms` and `approval`.
 
+pub(crate) mod approval;
 mod dms;
 pub(crate) mod password;
 pub(crate) mod refused;
 
+pub use approval::APPROVAL_FIELDS;
 pub use dms::FIELDS;
 pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
 pub use password::FIELDS as PASSWORD_FIELDS;
@@ -30,6 +32,9 @@ pub const SCHEMA: Schema = Schema {
             4,
             "refused_enrollments",
             include_str!("../migrations/V0004__refused_enrollments.sql"),
+            10,
+            "approvals",
+            include_str!("../migrations/V0010__approvals.sql"),
         ),
     ],
 };

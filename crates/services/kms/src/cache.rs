@@ -17,7 +17,8 @@ use crate::store::StoredKey;
 const MAX_ENTRIES: u64 = 10_000;
 
 /// How long one is remembered: the longest that a process goes on with a key that another
-/// process has deleted or disabled. In this process that counts at once.
+/// process has deleted, disabled or moved, should it not hear of that. In this process it counts at
+/// once.
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 /// What signing and verifying need of a key.
@@ -100,6 +101,12 @@ impl KeyCache {
     pub(crate) fn forget_address(&self, address: &KeyAddress) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.keys.invalidate(address);
+    }
+
+    /// Forgets everything: another process has changed a key.
+    pub(crate) fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.keys.invalidate_all();
     }
 
     /// Forgets a key under all its names.

@@ -13,12 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lamassu_core::clock::SharedClock;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
 use lamassu_core::va::VaService;
 use lamassu_http::{Access, BodyLimits, PathForm, Routes};
 
 const READ: Permission = Permission::new("va", "read");
+
+const WRITE: Permission = Permission::new("va", "write");
+
+/// Longest CRL that is imported, and how long it may take to arrive.
+const CRL_BODY: BodyLimits = BodyLimits {
+    max_bytes: 64 * 1024 * 1024,
+    deadline: Duration::from_secs(60),
+};
 
 /// Longest OCSP request in a body, and how long it may take to arrive.
 const OCSP_BODY: BodyLimits = BodyLimits {
@@ -52,6 +61,32 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             READ,
             "Read a VA role",
             role::read_unversioned,
+        )
+        .put(
+            "/v1/roles/{ski}",
+            WRITE,
+            "Set how the CRLs of a CA are made",
+            role::update,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .put(
+            "/roles/{ski}",
+            WRITE,
+            "Set how the CRLs of a CA are made",
+            role::update_unversioned,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/crl/{ski}/delta",
+            public,
+            "Fetch the newest delta CRL of a CA",
+            crl::get_delta,
+        )
+        .get(
+            "/v1/crl/{ski}/delta",
+            public,
+            "Fetch the newest delta CRL of a CA",
+            crl::get_delta,
         )
         .get(
             "/crl/{ski}",
@@ -91,6 +126,14 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             "Fetch the certificate of a CA",
             crl::ca_certificate,
         )
+        .body_limits(CRL_BODY)
+        .put(
+            "/v1/crl/{ski}",
+            WRITE,
+            "Import a CRL of a CA whose key is elsewhere",
+            crl::import,
+        )
+        .refuses(&[ErrorKind::NotFound, ErrorKind::Conflict])
         .path_form(PathForm::Raw)
         .body_limits(OCSP_BODY)
         .get(

@@ -179,7 +179,12 @@ fn text_cases(sample: &str) -> Vec<Case> {
             value.contains('%')
         }),
         text(&["eq_ic"], "%".to_owned(), |value| value == "%"),
-        text(&["in", "nin", "in_ic", "nin_ic"], ",,".to_owned(), |_| true),
+        // A list without elements restricts nothing.
+        Case {
+            operands: &["in", "nin", "in_ic", "nin_ic"],
+            value: ",,".to_owned(),
+            holds: Box::new(|_| true),
+        },
     ];
     if !sample.contains(',') && !sample.is_empty() {
         cases.extend([

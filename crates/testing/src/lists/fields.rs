@@ -73,7 +73,11 @@ impl ListOf<'_> {
     }
 
     /// Filters of all fields that the items show, with the names of those that they select.
-    pub(super) async fn expectations(&self) -> Vec<(String, Vec<String>)> {
+    ///
+    /// # Panics
+    ///
+    /// When no item shows a field that should be shown.
+    pub async fn expectations(&self) -> Vec<(String, Vec<String>)> {
         let items = self.items().await;
         assert!(
             items.len() > 1,

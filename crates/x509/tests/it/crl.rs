@@ -35,7 +35,7 @@ pub(crate) fn crl(ca: &Ca, entries: &[RevokedEntry]) -> Bytes {
     for entry in entries {
         builder.push(entry).unwrap();
     }
-    signed(builder.finish().unwrap(), &ca.key)
+    signed(builder.finish(), &ca.key)
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn many_entries_take_linear_time_and_room() {
         let one = entry(&format!("{number:08x}"), CrlReason::Superseded);
         builder.push(&one).unwrap();
     }
-    let list = CertificateList::from_der(signed(builder.finish().unwrap(), &ROOT.key)).unwrap();
+    let list = CertificateList::from_der(signed(builder.finish(), &ROOT.key)).unwrap();
     assert_eq!(list.entries().count(), 100_000);
 }
 
@@ -142,7 +142,7 @@ fn further_extensions_of_the_list_are_carried() {
         Criticality::Critical,
         Bytes::from_static(b"\x30\x03\x81\x01\xff"),
     ));
-    let list = CertificateList::from_der(signed(builder.finish().unwrap(), &ROOT.key)).unwrap();
+    let list = CertificateList::from_der(signed(builder.finish(), &ROOT.key)).unwrap();
     assert!(
         list.extensions()
             .find(&"2.5.29.28".parse().unwrap())

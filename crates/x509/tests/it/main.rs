@@ -5,6 +5,7 @@ mod certificate;
 mod crl;
 mod csr;
 mod issuing;
+mod judged;
 mod key_policy;
 mod lint;
 mod name;

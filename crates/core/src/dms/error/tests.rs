@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    CertificateRefusal, CredentialRefusal, DeviceRefusal, DmsError, RenewalRefusal, WebhookRefusal,
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
+    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
 use crate::ca::EnrollmentMode;
 use crate::error::ServiceError as _;
@@ -40,8 +41,12 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::Credential(_)
         | DmsError::DeviceRefused(_)
         | DmsError::Renewal(_)
+        | DmsError::Keygen(_)
+        | DmsError::Approval(ApprovalRefusal::Denied | ApprovalRefusal::QueueFull)
+        | DmsError::ChannelBinding(_)
         | DmsError::SlotChanged => true,
         DmsError::Validation
+        | DmsError::Approval(ApprovalRefusal::NotFound | ApprovalRefusal::NotPending)
         | DmsError::IdMismatch
         | DmsError::DmsExists
         | DmsError::CommonNameMismatch
@@ -98,6 +103,18 @@ fn samples() -> Vec<DmsError> {
         DmsError::Webhook(WebhookRefusal::Failed("…".to_owned())),
         DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Enroll)),
         DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Reenroll)),
+        DmsError::Keygen(KeygenRefusal::Disabled),
+        DmsError::Keygen(KeygenRefusal::KeyType("…".to_owned())),
+        DmsError::Keygen(KeygenRefusal::Busy),
+        DmsError::Keygen(KeygenRefusal::SymmetricKey),
+        DmsError::Keygen(KeygenRefusal::UnknownKey),
+        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::NoCipher),
+        DmsError::Approval(ApprovalRefusal::Denied),
+        DmsError::Approval(ApprovalRefusal::QueueFull),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Missing),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
     ];
     samples.extend(CredentialRefusal::ALL.map(DmsError::Credential));
     samples.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));

@@ -58,6 +58,7 @@ impl TryFrom<&Row> for OpenIntent {
             attachment: Attachment {
                 device_id: row.get::<String>("device_id")?.into(),
                 dms_id: row.get::<String>("dms_id")?.into(),
+                slot: None,
             },
             superseded,
         })

@@ -333,6 +333,7 @@ async fn attach(world: &World, certificate: &Value) {
     let attachment = Attachment {
         device_id: "device-1".into(),
         dms_id: "dms-1".into(),
+        slot: None,
     };
     let windows = RenewalWindows {
         preventive: "20d".parse().unwrap(),

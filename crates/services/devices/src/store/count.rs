@@ -30,6 +30,16 @@ impl CountBucket {
         )
     }
 
+    /// There is one device less, of this status.
+    pub(crate) fn remove(self, status: DeviceStatus) -> Statement {
+        sql(
+            "INSERT INTO device_count (status, bucket, devices) VALUES ($1, $2, -1) \
+             ON CONFLICT (status, bucket) DO UPDATE \
+             SET devices = device_count.devices + excluded.devices",
+            params![status.name(), self.0],
+        )
+    }
+
     /// A device changed from one status to another one.
     pub(crate) fn moved(self, from: DeviceStatus, to: DeviceStatus) -> Statement {
         sql(

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use lamassu_core::device::v2::HistoryItem;
 use lamassu_core::ids::DeviceId;
 use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
 use super::device::id_params;
-use super::history::{HistoryRow, HistoryScope, newest};
-use super::identity_version::{VersionRow, versions};
+use super::history::{HistoryRow, HistoryScope, history_item, newest, newest_of_all};
+use super::slot::{SlotRow, slots};
+use super::version::{VersionRow, versions};
 use super::{DEVICES, StoredDevice};
 
 /// How many devices one statement names; a page of a list may be longer.
@@ -30,7 +32,7 @@ impl DeviceStore {
         }
     }
 
-    /// The device of this id. One snapshot of three indexed reads.
+    /// The device of this id. One snapshot of four indexed reads.
     pub(crate) async fn device(&self, id: &DeviceId) -> Result<Option<StoredDevice>, DbError> {
         Ok(self.devices(std::slice::from_ref(id)).await?.pop())
     }
@@ -53,6 +55,38 @@ impl DeviceStore {
         Ok(devices)
     }
 
+    /// Whether there is a device of this id.
+    pub(crate) async fn exists(&self, id: &DeviceId) -> Result<bool, DbError> {
+        let query = sql(
+            "SELECT 1 AS found FROM device WHERE id = $1",
+            params![id.as_str()],
+        );
+        Ok(self.db.row_opt(query).await?.is_some())
+    }
+
+    /// The newest history of each of these devices and their slots, newest first.
+    pub(crate) async fn newest_history(
+        &self,
+        ids: &[DeviceId],
+        limit: u32,
+    ) -> Result<HashMap<DeviceId, Vec<HistoryItem>>, DbError> {
+        let mut histories: HashMap<DeviceId, Vec<HistoryItem>> = HashMap::new();
+        let chunks = ids.chunks(IDS_PER_STATEMENT);
+        let statements: Vec<Statement> = chunks
+            .map(|chunk| newest_of_all(id_params(chunk), limit))
+            .collect();
+        if statements.is_empty() {
+            return Ok(histories);
+        }
+        for rows in self.db.snapshot(statements).await? {
+            for row in &rows {
+                let id = DeviceId::new(row.get::<String>("device_id")?);
+                histories.entry(id).or_default().push(history_item(row)?);
+            }
+        }
+        Ok(histories)
+    }
+
     /// The devices of these rows, with versions and history; one more snapshot.
     pub(crate) async fn complete(&self, rows: &[Row]) -> Result<Vec<StoredDevice>, DbError> {
         let mut devices = rows
@@ -71,9 +105,10 @@ impl DeviceStore {
         Ok(devices)
     }
 
-    /// What [`attach`] reads: versions, then history.
-    fn details(&self, ids: &[DeviceId]) -> [Statement; 2] {
+    /// What [`attach`] reads: slots, versions, then history.
+    fn details(&self, ids: &[DeviceId]) -> [Statement; 3] {
         [
+            slots(id_params(ids)),
             versions(id_params(ids)),
             newest(id_params(ids), self.history_limit),
         ]
@@ -87,7 +122,10 @@ pub(crate) async fn due_devices(
     limit: u32,
 ) -> Result<Vec<DeviceId>, DbError> {
     let query = sql(
-        "SELECT id FROM device WHERE next_due <= $1 ORDER BY next_due LIMIT $2",
+        "SELECT id FROM (SELECT id, next_due FROM device WHERE next_due <= $1 \
+         UNION ALL SELECT device_id, next_due FROM device_slot WHERE next_due <= $1 \
+         UNION ALL SELECT device_id, next_due FROM slot_version WHERE next_due <= $1) AS due \
+         GROUP BY id ORDER BY MIN(next_due) LIMIT $2",
         params![now, limit],
     );
     let rows = db.rows(query).await?;
@@ -99,13 +137,14 @@ pub(crate) async fn due_devices(
 /// When time alone changes a device next.
 pub(crate) async fn next_due(db: &Db) -> Result<Option<OffsetDateTime>, DbError> {
     let query = sql(
-        "SELECT next_due FROM device WHERE next_due IS NOT NULL ORDER BY next_due LIMIT 1",
+        "SELECT MIN(next_due) AS next_due FROM (\
+         SELECT MIN(next_due) AS next_due FROM device WHERE next_due IS NOT NULL \
+         UNION ALL SELECT MIN(next_due) FROM device_slot WHERE next_due IS NOT NULL \
+         UNION ALL SELECT MIN(next_due) FROM slot_version WHERE next_due IS NOT NULL) AS due",
         Vec::new(),
     );
-    db.row_opt(query)
-        .await?
-        .map(|row| row.get("next_due"))
-        .transpose()
+    let row = db.row_opt(query).await?;
+    row.map_or(Ok(None), |row| row.get("next_due"))
 }
 
 fn devices(ids: Vec<Value>) -> Statement {
@@ -118,7 +157,7 @@ fn devices(ids: Vec<Value>) -> Statement {
     )
 }
 
-/// Puts versions and history (alternating results) into the devices that they belong to.
+/// Puts slots, versions and history (results in turn) into the devices that they belong to.
 fn attach(
     devices: &mut [StoredDevice],
     results: impl IntoIterator<Item = Vec<Row>>,
@@ -128,39 +167,58 @@ fn attach(
         .map(|(place, stored)| (stored.device.id.as_str().to_owned(), place))
         .collect();
     let mut results = results.into_iter();
-    while let (Some(versions), Some(history)) = (results.next(), results.next()) {
+    while let (Some(slots), Some(versions), Some(history)) =
+        (results.next(), results.next(), results.next())
+    {
+        for row in &slots {
+            let SlotRow { device_id, slot } = SlotRow::try_from(row)?;
+            if let Some(stored) = of(devices, &places, &device_id) {
+                stored.slots.insert(slot.name.clone(), slot);
+            }
+        }
         for row in &versions {
-            attach_version(devices, &places, VersionRow::try_from(row)?);
+            let row = VersionRow::try_from(row)?;
+            let slot = of(devices, &places, &row.device_id)
+                .and_then(|stored| stored.slots.get_mut(&row.slot));
+            if let Some(slot) = slot {
+                slot.versions.insert(row.version.version, row.version);
+            }
         }
         for row in &history {
-            attach_history(devices, &places, HistoryRow::try_from(row)?);
+            if let Some(stored) = of(devices, &places, &HistoryRow::device_of(row)?) {
+                attach_history(stored, HistoryRow::try_from(row)?);
+            }
         }
+    }
+    for stored in devices {
+        stored.project();
     }
     Ok(())
 }
 
-fn attach_version(devices: &mut [StoredDevice], places: &HashMap<String, usize>, row: VersionRow) {
-    let stored = places
-        .get(&row.device_id)
-        .and_then(|place| devices.get_mut(*place));
-    if let Some(slot) = stored.and_then(|stored| stored.device.identity.as_mut()) {
-        slot.versions.insert(row.version, row.serial_number);
-    }
+fn of<'d>(
+    devices: &'d mut [StoredDevice],
+    places: &HashMap<String, usize>,
+    id: &str,
+) -> Option<&'d mut StoredDevice> {
+    devices.get_mut(*places.get(id)?)
 }
 
-fn attach_history(devices: &mut [StoredDevice], places: &HashMap<String, usize>, row: HistoryRow) {
-    let Some(stored) = places
-        .get(&row.device_id)
-        .and_then(|place| devices.get_mut(*place))
-    else {
-        return;
-    };
+fn attach_history(stored: &mut StoredDevice, row: HistoryRow) {
     match row.scope {
         HistoryScope::Device => {
+            if let Some(shadow) = row.shadow
+                && stored
+                    .last_shadow
+                    .as_ref()
+                    .is_none_or(|last| last.at < shadow.at)
+            {
+                stored.last_shadow = Some(shadow);
+            }
             stored.device.events.insert(row.at, row.event);
         }
-        HistoryScope::Identity => {
-            if let Some(slot) = &mut stored.device.identity {
+        HistoryScope::Slot(name) => {
+            if let Some(slot) = stored.slots.get_mut(&name) {
                 slot.events.insert(row.at, row.event);
             }
         }

@@ -2,26 +2,32 @@
 
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceEvent;
+use lamassu_core::device::v2::{Actor, HistoryItem};
 use lamassu_core::ids::DeviceId;
+use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::{DbError, Row, Statement, Value, in_list, params, sql_of_few};
+use lamassu_db::list::ListTable;
+use lamassu_db::{DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
+/// The type of entries that say what of a device a caller changed.
+pub(crate) const SHADOW_UPDATED: &str = "SHADOW-UPDATED";
+
 /// What a history entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HistoryScope {
     /// The device itself.
     Device,
-    /// Its identity slot.
-    Identity,
+    /// The slot of this name.
+    Slot(String),
 }
 
 impl HistoryScope {
     /// As stored.
-    const fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Self::Device => "",
-            Self::Identity => "identity",
+            Self::Slot(name) => name,
         }
     }
 }
@@ -37,14 +43,69 @@ pub(crate) struct HistoryEntry {
     pub(crate) event: DeviceEvent,
     /// The slot version concerned.
     pub(crate) version: Option<u32>,
+    /// Whether the entry of that time is taken out instead.
+    pub(crate) removes: bool,
 }
 
-/// Adds the entries of one change (a handful, at least one), with who caused it.
+impl HistoryEntry {
+    /// Takes out the device's entry of this time, which a later one stands for.
+    pub(crate) fn removal(at: Timestamp) -> Self {
+        Self {
+            scope: HistoryScope::Device,
+            at,
+            event: DeviceEvent {
+                event_type: String::new(),
+                description: String::new(),
+            },
+            version: None,
+            removes: true,
+        }
+    }
+}
+
+/// An entry that says what of a device a caller changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shadow {
+    pub(crate) at: Timestamp,
+    pub(crate) description: String,
+    actor: (Option<String>, Option<String>),
+}
+
+impl Shadow {
+    /// Whether this caller made it.
+    pub(crate) fn is_by(&self, caller: &Caller) -> bool {
+        let (actor_type, actor_id) = &self.actor;
+        let principal = &caller.principal;
+        actor_type.as_deref() == principal.auth_type() && actor_id.as_deref() == principal.auth_id()
+    }
+}
+
+/// Writes the entries of one change (a handful), with who caused it.
 pub(crate) fn history_insert(
     caller: &Caller,
     device: &DeviceId,
     entries: &[HistoryEntry],
-) -> Statement {
+) -> Vec<Statement> {
+    let (removed, added): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.removes);
+    let removals = removed.into_iter().map(|entry| {
+        sql(
+            "DELETE FROM device_event WHERE device_id = $1 AND slot = $2 AND occurred_at = $3",
+            params![device.as_str(), entry.scope.name(), entry.at.0],
+        )
+    });
+    let additions = (!added.is_empty()).then(|| insert(caller, device, &added));
+    removals.chain(additions).collect()
+}
+
+/// Removes the history of a device and its slots.
+pub(crate) fn history_delete(device: &DeviceId) -> Statement {
+    sql(
+        "DELETE FROM device_event WHERE device_id = $1",
+        params![device.as_str()],
+    )
+}
+
+fn insert(caller: &Caller, device: &DeviceId, entries: &[&HistoryEntry]) -> Statement {
     // $1 to $4 are the same in each row.
     let mut values = params![
         device.as_str(),
@@ -74,14 +135,88 @@ pub(crate) fn history_insert(
     sql_of_few(text, values)
 }
 
+/// How histories are listed.
+pub(crate) const HISTORY: ListTable = ListTable {
+    table: "device_history",
+    columns: &[
+        "device_id",
+        "slot",
+        "slot_name",
+        "occurred_at",
+        "event_type",
+        "description",
+        "version",
+        "actor_type",
+        "actor_id",
+        "source",
+        "scope",
+    ],
+    key: "slot",
+    created: "occurred_at",
+    fields: HISTORY_FIELDS,
+};
+
+/// What histories can be filtered by; they are sorted by time only.
+pub(crate) static HISTORY_FIELDS: &[Field] = &[
+    Field::date("timestamp", "occurred_at"),
+    Field::enumeration("type", "event_type"),
+    Field::enumeration("scope", "scope"),
+    Field::string("slot", "slot_name").nullable(),
+    Field::number("version", "version").nullable(),
+];
+
+/// The column that says whose history it is.
+pub(crate) const DEVICE_COLUMN: &str = "device_id";
+
+/// An entry as v2 shows it.
+pub(crate) fn history_item(row: &Row) -> Result<HistoryItem, DbError> {
+    let at: OffsetDateTime = row.get("occurred_at")?;
+    let slot: String = row.get("slot")?;
+    let actor_type: Option<String> = row.get("actor_type")?;
+    let actor_id: Option<String> = row.get("actor_id")?;
+    let micros = at.unix_timestamp_nanos().div_euclid(1_000);
+    Ok(HistoryItem {
+        id: format!("{micros:020}.{slot}"),
+        timestamp: Timestamp(at),
+        event_type: row.get("event_type")?,
+        description: row.get("description")?,
+        scope: if slot.is_empty() { "device" } else { "slot" }.to_owned(),
+        version: row.get("version")?,
+        actor: actor_type.map(|actor_type| Actor {
+            actor_type,
+            id: actor_id.unwrap_or_default(),
+        }),
+        source: row.get("source")?,
+        slot: Some(slot).filter(|slot| !slot.is_empty()),
+    })
+}
+
+/// The newest entries of each of these devices, of the device and its slots together.
+pub(super) fn newest_of_all(ids: Vec<Value>, limit: u32) -> Statement {
+    let mut values = ids;
+    let list = in_list(&mut values);
+    values.push(limit.into());
+    let text = format!(
+        "SELECT device_id, slot, occurred_at, event_type, description, version, actor_type, \
+         actor_id, source FROM (SELECT device_id, slot, occurred_at, event_type, description, \
+         version, actor_type, actor_id, source, ROW_NUMBER() OVER \
+         (PARTITION BY device_id ORDER BY occurred_at DESC, slot) AS age \
+         FROM device_event WHERE device_id IN ({list})) AS newest WHERE age <= ${} \
+         ORDER BY device_id, age",
+        values.len()
+    );
+    sql_of_few(text, values)
+}
+
 /// The newest entries of devices: at most `limit` of each device and of each of its slots.
 pub(super) fn newest(ids: Vec<Value>, limit: u32) -> Statement {
     let mut values = ids;
     let list = in_list(&mut values);
     values.push(limit.into());
     let text = format!(
-        "SELECT device_id, slot, occurred_at, event_type, description FROM (\
-         SELECT device_id, slot, occurred_at, event_type, description, ROW_NUMBER() OVER \
+        "SELECT device_id, slot, occurred_at, event_type, description, actor_type, actor_id FROM (\
+         SELECT device_id, slot, occurred_at, event_type, description, actor_type, actor_id, \
+         ROW_NUMBER() OVER \
          (PARTITION BY device_id, slot ORDER BY occurred_at DESC) AS age \
          FROM device_event WHERE device_id IN ({list})) AS newest WHERE age <= ${}",
         values.len()
@@ -89,12 +224,20 @@ pub(super) fn newest(ids: Vec<Value>, limit: u32) -> Statement {
     sql_of_few(text, values)
 }
 
-/// A history entry as read, with its device.
+/// A history entry as read.
 pub(super) struct HistoryRow {
-    pub(super) device_id: String,
     pub(super) scope: HistoryScope,
     pub(super) at: Timestamp,
     pub(super) event: DeviceEvent,
+    /// The same with its actor, if it says what a caller changed.
+    pub(super) shadow: Option<Shadow>,
+}
+
+impl HistoryRow {
+    /// Whose it is.
+    pub(super) fn device_of(row: &Row) -> Result<String, DbError> {
+        row.get("device_id")
+    }
 }
 
 impl TryFrom<&Row> for HistoryRow {
@@ -102,18 +245,30 @@ impl TryFrom<&Row> for HistoryRow {
 
     fn try_from(row: &Row) -> Result<Self, DbError> {
         let slot: String = row.get("slot")?;
-        let scope = [HistoryScope::Device, HistoryScope::Identity]
-            .into_iter()
-            .find(|scope| scope.name() == slot)
-            .ok_or_else(|| DbError::corrupt("device_event.slot", "unknown slot"))?;
+        let scope = if slot.is_empty() {
+            HistoryScope::Device
+        } else {
+            HistoryScope::Slot(slot)
+        };
+        let at = Timestamp(row.get::<OffsetDateTime>("occurred_at")?);
+        let event = DeviceEvent {
+            event_type: row.get("event_type")?,
+            description: row.get("description")?,
+        };
+        let shadow = if event.event_type == SHADOW_UPDATED {
+            Some(Shadow {
+                at,
+                description: event.description.clone(),
+                actor: (row.get("actor_type")?, row.get("actor_id")?),
+            })
+        } else {
+            None
+        };
         Ok(Self {
-            device_id: row.get("device_id")?,
             scope,
-            at: Timestamp(row.get::<OffsetDateTime>("occurred_at")?),
-            event: DeviceEvent {
-                event_type: row.get("event_type")?,
-                description: row.get("description")?,
-            },
+            at,
+            event,
+            shadow,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{Fixture, caller, first, fixture};
 /// Those of one fleet, and all.
 const PATHS: [&str; 2] = ["/v1/devices", "/v1/devices/dms/fleet-1"];
 
-fn shown(field: &Field) -> Option<String> {
+pub(crate) fn shown(field: &Field) -> Option<String> {
     match field.name {
         "identity_slot" => Some("/identity".to_owned()),
         _ => lists::by_name(field),
@@ -36,7 +36,7 @@ async fn register(fixture: &Fixture, body: Value) {
 }
 
 /// One with the document, two with an identity, one of another fleet.
-async fn fleet() -> Fixture {
+pub(crate) async fn fleet() -> Fixture {
     let fixture = fixture().await;
     for (id, fleet, tags, metadata) in [
         (
@@ -70,7 +70,7 @@ async fn fleet() -> Fixture {
 }
 
 /// Devices of one fleet that are called like their place, some created at the same time.
-async fn many(n: usize) -> Fixture {
+pub(crate) async fn many(n: usize) -> Fixture {
     let fixture = fixture().await;
     for index in 0..n {
         fixture.register(&format!("device-{index:02}")).await;

@@ -127,13 +127,14 @@ async fn a_device_may_be_called_like_a_path() {
 #[tokio::test]
 async fn no_route_is_open() {
     let (_db, service, _dir) = service(Arc::new(ManualClock::at(START))).await;
-    let routes = routes(Arc::new(service), QueryLimits::default());
+    let clock = Arc::new(ManualClock::at(START));
+    let routes = routes(Arc::new(service), clock, QueryLimits::default());
     let stack = Stack::new(Arc::new(TokenNamesRole), TaskTracker::new()).mount("", &routes);
     let table = stack.route_table();
     let router = stack.build().unwrap();
     let open = audit(&router, &table, |role: Role| role.name().to_owned()).await;
     assert_eq!(open, []);
-    assert_eq!(table.len(), 5 + 1);
+    assert_eq!(table.len(), 10 + 6 + 11 + 7 + 13 + 1);
 }
 
 /// PostgreSQL stores no U+0000 in texts, and one database must not take what the other does not.

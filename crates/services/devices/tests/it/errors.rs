@@ -36,6 +36,36 @@ async fn every_error_has_its_status_and_text() {
             ),
         ),
         (
+            "Unknown",
+            asked(
+                Method::DELETE,
+                "/v1/devices/x",
+                Value::Null,
+                404,
+                "device not found",
+            ),
+        ),
+        (
+            "NotDecommissioned",
+            asked(
+                Method::DELETE,
+                "/v1/devices/dev-1",
+                Value::Null,
+                422,
+                "device status does not allow this operation",
+            ),
+        ),
+        (
+            "Patch",
+            asked(
+                Method::PUT,
+                "/v1/devices/dev-1/metadata",
+                json!({"patches": [{"op": "replace", "path": "/x", "value": 1}]}),
+                400,
+                "failed to apply patches to metadata: patches[0]: there is no value at this path",
+            ),
+        ),
+        (
             "Exists",
             asked(
                 Method::POST,

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use lamassu_ca::{CaConfig, CaPorts, OthersRunning};
 use lamassu_client::{DeviceClient, testing};
 use lamassu_core::ca::{
-    Certificate, CertificateStatus, CertificateType, IssuerMetadata, KeyMetadata, KeyStrength,
-    RenewalWindows,
+    CaService, Certificate, CertificateStatus, CertificateType, IssuerMetadata, KeyMetadata,
+    KeyStrength, RenewalWindows,
 };
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{Clock, ManualClock, SharedClock};
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceService, EnrollmentEvent, SlotState,
+    BindIdentity, CreateDevice, Device, DeviceManager, EnrollmentEvent, SlotState,
 };
 use lamassu_core::dms::{Dms, DmsSettings};
 use lamassu_core::duration::WireDuration;
@@ -24,10 +25,12 @@ use lamassu_core::query::QueryLimits;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{CertificateExtensions, RevocationReason};
+use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Statement, WriteSet, sql};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
+use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::TestDatabase;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -47,7 +50,7 @@ pub(crate) struct Fixture {
     /// The service itself, for its jobs.
     pub(crate) local: DevicesService,
     /// The service as others reach it.
-    pub(crate) service: Arc<dyn DeviceService>,
+    pub(crate) service: Arc<dyn DeviceManager>,
     pub(crate) router: Router,
     /// Its routes under other limits.
     pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
@@ -59,7 +62,8 @@ pub(crate) async fn fixture() -> Fixture {
     let (db, service, database) = service(Arc::clone(&clock) as SharedClock).await;
     let reached = reached(&service).await;
     let shared = Arc::clone(&reached);
-    let routes = move |limits| routes(Arc::clone(&shared), limits);
+    let time = Arc::clone(&clock) as SharedClock;
+    let routes = move |limits| routes(Arc::clone(&shared), Arc::clone(&time), limits);
     let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
         .mount("", &routes(QueryLimits::default()))
         .build();
@@ -79,18 +83,42 @@ pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestD
     let db = database.open(&clock).await;
     let ports = DevicesPorts {
         db: db.clone(),
+        ca: certificate_authorities(&db).await,
         config: DevicesConfig::default(),
     };
     (db, DevicesService::new(ports).await.unwrap(), database)
 }
 
+/// CAs whose keys are in memory, for what certificates of devices have to follow.
+pub(crate) async fn certificate_authorities(db: &Db) -> Arc<dyn CaService> {
+    let config = SoftwareConfig {
+        id: "memory".to_owned(),
+        metadata: Map::new(),
+    };
+    let engine = SoftwareEngine::new(config, KeyGenerator::new(1));
+    let ports = KmsPorts {
+        db: db.clone(),
+        engines: vec![Arc::new(engine)],
+        default_engine: EngineId::from("memory"),
+        unavailable: Vec::new(),
+    };
+    let ports = CaPorts {
+        db: db.clone(),
+        kms: Arc::new(Kms::new(ports).await.unwrap()),
+        others: OthersRunning::No,
+        config: CaConfig::default(),
+    };
+    Arc::new(lamassu_ca::CaService::new(ports).await.unwrap())
+}
+
 /// The service, or its client in front of it.
-async fn reached(service: &DevicesService) -> Arc<dyn DeviceService> {
+async fn reached(service: &DevicesService) -> Arc<dyn DeviceManager> {
     let service = Arc::new(service.clone());
     if !testing::is_remote() {
         return service;
     }
-    let routes = routes(service, QueryLimits::default());
+    let clock = Arc::new(ManualClock::at(START));
+    let routes = routes(service, clock, QueryLimits::default());
     let peer = testing::serve("/api/devmanager", &routes).await.unwrap();
     Arc::new(DeviceClient::new(&peer))
 }
@@ -106,6 +134,16 @@ impl Fixture {
 
     pub(crate) async fn post(&self, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
         post(self.router.clone(), uri, body).await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        uri: &str,
+        body: String,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(uri);
+        send(self.router.clone(), request.body(Body::from(body)).unwrap()).await
     }
 
     /// Registers a device of `fleet-1`.
@@ -172,10 +210,20 @@ pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (S
     send(router, Request::post(uri).body(body.into()).unwrap()).await
 }
 
+pub(crate) async fn put(router: Router, uri: String, body: String) -> (StatusCode, Value) {
+    send(router, Request::put(uri).body(body.into()).unwrap()).await
+}
+
 async fn send(router: Router, request: Request<Body>) -> (StatusCode, Value) {
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (parts.status, serde_json::from_slice(&body).unwrap())
+    // Where there is no body, there is nothing to compare.
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    (parts.status, body)
 }
 
 /// The DMS manager.

@@ -99,7 +99,7 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
             "Change the metadata of a DMS by a JSON Patch",
             patch_metadata,
         );
-    super::internal::routes(builder).build()
+    super::internal::routes(super::approval::routes(builder)).build()
 }
 
 /// DMSs, as lists know them.

@@ -7,11 +7,14 @@ use lamassu_core::ca::CertificateStatus;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
     BindIdentity, CreateDevice, Device as Registered, DeviceError, DeviceService, DeviceStats,
+    IdentityReplacement,
 };
+use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::dms::{DmsService, SweepScope};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
 use lamassu_core::usage::RevocationReason;
 use lamassu_dms::EstConfig;
@@ -67,6 +70,45 @@ impl DeviceService for Torn {
         request: &ListRequest,
     ) -> Result<DeviceStats, DeviceError> {
         self.inner.stats(caller, request).await
+    }
+
+    async fn patch_metadata(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        patches: Vec<PatchOperation>,
+    ) -> Result<Registered, DeviceError> {
+        self.inner.patch_metadata(caller, id, patches).await
+    }
+
+    async fn replace_identity(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        slot: IdentityReplacement,
+    ) -> Result<Registered, DeviceError> {
+        self.inner.replace_identity(caller, id, slot).await
+    }
+
+    async fn decommission(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<Registered, DeviceError> {
+        self.inner.decommission(caller, id).await
+    }
+
+    async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
+        self.inner.delete_device(caller, id).await
+    }
+
+    async fn renewal_policy(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        self.inner.renewal_policy(caller, id, create).await
     }
 
     async fn bind_identity(

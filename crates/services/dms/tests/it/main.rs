@@ -1,12 +1,14 @@
 //! The DMS manager through its routes, over a real database, CA service and device manager.
 #![cfg(test)]
 
+mod approvals;
 mod bind;
 mod conventions;
 mod device;
 mod enroll;
 mod errors;
 mod est_wire;
+mod field_requests;
 mod interrupted;
 mod limits;
 mod management;
@@ -14,5 +16,6 @@ mod password;
 mod reenroll;
 mod revocation;
 mod settings;
+mod serverkeygen;
 mod support;
 mod webhook;

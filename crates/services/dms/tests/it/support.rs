@@ -88,6 +88,7 @@ impl World {
         let ca = certificate_authorities(&db).await;
         let ports = DevicesPorts {
             db: db.clone(),
+            ca: Arc::clone(&ca),
             config: DevicesConfig::default(),
         };
         let devices = device_registry(DevicesService::new(ports).await.unwrap()).await;
@@ -161,7 +162,7 @@ impl World {
     pub(crate) async fn revoke(&self, serial: &SerialNumber) {
         let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
         self.ca
-            .set_certificate_status(&caller(), serial, status, reason)
+            .set_certificate_status(&caller(), &serial.into(), status, reason)
             .await
             .unwrap();
     }
@@ -354,7 +355,11 @@ async fn device_registry(devices: DevicesService) -> Arc<dyn DeviceService> {
     if !testing::is_remote() {
         return devices;
     }
-    let routes = lamassu_devices::routes(devices, QueryLimits::default());
+    let routes = lamassu_devices::routes(
+        devices,
+        Arc::new(ManualClock::at(START)),
+        QueryLimits::default(),
+    );
     let peer = testing::serve("/api/devmanager", &routes).await.unwrap();
     Arc::new(DeviceClient::new(&peer))
 }

@@ -1,9 +1,16 @@
 //! Finding keys and engines.
 
-use http::StatusCode;
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{FAULTY, FILESYSTEM, SOFTWARE, fixture, refusal, without_usage};
+use http::StatusCode;
+use lamassu_core::kms::{KmsError, KmsService as _};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{
+    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, key_ref, refusal, without_usage,
+};
 
 #[tokio::test]
 async fn engines_are_shown_in_the_order_of_the_configuration() {
@@ -91,6 +98,47 @@ async fn uris_do_not_name_aliases_and_names_find_nothing() {
     ] {
         let refused = kms.get(&format!("/v1/keys/{unknown}")).await;
         assert_eq!(refused, refusal(404, "key not found"), "{unknown}");
+    }
+}
+
+/// Who asks together with others, some of whom go away, is answered for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_ups_at_the_same_time_are_answered_each() {
+    let kms = fixture().await;
+    let first = kms.made_id(FILESYSTEM).await;
+    let second = kms.made_id(SOFTWARE).await;
+    kms.alias(&first, "line-4").await;
+    // An alias that is the id of another key.
+    kms.alias(&first, &second).await;
+    let uri = format!("pkcs11:token-id=x;id={second};type=private");
+    let cases = [
+        (first.as_str(), Some(&first)),
+        ("line-4", Some(&first)),
+        (second.as_str(), Some(&second)),
+        (uri.as_str(), Some(&second)),
+        ("unknown", None),
+        ("pkcs11:token-id=x;id=line-4;type=private", None),
+    ];
+    let mut asking = Vec::new();
+    for round in 0..100 {
+        for (named, expected) in cases {
+            let (service, key) = (Arc::clone(&kms.kms), key_ref(named));
+            let found = tokio::spawn(async move { service.key(&caller(), &key).await });
+            if round % 3 == 0 {
+                found.abort();
+            } else {
+                asking.push((found, named, expected));
+            }
+        }
+    }
+    for (found, named, expected) in asking {
+        let found = timeout(Duration::from_secs(30), found).await;
+        let found = found.expect("nobody waits for ever").unwrap();
+        match (found, expected) {
+            (Ok(key), Some(id)) => assert_eq!(key.key_id.as_str(), id, "{named}"),
+            (Err(KmsError::KeyNotFound), None) => {}
+            other => panic!("{named}: {other:?}"),
+        }
     }
 }
 

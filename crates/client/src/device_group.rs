@@ -1,0 +1,185 @@
+//! The device groups of another process.
+
+use async_trait::async_trait;
+use http::Method;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::{Device, DeviceStats};
+use lamassu_core::device_group::{
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
+    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
+};
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
+use lamassu_core::page::Page;
+use lamassu_core::percent::encode;
+use lamassu_core::query::ListRequest;
+use serde::de::DeserializeOwned;
+
+use crate::device::DeviceClient;
+use crate::peer::Call;
+use crate::retry::Repeat;
+
+/// The path of a group.
+fn of(id: &DeviceGroupId) -> Result<String, DeviceGroupError> {
+    if id.is_empty() {
+        return Err(DeviceGroupError::NotFound);
+    }
+    Ok(format!("/v2/device-groups/{}", encode(id.as_str())))
+}
+
+/// The path of a device.
+fn device(id: &DeviceId) -> Result<String, DeviceGroupError> {
+    if id.is_empty() {
+        return Err(DeviceGroupError::DeviceNotFound);
+    }
+    Ok(format!("/v2/devices/{}", encode(id.as_str())))
+}
+
+impl DeviceClient {
+    async fn whole<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        path: String,
+    ) -> Result<Vec<T>, DeviceGroupError> {
+        let list: WholeList<T> = self
+            .0
+            .read::<_, DeviceGroupError>(caller, Call::get(path))
+            .await?;
+        Ok(list.list)
+    }
+}
+
+/// Repeated after a doubt: reads and replacements.
+#[async_trait]
+impl DeviceGroupService for DeviceClient {
+    async fn create_group(
+        &self,
+        caller: &Caller,
+        request: CreateGroup,
+    ) -> Result<Group, DeviceGroupError> {
+        let path = "/v2/device-groups".to_owned();
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn group(&self, caller: &Caller, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
+        self.0.read(caller, Call::get(of(id)?)).await
+    }
+
+    async fn groups(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Group>, DeviceGroupError> {
+        let path = format!("/v2/device-groups?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn update_group(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        edit: GroupEdit,
+    ) -> Result<Group, DeviceGroupError> {
+        let path = of(id)?;
+        let call = match &edit {
+            GroupEdit::Replace(document) => Call::json(Method::PUT, path, document, Repeat::Safe),
+            GroupEdit::Merge(members) => Call::json(Method::PATCH, path, members, Repeat::Safe),
+        };
+        self.0.read(caller, call?).await
+    }
+
+    async fn delete_group(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        children: Children,
+    ) -> Result<(), DeviceGroupError> {
+        let path = format!("{}?children={}", of(id)?, children.word());
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn group_devices(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<Device>, DeviceGroupError> {
+        let path = of(id)?.replacen("/v2", "/v1", 1);
+        let path = format!("{path}/devices?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn group_tree(&self, caller: &Caller) -> Result<Vec<GroupNode>, DeviceGroupError> {
+        let call = Call::get("/v2/device-groups?tree=true".to_owned());
+        let page: Page<GroupNode> = self.0.read::<_, DeviceGroupError>(caller, call).await?;
+        Ok(page.list)
+    }
+
+    async fn group_children(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        self.whole(caller, format!("{}/children", of(id)?)).await
+    }
+
+    async fn group_ancestors(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        self.whole(caller, format!("{}/ancestors", of(id)?)).await
+    }
+
+    async fn preview_group(
+        &self,
+        caller: &Caller,
+        id: Option<&DeviceGroupId>,
+        request: PreviewRequest,
+    ) -> Result<Preview, DeviceGroupError> {
+        let path = match id {
+            Some(id) => format!("{}/preview", of(id)?),
+            None => "/v2/device-groups/preview".to_owned(),
+        };
+        let call = Call::json(Method::POST, path, &request, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn group_policies(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<GroupPolicies, DeviceGroupError> {
+        let path = format!("{}/policies", of(id)?);
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn groups_of_device(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<Vec<GroupOfDevice>, DeviceGroupError> {
+        self.whole(caller, format!("{}/groups", device(id)?)).await
+    }
+
+    async fn device_policies(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+    ) -> Result<DevicePolicies, DeviceGroupError> {
+        let path = format!("{}/policies", device(id)?);
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn group_stats(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+    ) -> Result<DeviceStats, DeviceGroupError> {
+        let path = of(id)?.replacen("/v2", "/v1", 1);
+        self.0
+            .read(caller, Call::get(format!("{path}/stats")))
+            .await
+    }
+}

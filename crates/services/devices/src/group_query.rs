@@ -1,0 +1,106 @@
+//! Reading groups, and devices by group.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lamassu_core::device::{Device, DeviceStats, DeviceStatus};
+use lamassu_core::device_group::{DeviceGroupError, Group};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_db::DbError;
+use lamassu_db::list::{ListError, count_by, list};
+
+use crate::group_tree::GroupTree;
+use crate::query::{counter, stats_of};
+use crate::service::DevicesService;
+use crate::store::{DEVICES, GROUPS, STATUS_FIELD, group_tree, tree_revision};
+
+/// Bookmarks of the list of groups.
+const SCOPE: &str = "device-groups";
+
+/// The groups as they were read last.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCache(Mutex<Arc<GroupTree>>);
+
+impl GroupCache {
+    fn get(&self) -> Arc<GroupTree> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, tree: &Arc<GroupTree>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(tree);
+    }
+}
+
+impl DevicesService {
+    /// All groups as they are now. One read by key, unless a group has changed.
+    pub(crate) async fn current_groups(&self) -> Result<Arc<GroupTree>, DbError> {
+        let cached = self.groups.get();
+        if tree_revision(&self.db).await? == cached.revision {
+            return Ok(cached);
+        }
+        let tree = Arc::new(group_tree(&self.db).await?);
+        self.groups.put(&tree);
+        Ok(tree)
+    }
+
+    pub(crate) async fn read_group(&self, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        Ok(tree.show(tree.find(id)?))
+    }
+
+    pub(crate) async fn list_groups(
+        &self,
+        request: &ListRequest,
+    ) -> Result<Page<Group>, DeviceGroupError> {
+        let page = list(&self.db, &GROUPS, SCOPE, request, &[]).await;
+        let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        let mut groups = Vec::with_capacity(page.list.len());
+        for row in &page.list {
+            let id: String = row.get("id").map_err(StorageFailure::from)?;
+            // One that was deleted in between is left out.
+            if let Some(group) = tree.get(&id.into()) {
+                groups.push(tree.show(group));
+            }
+        }
+        Ok(Page {
+            next: page.next,
+            list: groups,
+        })
+    }
+
+    pub(crate) async fn list_members(
+        &self,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<Device>, DeviceGroupError> {
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        let group = tree.find(id)?;
+        let scope = format!("{SCOPE}/{}", group.id);
+        let restrictions = tree.restrictions(group, self.db.now());
+        let page = list(&self.db, &DEVICES, &scope, request, &restrictions).await;
+        let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let devices = self.store.complete(&page.list).await;
+        let devices = devices.map_err(StorageFailure::from)?;
+        Ok(Page {
+            next: page.next,
+            list: devices.into_iter().map(|stored| stored.device).collect(),
+        })
+    }
+
+    pub(crate) async fn count_members(
+        &self,
+        id: &DeviceGroupId,
+    ) -> Result<DeviceStats, DeviceGroupError> {
+        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        let restrictions = tree.restrictions(tree.find(id)?, self.db.now());
+        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, &[], &restrictions).await;
+        let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let counters = counted.iter().map(|(name, rows)| counter(name, *rows));
+        let counters: Result<BTreeMap<DeviceStatus, u64>, DbError> = counters.collect();
+        Ok(stats_of(&counters.map_err(StorageFailure::from)?))
+    }
+}

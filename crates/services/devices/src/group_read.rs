@@ -1,0 +1,183 @@
+//! Reading what follows from groups: the tree, previews, policies, the groups of a device.
+
+use std::sync::Arc;
+
+use lamassu_core::device::{CreateDevice, DeviceError};
+use lamassu_core::device_group::{
+    DeviceGroupError, DevicePolicies, Group, GroupDocument, GroupNode, GroupOfDevice,
+    GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
+};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
+use lamassu_core::query::ListRequest;
+use lamassu_db::list::{ListError, count, list};
+use time::OffsetDateTime;
+
+use crate::create::NewDevice;
+use crate::group_member::{groups_of, shown};
+use crate::group_policy;
+use crate::group_tree::{GroupTree, StoredGroup};
+use crate::service::DevicesService;
+use crate::store::{DEVICES, StoredDevice};
+
+/// Most groups that are shown as a tree.
+const MAX_TREE: usize = 1_000;
+
+/// How many devices a preview shows.
+const SAMPLE: u32 = 10;
+
+impl DevicesService {
+    pub(crate) async fn tree(&self) -> Result<Arc<GroupTree>, StorageFailure> {
+        self.current_groups().await.map_err(StorageFailure::from)
+    }
+
+    pub(crate) async fn whole_tree(&self) -> Result<Vec<GroupNode>, DeviceGroupError> {
+        let tree = self.tree().await?;
+        if tree.len() > MAX_TREE {
+            return Err(DeviceGroupError::TooMany(MAX_TREE));
+        }
+        Ok(nodes(&tree, None))
+    }
+
+    pub(crate) async fn groups_below(
+        &self,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        let tree = self.tree().await?;
+        let group = tree.find(id)?;
+        let children = tree.children(Some(&group.id));
+        Ok(children.map(|child| tree.show(child)).collect())
+    }
+
+    pub(crate) async fn groups_above(
+        &self,
+        id: &DeviceGroupId,
+    ) -> Result<Vec<Group>, DeviceGroupError> {
+        let tree = self.tree().await?;
+        let chain = tree.chain(tree.find(id)?);
+        let above = chain.split_last().map_or(&[][..], |(_, above)| above);
+        Ok(above.iter().map(|group| tree.show(group)).collect())
+    }
+
+    pub(crate) async fn preview(
+        &self,
+        id: Option<&DeviceGroupId>,
+        request: PreviewRequest,
+    ) -> Result<Preview, DeviceGroupError> {
+        let tree = self.tree().await?;
+        let parent_id = match id {
+            Some(id) => {
+                let group = tree.find(id)?;
+                request
+                    .parent_id
+                    .or_else(|| group.document.parent_id.clone())
+            }
+            None => request.parent_id,
+        };
+        let tried = StoredGroup::try_new(
+            DeviceGroupId::default(),
+            GroupDocument {
+                criteria: request.criteria,
+                parent_id,
+                ..GroupDocument::default()
+            },
+            self.db.now(),
+        )?;
+        if let Some(parent) = &tried.document.parent_id {
+            tree.find(parent)?;
+        }
+        let restrictions = tree.restrictions(&tried, self.db.now());
+        let total = count(&self.db, &DEVICES, &[], &restrictions).await;
+        let total = total.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let request = ListRequest {
+            page_size: SAMPLE,
+            ..ListRequest::default()
+        };
+        let page = list(&self.db, &DEVICES, "preview", &request, &restrictions).await;
+        let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let ids = page.list.iter().map(|row| row.get::<String>("id"));
+        let sample = ids
+            .map(|id| id.map(DeviceId::new))
+            .collect::<Result<_, _>>();
+        Ok(Preview {
+            total: u64::try_from(total).unwrap_or_default(),
+            sample: sample.map_err(StorageFailure::from)?,
+        })
+    }
+
+    pub(crate) async fn policies_of_group(
+        &self,
+        id: &DeviceGroupId,
+    ) -> Result<GroupPolicies, DeviceGroupError> {
+        let tree = self.tree().await?;
+        Ok(group_policy::of_group(&tree, tree.find(id)?))
+    }
+
+    pub(crate) async fn groups_with(
+        &self,
+        id: &DeviceId,
+    ) -> Result<Vec<GroupOfDevice>, DeviceGroupError> {
+        let tree = self.tree().await?;
+        let device = self.stored_device(id).await?;
+        Ok(shown(&tree, &groups_of(&tree, &device, self.db.now())))
+    }
+
+    pub(crate) async fn policies_of_device(
+        &self,
+        id: &DeviceId,
+    ) -> Result<DevicePolicies, DeviceGroupError> {
+        let tree = self.tree().await?;
+        let device = self.stored_device(id).await?;
+        Ok(policies(&tree, &device, self.db.now()))
+    }
+
+    /// Where no group says anything about renewal, the device is not looked at.
+    pub(crate) async fn renewal_of_device(
+        &self,
+        id: &DeviceId,
+        create: Option<&CreateDevice>,
+    ) -> Result<RenewalPolicy, DeviceError> {
+        let tree = self.tree().await?;
+        if !tree.all().any(|group| group_policy::has_renewal(group)) {
+            return Ok(RenewalPolicy::default());
+        }
+        let stored = self.store.device(id).await.map_err(StorageFailure::from)?;
+        let device = match (stored, create) {
+            (Some(stored), _) => stored,
+            (None, Some(create)) => {
+                let create = CreateDevice {
+                    id: id.clone(),
+                    ..create.clone()
+                };
+                NewDevice::try_new(create)?.into_stored(self.db.now())
+            }
+            (None, None) => return Err(DeviceError::NotFound),
+        };
+        let renewal = policies(&tree, &device, self.db.now()).effective.renewal;
+        Ok(renewal.unwrap_or_default())
+    }
+
+    async fn stored_device(&self, id: &DeviceId) -> Result<StoredDevice, DeviceGroupError> {
+        let stored = self.store.device(id).await.map_err(StorageFailure::from)?;
+        stored.ok_or(DeviceGroupError::DeviceNotFound)
+    }
+}
+
+/// What the groups of a device come to.
+pub(crate) fn policies(
+    tree: &GroupTree,
+    device: &StoredDevice,
+    now: OffsetDateTime,
+) -> DevicePolicies {
+    group_policy::of_device(tree, &groups_of(tree, device, now))
+}
+
+fn nodes(tree: &GroupTree, parent: Option<&DeviceGroupId>) -> Vec<GroupNode> {
+    let children = tree.children(parent);
+    children
+        .map(|group| GroupNode {
+            group: tree.show(group),
+            children: Some(nodes(tree, Some(&group.id))),
+        })
+        .collect()
+}

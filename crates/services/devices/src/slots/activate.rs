@@ -1,0 +1,234 @@
+//! Which version is in use: activation, rollback, revocation.
+
+use lamassu_core::ca::CertificateStatus;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::{
+    ActivateVersion, IDENTITY, RevokeVersion, SlotV2, VersionId, VersionState,
+};
+use lamassu_core::device::{DeviceStatus, RegistryError};
+use lamassu_core::duration::WireDuration;
+use lamassu_core::revision::Precondition;
+use lamassu_db::{Attempt, retry_races};
+
+use super::add::windows_of;
+use super::{ca_refusal, there};
+use crate::change::{Activation, Change, PROVISIONED};
+use crate::follow_up::{Task, What};
+use crate::lifecycle::Windows;
+use crate::registry::whole_slot_in_v2;
+use crate::service::DevicesService;
+use crate::store::{Slot, StoredDevice, Version};
+
+/// Longest comment, in characters.
+const MAX_COMMENT_CHARS: usize = 512;
+
+const RE_PROVISIONED: &str = "RE-PROVISIONED";
+
+impl DevicesService {
+    pub(super) async fn activate(
+        &self,
+        caller: &Caller,
+        version: &VersionId,
+        request: &ActivateVersion,
+        expected: &Precondition,
+    ) -> Result<SlotV2, RegistryError> {
+        check(request)?;
+        retry_races(|| self.try_activate(caller, version, request, expected)).await
+    }
+
+    async fn try_activate(
+        &self,
+        caller: &Caller,
+        version: &VersionId,
+        request: &ActivateVersion,
+        expected: &Precondition,
+    ) -> Result<SlotV2, Attempt<RegistryError>> {
+        let VersionId { slot: id, number } = version;
+        let stored = self.changeable(id, expected).await?;
+        let slot = there(&stored, &id.name)?;
+        let wanted = slot.versions.get(number);
+        let wanted = wanted.ok_or(RegistryError::VersionNotFound)?;
+        if slot.active_version == Some(*number) && wanted.state == VersionState::Active {
+            return Ok(whole_slot_in_v2(slot));
+        }
+        self.check_activatable(caller, wanted).await?;
+        let mut change = Change::of(&stored, self.change_by(caller));
+        let policy = &slot.policy;
+        let overlap = request.overlap.or(policy.overlap);
+        let revoke = request.revoke_superseded.or(policy.revoke_superseded);
+        let mut activation = activation(slot, wanted, overlap, revoke.unwrap_or(false));
+        if let Some(comment) = request.comment.as_deref().filter(|text| !text.is_empty())
+            && !activation.entry.1.is_empty()
+        {
+            activation.entry.1.push_str(&format!(" ({comment})"));
+        }
+        move_metadata(&mut change, &stored, slot, wanted);
+        change.activate(&id.name, *number, activation);
+        self.commit_slot(change, id, "device.slot.version.activate")
+            .await
+    }
+
+    /// A certificate is activated only while the CA service says that it is active.
+    async fn check_activatable(
+        &self,
+        caller: &Caller,
+        wanted: &Version,
+    ) -> Result<(), RegistryError> {
+        let ends = wanted.expires_at.is_some_and(|end| end.0 <= self.db.now());
+        if wanted.state.is_final() || ends {
+            return Err(RegistryError::NotActivatable);
+        }
+        let Some(serial) = &wanted.serial_number else {
+            return Ok(());
+        };
+        let certificate = self.ca.certificate(caller, serial).await;
+        let certificate = certificate.map_err(ca_refusal)?;
+        if certificate.status == CertificateStatus::Active {
+            Ok(())
+        } else {
+            Err(RegistryError::NotActivatable)
+        }
+    }
+
+    pub(super) async fn revoke(
+        &self,
+        caller: &Caller,
+        version: &VersionId,
+        request: RevokeVersion,
+        expected: &Precondition,
+    ) -> Result<SlotV2, RegistryError> {
+        retry_races(|| self.try_revoke(caller, version, request, expected)).await
+    }
+
+    async fn try_revoke(
+        &self,
+        caller: &Caller,
+        version: &VersionId,
+        request: RevokeVersion,
+        expected: &Precondition,
+    ) -> Result<SlotV2, Attempt<RegistryError>> {
+        let VersionId { slot: id, number } = version;
+        let stored = self.changeable(id, expected).await?;
+        let slot = there(&stored, &id.name)?;
+        let revoked = slot.versions.get(number);
+        let revoked = revoked.ok_or(RegistryError::VersionNotFound)?;
+        if revoked.state == VersionState::Revoked && revoked.before_hold.is_none() {
+            return Ok(whole_slot_in_v2(slot));
+        }
+        let mut change = Change::of(&stored, self.change_by(caller));
+        change.revoke(&id.name, *number, request.reason);
+        if slot.active_version == Some(*number) {
+            let next = if request.fallback {
+                self.fallback(caller, slot, *number).await?
+            } else {
+                None
+            };
+            match next {
+                Some(next) => {
+                    let activation = activation(slot, next, None, false);
+                    move_metadata(&mut change, &stored, slot, next);
+                    change.activate(&id.name, next.version, activation);
+                }
+                None => change.set_slot_status(&id.name, DeviceStatus::Revoked),
+            }
+        }
+        self.commit_slot(change, id, "device.slot.version.revoke")
+            .await
+    }
+
+    /// The version that is used instead of one that is revoked: the newest that was superseded, then
+    /// the newest that was retired, and is still valid.
+    async fn fallback<'s>(
+        &self,
+        caller: &Caller,
+        slot: &'s Slot,
+        revoked: u32,
+    ) -> Result<Option<&'s Version>, RegistryError> {
+        for state in [VersionState::Superseded, VersionState::Retired] {
+            let candidates = slot.versions.values().rev();
+            for candidate in
+                candidates.filter(|version| version.state == state && version.version != revoked)
+            {
+                match self.check_activatable(caller, candidate).await {
+                    Ok(()) => return Ok(Some(candidate)),
+                    Err(RegistryError::NotActivatable | RegistryError::CertificateNotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn check(request: &ActivateVersion) -> Result<(), RegistryError> {
+    if request.overlap.is_some_and(WireDuration::is_negative) {
+        return Err(RegistryError::invalid("overlap", "negative"));
+    }
+    let comment = request.comment.as_deref().unwrap_or_default();
+    if comment.chars().count() > MAX_COMMENT_CHARS {
+        return Err(RegistryError::invalid(
+            "comment",
+            "longer than 512 characters",
+        ));
+    }
+    Ok(())
+}
+
+/// How a version takes the place of the active one: forward, or back to a former one.
+fn activation(
+    slot: &Slot,
+    wanted: &Version,
+    overlap: Option<WireDuration>,
+    revoke_superseded: bool,
+) -> Activation<'static> {
+    let number = wanted.version;
+    let before = slot.active_version;
+    let entry = match (before, wanted.state) {
+        (Some(before), VersionState::Superseded | VersionState::Retired) => (
+            RE_PROVISIONED,
+            format!("Active Version rolled back from {before} to {number}"),
+        ),
+        (None, _) if slot.name == IDENTITY => (PROVISIONED, String::new()),
+        (None, _) => (PROVISIONED, format!("New Active Version set to {number}")),
+        (Some(_), _) => {
+            let mode = match wanted.bind_mode.as_deref() {
+                Some("RENEWED") => "RENEWED",
+                _ => RE_PROVISIONED,
+            };
+            (mode, format!("New Active Version set to {number}"))
+        }
+    };
+    let windows = windows_of(Some(slot), &slot.name);
+    Activation {
+        entry,
+        overlap,
+        revoke_superseded,
+        windows: wanted.expires_at.map(|end| Windows::of(end, windows)),
+        status: None,
+    }
+}
+
+/// On a way back the attachment moves to the certificate that is in use again.
+fn move_metadata(change: &mut Change<'_>, stored: &StoredDevice, slot: &Slot, wanted: &Version) {
+    let is_back = matches!(
+        wanted.state,
+        VersionState::Superseded | VersionState::Retired
+    );
+    let Some(serial) = wanted.serial_number.clone().filter(|_| is_back) else {
+        return;
+    };
+    change.follow_up(Task {
+        slot: slot.name.clone(),
+        serial_number: serial,
+        what: What::Attach {
+            dms_id: stored.device.dms_owner.clone(),
+            windows: windows_of(Some(slot), &slot.name),
+        },
+    });
+    let given_up = slot
+        .active()
+        .and_then(|active| active.serial_number.clone());
+    if let Some(serial) = given_up {
+        change.follow_up(Task::detach(&slot.name, serial));
+    }
+}

@@ -1,0 +1,346 @@
+//! Adding versions to slots.
+
+use lamassu_core::ca::certificate::ATTACHED_TO;
+use lamassu_core::ca::{Certificate, CertificateStatus, RenewalWindows};
+use lamassu_core::caller::Caller;
+use lamassu_core::device::RegistryError;
+use lamassu_core::device::slot::{
+    AddVersion, BindMode, IDENTITY, NewSecret, SecretType, SlotId, SlotStatus, SlotVersion,
+    VersionState,
+};
+use lamassu_core::duration::WireDuration;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::SerialNumber;
+use lamassu_core::pem::CertificateDer;
+use lamassu_core::revision::Precondition;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::{Attempt, retry_races};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::secret::{self, Kept};
+use super::{ca_refusal, check_name};
+use crate::change::{Activation, Change, PROVISIONED, certificate_version};
+use crate::follow_up::{Task, What};
+use crate::lifecycle::Windows;
+use crate::service::DevicesService;
+use crate::store::{Slot, StoredDevice, Version, bindings, shown};
+
+/// Renewal windows of an identity whose slot says none, as certificates without any have them.
+const DEFAULT_WINDOWS: RenewalWindows = RenewalWindows {
+    preventive: WireDuration::from_secs(30 * 86_400),
+    critical: WireDuration::from_secs(7 * 86_400),
+};
+
+/// A secret that was checked, before it has a number.
+#[derive(Debug)]
+enum Checked {
+    Certificate(Box<Certificate>),
+    Kept(Kept),
+}
+
+impl DevicesService {
+    pub(super) async fn add(
+        &self,
+        caller: &Caller,
+        slot: &SlotId,
+        request: &AddVersion,
+        expected: &Precondition,
+    ) -> Result<SlotVersion, RegistryError> {
+        check_name(&slot.name)?;
+        retry_races(|| self.try_add(caller, slot, request, expected)).await
+    }
+
+    async fn try_add(
+        &self,
+        caller: &Caller,
+        slot: &SlotId,
+        request: &AddVersion,
+        expected: &Precondition,
+    ) -> Result<SlotVersion, Attempt<RegistryError>> {
+        let stored = self.changeable(slot, expected).await?;
+        let secret_type = secret_type(&stored, &slot.name, request)?;
+        check_request(request, secret_type, self.db.now())?;
+        let checked = self.checked(caller, &stored, slot, secret_type, &request.secret);
+        let checked = checked.await?;
+        let once = match &checked {
+            Checked::Kept(kept) => kept.once.clone(),
+            Checked::Certificate(_) => None,
+        };
+        let mut change = Change::of(&stored, self.change_by(caller));
+        let number = insert(&mut change, &slot.name, secret_type, request, &checked)?;
+        self.attach(&mut change, &stored, slot, &checked);
+        let (set, after) = change.into_write_set("device.slot.version.add");
+        self.db.commit(set).await?;
+        let slot = after.slots.get(&slot.name);
+        let version = slot.and_then(|slot| slot.versions.get(&number));
+        let mut version = shown(version.ok_or(RegistryError::VersionNotFound)?);
+        if let (Some(token), Some(members)) = (once, version.secret.as_object_mut()) {
+            members.insert("token".to_owned(), json!(token));
+        }
+        Ok(version)
+    }
+
+    /// Checks a secret; of certificates the CA service is asked.
+    async fn checked(
+        &self,
+        caller: &Caller,
+        stored: &StoredDevice,
+        slot: &SlotId,
+        secret_type: SecretType,
+        new: &NewSecret,
+    ) -> Result<Checked, RegistryError> {
+        Ok(match secret_type {
+            SecretType::X509 => {
+                let certificate = self.certificate(caller, stored, slot, new).await?;
+                Checked::Certificate(Box::new(certificate))
+            }
+            SecretType::SshKey => Checked::Kept(secret::ssh(new)?),
+            SecretType::Token => {
+                let key = secret::key(&self.db).await?;
+                Checked::Kept(secret::token(&key, new)?)
+            }
+            SecretType::Other => {
+                let key = secret::key(&self.db).await?;
+                Checked::Kept(secret::other(&key, new)?)
+            }
+        })
+    }
+
+    async fn certificate(
+        &self,
+        caller: &Caller,
+        stored: &StoredDevice,
+        slot: &SlotId,
+        new: &NewSecret,
+    ) -> Result<Certificate, RegistryError> {
+        let (serial, der) = named(new)?;
+        let found = self.ca.certificate(caller, &serial).await;
+        let found = found.map_err(ca_refusal)?;
+        if der.is_some_and(|der| der.der() != found.certificate.der()) {
+            return Err(RegistryError::CertificateNotFound);
+        }
+        if found.status != CertificateStatus::Active {
+            return Err(RegistryError::CertificateNotActive);
+        }
+        let id = &stored.device.id;
+        if slot.name == IDENTITY && found.subject.common_name != id.as_str() {
+            return Err(RegistryError::CommonNameMismatch);
+        }
+        let attached_to = found
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get(ATTACHED_TO)?.get("device_id")?.as_str());
+        let bound = bindings(&self.db, std::slice::from_ref(&found.serial_number)).await;
+        let bound = bound.map_err(StorageFailure::from)?;
+        let elsewhere = bound.iter().any(|binding| {
+            binding.authority_key_id == found.authority_key_id
+                && (binding.device_id != *id || binding.slot != slot.name)
+        });
+        if elsewhere || attached_to.is_some_and(|device| device != id.as_str()) {
+            return Err(RegistryError::CertificateAttached);
+        }
+        Ok(found)
+    }
+
+    /// Has the certificate's metadata say whose it is, and when it must be renewed.
+    fn attach(
+        &self,
+        change: &mut Change<'_>,
+        stored: &StoredDevice,
+        slot: &SlotId,
+        checked: &Checked,
+    ) {
+        let Checked::Certificate(certificate) = checked else {
+            return;
+        };
+        let windows = windows_of(stored.slots.get(&slot.name), &slot.name);
+        change.follow_up(Task {
+            slot: slot.name.clone(),
+            serial_number: certificate.serial_number.clone(),
+            what: What::Attach {
+                dms_id: stored.device.dms_owner.clone(),
+                windows,
+            },
+        });
+    }
+}
+
+/// The certificate that is meant: by its number, or whole.
+fn named(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {
+    match (&new.serial_number, &new.certificate) {
+        (Some(serial), None) => {
+            let serial = SerialNumber::parse(serial);
+            Ok((serial.ok_or(RegistryError::CertificateNotFound)?, None))
+        }
+        (None, Some(text)) => {
+            let invalid = |reason: String| RegistryError::invalid("secret.certificate", reason);
+            let der =
+                CertificateDer::from_wire(text).map_err(|error| invalid(error.to_string()))?;
+            let read = lamassu_x509::Certificate::from_der(der.der().clone());
+            let read = read.map_err(|error| invalid(error.to_string()))?;
+            let serial = SerialNumber::parse(&read.serial().to_hex());
+            let serial = serial.ok_or(RegistryError::CertificateNotFound)?;
+            Ok((serial, Some(der)))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            let reason = "one of serial_number and certificate is required";
+            Err(RegistryError::invalid("secret", reason))
+        }
+    }
+}
+
+/// What the slot holds, or shall hold.
+fn secret_type(
+    stored: &StoredDevice,
+    name: &str,
+    request: &AddVersion,
+) -> Result<SecretType, RegistryError> {
+    let known = stored.slots.get(name).map(|slot| slot.secret_type);
+    let fixed = known.or((name == IDENTITY).then_some(SecretType::X509));
+    match (fixed, request.secret_type) {
+        (Some(fixed), Some(asked)) if fixed != asked => Err(RegistryError::SecretTypeImmutable),
+        (Some(fixed), _) => Ok(fixed),
+        (None, Some(asked)) => Ok(asked),
+        (None, None) => Err(RegistryError::SlotNotFound),
+    }
+}
+
+fn check_request(
+    request: &AddVersion,
+    secret_type: SecretType,
+    now: OffsetDateTime,
+) -> Result<(), RegistryError> {
+    if let Some(end) = request.expires_at {
+        if secret_type == SecretType::X509 {
+            let reason = "certificates have an end of their own";
+            return Err(RegistryError::invalid("expires_at", reason));
+        }
+        if end.0 <= now {
+            return Err(RegistryError::invalid("expires_at", "in the past"));
+        }
+    }
+    if request.overlap.is_some_and(WireDuration::is_negative) {
+        return Err(RegistryError::invalid("overlap", "negative"));
+    }
+    if request.overlap.is_some() && !request.activate {
+        let reason = "only where the version is activated";
+        return Err(RegistryError::invalid("overlap", reason));
+    }
+    Ok(())
+}
+
+/// Puts the secret into the slot; gives its number.
+fn insert(
+    change: &mut Change<'_>,
+    name: &str,
+    secret_type: SecretType,
+    request: &AddVersion,
+    checked: &Checked,
+) -> Result<u32, RegistryError> {
+    let now = change.now();
+    let slot = change.slot_or_new(name, secret_type);
+    let mut version = version(slot.next_version(), request, checked, now);
+    let holds = |known: &Version| {
+        let same_certificate = known.serial_number.is_some()
+            && known.serial_number == version.serial_number
+            && known.authority_key_id == version.authority_key_id;
+        let same_secret = known.serial_number.is_none() && known.secret == version.secret;
+        let same_key =
+            secret_type == SecretType::SshKey && known.public_key_id == version.public_key_id;
+        !known.state.is_final() && (same_certificate || same_secret || same_key)
+    };
+    if slot.versions.values().any(holds) {
+        return Err(RegistryError::DuplicateSecret);
+    }
+    let mode = request
+        .bind_mode
+        .unwrap_or_else(|| bind_mode(slot, &version));
+    version.bind_mode = Some(mode.name().to_owned());
+    let (number, end) = (version.version, version.expires_at);
+    let is_first = slot.status == SlotStatus::Empty;
+    let windows = end.map(|end| Windows::of(end, windows_of(Some(slot), name)));
+    let overlap = request.overlap.or(slot.policy.overlap);
+    let revoke_superseded = slot.policy.revoke_superseded.unwrap_or(false);
+    slot.versions.insert(number, version);
+    if request.activate {
+        let text = if is_first && name == IDENTITY {
+            String::new()
+        } else {
+            format!("New Active Version set to {number}")
+        };
+        let entry = if is_first { PROVISIONED } else { mode.name() };
+        change.activate(
+            name,
+            number,
+            Activation {
+                entry: (entry, text),
+                overlap,
+                revoke_superseded,
+                windows,
+                status: None,
+            },
+        );
+    } else {
+        change.version(name, number);
+    }
+    Ok(number)
+}
+
+fn version(number: u32, request: &AddVersion, checked: &Checked, now: OffsetDateTime) -> Version {
+    match checked {
+        Checked::Certificate(certificate) => certificate_version(number, certificate, now),
+        Checked::Kept(kept) => {
+            let ends = [kept.ends, request.expires_at].into_iter().flatten().min();
+            Version {
+                fingerprint: kept.fingerprint.clone(),
+                public_key_id: kept.public_key_id.clone(),
+                expires_at: ends.map(Timestamp::truncated_to_micros),
+                ..Version::pending(number, kept.secret.clone(), now)
+            }
+        }
+    }
+}
+
+/// The first version, one with the key of the active one, or one with another key.
+fn bind_mode(slot: &Slot, version: &Version) -> BindMode {
+    let key = version.public_key_id.as_ref();
+    match slot.active() {
+        None if slot
+            .versions
+            .values()
+            .all(|known| known.state == VersionState::Pending) =>
+        {
+            BindMode::Provisioned
+        }
+        Some(active) if key.is_some() && active.public_key_id.as_ref() == key => BindMode::Renewed,
+        Some(_) | None => BindMode::ReProvisioned,
+    }
+}
+
+/// When a version of the slot must be renewed: what its policy says, for an identity as its active
+/// certificate before, else 30 and 7 days; other slots have no windows by themselves.
+pub(super) fn windows_of(slot: Option<&Slot>, name: &str) -> RenewalWindows {
+    let before = |at: fn(&Windows) -> Timestamp| {
+        let windows = slot?.windows.as_ref()?;
+        let nanos = (windows.not_after.0 - at(windows).0).whole_nanoseconds();
+        i64::try_from(nanos).ok().map(WireDuration::from_nanos)
+    };
+    let policy = slot.map(|slot| slot.policy.clone()).unwrap_or_default();
+    let usual = if name == IDENTITY {
+        RenewalWindows {
+            preventive: before(|windows| windows.preventive_at)
+                .unwrap_or(DEFAULT_WINDOWS.preventive),
+            critical: before(|windows| windows.critical_at).unwrap_or(DEFAULT_WINDOWS.critical),
+        }
+    } else {
+        RenewalWindows {
+            preventive: WireDuration::ZERO,
+            critical: WireDuration::ZERO,
+        }
+    };
+    RenewalWindows {
+        preventive: policy.preventive_delta.unwrap_or(usual.preventive),
+        critical: policy.critical_delta.unwrap_or(usual.critical),
+    }
+}

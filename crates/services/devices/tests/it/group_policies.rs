@@ -1,0 +1,234 @@
+//! Policies of groups, and what they come to.
+
+use http::Method;
+use lamassu_core::device::CreateDevice;
+use lamassu_core::duration::WireDuration;
+use serde_json::{Value, json};
+
+use crate::groups::{criterion, id};
+use crate::support::{Fixture, caller, fixture};
+
+impl Fixture {
+    async fn with_policies(&self, n: u32, policies: Value) {
+        let uri = format!("/v2/device-groups/{}", id(n));
+        let (_, group) = self.get(&uri).await;
+        let body = json!({"name": group["name"], "parent_id": group["parent_id"],
+            "criteria": group["criteria"], "priority": group["priority"], "policies": policies});
+        let (status, answer) = self.send(Method::PUT, &uri, body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn prioritised(&self, n: u32, priority: i32) {
+        let uri = format!("/v2/device-groups/{}", id(n));
+        let (status, answer) = self
+            .send(Method::PATCH, &uri, json!({"priority": priority}))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn policies(&self, device: &str) -> Value {
+        let (status, policies) = self.get(&format!("/v2/devices/{device}/policies")).await;
+        assert_eq!(status, 200, "{policies}");
+        policies
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_policy_is_refused() {
+    let fixture = fixture().await;
+    for (policies, text) in [
+        (
+            json!({"nope": 1}),
+            "invalid policy 'nope': there is no such policy",
+        ),
+        (json!({"renewal": 1}), "invalid policy 'renewal': no object"),
+        (
+            json!({"renewal": {"x": "1d"}}),
+            "invalid policy 'renewal': unknown member 'x'",
+        ),
+        (
+            json!({"renewal": {"critical_delta": "-1d"}}),
+            "invalid policy 'renewal': a duration is negative",
+        ),
+        (json!({"slots": {"max_versions": -1}}), ""),
+        (
+            json!({"required_tags": "iot"}),
+            "invalid policy 'required_tags': no list of tags",
+        ),
+        (
+            json!({"required_tags": {"tags": ["a"], "mode": "maybe"}}),
+            "",
+        ),
+        (
+            json!({"metadata_schema": {"schema": {}, "mode": "never"}}),
+            "",
+        ),
+        (json!({"custom": []}), "invalid policy 'custom': no object"),
+    ] {
+        let body = json!({"name": "x", "policies": policies});
+        let (status, answer) = fixture.send(Method::POST, "/v2/device-groups", body).await;
+        assert_eq!(status, 400, "{policies}: {answer}");
+        assert!(
+            text.is_empty() || answer["err"] == text,
+            "{policies}: {answer}"
+        );
+        assert_eq!(answer["code"], "validation_failed");
+    }
+}
+
+#[tokio::test]
+async fn children_override_member_by_member_and_null_removes() {
+    let fixture = fixture().await;
+    for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2))] {
+        fixture.group(n, parent, json!([])).await;
+    }
+    let schema = json!({"required": ["location"]});
+    fixture
+        .with_policies(
+            1,
+            json!({
+                "renewal": {"preventive_delta": "30d", "critical_delta": "7d"},
+                "custom": {"owner": "a", "site": "b"},
+                "metadata_schema": {"schema": schema},
+                "required_tags": ["iot"],
+            }),
+        )
+        .await;
+    fixture
+        .with_policies(
+            2,
+            json!({
+                "renewal": {"critical_delta": "1d"}, "custom": null,
+                "required_tags": {"tags": ["eu"], "mode": "warn"},
+            }),
+        )
+        .await;
+    let uri = format!("/v2/device-groups/{}/policies", id(2));
+    let (_, policies) = fixture.get(&uri).await;
+    let schemas = json!([{"group_id": id(1), "schema": schema, "mode": "enforce"}]);
+    let iot = json!({"group_id": id(1), "tags": ["iot"], "mode": "enforce"});
+    let eu = json!({"group_id": id(2), "tags": ["eu"], "mode": "warn"});
+    assert_eq!(
+        policies,
+        json!({
+            "own": {"renewal": {"critical_delta": "1d"}, "custom": null,
+                    "required_tags": {"tags": ["eu"], "mode": "warn"}},
+            "inherited": {
+                "renewal": {"preventive_delta": "4w2d", "critical_delta": "1w"},
+                "custom": {"owner": "a", "site": "b"},
+                "metadata_schema": schemas, "required_tags": [iot],
+            },
+            "effective": {
+                "renewal": {"preventive_delta": "4w2d", "critical_delta": "1d"},
+                "metadata_schema": schemas, "required_tags": [iot, eu],
+            },
+        })
+    );
+    fixture
+        .with_policies(
+            3,
+            json!({"metadata_schema": null, "required_tags": null, "renewal": null}),
+        )
+        .await;
+    let uri = format!("/v2/device-groups/{}/policies", id(3));
+    assert_eq!(fixture.get(&uri).await.1["effective"], json!({}));
+}
+
+#[tokio::test]
+async fn of_several_groups_the_highest_priority_wins_and_is_named() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    fixture.group(1, None, json!([])).await;
+    fixture.group(2, Some(1), json!([])).await;
+    fixture
+        .group(3, None, json!([criterion("id", "eq", "dev-1")]))
+        .await;
+    fixture
+        .group(4, None, json!([criterion("id", "eq", "other")]))
+        .await;
+    fixture
+        .with_policies(
+            1,
+            json!({"renewal": {"preventive_delta": "1w"}, "required_tags": ["a"]}),
+        )
+        .await;
+    fixture
+        .with_policies(
+            2,
+            json!({"renewal": {"preventive_delta": "2w", "critical_delta": "2d"}}),
+        )
+        .await;
+    fixture
+        .with_policies(
+            3,
+            json!({"renewal": {"critical_delta": "3d"}, "required_tags": ["b"]}),
+        )
+        .await;
+    fixture
+        .with_policies(4, json!({"renewal": {"critical_delta": "4d"}}))
+        .await;
+    let source = |n: u32| json!({"group_id": id(n), "group_name": format!("group-{n}")});
+    // Deeper ones come later.
+    let policies = fixture.policies("dev-1").await;
+    assert_eq!(
+        policies["effective"]["renewal"],
+        json!({"preventive_delta": "2w", "critical_delta": "2d"})
+    );
+    assert_eq!(
+        policies["sources"],
+        json!({"/renewal/preventive_delta": source(2), "/renewal/critical_delta": source(2)})
+    );
+    let tags = |n: u32, tag: &str| json!({"group_id": id(n), "tags": [tag], "mode": "enforce"});
+    assert_eq!(
+        policies["effective"]["required_tags"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    fixture.prioritised(3, 1).await;
+    let policies = fixture.policies("dev-1").await;
+    assert_eq!(policies["effective"]["renewal"]["critical_delta"], "3d");
+    assert_eq!(policies["sources"]["/renewal/critical_delta"], source(3));
+    assert_eq!(policies["sources"]["/renewal/preventive_delta"], source(2));
+    assert_eq!(
+        policies["effective"]["required_tags"],
+        json!([tags(1, "a"), tags(3, "b")])
+    );
+}
+
+#[tokio::test]
+async fn renewal_is_told_of_devices_that_are_about_to_be_registered_too() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    fixture
+        .group(1, None, json!([criterion("tags", "ct", "jitp")]))
+        .await;
+    let asked = async |device: &str, tags: Option<&str>| {
+        let create = tags.map(|tag| CreateDevice {
+            tags: vec![tag.to_owned()],
+            dms_id: "fleet-1".into(),
+            ..CreateDevice::default()
+        });
+        let (caller, device) = (caller(), device.into());
+        let policy = fixture
+            .service
+            .renewal_policy(&caller, &device, create.as_ref());
+        policy.await.map(|policy| policy.critical_delta)
+    };
+    // Nobody says anything.
+    assert_eq!(asked("nobody", None).await.unwrap(), None);
+    fixture
+        .with_policies(1, json!({"renewal": {"critical_delta": "3d"}}))
+        .await;
+    let three_days = Some(WireDuration::from_secs(3 * 86_400));
+    assert_eq!(asked("dev-1", None).await.unwrap(), None);
+    assert_eq!(asked("dev-2", Some("jitp")).await.unwrap(), three_days);
+    assert_eq!(asked("dev-2", Some("other")).await.unwrap(), None);
+    // What is there counts, not what it would be registered as.
+    assert_eq!(asked("dev-1", Some("jitp")).await.unwrap(), None);
+    assert_eq!(
+        asked("nobody", None).await.unwrap_err().to_string(),
+        "device not found"
+    );
+}

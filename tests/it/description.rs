@@ -432,6 +432,14 @@ fn validation(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
             &[&plant.issuing_ski],
             None,
         )?;
+        let options = json!({"refresh_interval": "6d23h", "validity": "1w",
+            "subject_key_id_signer": plant.issuing_ski, "regenerate_on_revoke": true});
+        walk.call(
+            "PUT",
+            &format!("{list}/{{ski}}"),
+            &[&plant.issuing_ski],
+            Some(&options),
+        )?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ fn start() -> Result<(Program, Plant)> {
     settings["enrollment_settings"]["enable_replaceable_enrollment"] = json!(true);
     settings["server_keygen_settings"] =
         json!({"enabled": true, "key": {"type": "RSA", "bits": 2048}});
+    settings["ca_distribution_settings"]["include_system_ca"] = json!(true);
     plant.create_dms("open", &settings)?;
     settings["enrollment_settings"]["channel_binding"] = json!("required");
     plant.create_dms("bound", &settings)?;
@@ -77,8 +78,10 @@ impl Raw {
         ensure!(self.header("Content-Type") == Some(content_type), "{told}");
         let length = self.body.len().to_string();
         ensure!(self.header("Content-Length") == Some(&length), "{told}");
+        // Each part of a multipart has its own, and it has none.
+        let encoding = (!content_type.starts_with("multipart/")).then_some("base64");
         ensure!(
-            self.header("Content-Transfer-Encoding") == Some("base64"),
+            self.header("Content-Transfer-Encoding") == encoding,
             "{told}"
         );
         ensure!(self.header("Transfer-Encoding").is_none(), "{told}");
@@ -132,7 +135,12 @@ fn the_requests_of_rfc_7030_appendix_a_are_answered() -> Result<()> {
         &get("/.well-known/est/cacerts", "HTTP/1.1", &close),
     )?;
     cacerts.check(PKCS7)?;
-    ensure!(lamassu_x509::pkcs7::certificates(cacerts.lines()?)?.len() == 2);
+    // The server's own anchor, then the enrollment CA and its root.
+    let cacerts = lamassu_x509::pkcs7::certificates(cacerts.lines()?)?;
+    ensure!(cacerts.len() == 3);
+    let anchor = lamassu_x509::pem::pem_to_der(&std::fs::read(program.anchor())?)?;
+    ensure!(*cacerts[0].as_der() == anchor);
+    ensure!(cacerts[2].is_self_signed() && !cacerts[1].is_self_signed());
     // A.2
     let attributes = ask(
         &program,

@@ -89,6 +89,17 @@ fn a_plant_runs_on_keys_in_a_token() -> Result<()> {
     for key in keys["list"].as_array().context("a list")? {
         sign(&api, key)?;
     }
+    // One that starts while a token is away does without it, and says what it lacks.
+    hsm.take_away("second")?;
+    program.kill_and_restart()?;
+    let api = Api::of(&program)?;
+    for key in keys["list"].as_array().context("a list")? {
+        let refused = sign(&api, key).err().map(|error| error.to_string());
+        let is_away = key["engine_id"] == "second";
+        assert_eq!(refused.is_some(), is_away, "{key}: {refused:?}");
+        let names_it = "503 {\"err\":\"crypto engine second did not open\"}";
+        assert!(refused.is_none_or(|refused| refused.contains(names_it)));
+    }
     Ok(())
 }
 

@@ -78,7 +78,7 @@ impl Signals {
                 Ok(_) if set.events.is_empty() => {}
                 Ok(_) => watchers.iter().for_each(|one| one.committed(&set.events)),
                 Err(CommitError::OutcomeUnknown(_)) => {
-                    watchers.iter().for_each(|one| one.doubted())
+                    watchers.iter().for_each(|one| one.doubted());
                 }
                 Err(_) => {}
             }

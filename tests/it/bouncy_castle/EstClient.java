@@ -86,8 +86,12 @@ public final class EstClient {
         KeyPair pair = generate(kind);
         ESTService service = service(bootstrap);
         EnrollmentResponse response = service.simpleEnroll(false, request("bc-manual", pair), null);
-        System.out.println("pending " + response.canRetry());
+        System.out.println("pending " + !response.isCompleted());
         System.in.read();
+        // What Retry-After said.
+        while (!response.canRetry()) {
+            Thread.sleep(100);
+        }
         System.out.println("enrolled " + issued(service.simpleEnroll(response), pair).getSubjectX500Principal().getName());
     }
 

@@ -19,6 +19,9 @@ use super::output::write_octets;
 /// Longest input that is read into memory: what is signed is sent in one request.
 const MAX_INPUT: usize = 16 * 1024 * 1024;
 
+/// Longest private key: the largest that any engine takes has a tenth of this, as PEM.
+const MAX_SECRET: usize = 128 * 1024;
+
 /// First octet of every DER structure that is read here.
 const SEQUENCE: u8 = 0x30;
 
@@ -36,15 +39,31 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 /// It cannot be read, or is longer.
 pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Vec<u8>> {
     let mut octets = Vec::new();
+    fill_up_to(path, most, &mut octets)?;
+    Ok(octets)
+}
+
+fn fill_up_to(path: &Path, most: usize, octets: &mut Vec<u8>) -> Result<()> {
     let name = path.display();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let n = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut octets)
+        io::stdin().lock().take(limit).read_to_end(octets)
     } else {
-        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut octets))
+        File::open(path).and_then(|file| file.take(limit).read_to_end(octets))
     };
     let n = n.with_context(|| format!("{name} cannot be read"))?;
     ensure!(n <= most, "{name} is longer than {most} bytes");
+    Ok(())
+}
+
+/// The content of a file that holds a secret, or of standard input: it is wiped from memory behind its use,
+/// and never was in a buffer that grew and left it somewhere else.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let mut octets = Zeroizing::new(Vec::with_capacity(MAX_SECRET.saturating_mul(2)));
+    fill_up_to(path, MAX_SECRET, &mut octets)?;
     Ok(octets)
 }
 
@@ -112,7 +131,7 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
 /// # Errors
 /// There is none, or it is encrypted.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKey> {
-    let octets = Zeroizing::new(read(path)?);
+    let octets = read_secret(path)?;
     let read = match octets.first() {
         Some(&SEQUENCE) => PrivateKey::from_der(&octets),
         _ => PrivateKey::from_pem(&octets),

@@ -63,6 +63,7 @@ impl DmsManager {
             csr: asked.csr.der().clone(),
             client_chain: (!asked.certificates.is_empty())
                 .then(|| ClientCertificateChain(chain.collect())),
+            exporter: None,
             origin: EstOrigin {
                 url: URL.to_owned(),
                 ..EstOrigin::default()

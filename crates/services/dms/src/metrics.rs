@@ -5,10 +5,8 @@ use std::time::Instant;
 use ::metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use bytes::Bytes;
-use lamassu_core::dms::{DmsError, Outcome};
-use lamassu_core::dms::{DmsError, WebhookRefusal};
+use lamassu_core::dms::{DmsError, Outcome, WebhookRefusal};
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::pem::CertificateDer;
 

@@ -32,6 +32,8 @@ pub const SCHEMA: Schema = Schema {
             4,
             "refused_enrollments",
             include_str!("../migrations/V0004__refused_enrollments.sql"),
+        ),
+        Migration::portable(
             10,
             "approvals",
             include_str!("../migrations/V0010__approvals.sql"),

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
 use crate::files::FileError;
-use crate::metrics;
+use crate::metrics::{self, CrlKind};
 use crate::service::VaService;
 use crate::signing::{SigningError, signer};
 use crate::store::delta::ReleasedStream;
@@ -69,9 +69,19 @@ pub(crate) enum Scope {
     },
 }
 
+impl Scope {
+    const fn kind(&self) -> CrlKind {
+        match self {
+            Self::Complete { .. } => CrlKind::Complete,
+            Self::Delta { .. } => CrlKind::Delta,
+        }
+    }
+}
+
 /// A signed CRL that is stored nowhere yet.
 #[derive(Clone, Debug)]
 pub(crate) struct MadeCrl {
+    pub(crate) kind: CrlKind,
     pub(crate) der: Bytes,
     pub(crate) number: u64,
     pub(crate) this_update: OffsetDateTime,
@@ -168,7 +178,7 @@ impl VaService {
         let begun = Instant::now();
         let this_update = whole_seconds(self.back_dated(plan.now));
         let next_update = whole_seconds(plan.now.saturating_add(usable_validity(plan.validity)));
-        let mut builder = CrlBuilder::new(CrlFields {
+        let mut builder = CrlBuilder::new(&CrlFields {
             issuer: authority.certificate.subject().clone(),
             authority_key_identifier: Some(authority.key_identifier()),
             number: CrlNumber(plan.number),
@@ -176,7 +186,8 @@ impl VaService {
             next_update,
             scheme: public_key.default_scheme(),
         })?;
-        let mut n_entries = 0;
+        let mut n_entries = 0_u64;
+        let kind = plan.scope.kind();
         let cas = self.authorities.sharing(caller, authority).await?;
         match plan.scope {
             Scope::Complete {
@@ -205,6 +216,7 @@ impl VaService {
         let der = signed(builder, signer.as_ref(), &public_key).await?;
         metrics::crl_built(n_entries, der.len(), begun.elapsed());
         Ok(MadeCrl {
+            kind,
             der,
             number: plan.number,
             this_update,

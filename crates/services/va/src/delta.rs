@@ -15,7 +15,6 @@ use crate::ca_failure::no_ca_data;
 use crate::crl::{CrlPlan, MakeCrlError, Scope, delta_refresh};
 use crate::files::Series;
 use crate::jobs::CRL_JOB;
-use crate::metrics::CrlKind;
 use crate::renew::unreadable;
 use crate::service::VaService;
 use crate::store::delta;
@@ -71,7 +70,7 @@ impl VaService {
         next.delta.due = Some(now.saturating_add(delta_refresh(validity)));
         let mut set = WriteSet::new();
         delta::advance(&mut set, &previous, &next, now);
-        self.tell_crl(&mut set, caller, &authority, &crl, CrlKind::Delta);
+        self.tell_crl(&mut set, caller, &authority, &crl);
         set.wake(CRL_JOB);
         self.db.commit(set).await?;
         self.keep(&next.delta.file, crl.der);

@@ -70,11 +70,10 @@ pub(crate) fn crl_created(
     caller: &Caller,
     authority: &Authority,
     crl: &MadeCrl,
-    kind: CrlKind,
     domain: Option<&str>,
     now: OffsetDateTime,
 ) {
-    let (event_type, operation, place) = match kind {
+    let (event_type, operation, place) = match crl.kind {
         CrlKind::Complete => ("va.role.crl.create", "va.crl.create", ""),
         CrlKind::Delta => ("va.role.crl.delta", "va.crl.delta", "/delta"),
         CrlKind::Imported => ("va.role.crl.import", "va.crl.import", ""),

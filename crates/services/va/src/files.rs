@@ -6,13 +6,11 @@
 //! else made the same CRL first, is swept.
 
 use std::cmp::Ordering;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::pem::{PemError, PemLabel, der_to_pem, pem_to_der};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use uuid::Uuid;
@@ -82,29 +80,6 @@ impl FileError {
     }
 }
 
-/// A blob store in a local directory, which is created when it is missing. Files are on disk
-/// when a write returns.
-///
-/// # Errors
-///
-/// When the directory cannot be created or used.
-pub fn local_blobs(directory: &FilePath) -> Result<Arc<dyn ObjectStore>, BlobError> {
-    std::fs::create_dir_all(directory).map_err(BlobError::Directory)?;
-    let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-    Ok(Arc::new(store))
-}
-
-/// Why there is no blob store.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// The directory cannot be created.
-    #[error("the storage directory cannot be created")]
-    Directory(#[source] std::io::Error),
-    /// The directory cannot be used.
-    #[error("the storage directory cannot be used")]
-    Store(#[from] object_store::Error),
-}
-
 /// What a sweep removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sweep {
@@ -149,6 +124,12 @@ impl CrlFiles {
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let name = format!("{number}-{}.crl", Uuid::new_v4().simple());
                 self.create(series, &name, pem).await?;
+                name
+            }
+            // A bucket without conditional writes: a name that nobody else has needs none.
+            Err(object_store::Error::NotImplemented { .. }) => {
+                let name = format!("{number}-{}.crl", Uuid::new_v4().simple());
+                self.blobs.put(&series.at(&name), pem.into()).await?;
                 name
             }
             Err(error) => return Err(error.into()),

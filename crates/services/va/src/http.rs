@@ -17,7 +17,7 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
 use lamassu_core::va::VaService;
-use lamassu_http::{Access, BodyLimits, PathForm, Routes};
+use lamassu_http::{Access, BodyLimits, PathForm, Routes, RoutesBuilder};
 
 const READ: Permission = Permission::new("va", "read");
 
@@ -51,8 +51,12 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
         clock,
         limits,
     };
-    let public = Access::Public;
-    Routes::builder("va", va)
+    let builder = Routes::builder("va", va);
+    ocsp_routes(crl_routes(role_routes(builder))).build()
+}
+
+fn role_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    builder
         .get("/v1/roles", READ, "List VA roles", role::list)
         .get("/v1/roles/{ski}", READ, "Read a VA role", role::read)
         .get("/roles", READ, "List VA roles", role::list_unversioned)
@@ -76,6 +80,12 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             role::update_unversioned,
         )
         .refuses(&[ErrorKind::NotFound])
+}
+
+/// What certificates point at, and CRLs that come from elsewhere.
+fn crl_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    let public = Access::Public;
+    builder
         .get(
             "/crl/{ski}/delta",
             public,
@@ -134,6 +144,11 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             crl::import,
         )
         .refuses(&[ErrorKind::NotFound, ErrorKind::Conflict])
+}
+
+fn ocsp_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    let public = Access::Public;
+    builder
         .path_form(PathForm::Raw)
         .body_limits(OCSP_BODY)
         .get(
@@ -160,5 +175,4 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             "Ask for certificate status by OCSP",
             ocsp::post,
         )
-        .build()
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use lamassu_core::caller::Caller;
 use lamassu_core::va::{CrlFault, VaError, VaRole};
 use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_x509::Extension;
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::pem::pem_to_der;
 
@@ -74,7 +75,7 @@ impl VaService {
         let mut set = WriteSet::new();
         role::advance(&mut set, &previous, &next, now);
         set.execute(role::postpone(&authority.ski, None));
-        self.tell_crl(&mut set, caller, authority, crl, CrlKind::Imported);
+        self.tell_crl(&mut set, caller, authority, crl);
         self.db.commit(set).await?;
         self.keep(&next.file, crl.der.clone());
         Ok(next.role)
@@ -98,7 +99,7 @@ fn checked(issuer: &Authority, sent: Bytes) -> Result<MadeCrl, VaError> {
     let key = key.map_err(|_| refused(CrlFault::Signature))?;
     list.verify_signed_by(&key)
         .map_err(|_| refused(CrlFault::Signature))?;
-    if list.extensions().iter().any(|one| one.is_critical()) {
+    if list.extensions().iter().any(Extension::is_critical) {
         return Err(refused(CrlFault::Partial));
     }
     let number = list.number().ok().flatten().map(|number| number.0);
@@ -106,10 +107,11 @@ fn checked(issuer: &Authority, sent: Bytes) -> Result<MadeCrl, VaError> {
     let next_update = list.next_update();
     let next_update = next_update.filter(|next| *next > list.this_update());
     Ok(MadeCrl {
-        number: number.ok_or(refused(CrlFault::Number))?,
+        number: number.ok_or_else(|| refused(CrlFault::Number))?,
         this_update: list.this_update(),
-        next_update: next_update.ok_or(refused(CrlFault::NextUpdate))?,
+        next_update: next_update.ok_or_else(|| refused(CrlFault::NextUpdate))?,
         n_entries: list.entries().fold(0, |n, _| u64::saturating_add(n, 1)),
         der: list.as_der().clone(),
+        kind: CrlKind::Imported,
     })
 }

@@ -18,6 +18,7 @@
 
 mod authorities;
 mod authority;
+mod blobs;
 mod ca_events;
 mod ca_failure;
 mod config;
@@ -26,6 +27,7 @@ mod delegates;
 mod delta;
 mod events;
 mod files;
+mod final_crl;
 mod http;
 mod import;
 mod jobs;
@@ -40,9 +42,10 @@ mod service;
 mod signing;
 mod store;
 
+pub use blobs::{BlobError, Blobs, S3Auth, S3Config, local_blobs, s3_blobs};
 pub use ca_events::CA_SUBSCRIPTION;
 pub use config::{CrlConfig, OcspConfig, OcspResponder, VaConfig, VaConfigError, ValidationConfig};
-pub use files::{BlobError, CRL_ROOT, local_blobs};
+pub use files::CRL_ROOT;
 pub use http::routes;
 pub use jobs::{CRL_JOB, RECONCILE_JOB};
 pub use metrics::describe_metrics;

@@ -184,7 +184,7 @@ impl VaService {
                         read_at: now,
                         ..known
                     };
-                    self.presigned.keep(serial, seen.clone(), epoch);
+                    self.presigned.keep(serial, &seen, epoch);
                     seen
                 })
             }
@@ -211,7 +211,7 @@ impl VaService {
                 info,
                 read_at: now,
             };
-            self.presigned.keep(serial, presigned, epoch);
+            self.presigned.keep(serial, &presigned, epoch);
         }
         Ok(fresh.answer)
     }

@@ -118,7 +118,7 @@ impl PresignedAnswers {
     }
 
     /// Keeps an answer, unless something became untrue since `epoch`.
-    pub(crate) fn keep(&self, serial: &str, answer: Presigned, epoch: Epoch) {
+    pub(crate) fn keep(&self, serial: &str, answer: &Presigned, epoch: Epoch) {
         if self.epoch() != epoch {
             return;
         }

@@ -46,7 +46,11 @@ impl VaService {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn reconcile(&self, caller: &Caller, authority: &Arc<Authority>) -> Result<(), VaError> {
+    pub(crate) async fn reconcile(
+        &self,
+        caller: &Caller,
+        authority: &Arc<Authority>,
+    ) -> Result<(), VaError> {
         let mut after = None;
         let mut n_repairs = 0_usize;
         loop {

@@ -15,7 +15,6 @@ use crate::delta::DELTA_MARGIN;
 use crate::events;
 use crate::files::{FileError, Series};
 use crate::jobs::CRL_JOB;
-use crate::metrics::CrlKind;
 use crate::service::VaService;
 use crate::store::delta;
 use crate::store::role::{self, CrlFile, StoredRole};
@@ -89,7 +88,7 @@ impl VaService {
             let told = now.saturating_sub(DELTA_MARGIN);
             set.execute(delta::forget_released(&ca_id, told));
         }
-        self.tell_crl(&mut set, caller, &authority, &crl, CrlKind::Complete);
+        self.tell_crl(&mut set, caller, &authority, &crl);
         if previous.number() == 0 {
             // Behind its first CRL, as clients know it.
             events::role_created(&mut set, caller, &previous.role, now);
@@ -111,7 +110,7 @@ impl VaService {
         previous.saturating_add(1).max(self.number_floor)
     }
 
-    fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
+    pub(crate) fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
         // Once on a list that was made after its end, a certificate leaves it (RFC 5280 §3.3).
         let was_listed = previous.number() > 0 && self.config.crl.prune_expired;
         CrlPlan {

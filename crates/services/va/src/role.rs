@@ -15,7 +15,7 @@ use crate::crl::{MadeCrl, MakeCrlError, default_options};
 use crate::events;
 use crate::files::Series;
 use crate::jobs::CRL_JOB;
-use crate::metrics::{self, CrlKind};
+use crate::metrics;
 use crate::service::VaService;
 use crate::store::role::{self, CrlFile, ROLES, StoredDelta, StoredRole};
 
@@ -147,10 +147,9 @@ impl VaService {
         caller: &Caller,
         authority: &Authority,
         crl: &MadeCrl,
-        kind: CrlKind,
     ) {
         let domain = self.config.va_domains.first().map(String::as_str);
-        events::crl_created(set, caller, authority, crl, kind, domain, self.db.now());
-        metrics::crl_made(kind);
+        events::crl_created(set, caller, authority, crl, domain, self.db.now());
+        metrics::crl_made(crl.kind);
     }
 }

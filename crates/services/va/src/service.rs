@@ -138,6 +138,7 @@ impl VaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.crl_job(), shutdown),
+            run_job(&self.db, self.final_crl_job(), shutdown),
             run_job(&self.db, self.reconcile_job(), shutdown),
         );
     }

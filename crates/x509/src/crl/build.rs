@@ -69,7 +69,7 @@ impl CrlBuilder {
     ///
     /// [`CrlError::DateOutOfRange`] when a date cannot be written, [`CrlError::Algorithm`] when the
     /// scheme has no algorithm identifier.
-    pub fn new(fields: CrlFields) -> Result<Self, CrlError> {
+    pub fn new(fields: &CrlFields) -> Result<Self, CrlError> {
         if !is_encodable(fields.this_update) || !is_encodable(fields.next_update) {
             return Err(CrlError::DateOutOfRange);
         }
@@ -86,7 +86,7 @@ impl CrlBuilder {
             number_to_der(fields.number),
         );
         let algorithm = AlgorithmIdentifier::of_scheme(fields.scheme)?;
-        let before = before_entries(&fields, &algorithm);
+        let before = before_entries(fields, &algorithm);
         // The list's frame, the signed part's, and that of the entries.
         let room = before
             .len()

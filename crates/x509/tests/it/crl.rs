@@ -31,7 +31,7 @@ pub(crate) fn entry(hex: &str, reason: CrlReason) -> RevokedEntry {
 }
 
 pub(crate) fn crl(ca: &Ca, entries: &[RevokedEntry]) -> Bytes {
-    let mut builder = CrlBuilder::new(fields(ca)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(ca)).unwrap();
     for entry in entries {
         builder.push(entry).unwrap();
     }
@@ -124,7 +124,7 @@ fn openssl_verifies_lists_on_every_kind_of_key() {
 
 #[test]
 fn many_entries_take_linear_time_and_room() {
-    let mut builder = CrlBuilder::new(fields(&ROOT)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
     for number in 1..=100_000_u32 {
         let one = entry(&format!("{number:08x}"), CrlReason::Superseded);
         builder.push(&one).unwrap();
@@ -135,7 +135,7 @@ fn many_entries_take_linear_time_and_room() {
 
 #[test]
 fn further_extensions_of_the_list_are_carried() {
-    let mut builder = CrlBuilder::new(fields(&ROOT)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
     // onlyContainsUserCerts
     builder.push_extension(Extension::new(
         &"2.5.29.28".parse().unwrap(),
@@ -156,7 +156,10 @@ fn further_extensions_of_the_list_are_carried() {
 fn dates_that_cannot_be_written_are_refused() {
     let mut late = fields(&ROOT);
     late.next_update = OffsetDateTime::UNIX_EPOCH.replace_year(-5).unwrap();
-    assert_eq!(CrlBuilder::new(late).unwrap_err(), CrlError::DateOutOfRange);
+    assert_eq!(
+        CrlBuilder::new(&late).unwrap_err(),
+        CrlError::DateOutOfRange
+    );
 }
 
 #[test]

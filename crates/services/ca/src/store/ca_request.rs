@@ -148,6 +148,15 @@ pub(crate) fn close_request(set: &mut WriteSet, key: &KeyId, fingerprint: &str) 
     ));
 }
 
+/// Adds to a write set that the key of requests is in another engine now.
+pub(crate) fn move_to_engine(set: &mut WriteSet, key: &KeyId, engine: &EngineId) {
+    set.execute(sql(
+        "UPDATE ca_request SET engine_id = $1, revision = revision + 1 \
+         WHERE key_id = $2 AND engine_id <> $1",
+        params![engine.as_str(), key.as_str()],
+    ));
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -195,13 +204,4 @@ mod tests {
         };
         assert_eq!((stored.revision, stored.request), (2, issued));
     }
-}
-
-/// Adds to a write set that the key of requests is in another engine now.
-pub(crate) fn move_to_engine(set: &mut WriteSet, key: &KeyId, engine: &EngineId) {
-    set.execute(sql(
-        "UPDATE ca_request SET engine_id = $1, revision = revision + 1 \
-         WHERE key_id = $2 AND engine_id <> $1",
-        params![engine.as_str(), key.as_str()],
-    ));
 }

@@ -120,6 +120,18 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
         )
         .refuses(ENROLLING)
         .get(
+            "/.well-known/est/{operation}",
+            Access::Public,
+            "Operations that are not offered, without label",
+            not_offered,
+        )
+        .post(
+            "/.well-known/est/{operation}",
+            Access::Public,
+            "Operations that are not offered, without label",
+            not_offered,
+        )
+        .get(
             "/.well-known/est/{label}/{operation}",
             Access::Public,
             "Operations that are not offered",

@@ -1,8 +1,9 @@
 //! The answer of `serverkeygen` (RFC 7030 §4.4.2): a key and its certificate, each a part of its own.
 //!
 //! Clients and scripts in the field find their way by the boundary, by the order of the parts and of
-//! the headers in them, and by `Content-Transfer-Encoding` inside and outside; each part's base64 is
-//! one line. So this is written out byte for byte.
+//! the headers in them; each part's base64 is one line. So this is written out byte for byte. Outside
+//! there is no `Content-Transfer-Encoding`: MIME allows none on a multipart, and Bouncy Castle would
+//! decode the whole by it.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -14,8 +15,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use lamassu_core::dms::{DeliveredKey, GeneratedKey};
 use lamassu_x509::pkcs7;
 use zeroize::Zeroizing;
-
-use super::est_reply::{BASE64, CONTENT_TRANSFER_ENCODING};
 
 const MULTIPART: HeaderValue =
     HeaderValue::from_static("multipart/mixed; boundary=estServerLamassuBoundary");
@@ -64,7 +63,6 @@ fn reply(body: Zeroizing<String>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, MULTIPART);
     headers.insert(CONTENT_LENGTH, length);
-    headers.insert(CONTENT_TRANSFER_ENCODING, BASE64);
     response
 }
 

@@ -12,9 +12,8 @@ use lamassu_x509::pkcs7;
 
 use crate::config::LineLength;
 
-pub(super) const CONTENT_TRANSFER_ENCODING: HeaderName =
-    HeaderName::from_static("content-transfer-encoding");
-pub(super) const BASE64: HeaderValue = HeaderValue::from_static("base64");
+const CONTENT_TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
+const BASE64: HeaderValue = HeaderValue::from_static("base64");
 const PKCS7_CERTS_ONLY: HeaderValue =
     HeaderValue::from_static("application/pkcs7-mime; smime-type=certs-only");
 const CSR_ATTRS: HeaderValue = HeaderValue::from_static("application/csrattrs");

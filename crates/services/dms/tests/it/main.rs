@@ -15,7 +15,7 @@ mod management;
 mod password;
 mod reenroll;
 mod revocation;
-mod settings;
 mod serverkeygen;
+mod settings;
 mod support;
 mod webhook;

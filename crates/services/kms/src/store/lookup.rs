@@ -122,9 +122,13 @@ impl Lookups {
     }
 
     async fn lead(&self, turn: Turn, own: &KeyAddress) -> Result<Option<StoredKey>, DbError> {
-        let others = turn.0.take(TOGETHER - 1);
+        let mut others = turn.0.take(TOGETHER - 1);
         let addresses = std::iter::once(own).chain(others.iter().map(|other| &other.address));
         let found = self.rows(addresses).await;
+        if found.is_err() {
+            // Who has come meanwhile does not wait for a database that is away one after the other.
+            others.extend(turn.0.take(usize::MAX));
+        }
         // The next statement is on its way before these go on.
         drop(turn);
         for other in others {

@@ -163,4 +163,10 @@ async fn a_closed_database_is_overload_and_nothing_else() {
     kms.db.close().await;
     let (status, body) = kms.get("/v1/keys/some-key").await;
     assert_eq!((status, body), refusal(503, "storage unavailable"));
+    let key = key_ref("some-key");
+    let (from, all) = (caller(), 0..200);
+    let all = futures_util::future::join_all(all.map(|_| kms.kms.key(&from, &key))).await;
+    for refused in all {
+        assert_eq!(refused.unwrap_err().to_string(), "storage unavailable");
+    }
 }

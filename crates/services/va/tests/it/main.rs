@@ -8,6 +8,7 @@ mod delegates;
 mod deltas;
 mod errors;
 mod files;
+mod final_crls;
 mod imports;
 mod metrics;
 mod ocsp;

@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) va: VaService,
     pub(crate) router: Router,
-    ca: Arc<CaService>,
+    pub(crate) ca: Arc<CaService>,
     kms: Arc<dyn KmsService>,
     ca_router: Router,
     shutdown: CancellationToken,
@@ -131,7 +131,7 @@ impl World {
             ca_router,
             shutdown: CancellationToken::new(),
             dir,
-            database: database,
+            database,
             elsewhere: TestDatabase::fresh(),
         }
     }
@@ -175,6 +175,28 @@ impl World {
         job.run(&system_caller("test"), self.db.now())
             .await
             .unwrap()
+    }
+
+    pub(crate) async fn run_final_crl_job(&self) -> NextRun {
+        let job = self.va.final_crl_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap()
+    }
+
+    /// Lets the CA service go on with what it has to do below deleted CAs.
+    pub(crate) async fn run_cascades(&self) {
+        let job = self.ca.cascades_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap();
+    }
+
+    /// Whether the KMS has the key of this CA.
+    pub(crate) async fn has_key(&self, ca: &Ca) -> bool {
+        let key = ca.certificate.public_key().unwrap().key_id_sha256_hex();
+        let (caller, key) = (system_caller("test"), KeyRef::from(key));
+        self.kms.key(&caller, &key).await.is_ok()
     }
 
     pub(crate) async fn reconcile(&self) {
@@ -320,6 +342,16 @@ impl World {
 
     /// A certificate of this CA for a new key.
     pub(crate) async fn issue(&self, ca: &Ca, common_name: &str) -> Certificate {
+        self.issue_with(ca, common_name, Value::Null).await
+    }
+
+    /// The same under a profile that is sent along.
+    pub(crate) async fn issue_with(
+        &self,
+        ca: &Ca,
+        common_name: &str,
+        profile: Value,
+    ) -> Certificate {
         let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
         let subject = SubjectFields::with_common_name(common_name).to_name();
         let template = RequestTemplate::new(subject, key.public_key());
@@ -329,7 +361,7 @@ impl World {
             .unwrap();
         let csr = CsrDer::from_der(request.assemble(&signature));
         let path = format!("/v1/cas/{}/certificates/sign", ca.id);
-        let body = json!({ "csr": csr.to_wire() });
+        let body = json!({ "csr": csr.to_wire(), "profile": profile });
         x509(&self.ask_ca(Method::POST, &path, body).await)
     }
 

@@ -378,6 +378,13 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     }
     passwords(walk)?;
     walk.call("GET", "dmsmanager/v1/refused-enrollments", &[], None)?;
+    let tried = json!({"operation": "enroll"});
+    walk.call(
+        "POST",
+        "dmsmanager/v1/dms/{id}/dry-run",
+        &["walked"],
+        Some(&tried),
+    )?;
     let gone = json!({"id": "gone", "name": "Gone"});
     walk.call("POST", "dmsmanager/v1/dms", &[], Some(&gone))?;
     walk.call("DELETE", "dmsmanager/v1/dms/{id}", &["gone"], None)?;

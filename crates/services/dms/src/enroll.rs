@@ -52,9 +52,13 @@ impl DmsManager {
             request: &request,
             mode: EnrollmentMode::Enroll,
         };
+        let asker = self.admit_enrollment(attempt).await;
+        if let Some(certificate) = self.repeated(attempt, &asker).await? {
+            return Ok(Outcome::Issued(certificate));
+        }
         let Asker {
             caller, password, ..
-        } = self.admit_enrollment(attempt).await?;
+        } = asker?;
         channel_binding::check(&dms, &request, &est)?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device, under which rules, with whose approval.
@@ -79,6 +83,7 @@ impl DmsManager {
         let certificate = self.issue_once(&caller, approved, password).await?;
         admitted.place.map(Place::keep);
         self.close_approval(&caller, approval, &certificate).await;
+        self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))
     }
 

@@ -10,6 +10,7 @@ use lamassu_db::{Db, Job, JobError, NextRun, WriteSet};
 use time::{Duration, OffsetDateTime};
 
 use crate::refused::{self, Trimmed};
+use crate::repeat::MAX_WINDOW;
 use crate::service::DmsManager;
 use crate::store;
 
@@ -34,6 +35,7 @@ impl Job for Clean {
     async fn run(&self, _: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         let mut set = WriteSet::new();
         set.execute(store::password::delete_ended(now.saturating_sub(KEPT)));
+        set.execute(store::repeat::delete_before(now.saturating_sub(MAX_WINDOW)));
         self.0.commit(set).await?;
         Ok(NextRun::At(match refused::trim(&self.0, now).await? {
             Trimmed::Some => now,

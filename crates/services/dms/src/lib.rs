@@ -55,6 +55,7 @@ mod profile;
 mod reenroll;
 mod refused;
 mod renewal;
+mod repeat;
 mod request;
 mod revocation;
 mod secrets;

@@ -180,6 +180,13 @@ impl DmsManager {
         Ok((caller, PasswordUse { id: found.id }))
     }
 
+    /// A digest that nobody can make without the installation's key.
+    pub(crate) async fn keyed_digest(&self, octets: &[u8]) -> Result<String, DmsError> {
+        let key = self.password_key.get(&self.db).await;
+        let key = key.map_err(StorageFailure::from)?;
+        Ok(STANDARD.encode(hmac::sign(key, octets)))
+    }
+
     /// Counts a use; of several requests only as many get through as the password has uses.
     pub(crate) async fn use_password(&self, used: &PasswordUse) -> Result<(), DmsError> {
         let mut set = WriteSet::new();

@@ -6,6 +6,7 @@ use lamassu_core::dms::webhook::WebhookSettings;
 use lamassu_core::ids::ProfileId;
 use lamassu_core::pattern::Pattern;
 
+use crate::repeat::MAX_WINDOW;
 use crate::secrets::{DmsSecrets, WebhookSecrets};
 use crate::webhook_settings::{Stored, complete};
 
@@ -172,6 +173,11 @@ fn check(settings: &DmsSettings) -> Result<(), DmsError> {
             .map_err(|error| DmsError::Settings(format!("device_id_pattern: {error}")))?;
     }
     let window = enrollment.repeat_enrollment_window.value().copied();
+    if window.is_some_and(|window| time::Duration::from(window) > MAX_WINDOW) {
+        return Err(DmsError::Settings(
+            "repeat_enrollment_window must not be longer than 1d".to_owned(),
+        ));
+    }
     for (name, duration) in [
         ("reenrollment_delta", reenrollment.reenrollment_delta),
         ("preventive_delta", reenrollment.preventive_delta),

@@ -4,6 +4,7 @@ pub(crate) mod approval;
 mod dms;
 pub(crate) mod password;
 pub(crate) mod refused;
+pub(crate) mod repeat;
 
 pub use approval::APPROVAL_FIELDS;
 pub use dms::FIELDS;
@@ -32,6 +33,11 @@ pub const SCHEMA: Schema = Schema {
             4,
             "refused_enrollments",
             include_str!("../migrations/V0004__refused_enrollments.sql"),
+        ),
+        Migration::portable(
+            5,
+            "repeats",
+            include_str!("../migrations/V0005__repeats.sql"),
         ),
         Migration::portable(
             10,

@@ -72,6 +72,10 @@ impl Device {
         }
     }
 
+    pub(crate) fn into_key(self) -> PrivateKey {
+        self.key
+    }
+
     pub(crate) fn key(&self) -> &PrivateKey {
         &self.key
     }

@@ -308,7 +308,6 @@ impl<'a> Change<'a> {
         let same = self.before.last_shadow.as_ref().filter(|last| {
             last.is_by(self.context.caller)
                 && self.context.now - last.at.0 < coalesce
-                && last.at.0 <= self.context.now
                 // Nothing else happened since.
                 && self.before.device.events.keys().next_back() == Some(&last.at)
         });
@@ -377,6 +376,7 @@ impl<'a> Change<'a> {
             caller,
             now,
             bucket,
+            groups,
         } = self.context;
         self.after.revision = self.before.revision.saturating_add(1);
         self.after.updated_at = Timestamp(now);
@@ -412,6 +412,7 @@ impl<'a> Change<'a> {
         }
         let subject = events::device_subject(&after.id);
         set.audit(AuditRecord::done(caller, operation, subject, now));
+        groups.tell(&mut set, caller, Some(self.before), Some(&self.after), now);
         (set, self.after)
     }
 

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lamassu_core::network::AddressPolicy;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -76,6 +77,7 @@ impl Transport {
         let connector = Connector {
             tls: tls.map(TlsConnector::from),
             timeout: std_duration(config.connect_timeout),
+            addresses: Arc::new(config.addresses.clone()),
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -121,7 +123,13 @@ impl Transport {
 struct Connector {
     tls: Option<TlsConnector>,
     timeout: Duration,
+    addresses: Arc<AddressPolicy>,
 }
+
+/// A name leads to none but addresses that must not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("the address of {0} must not be called")]
+pub(crate) struct AddressRefused(String);
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -138,7 +146,14 @@ impl Connector {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let is_tls = uri.scheme_str() == Some("https");
             let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-            let tcp = TcpStream::connect((host, port)).await?;
+            let found = tokio::net::lookup_host((host, port)).await?;
+            let may_be_called = found
+                .filter(|address| self.addresses.allows(address.ip()))
+                .collect::<Vec<_>>();
+            if may_be_called.is_empty() {
+                return Err(io::Error::other(AddressRefused(host.to_owned())));
+            }
+            let tcp = TcpStream::connect(&*may_be_called).await?;
             tcp.set_nodelay(true)?;
             let mut exporter = None;
             let io: Box<dyn Duplex> = match &self.tls {

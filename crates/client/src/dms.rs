@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{
-    Approval, ApprovalRefusal, BindDevice, Binding, Decision, Dms, DmsError, DmsService, DmsStats,
-    EstRequest, GeneratedKey, Outcome, SweepScope,
+    Approval, ApprovalRefusal, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError,
+    DmsService, DmsStats, DryRun, DryRunReport, EnrollmentPassword, EstRequest, GeneratedKey,
+    NewPasswords, Outcome, RefusedEnrollment, SweepScope,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{ApprovalId, DmsId};
@@ -14,6 +15,7 @@ use lamassu_core::internal::dms::{
     CsrAttributes, DecisionBody, EstAnswer, Sweep, Swept, WireEstRequest,
 };
 use lamassu_core::page::Page;
+use lamassu_core::patch::{PatchBody, PatchOperation};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
@@ -59,7 +61,7 @@ fn complete<T>(answer: Option<T>) -> Result<T, DmsError> {
     answer.ok_or_else(|| internal(Incomplete).into())
 }
 
-/// A DMS as a body, its inline profile with every no written out.
+/// A DMS as a body, its inline profile with every no written out, and so what was cleared.
 fn body(dms: &Dms) -> Result<Value, StorageFailure> {
     let mut body = serde_json::to_value(dms).map_err(internal)?;
     if let Some(profile) = &dms.settings.issuance_profile
@@ -68,7 +70,20 @@ fn body(dms: &Dms) -> Result<Value, StorageFailure> {
         let profile = explicit(profile).map_err(internal)?;
         settings.insert("issuance_profile".to_owned(), profile);
     }
+    for (object, member) in dms.settings.cleared() {
+        let object = body.pointer_mut(&format!("/settings{object}"));
+        if let Some(members) = object.and_then(Value::as_object_mut) {
+            members.insert(member.to_owned(), Value::Null);
+        }
+    }
     Ok(body)
+}
+
+fn passwords_path(id: &DmsId) -> Result<String, DmsError> {
+    if id.is_empty() {
+        return Err(DmsError::DmsNotFound);
+    }
+    Ok(format!("/v1/dms/{}/passwords", encode(id.as_str())))
 }
 
 fn approval_path(id: &ApprovalId, rest: &str) -> Result<String, DmsError> {
@@ -130,6 +145,91 @@ impl DmsService for DmsClient {
         let path = format!("/v1/dms/{}", encode(dms.id.as_str()));
         let call = Call::json(Method::PUT, path, &body(&dms)?, Repeat::Once)?;
         self.0.read(caller, call).await
+    }
+
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}/metadata", encode(id.as_str()));
+        let body = PatchBody {
+            patches: Some(operations),
+        };
+        let call = Call::json(Method::PATCH, path, &body, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}", encode(id.as_str()));
+        let call = Call::bare(Method::DELETE, path, Repeat::Once);
+        self.0.done(caller, call).await
+    }
+
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError> {
+        let path = passwords_path(id)?;
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError> {
+        let path = format!("{}?{}", passwords_path(id)?, request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError> {
+        if password.is_empty() {
+            return Err(DmsError::PasswordNotFound);
+        }
+        let path = format!("{}/{}", passwords_path(id)?, encode(password));
+        // Revoked twice is revoked.
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
+        self.0.done(caller, call).await
+    }
+
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError> {
+        if id.is_empty() {
+            return Err(DmsError::DmsNotFound);
+        }
+        let path = format!("/v1/dms/{}/dry-run", encode(id.as_str()));
+        let call = Call::json(Method::POST, path, &request, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn refused_enrollments(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError> {
+        let path = format!("/v1/refused-enrollments?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {

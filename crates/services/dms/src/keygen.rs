@@ -19,9 +19,11 @@ use lamassu_x509::RequestTemplate;
 use tokio::sync::Semaphore;
 
 use crate::approval::Clearance;
+use crate::authenticate::{Asker, Attempt};
 use crate::channel_binding;
 use crate::issue::Approved;
 use crate::key_delivery::Delivery;
+use crate::limits::Place;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 
@@ -70,8 +72,18 @@ impl DmsManager {
         let asked = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let spec = key_spec(&dms.settings.server_keygen_settings)?;
+        self.limits.check_rate(&dms)?;
         // 1. Who asks.
-        let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        let attempt = Attempt {
+            caller,
+            dms: &dms,
+            est: &est,
+            request: &asked,
+            mode: EnrollmentMode::Enroll,
+        };
+        let Asker {
+            caller, password, ..
+        } = self.admit_enrollment(attempt).await?;
         channel_binding::check(&dms, &asked, &est)?;
         let delivery = Delivery::asked_for(&asked, est.client_chain.as_ref())?;
         // 2. For which device, under which rules, with whose approval.
@@ -99,7 +111,8 @@ impl DmsManager {
             create: admitted.create,
             slot: admitted.slot,
         };
-        let certificate = self.issue(&caller, approved).await?;
+        let certificate = self.issue_once(&caller, approved, password).await?;
+        admitted.place.map(Place::keep);
         self.close_approval(&caller, approval, &certificate).await;
         Ok(Outcome::Issued(GeneratedKey {
             certificate,

@@ -20,4 +20,5 @@ mod slots;
 mod statistics;
 mod support;
 mod v2;
+mod values;
 mod windows;

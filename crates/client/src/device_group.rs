@@ -3,19 +3,22 @@
 use async_trait::async_trait;
 use http::Method;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
+    GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview, PreviewRequest, WholeList,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
 use serde::de::DeserializeOwned;
 
 use crate::device::DeviceClient;
 use crate::peer::Call;
+use crate::registry::{list_query, patch_body};
 use crate::retry::Repeat;
 
 /// The path of a group.
@@ -68,9 +71,10 @@ impl DeviceGroupService for DeviceClient {
     async fn groups(
         &self,
         caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
-        let path = format!("/v2/device-groups?{}", request.to_query());
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
+        let query = list_query(&request.request, request.count, "");
+        let path = format!("/v2/device-groups?{query}");
         self.0.read(caller, Call::get(path)).await
     }
 
@@ -79,13 +83,17 @@ impl DeviceGroupService for DeviceClient {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
         let path = of(id)?;
-        let call = match &edit {
-            GroupEdit::Replace(document) => Call::json(Method::PUT, path, document, Repeat::Safe),
-            GroupEdit::Merge(members) => Call::json(Method::PATCH, path, members, Repeat::Safe),
+        let call = match edit {
+            GroupEdit::Replace(document) => Call::json(Method::PUT, path, &document, Repeat::Safe)?,
+            GroupEdit::Patch(patch) => Call {
+                body: Some(patch_body(patch)?),
+                ..Call::bare(Method::PATCH, path, Repeat::Once)
+            },
         };
-        self.0.read(caller, call?).await
+        self.0.read(caller, call.expecting(&expected)).await
     }
 
     async fn delete_group(
@@ -93,10 +101,11 @@ impl DeviceGroupService for DeviceClient {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
         let path = format!("{}?children={}", of(id)?, children.word());
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
-        self.0.done(caller, call).await
+        self.0.done(caller, call.expecting(&expected)).await
     }
 
     async fn group_devices(

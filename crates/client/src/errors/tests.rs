@@ -528,6 +528,8 @@ async fn refusals_of_device_groups_read_back() {
             reason: "it's ': none".to_owned(),
         },
         DeviceGroupError::TooMany(1_000),
+        DeviceGroupError::RevisionConflict,
+        DeviceGroupError::PatchFailed("a: b".to_owned()),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
         DeviceGroupError::DeviceNotFound,
     ];
@@ -556,6 +558,8 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::CriterionValue { .. }
             | DeviceGroupError::Policy { .. }
             | DeviceGroupError::TooMany(_)
+            | DeviceGroupError::RevisionConflict
+            | DeviceGroupError::PatchFailed(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)
             | DeviceGroupError::DeviceNotFound

@@ -21,6 +21,12 @@ pub enum DeviceGroupError {
     /// The group, or one below it, would be deeper than the configuration allows.
     #[error("device groups are nested at most {0} deep")]
     TooDeep(u32),
+    /// It is at another revision than the request expects.
+    #[error("changed meanwhile")]
+    RevisionConflict,
+    /// The patch cannot be applied; the text says why.
+    #[error("failed to apply the patch: {0}")]
+    PatchFailed(String),
     /// There are groups below this one, and nobody said what becomes of them.
     #[error("device group has children")]
     HasChildren,
@@ -85,11 +91,13 @@ impl ServiceError for DeviceGroupError {
             | Self::CriterionOperand { .. }
             | Self::CriterionValue { .. }
             | Self::Policy { .. }
+            | Self::PatchFailed(_)
             | Self::TooMany(_)
             | Self::Member(_)
             | Self::Query(_) => ErrorKind::Invalid,
             Self::NotFound | Self::DeviceNotFound => ErrorKind::NotFound,
             Self::Exists | Self::HasChildren => ErrorKind::Conflict,
+            Self::RevisionConflict => ErrorKind::PreconditionFailed,
             Self::Storage(failure) => failure.kind(),
         }
     }
@@ -98,6 +106,8 @@ impl ServiceError for DeviceGroupError {
         match self {
             Self::Validation | Self::Policy { .. } | Self::TooMany(_) => Some("validation_failed"),
             Self::NotFound => Some("group_not_found"),
+            Self::RevisionConflict => Some("revision_conflict"),
+            Self::PatchFailed(_) => Some("patch_failed"),
             Self::DeviceNotFound => Some("device_not_found"),
             Self::Exists => Some("group_exists"),
             Self::Circular => Some("group_cycle"),

@@ -12,6 +12,7 @@ use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, Group, GroupDocument, GroupEdit,
 };
 use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::revision::Precondition;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races};
 use serde_json::Value;
@@ -63,12 +64,13 @@ impl DevicesService {
         request: CreateGroup,
     ) -> Result<Group, DeviceGroupError> {
         let now = self.db.now();
-        let id = match request.id {
+        let (id, document) = request.into_parts();
+        let id = match id {
             None => Some(DeviceGroupId::new(Uuid::new_v4().to_string())),
             Some(id) => canonical(&id),
         };
         // What is wrong with the criteria is told first, as clients know it.
-        let filled = StoredGroup::try_new(id.clone().unwrap_or_default(), request.document, now)?;
+        let filled = StoredGroup::try_new(id.clone().unwrap_or_default(), document, now)?;
         if id.is_none() {
             return Err(DeviceGroupError::Validation);
         }
@@ -111,8 +113,9 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: &GroupEdit,
+        expected: &Precondition,
     ) -> Result<Group, DeviceGroupError> {
-        retry_races(|| self.try_change_group(caller, id, edit)).await
+        retry_races(|| self.try_change_group(caller, id, edit, expected)).await
     }
 
     async fn try_change_group(
@@ -120,6 +123,7 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: &GroupEdit,
+        expected: &Precondition,
     ) -> Result<Group, Attempt<DeviceGroupError>> {
         let now = self.db.now();
         let tree = self.current_groups().await?;
@@ -129,6 +133,9 @@ impl DevicesService {
             parse(&edited(&GroupDocument::default())?.criteria, now)?;
             return Err(DeviceGroupError::NotFound.into());
         };
+        if !expected.is_met_by(before.revision) {
+            return Err(DeviceGroupError::RevisionConflict.into());
+        }
         let document = edited(&before.document)?;
         let group = StoredGroup {
             created_at: before.created_at,
@@ -173,8 +180,9 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: &Precondition,
     ) -> Result<(), DeviceGroupError> {
-        retry_races(|| self.try_remove_group(caller, id, children)).await
+        retry_races(|| self.try_remove_group(caller, id, children, expected)).await
     }
 
     async fn try_remove_group(
@@ -182,10 +190,14 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: &Precondition,
     ) -> Result<(), Attempt<DeviceGroupError>> {
         let now = self.db.now();
         let tree = self.current_groups().await?;
         let group = tree.find(id)?;
+        if !expected.is_met_by(group.revision) {
+            return Err(DeviceGroupError::RevisionConflict.into());
+        }
         let mut set = changed(&tree);
         let mut doomed = vec![group];
         match children {
@@ -256,19 +268,19 @@ fn reparent(
 
 /// The document after the edit.
 fn edited(document: &GroupDocument, edit: &GroupEdit) -> Result<GroupDocument, DeviceGroupError> {
-    let members = match edit {
+    let patch = match edit {
         GroupEdit::Replace(document) => return Ok(GroupDocument::clone(document)),
-        GroupEdit::Merge(members) => members,
+        GroupEdit::Patch(patch) => patch,
     };
     let unreadable = |error: serde_json::Error| DeviceGroupError::Member(error.to_string());
-    let mut whole = serde_json::to_value(document).map_err(unreadable)?;
-    if let Some(known) = whole.as_object()
-        && let Some(unknown) = members.keys().find(|name| !known.contains_key(*name))
-    {
+    let whole = serde_json::to_value(document).map_err(unreadable)?;
+    let whole = whole.as_object().cloned().unwrap_or_default();
+    let patched = patch.apply(&whole);
+    let patched = patched.map_err(|error| DeviceGroupError::PatchFailed(error.reason))?;
+    if let Some(unknown) = patched.keys().find(|name| !whole.contains_key(*name)) {
         return Err(DeviceGroupError::Member(format!(
             "unknown member '{unknown}'"
         )));
     }
-    group_policy::merge_patch(&mut whole, &Value::Object(members.clone()));
-    serde_json::from_value(whole).map_err(unreadable)
+    serde_json::from_value(Value::Object(patched)).map_err(unreadable)
 }

@@ -2,14 +2,16 @@
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest,
+    GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview, PreviewRequest,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
 
 use crate::service::DevicesService;
 
@@ -30,8 +32,8 @@ impl DeviceGroupService for DevicesService {
     async fn groups(
         &self,
         _caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
         self.list_groups(request).await
     }
 
@@ -40,8 +42,9 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
-        self.change_group(caller, id, &edit).await
+        self.change_group(caller, id, &edit, &expected).await
     }
 
     async fn delete_group(
@@ -49,8 +52,9 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
-        self.remove_group(caller, id, children).await
+        self.remove_group(caller, id, children, &expected).await
     }
 
     async fn group_devices(

@@ -58,4 +58,4 @@ pub use http::routes;
 pub use jobs::WINDOWS_JOB;
 pub use metrics::describe_metrics;
 pub use service::{DevicesPorts, DevicesService, StartError};
-pub use store::{DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, SCHEMA};
+pub use store::{DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, GROUP_FIELDS_IN_V2, SCHEMA};

@@ -25,11 +25,11 @@ pub(crate) use device::{device_delete, device_insert, device_update_members, dev
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
 };
-pub use group::GROUP_FIELDS;
 pub(crate) use group::{
     GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
     tree_changed, tree_revision,
 };
+pub use group::{GROUP_FIELDS, GROUP_FIELDS_IN_V2};
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
     history_delete, history_insert, history_item,

@@ -7,6 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DATA ?= $(HOME)/.local/share/lamassu
 PKILINT := $(TARGET)/pkilint
 SCHEMATHESIS := $(TARGET)/schemathesis
+OPENID := $(TARGET)/openid
 # Both change with a commit only, so that nothing is built again without one.
 BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
@@ -32,6 +33,7 @@ test: tools-build tools-test
 	$(CARGO) build --locked -p lamassu
 	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" \
 		LAMASSU_TEST_SCHEMATHESIS="$(abspath $(SCHEMATHESIS))/bin" \
+		LAMASSU_TEST_OPENID="$(abspath $(OPENID))" \
 		$(CARGO) test --workspace --locked --no-fail-fast
 	LAMASSU_TEST_CLIENT=http $(CARGO) test --locked --no-fail-fast -p lamassu-kms -p lamassu-ca \
 		-p lamassu-devices -p lamassu-dms -p lamassu-va --test it
@@ -60,6 +62,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint, schemathesis, SoftHSM2, p11-kit.
+# openssl, curl, strongSwan's pki, pkilint, schemathesis, an OpenID provider, SoftHSM2, p11-kit.
 tools-test:
-	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)"
+	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)" "$(OPENID)"

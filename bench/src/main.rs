@@ -6,7 +6,7 @@
 //! the former) and errors, and who used the cores meanwhile.
 //! The exit code is 0 if all of it could be measured.
 //! [`rows`] has the rows, [`bulk`] the revocation of many by one request, [`freshness`] the way from
-//! a revocation to OCSP and CRL, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
+//! a revocation to OCSP and CRL, [`crl`] CRLs of very many entries, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -18,6 +18,7 @@ mod bookmark;
 mod bulk;
 mod client;
 mod cpu;
+mod crl;
 mod freshness;
 mod limits;
 mod load;
@@ -80,13 +81,14 @@ struct Arguments {
 }
 
 /// The rows that are no throughput: start and memory, what the machine can do, one request that
-/// revokes many, overload, freshness, many rows.
-const STORIES: [&str; 6] = [
+/// revokes many, overload, freshness, long CRLs, many rows.
+const STORIES: [&str; 7] = [
     "start",
     "limits",
     "revoke-bulk",
     "overload",
     "freshness",
+    "crl",
     "scale",
 ];
 
@@ -164,6 +166,9 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     }
     if arguments.wants("freshness") {
         fresh(&arguments.program, kind, &arguments.directory).await?;
+    }
+    if arguments.wants("crl") {
+        crl::measure(&arguments.program, kind, &arguments.directory).await?;
     }
     if arguments.wants("scale") {
         let amount = Amount {

@@ -330,11 +330,20 @@ impl Server {
 
     /// Memory of the process that is in RAM, in megabytes.
     pub(crate) fn resident_mb(&self) -> Result<u64> {
+        self.status_mb("VmRSS:")
+    }
+
+    /// The most memory of the process that was ever in RAM, in megabytes.
+    pub(crate) fn peak_mb(&self) -> Result<u64> {
+        self.status_mb("VmHWM:")
+    }
+
+    fn status_mb(&self, name: &'static str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
+            .find_map(|line| line.strip_prefix(name))
+            .context(name)?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes / 1024)
     }

@@ -2,6 +2,7 @@
 #![no_main]
 
 use lamassu_x509::CertificationRequest;
+use lamassu_x509::cms::Capabilities;
 use lamassu_x509::issue::Subject;
 use libfuzzer_sys::fuzz_target;
 
@@ -10,6 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert_eq!(request.as_der().as_ref(), bytes);
+    let capabilities = request.key_delivery().capabilities.clone();
+    std::hint::black_box(capabilities.map(|der| Capabilities::from_der(&der).ok()));
     let _answers = std::hint::black_box((
         request.subject().issuable(),
         request.requested_extensions().subject_alt_names(),

@@ -2,6 +2,7 @@
 
 mod cas;
 mod certificates;
+mod devices;
 mod keys;
 mod manners;
 mod profiles;

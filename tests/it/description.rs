@@ -371,6 +371,7 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     walk.call("GET", "dmsmanager/v1/dms/{id}", &["walked"], None)?;
     walk.call("GET", "dmsmanager/v1/dms", &[], None)?;
     walk.call("GET", "dmsmanager/v1/stats", &[], None)?;
+    approvals(walk, plant)?;
     let device = json!({"id": "by-hand", "dms_id": "walked", "tags": ["t"], "metadata": {"a": 1}});
     walk.call("POST", "devmanager/v1/devices", &[], Some(&device))?;
     plant.key_and_csr("by-hand", DeviceKey::P256)?;
@@ -392,6 +393,26 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     Ok(())
 }
 
+/// Two enrollments that wait, each decided in its own way.
+fn approvals(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
+    let mut settings = dms_settings(&json!({"auth_mode": "NO_AUTH"}));
+    settings["enrollment_settings"]["approval"] = json!("manual");
+    plant.create_dms("manual", &settings)?;
+    let one = "dmsmanager/v1/approvals/{id}";
+    for (device, verdict) in [("wanted", "approve"), ("unwanted", "deny")] {
+        plant.key_and_csr(device, DeviceKey::P256)?;
+        let answer = plant.est_under("manual", "simpleenroll", device, None, &[])?;
+        anyhow::ensure!(answer.status == 202, "{} {}", answer.status, answer.body);
+        let list = "dmsmanager/v1/approvals?filter=status[eq]PENDING";
+        let waiting = walk.call("GET", list, &[], None)?;
+        let id = text(&waiting["list"][0], "id")?;
+        let body = json!({"reason": "walked"});
+        walk.call("POST", &format!("{one}/{verdict}"), &[id], Some(&body))?;
+        walk.call("GET", one, &[id], None)?;
+    }
+    Ok(())
+}
+
 fn validation(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     for list in ["va/v1/roles", "va/roles"] {
         walk.call("GET", list, &[], None)?;
@@ -400,6 +421,14 @@ fn validation(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
             &format!("{list}/{{ski}}"),
             &[&plant.issuing_ski],
             None,
+        )?;
+        let options = json!({"refresh_interval": "6d23h", "validity": "1w",
+            "subject_key_id_signer": plant.issuing_ski, "regenerate_on_revoke": true});
+        walk.call(
+            "PUT",
+            &format!("{list}/{{ski}}"),
+            &[&plant.issuing_ski],
+            Some(&options),
         )?;
     }
     Ok(())

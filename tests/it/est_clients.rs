@@ -72,6 +72,60 @@ fn curl_enrolls_and_renews_under_tls_1_2_with_every_key() -> Result<()> {
     Ok(())
 }
 
+/// The guide's commands for what the server distributes, wishes and makes.
+#[test]
+fn curl_and_openssl_read_cacerts_csrattrs_and_keys_made_by_the_server() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let mut settings = dms_settings(&client_certificate_auth());
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/est.md");
+    let guide = std::fs::read_to_string(guide)?;
+    let commands = guide.lines().filter_map(|line| {
+        line.strip_prefix("    awk ")
+            .map(|rest| format!("awk {rest}"))
+    });
+    let commands: Vec<String> = commands.collect();
+    ensure!(commands.len() == 2, "the guide's commands: {commands:?}");
+    for (label, kind, bits, version) in [
+        ("rsa", "RSA", 2048, "1.2"),
+        ("p256", "ECDSA", 256, "1.3"),
+        ("p384", "ECDSA", 384, "1.3"),
+    ] {
+        settings["server_keygen_settings"] =
+            json!({"enabled": true, "key": {"type": kind, "bits": bits}});
+        plant.create_dms(label, &settings)?;
+        let tls = [&format!("--tlsv{version}"), "--tls-max", version];
+        plant.key_and_csr(label, DeviceKey::P256)?;
+        let made = plant.est_under(label, "serverkeygen", label, Some("bootstrap"), &tls)?;
+        ensure!(made.status == 200, "{} {}", made.status, made.body);
+        plant.write("answer", &made.body)?;
+        let shell = |command: &str| command::run(&plant.directory, "sh", &["-c", command]);
+        plant.write("made.key", &shell(&commands[0])?)?;
+        plant.write("made.pem", &shell(&commands[1])?)?;
+        verify(&plant, "made.pem")?;
+        let certified = plant.openssl("x509 -in made.pem -noout -pubkey")?;
+        ensure!(plant.openssl("pkey -in made.key -pubout")? == certified);
+        let read = |operation: &str| -> Result<String> {
+            let url = plant.est.replace("/line", &format!("/{label}/{operation}"));
+            let fetch = format!(
+                "curl -sS --fail {} --cacert {} {url}",
+                tls.join(" "),
+                plant.anchor
+            );
+            shell(&format!("{fetch} | openssl base64 -d > {operation}.der"))?;
+            Ok(format!("{operation}.der"))
+        };
+        let der = read("cacerts")?;
+        let cacerts = plant.openssl(&format!("pkcs7 -inform DER -in {der} -print_certs"))?;
+        plant.write("cacerts.pem", &cacerts)?;
+        plant.openssl("verify -CAfile cacerts.pem made.pem")?;
+        let der = read("csrattrs")?;
+        let attributes = plant.openssl(&format!("asn1parse -inform DER -in {der}"))?;
+        ensure!(attributes.contains("Extension Request"), "{attributes}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_gateway_that_stops_at_tls_1_2_takes_p_224_keys_from_any_client() -> Result<()> {
     let config = "gateway: {metrics: {listen: null}, tls: {max_version: \"1.2\"}}\n".to_owned();

@@ -12,7 +12,7 @@ use crate::support::program::{Options, Program};
 use crate::support::wait::wait_for;
 
 /// How long it may take until files that were put back are noticed: a look, and what readiness keeps.
-const NOTICED: Duration = Duration::from_secs(40);
+const NOTICED: Duration = Duration::from_secs(80);
 
 fn get(program: &Program, url: &str) -> Result<String> {
     command::run(&program.scratch(), "curl", &["-sS", url])

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod description;
 pub(crate) mod faultfs;
+pub(crate) mod forward;
 pub(crate) mod installation;
 pub(crate) mod load;
 pub(crate) mod plant;

@@ -1,12 +1,15 @@
 //! Keys in tokens: a CA whose keys are in SoftHSM2, and a token that goes away under load.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lamassu_crypto::{Curve, KeySpec, PrivateKey};
 use lamassu_testing::{SoftHsm, TokenServer};
 use serde_json::{Value, json};
 
@@ -86,6 +89,17 @@ fn a_plant_runs_on_keys_in_a_token() -> Result<()> {
     for key in keys["list"].as_array().context("a list")? {
         sign(&api, key)?;
     }
+    // One that starts while a token is away does without it, and says what it lacks.
+    hsm.take_away("second")?;
+    program.kill_and_restart()?;
+    let api = Api::of(&program)?;
+    for key in keys["list"].as_array().context("a list")? {
+        let refused = sign(&api, key).err().map(|error| error.to_string());
+        let is_away = key["engine_id"] == "second";
+        assert_eq!(refused.is_some(), is_away, "{key}: {refused:?}");
+        let names_it = "503 {\"err\":\"crypto engine second did not open\"}";
+        assert!(refused.is_none_or(|refused| refused.contains(names_it)));
+    }
     Ok(())
 }
 
@@ -115,6 +129,10 @@ fn engines_are_described(api: &Api) -> Result<()> {
     let elsewhere = json!({"algorithm": "ECDSA", "size": 256, "name": "x", "engine_id": "absent"});
     let refused = api.call("POST", "kms/v1/keys", Some(&elsewhere))?;
     assert_eq!(refused.status, 503, "{}", refused.body);
+    assert_eq!(
+        refused.json(),
+        json!({"err": "crypto engine absent did not open"})
+    );
     Ok(())
 }
 
@@ -188,5 +206,117 @@ fn a_token_whose_server_dies_under_load_is_back_without_a_restart() -> Result<()
         ledger.acknowledged(),
         ledger.busy
     );
+    Ok(())
+}
+
+/// Which kind of key is made: one that takes long, or one that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Making {
+    Slow,
+    Quick,
+}
+
+/// Makes a key or imports one. Gives its id, or nothing if it was put off.
+fn bring_key(api: &Api, making: Option<Making>) -> Result<Option<String>> {
+    let (path, body) = match making {
+        Some(Making::Slow) => ("kms/v1/keys", json!({"algorithm": "RSA", "size": 2048})),
+        Some(Making::Quick) => ("kms/v1/keys", json!({"algorithm": "ECDSA", "size": 256})),
+        None => {
+            let key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?.to_pkcs8_der()?;
+            let key = STANDARD.encode(&*key);
+            ("kms/v1/keys/import", json!({ "private_key": key }))
+        }
+    };
+    let answer = api.call("POST", path, Some(&body))?;
+    match answer.status {
+        201 => Ok(answer.json()["key_id"].as_str().map(str::to_owned)),
+        503 => Ok(None),
+        other => bail!("{path}: {other} {}", answer.body),
+    }
+}
+
+/// Makes and imports keys with several clients while `disturbed`; gives the ids, and how many were put
+/// off.
+fn keys_while(
+    api: &Api,
+    making: Making,
+    disturbed: impl FnOnce() -> Result<()>,
+) -> Result<(BTreeSet<String>, usize)> {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let client = |making| {
+            let is_over = &is_over;
+            scope.spawn(move || -> Result<Vec<Option<String>>> {
+                let mut all = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    all.push(bring_key(api, making)?);
+                }
+                Ok(all)
+            })
+        };
+        let clients = [Some(making), Some(making), None, None].map(client);
+        let outcome = disturbed();
+        is_over.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for client in clients {
+            all.extend(client.join().expect("no panic")?);
+        }
+        outcome?;
+        let n_all = all.len();
+        let made: BTreeSet<String> = all.into_iter().flatten().collect();
+        let n_put_off = n_all - made.len();
+        Ok((made, n_put_off))
+    })
+}
+
+#[test]
+fn a_token_server_that_dies_leaves_no_half_made_key() -> Result<()> {
+    let hsm = Arc::new(SoftHsm::new()?);
+    hsm.add_token(TOKEN)?;
+    let mut server = TokenServer::start(&hsm, TOKEN)?;
+    let (name, value) = hsm.server_environment();
+    let module = TokenServer::module()?;
+    let program = start_with(&[engine("hsm", &module, TOKEN, 1, (name, &value))])?;
+    let api = Api::of(&program)?;
+    let mut dice = Dice::new(2);
+    let (mut made, mut n_put_off) = (BTreeSet::new(), 0);
+    for round in 0..6 {
+        let making = [Making::Slow, Making::Quick][round % 2];
+        let (ids, n) = keys_while(&api, making, || {
+            std::thread::sleep(Duration::from_millis(300 + dice.below(500)));
+            server.kill()?;
+            std::thread::sleep(Duration::from_millis(300));
+            server.resume()?;
+            wait_for("a key again", Duration::from_secs(30), || {
+                bring_key(&api, None).ok().flatten()
+            })
+            .map(drop)
+        })?;
+        made.extend(ids);
+        n_put_off += n;
+    }
+    assert!(n_put_off > 0, "the server was never missed");
+    // What the outage left half done is settled by the next start, at the latest.
+    let mut installation = Installation::with_token(program, Arc::clone(&hsm), TOKEN);
+    installation.kill_and_restart()?;
+    let whole = wait_for("whole keys", Duration::from_secs(30), || {
+        let rows = installation
+            .rows("SELECT handle, state, key_id FROM kms_key")
+            .ok()?;
+        let is_ready = rows.iter().all(|row| row[1] == "ready");
+        let of_column = |column: usize| rows.iter().map(|row| row[column].clone()).collect();
+        let (handles, ids): (BTreeSet<String>, BTreeSet<String>) = (of_column(0), of_column(2));
+        let is_whole =
+            hsm.private_keys(TOKEN).ok()? == handles && hsm.public_keys(TOKEN).ok()? == handles;
+        (is_ready && is_whole).then_some(ids)
+    });
+    let whole = whole.with_context(|| installation.program.log())?;
+    assert!(made.is_subset(&whole), "an acknowledged key is gone");
+    let api = Api::of(&installation.program)?;
+    let keys = api.ok("GET", "kms/v1/keys?filter=algorithm[eq]ECDSA", None)?;
+    for key in keys["list"].as_array().context("a list")? {
+        sign(&api, key)?;
+    }
+    println!("{} keys, {n_put_off} put off", whole.len());
     Ok(())
 }

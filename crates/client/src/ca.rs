@@ -9,16 +9,18 @@ use http::Method;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{
     CaError, CaRequest, CaService, CaStats, Cascade, Certificate, CertificateAuthority,
-    CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment, ImportCa,
-    ImportCertificate, IssuanceProfile, Job, KeySource, OpenEnrollment, ProfileChoice, RawMessage,
-    RenewalWindows, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo, Validity,
+    CertificateRef, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment,
+    ImportCa, ImportCertificate, IssuanceProfile, Job, KeySource, OpenEnrollment, ProfileChoice,
+    RawMessage, RenewalWindows, RetiredCa, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts,
+    StatusInfo, Validity,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, JobId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
-    AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment,
+    AttachCertificate, FoundCertificate, FoundStatus, IssueOcspResponder, SignForEnrollment,
 };
 use lamassu_core::kms::GENERATION_DEADLINE;
 use lamassu_core::page::Page;
@@ -204,6 +206,16 @@ fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, CaError> {
         return Err(CaError::CaNotFound);
     }
     Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
+}
+
+/// `/v1/certificates/{sn}` and what is below it, with the CA if one is named.
+fn certificate_path(named: &CertificateRef, below: &str) -> String {
+    let path = format!("/v1/certificates/{}{below}", named.serial_number);
+    match &named.ca {
+        Some(ca) if path.contains('?') => format!("{path}&ca_id={}", encode(ca.as_str())),
+        Some(ca) => format!("{path}?ca_id={}", encode(ca.as_str())),
+        None => path,
+    }
 }
 
 fn request_path(id: &CaRequestId) -> Result<String, CaError> {
@@ -460,7 +472,7 @@ impl CaService for CaClient {
         caller: &Caller,
         serial: &SerialNumber,
     ) -> Result<Certificate, CaError> {
-        self.get(caller, format!("/v1/certificates/{serial}")).await
+        self.get(caller, certificate_path(&serial.into(), "")).await
     }
 
     async fn certificate_of_ca(
@@ -471,6 +483,14 @@ impl CaService for CaClient {
     ) -> Result<Certificate, CaError> {
         let below = format!("/certificates/{serial}");
         self.get(caller, ca_path("/v1", ca, &below)?).await
+    }
+
+    async fn certificate_named(
+        &self,
+        caller: &Caller,
+        certificate: &CertificateRef,
+    ) -> Result<Certificate, CaError> {
+        self.get(caller, certificate_path(certificate, "")).await
     }
 
     async fn certificates(
@@ -534,11 +554,11 @@ impl CaService for CaClient {
     async fn set_certificate_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        let route = (Method::PUT, format!("/v1/certificates/{serial}/status"));
+        let route = (Method::PUT, certificate_path(certificate, "/status"));
         let body = StatusBody {
             status,
             revocation_reason: reason,
@@ -549,10 +569,10 @@ impl CaService for CaClient {
     async fn patch_certificate_metadata(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError> {
-        let route = (Method::PUT, format!("/v1/certificates/{serial}/metadata"));
+        let route = (Method::PUT, certificate_path(certificate, "/metadata"));
         let body = PatchBody {
             patches: Some(patches),
         };
@@ -567,9 +587,10 @@ impl CaService for CaClient {
     async fn certificate_chain(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError> {
-        let path = format!("/v1/certificates/{serial}/download?format=pkcs7&chain=true");
+        let below = "/download?format=pkcs7&chain=true";
+        let path = certificate_path(certificate, below);
         self.chain(caller, path).await
     }
 
@@ -593,9 +614,9 @@ impl CaService for CaClient {
     async fn delete_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<(), CaError> {
-        let path = format!("/v1/certificates/{serial}");
+        let path = certificate_path(certificate, "");
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
         self.0.done(caller, call).await
     }
@@ -694,6 +715,22 @@ impl CaService for CaClient {
         Ok(found)
     }
 
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError> {
+        let path = ca_path("/internal/v1", ca, "/ocsp-responders")?;
+        let body = IssueOcspResponder {
+            csr: Base64(csr.der().clone()),
+            validity,
+        };
+        self.send(caller, (Method::POST, path), &body, Repeat::Once)
+            .await
+    }
+
     async fn revoked_certificates(
         &self,
         caller: &Caller,
@@ -704,6 +741,17 @@ impl CaService for CaClient {
         let query = after(last.map(SerialNumber::as_str), limit);
         let path = ca_path("/internal/v1", ca, &format!("/revoked?{query}"))?;
         self.get(caller, path).await
+    }
+
+    async fn retired_cas(&self, caller: &Caller) -> Result<Vec<RetiredCa>, CaError> {
+        self.get(caller, "/internal/v1/retired-cas".to_owned())
+            .await
+    }
+
+    async fn settle_retired_ca(&self, caller: &Caller, job: &JobId) -> Result<(), CaError> {
+        let path = format!("/internal/v1/retired-cas/{}", encode(job.as_str()));
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
+        self.0.done(caller, call).await
     }
 
     async fn sign_for_enrollment(

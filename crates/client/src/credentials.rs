@@ -1,18 +1,25 @@
 //! What a client presents: one port, one implementation per `auth_mode`.
 
+mod login;
 mod oidc;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 use crate::config::{ApiKeyOptions, AuthMode, ClientConfig};
 use crate::peer::PeerError;
 
+pub use login::{
+    BrowserAnswer, BrowserLogin, DeviceCode, LoginClient, LoginError, LoginProvider, LoginTokens,
+};
 pub use oidc::ClientCredentials;
 
 /// A header that authenticates; its value is marked sensitive and is not printed.
@@ -32,6 +39,19 @@ impl Authorization {
     pub fn bearer(token: &SecretString) -> Result<Self, CredentialsError> {
         let value = format!("Bearer {}", token.expose_secret());
         Self::new(AUTHORIZATION, &value)
+    }
+
+    /// `Authorization: Basic …` (RFC 7617), in UTF-8.
+    ///
+    /// # Errors
+    /// The name has a colon, which would end it.
+    pub fn basic(name: &str, password: &SecretString) -> Result<Self, CredentialsError> {
+        if name.contains(':') {
+            return Err("a user name has no colon".into());
+        }
+        let pair = Zeroizing::new(format!("{name}:{}", password.expose_secret()));
+        let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+        Self::new(AUTHORIZATION, &format!("Basic {}", &*encoded))
     }
 
     fn new(name: HeaderName, value: &str) -> Result<Self, CredentialsError> {

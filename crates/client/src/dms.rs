@@ -5,11 +5,14 @@ use bytes::Bytes;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{
-    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+    Approval, ApprovalRefusal, BindDevice, Binding, Decision, Dms, DmsError, DmsService, DmsStats,
+    EstRequest, GeneratedKey, Outcome, SweepScope,
 };
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::DmsId;
-use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
+use lamassu_core::ids::{ApprovalId, DmsId};
+use lamassu_core::internal::dms::{
+    CsrAttributes, DecisionBody, EstAnswer, Sweep, Swept, WireEstRequest,
+};
 use lamassu_core::page::Page;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::percent::encode;
@@ -24,7 +27,7 @@ use crate::retry::Repeat;
 /// TLS layer knows which certificates the client presented.
 ///
 /// Repeated after a doubt: reads. Never repeated: creating, replacing (it may undo what somebody
-/// else changed in between), binding by hand, enrolling, renewing, sweeping.
+/// else changed in between), binding by hand, enrolling, making keys, renewing, deciding, sweeping.
 #[derive(Clone, Debug)]
 pub struct DmsClient(Service);
 
@@ -39,13 +42,21 @@ impl DmsClient {
         caller: &Caller,
         operation: &str,
         request: EstRequest,
-    ) -> Result<CertificateDer, DmsError> {
+    ) -> Result<EstAnswer, DmsError> {
         let body = WireEstRequest::from(request);
         let path = format!("/internal/v1/est/{operation}");
         let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
-        let Enrolled { certificate } = self.0.read::<_, DmsError>(caller, call).await?;
-        Ok(certificate)
+        self.0.read(caller, call).await
     }
+}
+
+/// An answer that says neither of the two things that it may say.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer holds no certificate")]
+struct Incomplete;
+
+fn complete<T>(answer: Option<T>) -> Result<T, DmsError> {
+    answer.ok_or_else(|| internal(Incomplete).into())
 }
 
 /// A DMS as a body, its inline profile with every no written out.
@@ -58,6 +69,13 @@ fn body(dms: &Dms) -> Result<Value, StorageFailure> {
         settings.insert("issuance_profile".to_owned(), profile);
     }
     Ok(body)
+}
+
+fn approval_path(id: &ApprovalId, rest: &str) -> Result<String, DmsError> {
+    if id.is_empty() {
+        return Err(ApprovalRefusal::NotFound.into());
+    }
+    Ok(format!("/v1/approvals/{}{rest}", encode(id.as_str())))
 }
 
 /// The path of what EST reads, for this label or without one.
@@ -139,8 +157,18 @@ impl DmsService for DmsClient {
         &self,
         caller: &Caller,
         request: EstRequest,
-    ) -> Result<CertificateDer, DmsError> {
-        self.est(caller, "simpleenroll", request).await
+    ) -> Result<Outcome<CertificateDer>, DmsError> {
+        let answer = self.est(caller, "simpleenroll", request).await?;
+        complete(answer.into_certificate())
+    }
+
+    async fn server_keygen(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<Outcome<GeneratedKey>, DmsError> {
+        let answer = self.est(caller, "serverkeygen", request).await?;
+        complete(answer.into_generated_key())
     }
 
     async fn reenroll(
@@ -148,7 +176,36 @@ impl DmsService for DmsClient {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError> {
-        self.est(caller, "simplereenroll", request).await
+        let answer = self.est(caller, "simplereenroll", request).await?;
+        match complete(answer.into_certificate())? {
+            Outcome::Issued(certificate) => Ok(certificate),
+            Outcome::Pending(_) => Err(internal(Incomplete).into()),
+        }
+    }
+
+    async fn approval(&self, caller: &Caller, id: &ApprovalId) -> Result<Approval, DmsError> {
+        let call = Call::get(approval_path(id, "")?);
+        self.0.read(caller, call).await
+    }
+
+    async fn approvals(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Approval>, DmsError> {
+        let path = format!("/v1/approvals?{}", request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn decide_approval(
+        &self,
+        caller: &Caller,
+        id: &ApprovalId,
+        Decision { verdict, reason }: Decision,
+    ) -> Result<Approval, DmsError> {
+        let path = approval_path(id, &format!("/{verdict}"))?;
+        let call = Call::json(Method::POST, path, &DecisionBody { reason }, Repeat::Once)?;
+        self.0.read(caller, call).await
     }
 
     async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {

@@ -11,6 +11,9 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
+//! Two clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
+//! EST, and [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers.
+//!
 //! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
 
 mod ca;
@@ -20,6 +23,8 @@ mod device;
 mod device_group;
 mod dms;
 mod errors;
+pub mod est;
+pub mod fetch;
 mod kms;
 mod metrics;
 mod peer;
@@ -40,15 +45,16 @@ pub use config::{
     ApiKeyOptions, AuthMode, ClientConfig, ConfigError, JwtOptions, MtlsOptions, Protocol,
 };
 pub use credentials::{
-    ApiKey, Authorization, ClientCredentials, Credentials, CredentialsError, FixedToken, MintToken,
-    NoAuth, ServiceToken, Wallet,
+    ApiKey, Authorization, BrowserAnswer, BrowserLogin, ClientCredentials, Credentials,
+    CredentialsError, DeviceCode, FixedToken, LoginClient, LoginError, LoginProvider, LoginTokens,
+    MintToken, NoAuth, ServiceToken, Wallet,
 };
 pub use device::DeviceClient;
 pub use dms::DmsClient;
 pub use kms::KmsClient;
 pub use metrics::describe_metrics;
 pub use peer::{Peer, PeerError};
-pub use process::{ProcessClient, Readiness};
+pub use process::{ProcessClient, Readiness, SignIn};
 pub use refusal::UnexpectedAnswer;
 pub use tls::TlsError;
 pub use va::VaClient;

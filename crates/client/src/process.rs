@@ -4,8 +4,10 @@ use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::error::StorageFailure;
+use serde::Deserialize;
 
-use crate::peer::{Call, Peer, Service};
+use crate::peer::{Call, Peer, Service, internal};
+use crate::refusal::UnexpectedAnswer;
 use crate::retry::Repeat;
 
 /// A running process; its peer has the base path `/`.
@@ -19,6 +21,15 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, or what works: the body of `/readyz`.
     pub report: String,
+}
+
+/// How people sign in at an installation.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SignIn {
+    /// Whose tokens it accepts.
+    pub issuers: Vec<String>,
+    /// The client id of people's programs.
+    pub client_id: String,
 }
 
 impl ProcessClient {
@@ -38,6 +49,23 @@ impl ProcessClient {
             ready: answer.status.is_success(),
             report: String::from_utf8_lossy(&answer.body).into_owned(),
         })
+    }
+
+    /// Asks how people sign in.
+    ///
+    /// # Errors
+    /// There is no answer, or none of a gateway.
+    pub async fn sign_in(&self, caller: &Caller) -> Result<SignIn, StorageFailure> {
+        let call = Call::get("/api/.well-known/lamassu-auth".to_owned());
+        let answer = self.0.exchange(caller, &call).await?;
+        if !answer.status.is_success() {
+            return Err(internal(UnexpectedAnswer {
+                status: answer.status,
+                text: String::new(),
+                lacking: None,
+            }));
+        }
+        serde_json::from_slice(&answer.body).map_err(internal)
     }
 
     /// Has an event that was set aside tried again. Not repeated: once it is handled, it is gone.

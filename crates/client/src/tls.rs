@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lamassu_crypto::HashAlgorithm;
 use lamassu_tls::WithoutChain;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -39,48 +40,87 @@ pub(crate) fn client_config(
     if config.protocol == Protocol::Http {
         return Ok(None);
     }
+    let trust = match &config.server_certificate {
+        Some(path) => Trust::Only(certificate_in(path)?),
+        None if config.insecure_skip_verify => Trust::Any,
+        None => Trust::Anchors(anchors(config.ca_cert_file.as_deref())?),
+    };
+    let identity = match config.auth_mode {
+        AuthMode::Mtls => Some(own_certificate(&config.mtls_options)?),
+        AuthMode::Internal | AuthMode::Noauth | AuthMode::Jwt | AuthMode::Apikey => None,
+    };
+    connecting(trust, identity).map(Some)
+}
+
+/// Whom a client believes.
+#[derive(Debug)]
+pub(crate) enum Trust {
+    /// Who is vouched for by one of these, under the name that is called.
+    Anchors(RootCertStore),
+    /// The holder of this certificate.
+    Only(CertificateDer<'static>),
+    /// The holder of the certificate with this SHA-256.
+    Digest(Vec<u8>),
+    /// Anybody.
+    Any,
+}
+
+/// A certificate and its chain, end entity first, and its key.
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// The TLS configuration of who believes and presents this.
+pub(crate) fn connecting(
+    trust: Trust,
+    identity: Option<Identity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
-    let only = match &config.server_certificate {
-        Some(path) => Some(certificate_in(path)?),
-        None => None,
+    let without_chain = match trust {
+        Trust::Anchors(anchors) => Err(anchors),
+        Trust::Only(certificate) => Ok(WithoutChain::only(certificate, provider)),
+        Trust::Digest(digest) => {
+            let hash = |octets: &[u8]| HashAlgorithm::Sha256.digest(octets);
+            Ok(WithoutChain::with_digest(digest, hash, provider))
+        }
+        Trust::Any => Ok(WithoutChain::any(provider)),
     };
-    let builder = if only.is_some() || config.insecure_skip_verify {
-        let verifier = match only {
-            Some(certificate) => WithoutChain::only(certificate, provider),
-            None => WithoutChain::any(provider),
-        };
-        builder
+    let builder = match without_chain {
+        Ok(verifier) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-    } else {
-        builder.with_root_certificates(anchors(config.ca_cert_file.as_deref())?)
+            .with_custom_certificate_verifier(Arc::new(verifier)),
+        Err(anchors) => builder.with_root_certificates(anchors),
     };
-    let config = match config.auth_mode {
-        AuthMode::Mtls => {
-            let (chain, key) = own_certificate(&config.mtls_options)?;
-            builder.with_client_auth_cert(chain, key)?
-        }
-        AuthMode::Internal | AuthMode::Noauth | AuthMode::Jwt | AuthMode::Apikey => {
-            builder.with_no_client_auth()
-        }
-    };
-    Ok(Some(Arc::new(config)))
+    Ok(Arc::new(match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    }))
 }
 
 /// The system's trust anchors and those of a file. What the system has and cannot be read is left
 /// out, as other programs do.
-fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+pub(crate) fn anchors(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = file {
-        let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
-        for certificate in certificates("ca_cert_file", &text)? {
-            store.add(certificate)?;
-        }
+        add_file(&mut store, path)?;
     }
     Ok(store)
+}
+
+/// The trust anchors of a file and no others.
+pub(crate) fn only_anchors(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    add_file(&mut store, file)?;
+    Ok(store)
+}
+
+fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+    for certificate in certificates("ca_cert_file", &text)? {
+        store.add(certificate)?;
+    }
+    Ok(())
 }
 
 /// The first certificate of a file.
@@ -102,9 +142,7 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
     .map_err(|cause| TlsError::NoPem { what, cause })
 }
 
-fn own_certificate(
-    options: &MtlsOptions,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+fn own_certificate(options: &MtlsOptions) -> Result<Identity, TlsError> {
     let chain = file_or_text(&options.cert_file)?;
     let key = file_or_text(options.key_file.expose_secret())?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|cause| TlsError::NoPem {

@@ -5,6 +5,7 @@
 //! the device manager without losing or leaking a certificate is in [`enrollment`].
 
 pub mod certificate;
+mod certificate_ref;
 mod change;
 pub mod enrollment;
 mod error;
@@ -12,6 +13,7 @@ pub mod job;
 pub mod profile;
 pub mod profile_member;
 pub mod request;
+mod retired;
 mod stats;
 
 use std::fmt;
@@ -38,6 +40,7 @@ pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
     KeyMetadata, KeyStrength,
 };
+pub use certificate_ref::CertificateRef;
 pub use change::{Cascade, CreateCertificate, ImportCa, ImportCertificate, RawMessage};
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;
@@ -45,6 +48,7 @@ pub use job::{Job, JobKind, JobStatus, RevokeCertificates};
 pub use profile::{Allowance, CryptoEnforcement, IssuanceProfile, Validity, ValidityType};
 pub use profile_member::{AllowedSan, Member, NameConstraints, SanType, Subtrees};
 pub use request::{CaRequest, CaRequestStatus, CreateCaRequest};
+pub use retired::RetiredCa;
 pub use stats::{AuthorityCounts, CaStats, CertificateCounts, StatusCounts};
 
 /// Which profile an operation uses.
@@ -291,6 +295,13 @@ pub trait CaService: Send + Sync + fmt::Debug {
         serial: &SerialNumber,
     ) -> Result<Certificate, CaError>;
 
+    /// The certificate that is named: where a CA is named, only one that this CA issued.
+    async fn certificate_named(
+        &self,
+        caller: &Caller,
+        certificate: &CertificateRef,
+    ) -> Result<Certificate, CaError>;
+
     /// Lists certificates.
     async fn certificates(
         &self,
@@ -328,7 +339,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn set_certificate_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError>;
@@ -337,7 +348,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn patch_certificate_metadata(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError>;
 
@@ -345,7 +356,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn delete_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<(), CaError>;
 
     /// Makes a certificate for a key of the KMS.
@@ -369,7 +380,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn certificate_chain(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError>;
 
     /// Begins to revoke many certificates: those that fulfil the conditions now. Some are revoked
@@ -442,6 +453,12 @@ pub trait CaService: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<RevokedEntry>, CaError>;
 
+    /// Deleted CAs whose key waits for the CA's last CRL.
+    async fn retired_cas(&self, caller: &Caller) -> Result<Vec<RetiredCa>, CaError>;
+
+    /// Says that the last CRL of a deleted CA is made, or never will be: its key goes.
+    async fn settle_retired_ca(&self, caller: &Caller, job: &JobId) -> Result<(), CaError>;
+
     /// Issues a certificate for a device, together with an open intent: see [`enrollment`].
     /// Possession of the key was decided by whoever made the request a [`VerifiedCsr`].
     async fn sign_for_enrollment(
@@ -485,6 +502,16 @@ pub trait CaService: Send + Sync + fmt::Debug {
         csr_digest: &[u8; 32],
         since: OffsetDateTime,
     ) -> Result<Option<Certificate>, CaError>;
+
+    /// Issues a certificate for signing OCSP answers in the CA's name (RFC 6960 section 4.2.2.2), with
+    /// `id-pkix-ocsp-nocheck`, valid from now on for so long. The request must prove its key.
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError>;
 
     /// Writes to a certificate's metadata which device it belongs to and when that one must renew
     /// (manual binding; enrollment writes both when it issues).

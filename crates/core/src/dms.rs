@@ -2,7 +2,10 @@
 //!
 //! One DMS is one EST label. What the wire shows of it is in [`settings`].
 
+pub mod approval;
 mod error;
+mod est;
+mod refusal;
 pub mod settings;
 
 use std::fmt;
@@ -14,15 +17,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ca::Certificate;
-use crate::caller::{Caller, ClientCertificateChain};
+use crate::caller::Caller;
 use crate::device::Device;
-use crate::ids::{DeviceId, DmsId};
+use crate::ids::{ApprovalId, DeviceId, DmsId};
 use crate::page::Page;
 use crate::pem::CertificateDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
+pub use approval::{Approval, Decision};
 pub use error::{CertificateRefusal, DmsError};
+pub use est::{DeliveredKey, EstRequest, GeneratedKey, Outcome};
+pub use refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 pub use settings::DmsSettings;
 
 /// A DMS.
@@ -74,17 +80,6 @@ pub struct Binding {
     pub device: Device,
 }
 
-/// An EST request that carries a certification request.
-#[derive(Clone, Debug)]
-pub struct EstRequest {
-    /// The EST label, RFC 7030 3.2.2; none when the path has none.
-    pub label: Option<DmsId>,
-    /// The certification request, DER.
-    pub csr: Bytes,
-    /// What the TLS layer saw.
-    pub client_chain: Option<ClientCertificateChain>,
-}
-
 /// DMSs and enrollment.
 #[async_trait]
 pub trait DmsService: Send + Sync + fmt::Debug {
@@ -123,7 +118,15 @@ pub trait DmsService: Send + Sync + fmt::Debug {
         &self,
         caller: &Caller,
         request: EstRequest,
-    ) -> Result<CertificateDer, DmsError>;
+    ) -> Result<Outcome<CertificateDer>, DmsError>;
+
+    /// `serverkeygen`, RFC 7030 4.4: a key made for the device, and its certificate. The key is
+    /// stored nowhere.
+    async fn server_keygen(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<Outcome<GeneratedKey>, DmsError>;
 
     /// `simplereenroll`, RFC 7030 4.2.2: the certificate issued.
     async fn reenroll(
@@ -131,6 +134,24 @@ pub trait DmsService: Send + Sync + fmt::Debug {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError>;
+
+    /// The approval of this id.
+    async fn approval(&self, caller: &Caller, id: &ApprovalId) -> Result<Approval, DmsError>;
+
+    /// Lists approvals.
+    async fn approvals(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Approval>, DmsError>;
+
+    /// Decides on a pending approval.
+    async fn decide_approval(
+        &self,
+        caller: &Caller,
+        id: &ApprovalId,
+        decision: Decision,
+    ) -> Result<Approval, DmsError>;
 
     /// Completes or abandons what crashes left between the two commits of an enrollment: intents
     /// older than a request may last. Gives how many it handled.

@@ -93,6 +93,8 @@ text_ids! {
     ProfileId = "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
     /// A device: by convention the common name of its certificate.
     DeviceId = "sensor-0001",
+    /// An enrollment that needs approval: a UUID.
+    ApprovalId = "2f4b8c1e-7a63-4d5e-9b0f-6c1d8e2a3f40",
     /// A group of devices: a UUID.
     DeviceGroupId = "3f0c2f6e-6c1b-4a57-9d0e-5f7a3e1b9c42",
     /// A DMS; also its EST label (RFC 7030 3.2.2).
@@ -110,6 +112,13 @@ text_ids! {
 impl From<&KeyId> for KeyRef {
     fn from(id: &KeyId) -> Self {
         Self(Arc::clone(&id.0))
+    }
+}
+
+impl ApprovalId {
+    /// A fresh one.
+    pub fn fresh() -> Self {
+        Self::new(uuid::Uuid::new_v4().to_string())
     }
 }
 

@@ -127,6 +127,7 @@ impl Role {
                         grant("certificate", "*"),
                         grant("device", "*"),
                         grant("dms", "bind"),
+                        grant("dms", "approve"),
                         grant("alerts", "write"),
                     ]
                 }

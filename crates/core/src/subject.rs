@@ -1,5 +1,6 @@
 //! The six name attributes that the wire knows.
 
+use lamassu_x509::SubjectFields;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,26 @@ impl Subject {
         Self {
             common_name: common_name.into(),
             ..Self::default()
+        }
+    }
+
+    /// The name with these six attributes as its only ones.
+    pub fn to_fields(&self) -> SubjectFields {
+        let Self {
+            common_name,
+            organization,
+            organization_unit,
+            country,
+            state,
+            locality,
+        } = self.clone();
+        SubjectFields {
+            common_name,
+            organization,
+            organizational_unit: organization_unit,
+            country,
+            state,
+            locality,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! [`PublicKey`] reads a SubjectPublicKeyInfo and verifies, [`PrivateKey`] generates, reads and
 //! signs; [`SignatureScheme`] names how, and converts from and to the AlgorithmIdentifier of
 //! certificates and requests; [`pem`] reads and writes PEM for the whole program. Nothing here does
-//! I/O, knows the clock or knows who holds a key.
+//! I/O, knows the clock or knows who holds a key. [`ContentCipher`] seals content for the holder of a key.
 //!
 //! aws-lc-rs does the work wherever it can. Three things it does not do come from RustCrypto or
 //! are written out here: the curve P-224 (`p224`), RSA moduli and padding parameters outside its
@@ -15,6 +15,7 @@
 
 mod algorithm_identifier;
 mod ecdsa;
+mod envelope;
 mod error;
 mod hash;
 pub mod pem;
@@ -23,6 +24,7 @@ mod public_key;
 mod scheme;
 mod spec;
 
+pub use envelope::{ContentCipher, KeyTransport, SealError, Sealed};
 pub use error::{KeyError, SchemeError, SignError, VerifyError};
 pub use hash::HashAlgorithm;
 pub use private_key::PrivateKey;

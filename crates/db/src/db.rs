@@ -18,7 +18,7 @@ use crate::migrate::{STORAGE, Schema};
 use crate::outage::Outage;
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::row::{Row, RowStream};
-use crate::signals::Signals;
+use crate::signals::{CommitWatcher, Signals};
 use crate::sqlite::{Sqlite, SqliteOptions};
 use crate::statement::Statement;
 use crate::write_set::{Committed, Seq, WriteSet};
@@ -219,6 +219,11 @@ impl Db {
         let mut position = self.signals().position(subscription);
         // The sender lives as long as the database, so waiting cannot fail.
         let _reached = position.wait_for(|reached| *reached >= seq).await;
+    }
+
+    /// Lets a watcher hear of everything that this process commits from now on.
+    pub fn watch_commits(&self, watcher: Arc<dyn CommitWatcher>) {
+        self.signals().watch(watcher);
     }
 
     /// A receiver that changes whenever a committed write set wakes `name`

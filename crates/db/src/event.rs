@@ -74,6 +74,16 @@ impl Event {
         }
     }
 
+    /// For example `ca.create`.
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// The subject, if it has one.
+    pub fn subject_text(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
     /// With a subject, for example `ca/7a1d6c1e`.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {

@@ -103,6 +103,7 @@ pub use row::{Column, Row, RowStream};
 pub use settings::{
     installation_id, mark_restored, report_setting, restored_at, setting_or_insert,
 };
+pub use signals::CommitWatcher;
 pub use sqlite::{SqliteOptions, check_sqlite, copy_sqlite};
 pub use statement::{Statement, in_list, sql, sql_of_few};
 pub use subscription::{

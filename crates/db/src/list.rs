@@ -19,6 +19,7 @@ use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, ListRequest, QueryError};
 
 pub(crate) use self::bookmark::BookmarkKey;
+pub use self::search::warn_without_search_index;
 use crate::backend::Dialect;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};

@@ -1,5 +1,6 @@
 //! The event log: appending to it, reading it, trimming it.
 
+mod age;
 mod trim;
 
 pub use self::trim::{LogLimits, TrimLog, trim_log};

@@ -36,7 +36,8 @@ pub async fn setting_or_insert(
     stored.ok_or_else(|| DbError::corrupt("settings.value", "lost after insert").into())
 }
 
-async fn setting(db: &Db, name: &str) -> Result<Option<Bytes>, DbError> {
+/// The stored value of a setting.
+pub(crate) async fn setting(db: &Db, name: &str) -> Result<Option<Bytes>, DbError> {
     let query = sql("SELECT value FROM settings WHERE name = $1", params![name]);
     let row = db.row_opt(query).await?;
     row.map(|row| row.get("value")).transpose()
@@ -60,7 +61,8 @@ pub async fn report_setting(
     Ok(before)
 }
 
-fn replacing(name: &str, value: Bytes) -> WriteSet {
+/// Stores a setting, whatever it was.
+pub(crate) fn replacing(name: &str, value: Bytes) -> WriteSet {
     let mut set = WriteSet::new();
     set.execute(sql(
         "INSERT INTO settings (name, value) VALUES ($1, $2) \

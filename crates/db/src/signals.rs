@@ -1,11 +1,24 @@
 //! Wake-ups inside one process: after a commit, without polling.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::write_set::Seq;
+use crate::error::CommitError;
+use crate::event::Event;
+use crate::write_set::{Committed, Seq, WriteSet};
+
+/// Hears of what this process commits, after it is committed and before whoever asked for it is told: so
+/// what a watcher forgets then is never remembered after an answer. It must not wait.
+pub trait CommitWatcher: Send + Sync + fmt::Debug {
+    /// These events are in the log now.
+    fn committed(&self, events: &[Event]);
+
+    /// Something may have been committed, and nobody knows what.
+    fn doubted(&self);
+}
 
 /// What places in the log mean: they are of one run of one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +38,8 @@ pub(crate) struct Signals {
     history: Mutex<History>,
     /// A counter per named signal.
     named: Mutex<HashMap<String, watch::Sender<u64>>>,
+    /// Who hears of commits; few, and for as long as the database is open.
+    watchers: RwLock<Vec<Arc<dyn CommitWatcher>>>,
     /// How far each subscription that runs in this process has come.
     positions: Mutex<HashMap<String, watch::Sender<Seq>>>,
 }
@@ -35,7 +50,38 @@ impl Signals {
             log: watch::Sender::new(Seq(0)),
             history: Mutex::default(),
             named: Mutex::new(HashMap::new()),
+            watchers: RwLock::default(),
             positions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Lets a watcher hear of all commits from now on.
+    pub(crate) fn watch(&self, watcher: Arc<dyn CommitWatcher>) {
+        let mut watchers = self
+            .watchers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        watchers.push(watcher);
+    }
+
+    /// Tells the watchers what became of write sets, before their callers are told.
+    pub(crate) fn ended<'a>(
+        &self,
+        ended: impl IntoIterator<Item = (&'a WriteSet, &'a Result<Committed, CommitError>)>,
+    ) {
+        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
+        if watchers.is_empty() {
+            return;
+        }
+        for (set, outcome) in ended {
+            match outcome {
+                Ok(_) if set.events.is_empty() => {}
+                Ok(_) => watchers.iter().for_each(|one| one.committed(&set.events)),
+                Err(CommitError::OutcomeUnknown(_)) => {
+                    watchers.iter().for_each(|one| one.doubted());
+                }
+                Err(_) => {}
+            }
         }
     }
 

@@ -38,8 +38,7 @@ pub struct ProvenCertificate(pub ClientCertificateChain);
 /// The channel binding `tls-exporter` (RFC 9266): keying material exported under the label
 /// `EXPORTER-Channel-Binding` with an empty context.
 ///
-/// It is what the channel binding of an EST request (RFC 7030 §3.5) has to equal; no handler reads
-/// it yet.
+/// It is what the channel binding of an EST request (RFC 7030 §3.5) has to equal.
 ///
 /// Present under TLS 1.3 only. Under TLS 1.2 the value is unique only with the extended master
 /// secret (RFC 7627), which the TLS library does not report.

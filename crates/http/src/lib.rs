@@ -69,7 +69,7 @@ pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
 pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
-pub use media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
+pub use media::{CacheableMedia, DeferrableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
 pub use operation::{
     Answer, Answers, Content, Described, Operation, QueryPart, Reads, SchemaOf, schema_of,

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 
 use crate::body::BodyBytes;
 use crate::dispatch::not_found;
@@ -41,6 +44,19 @@ pub struct Media<M>(Response, PhantomData<fn() -> M>);
 /// As [`Media`], or 304 for a client that has it already.
 pub struct CacheableMedia<M>(Response, PhantomData<fn() -> M>);
 
+/// As [`Media`], or 202 with `Retry-After` and without body: not yet.
+pub struct DeferrableMedia<M>(Response, PhantomData<fn() -> M>);
+
+impl<M> DeferrableMedia<M> {
+    /// 202; the client shall come again after this long.
+    pub fn later(after: Duration) -> Self {
+        let mut response = StatusCode::ACCEPTED.into_response();
+        let seconds = HeaderValue::from(after.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+        response.into()
+    }
+}
+
 macro_rules! response {
     ($($name:ident),+) => {$(
         impl<M> From<Response> for $name<M> {
@@ -63,7 +79,7 @@ macro_rules! response {
     )+};
 }
 
-response!(Media, CacheableMedia);
+response!(Media, CacheableMedia, DeferrableMedia);
 
 /// The whole body, of these media types; which one it is, is not looked at.
 pub struct MediaBody<M>(pub Bytes, PhantomData<fn() -> M>);

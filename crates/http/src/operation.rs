@@ -22,7 +22,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::body::{BodyBytes, GoJson, StrictJson, StrictJsonOrNothing};
 use crate::extract::{AskedBy, PathParams};
 use crate::identity::Identity;
-use crate::media::{CacheableMedia, Media, MediaBody, MediaTypes, NotOffered};
+use crate::media::{CacheableMedia, DeferrableMedia, Media, MediaBody, MediaTypes, NotOffered};
 use crate::query::{Query, QueryParts};
 use crate::reply::{Json200, Json201, Json202, NoContent};
 
@@ -257,6 +257,13 @@ impl<M: MediaTypes> Answers for CacheableMedia<M> {
     fn describe(operation: &mut Operation) {
         operation.answers(StatusCode::OK, Some(M::content()));
         operation.answers(StatusCode::NOT_MODIFIED, None);
+    }
+}
+
+impl<M: MediaTypes> Answers for DeferrableMedia<M> {
+    fn describe(operation: &mut Operation) {
+        operation.answers(StatusCode::OK, Some(M::content()));
+        operation.answers(StatusCode::ACCEPTED, None);
     }
 }
 

@@ -30,6 +30,12 @@ pub(crate) fn at(url: &str, anchor: Option<PathBuf>) -> Result<ClientConfig> {
     })
 }
 
+/// The address of a server: scheme, host and port.
+pub(crate) fn origin(server: &ClientConfig) -> String {
+    let scheme = server.protocol.scheme();
+    format!("{scheme}://{}:{}", server.hostname, server.port)
+}
+
 #[cfg(test)]
 mod tests {
     use super::at;

@@ -130,7 +130,7 @@ impl Platform {
                 db: db.clone(),
                 ca: ca("service/va")?,
                 kms: kms("service/va")?,
-                blobs: lamassu_va::local_blobs(&config.made_crl_directory()?)?,
+                blobs: config.open_crl_store()?,
                 config: config.va.clone(),
             };
             here.va = Some(Arc::new(VaService::new(ports).await?));

@@ -224,7 +224,9 @@ impl CrlFolder {
             None => Location::Elsewhere,
         };
         // Each CA makes a new CRL after a restore; a file system that is not mounted should be known.
-        if !path.exists() {
+        if config.has_crl_bucket() {
+            note("CRLs are in a bucket, and not in the backup");
+        } else if !path.exists() {
             note(&format!("warning: there are no CRLs in {}", path.display()));
         }
         Self {

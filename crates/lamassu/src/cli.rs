@@ -10,7 +10,13 @@ use crate::commands::Noun;
 use crate::commands::cas::CasCommand;
 use crate::commands::certificates::CertificatesCommand;
 use crate::commands::completion::{Completion, Man};
+use crate::commands::crl::Crl;
+use crate::commands::devices::DevicesCommand;
+use crate::commands::dms::DmsCommand;
+use crate::commands::est::Est;
 use crate::commands::keys::KeysCommand;
+use crate::commands::login::{Login, Logout};
+use crate::commands::ocsp::Ocsp;
 use crate::commands::profiles::ProfilesCommand;
 use crate::config::Origin;
 use crate::version;
@@ -35,6 +41,11 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a bearer token of the local issuer.
     Token(Token),
+    /// Sign in at the identity provider of a server; the commands for daily work present the login
+    /// from then on.
+    Login(Login),
+    /// Forget a login.
+    Logout(Logout),
     /// Keys and the engines that hold them.
     Keys(Box<Noun<KeysCommand>>),
     /// Certificate authorities.
@@ -44,6 +55,16 @@ pub(crate) enum Command {
     Certificates(Box<Noun<CertificatesCommand>>),
     /// Issuance profiles: the rules by which certificates are issued.
     Profiles(Box<Noun<ProfilesCommand>>),
+    /// Device manufacturing systems: the enrollment policies of fleets.
+    Dms(Box<Noun<DmsCommand>>),
+    /// Devices, their identities and their status.
+    Devices(Box<Noun<DevicesCommand>>),
+    /// Enroll a device by EST, and keep its certificate valid.
+    Est(Box<Est>),
+    /// Ask by OCSP whether a certificate is revoked.
+    Ocsp(Box<Ocsp>),
+    /// Fetch revocation lists, show and verify them, and look certificates up in them.
+    Crl(Box<Crl>),
     /// Bring the database up to date and exit.
     Migrate(Migrate),
     /// Write database, keys and certificates to one file, beside a running server or without one.

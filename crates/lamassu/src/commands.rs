@@ -1,25 +1,37 @@
-//! The daily commands: keys, CAs, certificates, profiles.
+//! The daily commands: keys, CAs, certificates, profiles, DMSs, devices.
 //!
 //! Each noun is a file with its command line and, beside it, a folder with what the commands do.
 //! They are clients of a running server like any other: [`connection`] finds it and logs in,
 //! [`output`] prints what comes back, [`failure`] says what to do about a refusal. No request is
 //! built here; that is `lamassu-client`'s.
+//!
+//! [`est`], [`ocsp`] and [`crl`] are for devices and relying parties: their servers are any that speak the
+//! protocol, and nobody logs in.
 
 pub(crate) mod cas;
 pub(crate) mod certificates;
 pub(crate) mod completion;
 mod connection;
+pub(crate) mod crl;
+pub(crate) mod devices;
+pub(crate) mod dms;
+pub(crate) mod est;
 mod failure;
 mod fields;
 mod files;
 pub(crate) mod keys;
 mod listing;
+pub(crate) mod login;
+mod members;
 mod metadata;
+pub(crate) mod ocsp;
 mod output;
 pub(crate) mod profiles;
 mod progress;
 mod question;
+mod relying;
 mod values;
+pub(crate) mod verdict;
 
 use std::fmt::Debug;
 

@@ -29,7 +29,7 @@ use lamassu_dms::EstConfig;
 use lamassu_gateway::{Environment, GatewayConfig};
 use lamassu_http::AdmissionLimits;
 use lamassu_kms::CryptoEnginesConfig;
-use lamassu_va::VaConfig;
+use lamassu_va::{Blobs, S3Config, VaConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -41,12 +41,14 @@ use crate::services::{GATEWAY, Services};
 use crate::storage::{self, StorageConfig};
 
 /// Keys whose values are never printed.
-const SECRET_KEYS: [&str; 6] = [
+const SECRET_KEYS: [&str; 8] = [
     "passphrase",
     "key_encryption_key",
     "password",
     "pin",
     "secret",
+    "secret_access_key",
+    "session_token",
     "shared_secret",
 ];
 
@@ -110,20 +112,35 @@ pub(crate) struct Config {
     pub(crate) crypto_engines: Option<CryptoEnginesConfig>,
 }
 
-/// The block `filesystem_storage`, as the reference's VA has it; its only type here is `local`.
+/// The block `filesystem_storage`, as the reference's VA has it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct BlobConfig {
     /// Read for compatibility: there is one such store.
     #[serde(skip_serializing)]
     id: Option<String>,
-    /// `local`.
+    /// `local` (the default) or `s3`.
     #[serde(rename = "type")]
-    kind: Option<String>,
+    kind: BlobKind,
     /// Read for compatibility.
     #[serde(skip_serializing)]
     metadata: Option<serde_json::Value>,
+    /// With `local`: the directory.
     storage_directory: Option<PathBuf>,
+    /// With `s3`: the bucket.
+    #[serde(flatten)]
+    s3: S3Config,
+}
+
+/// Which kind of store CRLs are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BlobKind {
+    /// A directory.
+    #[default]
+    Local,
+    /// A bucket.
+    S3,
 }
 
 impl Config {
@@ -302,6 +319,9 @@ impl Config {
         self.devmanager.validate().context("devmanager")?;
         self.est.validate()?;
         self.va.validate().context("va")?;
+        if self.has_crl_bucket() {
+            self.filesystem_storage.s3.validate()?;
+        }
         engines::validate(&self.engines()).context("crypto_engines")?;
         Ok(())
     }
@@ -357,14 +377,22 @@ impl Config {
         configured.unwrap_or_else(|| self.data_dir.join("crl"))
     }
 
-    /// The same, made where it is missing.
+    /// The store that CRLs are kept in; a directory is made where it is missing.
     ///
     /// # Errors
-    /// The directory cannot be made.
-    pub(crate) fn made_crl_directory(&self) -> Result<PathBuf> {
+    /// The directory cannot be made, or the bucket cannot be asked as it is configured.
+    pub(crate) fn open_crl_store(&self) -> Result<Blobs> {
+        if self.filesystem_storage.kind == BlobKind::S3 {
+            return Ok(lamassu_va::s3_blobs(&self.filesystem_storage.s3)?);
+        }
         let path = self.crl_directory();
         create_private_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(path)
+        Ok(lamassu_va::local_blobs(&path)?)
+    }
+
+    /// Whether CRLs are kept in a bucket.
+    pub(crate) fn has_crl_bucket(&self) -> bool {
+        self.filesystem_storage.kind == BlobKind::S3
     }
 
     /// Every key with its value, as JSON, which YAML readers read. Of crypto engines only id and

@@ -47,6 +47,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand};
+use crate::commands::verdict::ExitWith;
 use crate::config::Config;
 
 fn main() -> ExitCode {
@@ -63,10 +64,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the beginning wants no more of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref() {
+            Some(ExitWith(code)) => ExitCode::from(*code),
+            None => {
+                report(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -107,10 +111,17 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             runtime()?.block_on(serve::serve(config))
         }
         Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
+        Command::Login(arguments) => runtime()?.block_on(commands::login::login(arguments)),
+        Command::Logout(arguments) => commands::login::logout(&arguments),
         Command::Keys(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Cas(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Certificates(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Profiles(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Dms(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Devices(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Est(est) => runtime()?.block_on(commands::est::run(&est)),
+        Command::Ocsp(asked) => runtime()?.block_on(commands::ocsp::run(&asked)),
+        Command::Crl(asked) => runtime()?.block_on(commands::crl::run(&asked)),
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);

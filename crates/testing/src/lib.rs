@@ -20,5 +20,5 @@ pub use bodies::check_bodies;
 pub use database::{TestDatabase, newest_event};
 pub use postgres::PostgresServer;
 pub use postgres_proxy::{Cut, PostgresProxy};
-pub use softhsm::{SoftHsm, TokenServer};
+pub use softhsm::{SoftHsm, TokenServer, Wrapped};
 pub use tls_files::TlsFiles;

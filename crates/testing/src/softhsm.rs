@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 /// The variable by which SoftHSM2 finds its configuration.
@@ -18,6 +18,15 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Says to a process that runs one test where its token is.
 const DIRECTORY: &str = "LAMASSU_TEST_TOKENS";
+
+/// Whether a module takes wrapped keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapped {
+    /// It does.
+    Taken,
+    /// It does not.
+    Refused,
+}
 
 /// Tokens, gone with the value that made them.
 #[derive(Debug)]
@@ -44,16 +53,16 @@ impl SoftHsm {
             "{MODULE} does not exist: install softhsm2"
         );
         let directory = tempfile::tempdir()?;
-        let tokens = directory.path().join("tokens");
+        let hsm = Self {
+            directory: directory.path().to_owned(),
+            _owned: Some(directory),
+        };
+        let tokens = hsm.tokens();
         std::fs::create_dir(&tokens)?;
         let configuration = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             tokens.display()
         );
-        let hsm = Self {
-            directory: directory.path().to_owned(),
-            _owned: Some(directory),
-        };
         std::fs::write(hsm.configuration(), configuration)?;
         Ok(hsm)
     }
@@ -61,6 +70,46 @@ impl SoftHsm {
     /// The module.
     pub fn module() -> PathBuf {
         PathBuf::from(MODULE)
+    }
+
+    /// A module in front of [`module`](Self::module) that takes no private keys as they are once it is
+    /// told so by [`refuse`](Self::refuse). It is built in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// It does not build.
+    pub fn refusing_module(directory: &Path) -> Result<PathBuf> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("refusing-module/refusing.c");
+        let library = directory.join("refusing.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"])
+            .arg(format!("-DBASE=\"{MODULE}\""))
+            .arg("-o")
+            .args([&library, &source])
+            .arg("-ldl")
+            .output()
+            .context("there is no C compiler")?;
+        ensure!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        Ok(library)
+    }
+
+    /// Lets the [`refusing_module`](Self::refusing_module) refuse private keys with this answer of
+    /// PKCS#11, and take them wrapped or not even so.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told.
+    pub fn refuse(&self, answer: u64, wrapped: Wrapped) -> Result<()> {
+        let also = match wrapped {
+            Wrapped::Taken => "",
+            Wrapped::Refused => "wrapped",
+        };
+        let told = format!("{answer:x} {also}\n");
+        Ok(std::fs::write(self.directory.join("refusal"), told)?)
     }
 
     /// What a process needs in its environment to find the tokens: a name and a value.
@@ -89,27 +138,95 @@ impl SoftHsm {
         Ok(())
     }
 
+    /// Takes a token away, as one pulls out a card; [`bring_back`](Self::bring_back) puts it in again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such token.
+    pub fn take_away(&self, label: &str) -> Result<()> {
+        for token in std::fs::read_dir(self.tokens())? {
+            let token = token?.path();
+            let about = std::fs::read(token.join("token.object"))?;
+            // Its label, filled up with blanks.
+            let padded = format!("{label:32}");
+            let mut texts = about.windows(padded.len());
+            if texts.any(|text| text == padded.as_bytes()) {
+                std::fs::rename(&token, self.away(label))?;
+                // Its directory has its name from inside.
+                std::fs::write(self.away_name(label), token.as_os_str().as_encoded_bytes())?;
+                return Ok(());
+            }
+        }
+        bail!("no token is labelled {label}")
+    }
+
+    /// Puts a token in again.
+    ///
+    /// # Errors
+    ///
+    /// It was not taken away.
+    pub fn bring_back(&self, label: &str) -> Result<()> {
+        let place = std::fs::read_to_string(self.away_name(label))?;
+        std::fs::rename(self.away(label), place)?;
+        Ok(())
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.directory.join("tokens")
+    }
+
+    fn away(&self, label: &str) -> PathBuf {
+        self.directory.join(format!("away-{label}"))
+    }
+
+    fn away_name(&self, label: &str) -> PathBuf {
+        self.directory.join(format!("name-{label}"))
+    }
+
     /// The labels of the private keys in a token, as `p11tool` (GnuTLS) lists them.
     ///
     /// # Errors
     ///
     /// What `p11tool` says.
     pub fn private_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        self.listed(label, "Private key")
+    }
+
+    /// The labels of the public keys in a token.
+    ///
+    /// # Errors
+    ///
+    /// What `p11tool` says.
+    pub fn public_keys(&self, label: &str) -> Result<BTreeSet<String>> {
+        self.listed(label, "Public key")
+    }
+
+    /// The labels of the objects of a type.
+    fn listed(&self, label: &str, wanted: &str) -> Result<BTreeSet<String>> {
         let (name, value) = self.environment();
         let listed = Command::new("p11tool")
             .args(["--provider", MODULE, "--login", "--set-pin", Self::PIN])
-            .args(["--list-privkeys", &format!("pkcs11:token={label}")])
+            .args(["--list-all", &format!("pkcs11:token={label}")])
             .env(name, value)
             .output()
             .context("p11tool is not installed (package gnutls-bin)")?;
-        let text = String::from_utf8_lossy(&listed.stdout);
         let error = String::from_utf8_lossy(&listed.stderr);
         // No keys at all is a failure to the tool.
         let is_empty = error.contains("No matching objects found");
         ensure!(listed.status.success() || is_empty, "{error}");
-        let labels = text.lines().map(str::trim);
-        let labels = labels.filter_map(|line| line.strip_prefix("Label: "));
-        Ok(labels.map(str::to_owned).collect())
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let mut labels = BTreeSet::new();
+        let mut is_wanted = false;
+        for line in text.lines().map(str::trim) {
+            if let Some(found) = line.strip_prefix("Type: ") {
+                is_wanted = found.starts_with(wanted);
+            } else if let Some(found) = line.strip_prefix("Label: ")
+                && is_wanted
+            {
+                labels.insert(found.to_owned());
+            }
+        }
+        Ok(labels)
     }
 
     /// Runs the body of a test in a process of its own, with one token, which has no server yet. A

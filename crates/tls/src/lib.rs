@@ -12,21 +12,33 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Believes one certificate, or any: no issuer, no name and no date is looked at. The handshake must
+/// Believes one certificate, by its bytes or its digest, or any: no issuer, no name and no date is looked at. The handshake must
 /// be signed by its key all the same, so the connection is encrypted to whoever holds that.
 ///
 /// Any, only for clients that were told so, by a setting whose name says what it gives up.
 #[derive(Debug)]
 pub struct WithoutChain {
-    only: Option<CertificateDer<'static>>,
+    believed: Believed,
     provider: Arc<CryptoProvider>,
+}
+
+/// Which certificates.
+#[derive(Debug)]
+enum Believed {
+    Any,
+    Only(CertificateDer<'static>),
+    /// Those of this digest.
+    Digest {
+        digest: Vec<u8>,
+        hash: fn(&[u8]) -> Vec<u8>,
+    },
 }
 
 impl WithoutChain {
     /// Believes whatever is presented.
     pub const fn any(provider: Arc<CryptoProvider>) -> Self {
         Self {
-            only: None,
+            believed: Believed::Any,
             provider,
         }
     }
@@ -34,7 +46,19 @@ impl WithoutChain {
     /// Believes exactly this certificate.
     pub const fn only(certificate: CertificateDer<'static>, provider: Arc<CryptoProvider>) -> Self {
         Self {
-            only: Some(certificate),
+            believed: Believed::Only(certificate),
+            provider,
+        }
+    }
+
+    /// Believes the certificate whose DER has this digest; `hash` is the function that gave it.
+    pub const fn with_digest(
+        digest: Vec<u8>,
+        hash: fn(&[u8]) -> Vec<u8>,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        Self {
+            believed: Believed::Digest { digest, hash },
             provider,
         }
     }
@@ -49,9 +73,14 @@ impl ServerCertVerifier for WithoutChain {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.only {
-            Some(only) if only != presented => Err(CertificateError::UnknownIssuer.into()),
-            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        let is_believed = match &self.believed {
+            Believed::Any => true,
+            Believed::Only(only) => only == presented,
+            Believed::Digest { digest, hash } => *digest == hash(presented),
+        };
+        match is_believed {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::UnknownIssuer.into()),
         }
     }
 

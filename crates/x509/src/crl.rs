@@ -1,15 +1,20 @@
 //! Certificate revocation lists (RFC 5280 §5).
 //!
 //! [`CrlBuilder`] takes entries one by one, as they come out of a store, and holds nothing but
-//! their encodings; [`CertificateList`] reads. Next: `crl/build.rs`, `crl/read.rs`.
+//! their encodings; [`CertificateList`] reads. Next: `crl/build.rs`, `crl/scope.rs` for lists that are
+//! not complete, `crl/read.rs`.
 
 mod build;
+mod judge;
 mod read;
 mod reason;
+mod scope;
 
 pub use build::{CrlBuilder, CrlError, CrlFields};
+pub use judge::CrlRefusal;
 pub use read::CertificateList;
 pub use reason::CrlReason;
+pub use scope::{delta_crl_indicator, freshest_crl, issuing_distribution_point};
 
 use time::OffsetDateTime;
 

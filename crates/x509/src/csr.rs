@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::oids;
 use crate::signed::Signed;
 use crate::tlv::{
-    BMP_STRING, IA5_STRING, INTEGER, PRINTABLE_STRING, Reader, SEQUENCE, SET, TELETEX_STRING,
+    BMP_STRING, IA5_STRING, INTEGER, PRINTABLE_STRING, Reader, SEQUENCE, SET, TELETEX_STRING, Tlv,
     UNIVERSAL_STRING, UTF8_STRING, context_constructed,
 };
 
@@ -32,6 +32,19 @@ pub struct CertificationRequest {
     spki: Bytes,
     extensions: Extensions,
     challenge_password: Option<Bytes>,
+    key_delivery: KeyDelivery,
+}
+
+/// How a device that lets its key be made elsewhere wants to get it (RFC 7030 §4.4.1). The values
+/// are octets of the attributes' first values; capabilities are read when somebody needs them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyDelivery {
+    /// The identifier of a symmetric key to encrypt with (`DecryptKeyIdentifier`).
+    pub decrypt_key_identifier: Option<Bytes>,
+    /// The identifier of the public key to encrypt for (`AsymmetricDecryptKeyIdentifier`).
+    pub asymmetric_decrypt_key_identifier: Option<Bytes>,
+    /// What the device can open, DER of `SMIMECapabilities`.
+    pub capabilities: Option<Bytes>,
 }
 
 impl CertificationRequest {
@@ -72,12 +85,19 @@ impl CertificationRequest {
             spki,
             extensions: attributes.extensions,
             challenge_password: attributes.challenge_password,
+            key_delivery: attributes.key_delivery,
         })
     }
 
     /// The DER as it was read.
     pub fn as_der(&self) -> &Bytes {
         &self.der
+    }
+
+    /// What is asked for, without the signature: the DER of `CertificationRequestInfo`. Requests that
+    /// differ in their signature alone have it in common.
+    pub fn info_der(&self) -> &Bytes {
+        &self.signed.tbs
     }
 
     /// The requested subject.
@@ -100,6 +120,11 @@ impl CertificationRequest {
         self.challenge_password.as_ref()
     }
 
+    /// How the device wants to get a key that is made for it.
+    pub fn key_delivery(&self) -> &KeyDelivery {
+        &self.key_delivery
+    }
+
     /// How the request was signed.
     pub fn signature_algorithm(&self) -> &AlgorithmIdentifier {
         &self.signed.algorithm
@@ -115,6 +140,7 @@ impl CertificationRequest {
 struct Attributes {
     extensions: Extensions,
     challenge_password: Option<Bytes>,
+    key_delivery: KeyDelivery,
 }
 
 impl Attributes {
@@ -132,9 +158,29 @@ impl Attributes {
                 attributes.add_extensions(source, &mut values)?;
             } else if oid == oids::CHALLENGE_PASSWORD.as_bytes() {
                 attributes.challenge_password = text(source, &mut values)?;
+            } else {
+                attributes.add_key_delivery(source, oid, &mut values)?;
             }
         }
         Ok(attributes)
+    }
+
+    fn add_key_delivery(
+        &mut self,
+        source: &Bytes,
+        oid: &[u8],
+        values: &mut Reader<'_>,
+    ) -> Result<(), Malformation> {
+        let wish = &mut self.key_delivery;
+        if oid == oids::DECRYPT_KEY_IDENTIFIER.as_bytes() {
+            wish.decrypt_key_identifier = first(values)?.map(|tlv| source.slice_ref(tlv.value));
+        } else if oid == oids::ASYMMETRIC_DECRYPT_KEY_IDENTIFIER.as_bytes() {
+            let identifier = first(values)?.map(|tlv| source.slice_ref(tlv.value));
+            wish.asymmetric_decrypt_key_identifier = identifier;
+        } else if oid == oids::SMIME_CAPABILITIES.as_bytes() {
+            wish.capabilities = first(values)?.map(|tlv| source.slice_ref(tlv.raw));
+        }
+        Ok(())
     }
 
     fn add_extensions(
@@ -151,12 +197,20 @@ impl Attributes {
     }
 }
 
+/// The first value, if there is one.
+fn first<'a>(values: &mut Reader<'a>) -> Result<Option<Tlv<'a>>, Malformation> {
+    if values.is_empty() {
+        Ok(None)
+    } else {
+        values.any().map(Some)
+    }
+}
+
 /// The first value, if it is a string.
 fn text(source: &Bytes, values: &mut Reader<'_>) -> Result<Option<Bytes>, Malformation> {
-    if values.is_empty() {
+    let Some(value) = first(values)? else {
         return Ok(None);
-    }
-    let value = values.any()?;
+    };
     let is_text = matches!(
         value.tag,
         UTF8_STRING

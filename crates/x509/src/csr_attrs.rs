@@ -7,8 +7,15 @@
 //! Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET OF ANY }
 //! ```
 
+mod read;
+mod template;
+
+pub use read::{CsrWishes, KeyWish};
+pub use template::{ChallengePassword, KeyTemplate, RequestInfoTemplate};
+
 use const_oid::ObjectIdentifier;
 
+use crate::oids;
 use crate::tlv::{SET, Writer, sequence_of};
 
 /// One wish.
@@ -30,6 +37,8 @@ pub enum CsrAttribute {
         /// Its value.
         value: u32,
     },
+    /// A request with blanks (RFC 9908 §3.4).
+    Template(RequestInfoTemplate),
 }
 
 /// The DER of CsrAttrs with these wishes, in this order; an empty SEQUENCE without any.
@@ -66,6 +75,13 @@ fn write(list: &mut Writer, wish: &CsrAttribute) {
                 });
             });
         }
+        CsrAttribute::Template(template) => {
+            list.sequence(|attribute| {
+                attribute
+                    .oid(&oids::CERTIFICATION_REQUEST_INFO_TEMPLATE)
+                    .nested(SET, |values| template.write(values));
+            });
+        }
     }
 }
 
@@ -75,8 +91,41 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use const_oid::ObjectIdentifier;
 
+    use super::{ChallengePassword, KeyTemplate, RequestInfoTemplate};
     use super::{CsrAttribute, csr_attrs};
     use crate::oids;
+
+    #[test]
+    fn a_template_names_what_has_to_be_filled_in() {
+        let template = |key, challenge_password| {
+            let template = RequestInfoTemplate {
+                key,
+                challenge_password,
+            };
+            hex::encode(csr_attrs(&[CsrAttribute::Template(template)]))
+        };
+        let p256 = KeyTemplate::Elliptic(ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"));
+        // Version, subject with commonName, [0] id-ecPublicKey on P-256, [1] challengePassword.
+        let written = template(Some(p256), ChallengePassword::Wanted);
+        assert!(written.contains("060b2a864886f70d010910023d"), "{written}");
+        assert!(
+            written.contains("0201003009310730050603550403"),
+            "{written}"
+        );
+        assert!(
+            written.contains("a015301306072a8648ce3d020106082a8648ce3d030107"),
+            "{written}"
+        );
+        assert!(
+            written.ends_with("a10f300d06092a864886f70d0109073100"),
+            "{written}"
+        );
+        let rsa = template(Some(KeyTemplate::Rsa(2048)), ChallengePassword::NotWanted);
+        let modulus = format!("0282010100{}0203010001a100", "ff".repeat(256));
+        assert!(rsa.ends_with(&modulus), "{rsa}");
+        let name = template(None, ChallengePassword::NotWanted);
+        assert!(name.ends_with("0603550403a100"), "{name}");
+    }
 
     #[test]
     fn the_example_of_rfc_8951_is_written() {

@@ -42,9 +42,9 @@ pub(crate) fn parse_time(tlv: Tlv<'_>) -> Result<OffsetDateTime, Malformation> {
 pub(crate) fn write_time(out: &mut Writer, time: OffsetDateTime) {
     let time = time.to_offset(UtcOffset::UTC);
     if (1950..=2049).contains(&time.year()) {
-        let year = time.year().rem_euclid(100);
-        let text = format!("{year:02}{}", month_to_second(time));
-        out.element(UTC_TIME, text.as_bytes());
+        let text = generalized(time);
+        // Without the century.
+        out.element(UTC_TIME, text.get(2..).unwrap_or_default());
     } else {
         write_generalized_time(out, time);
     }
@@ -53,8 +53,7 @@ pub(crate) fn write_time(out: &mut Writer, time: OffsetDateTime) {
 /// Appends a GeneralizedTime, the only form in OCSP. Fractions of a second are cut.
 pub(crate) fn write_generalized_time(out: &mut Writer, time: OffsetDateTime) {
     let time = time.to_offset(UtcOffset::UTC);
-    let text = format!("{:04}{}", time.year(), month_to_second(time));
-    out.element(GENERALIZED_TIME, text.as_bytes());
+    out.element(GENERALIZED_TIME, &generalized(time));
 }
 
 /// Whether `Time` can express this: the years 1 to 9999 in UTC.
@@ -63,15 +62,24 @@ pub(crate) fn is_encodable(time: OffsetDateTime) -> bool {
         .is_some_and(|time| (1..=9999).contains(&time.year()))
 }
 
-fn month_to_second(time: OffsetDateTime) -> String {
-    format!(
-        "{:02}{:02}{:02}{:02}{:02}Z",
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
+/// `YYYYMMDDHHMMSSZ`; written without `format!`, because a CRL has a million of them.
+fn generalized(time: OffsetDateTime) -> [u8; 15] {
+    let year = u16::try_from(time.year()).unwrap_or_default();
+    let [y1, y2] = two_digits(year / 100);
+    let [y3, y4] = two_digits(year % 100);
+    let [m1, m2] = two_digits(u8::from(time.month()).into());
+    let [d1, d2] = two_digits(time.day().into());
+    let [h1, h2] = two_digits(time.hour().into());
+    let [n1, n2] = two_digits(time.minute().into());
+    let [s1, s2] = two_digits(time.second().into());
+    [y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2, b'Z']
+}
+
+/// Decimal digits of a number below 100.
+fn two_digits(number: u16) -> [u8; 2] {
+    let digit =
+        |value: u16| u8::try_from(value % 10).map_or(b'0', |value| b'0'.saturating_add(value));
+    [digit(number / 10), digit(number)]
 }
 
 /// Decimal digits, taken from the left.

@@ -24,9 +24,15 @@ pub enum Structure {
     /// An RFC 5652 `ContentInfo` that carries certificates only.
     #[error("PKCS#7 structure")]
     Pkcs7,
+    /// An RFC 7030 `CsrAttrs`.
+    #[error("list of request attributes")]
+    CsrAttrs,
     /// A distinguished name.
     #[error("name")]
     Name,
+    /// An RFC 8551 `SMIMECapabilities`.
+    #[error("S/MIME capabilities")]
+    Capabilities,
     /// The value of one extension.
     #[error("extension")]
     Extension,

@@ -18,6 +18,7 @@
 mod algorithm;
 mod certificate;
 pub mod client_auth;
+pub mod cms;
 pub mod crl;
 mod csr;
 mod csr_attrs;
@@ -39,8 +40,13 @@ mod tlv;
 pub use algorithm::{AlgorithmError, AlgorithmIdentifier};
 pub use certificate::{Certificate, TbsCertificate, UnreadableByGo};
 pub use const_oid::ObjectIdentifier;
-pub use csr::{CertificationRequest, Possession, RequestTemplate, VerifiedCsr, VerifyCsrError};
-pub use csr_attrs::{CsrAttribute, csr_attrs};
+pub use csr::{
+    CertificationRequest, KeyDelivery, Possession, RequestTemplate, VerifiedCsr, VerifyCsrError,
+};
+pub use csr_attrs::{
+    ChallengePassword, CsrAttribute, CsrWishes, KeyTemplate, KeyWish, RequestInfoTemplate,
+    csr_attrs,
+};
 pub use error::{Malformation, ParseError, Structure};
 pub use extensions::{
     AccessLocations, AuthorityKeyIdentifier, BasicConstraints, Criticality, Extension, Extensions,

@@ -3,11 +3,14 @@
 //! A [`CertId`] keeps its bytes, because a client compares the answer's with its own; an
 //! [`IssuerKey`] is what a responder looks issuers up by.
 //!
+//! [`OcspResponse::judge`] says what an answer is worth.
+//!
 //! Next: `ocsp/request.rs` and `ocsp/response.rs` (reading), `ocsp/build.rs` (answers and
 //! requests).
 
 mod build;
 mod cert_id;
+mod judge;
 mod request;
 mod response;
 mod status;
@@ -16,6 +19,7 @@ pub use build::{
     BasicResponse, BasicToBeSigned, OcspBuildError, SingleResponse, error_response, request_to_der,
 };
 pub use cert_id::{CertId, IssuerKey, issuer_keys};
+pub use judge::{OcspRefusal, OcspVerdict};
 pub use request::{OcspRequest, SingleRequest};
 pub use response::{OcspResponse, ReadBasicResponse, ReadSingleResponse};
 pub use status::{CertStatus, OcspResponseStatus, ResponderId};

@@ -34,6 +34,12 @@ oids! {
     CE_CRL_NUMBER = "2.5.29.20";
     /// RFC 5280 §5.3.1.
     CE_CRL_REASONS = "2.5.29.21";
+    /// RFC 5280 §5.2.4.
+    CE_DELTA_CRL_INDICATOR = "2.5.29.27";
+    /// RFC 5280 §5.2.5.
+    CE_ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+    /// RFC 5280 §4.2.1.15 and §5.2.6.
+    CE_FRESHEST_CRL = "2.5.29.46";
     /// RFC 5280 §4.2.1.13.
     CE_CRL_DISTRIBUTION_POINTS = "2.5.29.31";
     /// RFC 5280 §4.2.1.10.
@@ -88,10 +94,38 @@ oids! {
     /// Microsoft's own `extensionRequest`, from before RFC 2985.
     MICROSOFT_EXTENSION_REQUEST = "1.3.6.1.4.1.311.2.1.14";
 
+    /// RFC 5652 §11.1.
+    CONTENT_TYPE = "1.2.840.113549.1.9.3";
+    /// RFC 5652 §11.2.
+    MESSAGE_DIGEST = "1.2.840.113549.1.9.4";
+    /// RFC 8551 §2.5.2.
+    SMIME_CAPABILITIES = "1.2.840.113549.1.9.15";
+    /// RFC 4108 §2.2.5, `id-aa-decryptKeyID`.
+    DECRYPT_KEY_IDENTIFIER = "1.2.840.113549.1.9.16.2.37";
+    /// RFC 7030 §4.4.1.2, `id-aa-asymmDecryptKeyID`.
+    ASYMMETRIC_DECRYPT_KEY_IDENTIFIER = "1.2.840.113549.1.9.16.2.54";
+    /// RFC 9908 §3.3, `id-aa-certificationRequestInfoTemplate`.
+    CERTIFICATION_REQUEST_INFO_TEMPLATE = "1.2.840.113549.1.9.16.2.61";
+    /// RFC 9908 §3.4, `id-aa-extensionReqTemplate`.
+    EXTENSION_REQUEST_TEMPLATE = "1.2.840.113549.1.9.16.2.62";
+    /// RFC 5958 §2, `id-ct-KP-aKeyPackage`.
+    CT_ASYMMETRIC_KEY_PACKAGE = "2.16.840.1.101.2.1.2.78.5";
+
+    /// RFC 5480 §2.1.1.
+    EC_PUBLIC_KEY = "1.2.840.10045.2.1";
+    /// RFC 8017 §A.1.
+    RSA_ENCRYPTION = "1.2.840.113549.1.1.1";
+    /// RFC 8017 §A.2.1.
+    RSAES_OAEP = "1.2.840.113549.1.1.7";
+    /// RFC 8017 §A.2.1.
+    MGF1 = "1.2.840.113549.1.1.8";
+
     /// RFC 5652 §4.
     PKCS7_DATA = "1.2.840.113549.1.7.1";
     /// RFC 5652 §5.1.
     PKCS7_SIGNED_DATA = "1.2.840.113549.1.7.2";
+    /// RFC 5652 §6.1.
+    PKCS7_ENVELOPED_DATA = "1.2.840.113549.1.7.3";
 
     /// RFC 6960 §4.2.1.
     PKIX_OCSP_BASIC = "1.3.6.1.5.5.7.48.1.1";

@@ -10,7 +10,7 @@ use lamassu_crypto::{Message, PublicKey, SignatureScheme, VerifyError};
 
 use crate::algorithm::{AlgorithmError, AlgorithmIdentifier};
 use crate::error::Malformation;
-use crate::tlv::{Reader, SEQUENCE, Writer, header_len};
+use crate::tlv::{Framed, Reader, SEQUENCE, Writer, header_len};
 
 /// Why a signature was not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,9 +78,18 @@ impl Signed {
 #[derive(Debug)]
 #[must_use = "without a signature this is nothing"]
 pub struct ToBeSigned {
-    der: Bytes,
+    body: Body,
     scheme: SignatureScheme,
     algorithm: AlgorithmIdentifier,
+}
+
+/// What is signed.
+#[derive(Debug)]
+enum Body {
+    /// To be copied into its frame.
+    Alone(Bytes),
+    /// Large, with room for the frame around it.
+    Framed(Framed),
 }
 
 impl ToBeSigned {
@@ -91,7 +100,20 @@ impl ToBeSigned {
         algorithm: AlgorithmIdentifier,
     ) -> Self {
         Self {
-            der: der.into(),
+            body: Body::Alone(der.into()),
+            scheme,
+            algorithm,
+        }
+    }
+
+    /// The same for what is large: it is not copied any more.
+    pub(crate) fn framed(
+        der: Framed,
+        scheme: SignatureScheme,
+        algorithm: AlgorithmIdentifier,
+    ) -> Self {
+        Self {
+            body: Body::Framed(der),
             scheme,
             algorithm,
         }
@@ -99,7 +121,10 @@ impl ToBeSigned {
 
     /// The message to sign: give these bytes to the key, or their digest by the scheme's hash.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.der
+        match &self.body {
+            Body::Alone(der) => der,
+            Body::Framed(der) => der.as_slice(),
+        }
     }
 
     /// How the bytes must be signed; their own `signature` field says the same.
@@ -113,20 +138,33 @@ impl ToBeSigned {
         let algorithm = self.algorithm.as_der();
         let bit_string_len = signature.len().saturating_add(1);
         let content_len = [
-            self.der.len(),
+            self.as_bytes().len(),
             algorithm.len(),
             header_len(bit_string_len),
             bit_string_len,
         ]
         .into_iter()
         .fold(0_usize, usize::saturating_add);
-        let total_len = header_len(content_len).saturating_add(content_len);
-        let mut out = Writer::with_capacity(total_len);
-        out.header(SEQUENCE, content_len)
-            .raw(&self.der)
-            .raw(algorithm)
-            .bit_string(signature);
-        out.into_vec().into()
+        match self.body {
+            Body::Alone(der) => {
+                let total_len = header_len(content_len).saturating_add(content_len);
+                let mut out = Writer::with_capacity(total_len);
+                out.header(SEQUENCE, content_len)
+                    .raw(&der)
+                    .raw(algorithm)
+                    .bit_string(signature);
+                out.into_vec().into()
+            }
+            Body::Framed(mut der) => {
+                der.append(|out| {
+                    out.raw(algorithm).bit_string(signature);
+                });
+                let mut header = Writer::new();
+                header.header(SEQUENCE, content_len);
+                der.prepend(&header.into_vec());
+                der.into_bytes()
+            }
+        }
     }
 
     /// As [`ToBeSigned::assemble`], after checking the signature: a key that a device or
@@ -140,7 +178,7 @@ impl ToBeSigned {
         signature: &[u8],
         key: &PublicKey,
     ) -> Result<Bytes, SignatureError> {
-        key.verify(self.scheme, Message::Raw(&self.der), signature)
+        key.verify(self.scheme, Message::Raw(self.as_bytes()), signature)
             .map_err(SignatureError::Mismatch)?;
         Ok(self.assemble(signature))
     }

@@ -9,10 +9,12 @@
 //! DER is read strictly (definite, minimal lengths; single-octet tags), everything above
 //! it leniently. Next: [`Reader`], [`Writer`].
 
+mod framed;
 mod read;
 mod tag;
 mod write;
 
+pub(crate) use framed::Framed;
 pub(crate) use read::{Reader, Tlv, oid_value, unsigned};
 pub(crate) use tag::{
     BIT_STRING, BMP_STRING, ENUMERATED, GENERAL_STRING, GENERALIZED_TIME, IA5_STRING, INTEGER,

@@ -7,6 +7,11 @@ use super::{Shell, told, words};
 use crate::support::command;
 use crate::support::program::executable;
 
+fn told_serial(certificate: &Value) -> Result<String> {
+    let serial = certificate["serial_number"].as_str();
+    serial.map(str::to_owned).context("no serial number")
+}
+
 #[test]
 fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     let shell = Shell::start()?;
@@ -56,6 +61,18 @@ fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     shell.ok(&format!("certs revoke {own} --reason keycompromise --yes"))?;
     let said = shell.refused(&format!("certs release {own}"), 1)?;
     assert!(said.contains("what is revoked stays so"), "{said}");
+
+    // Whoever else has the key has it in the successor, too, also of another certificate for it.
+    let twin = told_serial(&again)?;
+    for serial in [own.as_str(), &twin] {
+        let said = shell.refused(&format!("certs renew {serial}"), 1)?;
+        assert!(said.contains("its key is compromised"), "{said}");
+    }
+    let renew = format!("certs renew {twin} --ca plant --allow-compromised-key -q");
+    let new = shell.ok(&renew)?;
+    let said = shell.refused(&format!("certs hold {new} --ca root"), 1)?;
+    assert!(said.contains("there is no certificate"), "{said}");
+    shell.ok(&format!("certs hold {new} --ca plant"))?;
     let said = shell.refused(
         &format!("certs revoke {own} --reason CertificateHold --yes"),
         2,

@@ -210,6 +210,32 @@ impl Plant {
         more: &[&str],
     ) -> Result<Answer> {
         let url = format!("{}/{operation}", self.est);
+        self.est_at(&url, name, identity, more)
+    }
+
+    /// The same under another DMS.
+    ///
+    /// # Errors
+    /// As [`est`](Self::est).
+    pub(crate) fn est_under(
+        &self,
+        dms: &str,
+        operation: &str,
+        name: &str,
+        identity: Option<&str>,
+        more: &[&str],
+    ) -> Result<Answer> {
+        let (base, _) = self.est.rsplit_once('/').context("a label")?;
+        self.est_at(&format!("{base}/{dms}/{operation}"), name, identity, more)
+    }
+
+    fn est_at(
+        &self,
+        url: &str,
+        name: &str,
+        identity: Option<&str>,
+        more: &[&str],
+    ) -> Result<Answer> {
         let csr = self.read(&format!("{name}.csr"))?;
         let body: String = csr
             .lines()
@@ -234,7 +260,7 @@ impl Plant {
             arguments.extend(["--cert", &certificate, "--key", &key]);
         }
         arguments.extend(more);
-        arguments.push(&url);
+        arguments.push(url);
         let output = command::run_with_input(&self.directory, "curl", &arguments, body.as_bytes())?;
         let (body, status) = output.rsplit_once('\n').context("curl printed no status")?;
         Ok(Answer {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use lamassu_core::ca::{
     CaError, CreateCertificate, ImportCa, ImportCertificate, KeySource, RawMessage,
 };
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::percent::encode;
@@ -71,6 +71,8 @@ pub(super) struct CreateCertificateBody<'a> {
     ca_id: &'a CaId,
     key_spec: KeySpecBody<'a>,
     subject: &'a Subject,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successor_of: Option<&'a SerialNumber>,
     issuance_profile: Option<Value>,
     issuance_profile_id: Option<&'a ProfileId>,
     metadata: &'a Map<String, Value>,
@@ -108,6 +110,7 @@ impl<'a> CreateCertificateBody<'a> {
             ca_id: &request.ca,
             key_spec,
             subject: &request.subject,
+            successor_of: request.successor_of.as_ref(),
             issuance_profile,
             issuance_profile_id,
             metadata: &request.metadata,

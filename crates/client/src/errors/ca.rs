@@ -47,7 +47,7 @@ impl WireError for CaError {
 fn with_payload(refusal: &Refusal) -> Option<CaError> {
     let issuers = refusal.after(
         StatusCode::CONFLICT,
-        "several certificates have this serial number, issued by: ",
+        "several certificates have this serial number, choose by ca_id: ",
     );
     if let Some(issuers) = issuers {
         return Some(CaError::AmbiguousSerial(issuers.to_owned()));

@@ -1,7 +1,9 @@
 use http::StatusCode;
 use lamassu_core::ca::CaError;
 use lamassu_core::device::DeviceError;
-use lamassu_core::dms::{CertificateRefusal, DmsError};
+use lamassu_core::dms::{
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
+};
 
 use super::query;
 use crate::refusal::{Refusal, WireError};
@@ -32,6 +34,11 @@ impl WireError for DmsError {
                 let prefix = "could not parse the payload into a csr: ";
                 let reason = refusal.after(StatusCode::BAD_REQUEST, prefix)?;
                 Some(Self::MalformedCsr(reason.to_owned()))
+            })
+            .or_else(|| {
+                let prefix = "unsupported key type ";
+                let key = refusal.after(StatusCode::INTERNAL_SERVER_ERROR, prefix)?;
+                Some(KeygenRefusal::KeyType(key.to_owned()).into())
             })
             .or_else(|| query::read(refusal).map(Self::Query))
             .or_else(|| refusal.one_of([Self::Device(DeviceError::Exists)]))
@@ -70,5 +77,18 @@ fn own(refusal: &Refusal) -> Option<DmsError> {
         E::ProfileSignsCa,
         E::CaProfile,
         E::SlotChanged,
+        KeygenRefusal::Disabled.into(),
+        KeygenRefusal::Busy.into(),
+        KeygenRefusal::SymmetricKey.into(),
+        KeygenRefusal::UnknownKey.into(),
+        KeygenRefusal::NotRsa.into(),
+        KeygenRefusal::NoCipher.into(),
+        ApprovalRefusal::NotFound.into(),
+        ApprovalRefusal::NotPending.into(),
+        ApprovalRefusal::Denied.into(),
+        ApprovalRefusal::QueueFull.into(),
+        ChannelBindingRefusal::Missing.into(),
+        ChannelBindingRefusal::Unavailable.into(),
+        ChannelBindingRefusal::Mismatch.into(),
     ])
 }

@@ -56,6 +56,10 @@ fn with_payload(refusal: &Refusal) -> Option<KmsError> {
     ) {
         return Some(KmsError::EngineUnsupported(engine.to_owned()));
     }
+    let away = refusal.after(StatusCode::SERVICE_UNAVAILABLE, "crypto engine ");
+    if let Some(engine) = away.and_then(|rest| rest.strip_suffix(" did not open")) {
+        return Some(KmsError::EngineNotOpened(engine.to_owned()));
+    }
     if let Some(rest) = refusal.after(invalid, "key type ") {
         let (key_type, provider) = rest.rsplit_once(" is not supported in engine ")?;
         return Some(KmsError::KeyTypeUnsupported {

@@ -10,12 +10,14 @@ use lamassu_core::ca::CaError;
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
-use lamassu_core::dms::{CertificateRefusal, DmsError};
+use lamassu_core::dms::{
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
+};
 use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
 use lamassu_core::query::{QueryError, QueryLimit};
-use lamassu_core::va::VaError;
+use lamassu_core::va::{CrlFault, OptionsFault, VaError};
 use lamassu_http::Failure;
 
 use crate::refusal::{Reported, WireError, refused};
@@ -143,6 +145,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
         KmsError::SigningKey(cause()),
+        KmsError::EngineNotOpened("hsm 1 did not open".to_owned()),
         KmsError::EngineUnavailable(cause()),
         KmsError::Engine(cause()),
     ];
@@ -179,6 +182,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::Busy
             | KmsError::EngineUnsupported(_)
             | KmsError::SigningKey(_)
+            | KmsError::EngineNotOpened(_)
             | KmsError::EngineUnavailable(_)
             | KmsError::Engine(_)
             | KmsError::Storage(_) => reads_back(error).await,
@@ -220,6 +224,7 @@ async fn refusals_of_the_ca_read_back() {
         CaError::KeyNotFound,
         CaError::KmsRefused(KmsError::Busy),
         CaError::KmsRefused(KmsError::EngineUnavailable(cause())),
+        CaError::KmsRefused(KmsError::EngineNotOpened("hsm-1".to_owned())),
         CaError::KmsRefused(KmsError::EngineNotFound),
         CaError::SignFailed("the key did not sign".into(), Some(cause())),
     ];
@@ -375,22 +380,50 @@ async fn refusals_of_the_va_read_back() {
         VaError::RoleNotFound,
         VaError::CaNotFound,
         VaError::CrlNotFound(None),
+        VaError::CrlsMadeHere,
+        VaError::CrlOutdated,
         VaError::CrlFailed(cause()),
         VaError::Unavailable(cause()),
     ];
     all.extend(queries().into_iter().map(VaError::Query));
+    all.extend(OptionsFault::ALL.map(VaError::Options));
+    all.extend(CrlFault::ALL.map(VaError::CrlRefused));
     all.extend(storage());
     for error in all {
         match error {
             VaError::RoleNotFound
             | VaError::CaNotFound
             | VaError::CrlNotFound(_)
+            | VaError::Options(_)
+            | VaError::CrlRefused(_)
+            | VaError::CrlsMadeHere
+            | VaError::CrlOutdated
             | VaError::Query(_)
             | VaError::CrlFailed(_)
             | VaError::Unavailable(_)
             | VaError::Storage(_) => reads_back(error).await,
         }
     }
+}
+
+/// Of key generation, approvals and channel binding.
+fn of_issuing() -> Vec<DmsError> {
+    vec![
+        DmsError::Keygen(KeygenRefusal::Disabled),
+        DmsError::Keygen(KeygenRefusal::KeyType("DSA".to_owned())),
+        DmsError::Keygen(KeygenRefusal::Busy),
+        DmsError::Keygen(KeygenRefusal::SymmetricKey),
+        DmsError::Keygen(KeygenRefusal::UnknownKey),
+        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::NoCipher),
+        DmsError::Approval(ApprovalRefusal::NotFound),
+        DmsError::Approval(ApprovalRefusal::NotPending),
+        DmsError::Approval(ApprovalRefusal::Denied),
+        DmsError::Approval(ApprovalRefusal::QueueFull),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Missing),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
+    ]
 }
 
 #[tokio::test]
@@ -438,6 +471,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),
     ];
+    all.extend(of_issuing());
     all.extend(queries().into_iter().map(DmsError::Query));
     all.extend(storage());
     for error in all {
@@ -472,6 +506,9 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::ProfileSignsCa
             | DmsError::CaProfile
             | DmsError::SlotChanged
+            | DmsError::Keygen(_)
+            | DmsError::Approval(_)
+            | DmsError::ChannelBinding(_)
             | DmsError::Query(_)
             | DmsError::Misconfigured(_)
             | DmsError::Ca(_)

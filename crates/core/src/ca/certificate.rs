@@ -92,7 +92,7 @@ macro_rules! named_enum {
         }
     };
 }
-pub(super) use named_enum;
+pub(crate) use named_enum;
 
 /// A text that names no value of the enum it was read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

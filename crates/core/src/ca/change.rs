@@ -7,7 +7,7 @@ use lamassu_crypto::PrivateKey;
 use serde_json::{Map, Value};
 
 use super::{KeySource, ProfileChoice};
-use crate::ids::{CaId, EngineId, ProfileId};
+use crate::ids::{CaId, EngineId, ProfileId, SerialNumber};
 use crate::pem::CertificateDer;
 use crate::subject::Subject;
 
@@ -44,8 +44,10 @@ pub struct CreateCertificate {
     pub ca: CaId,
     /// The key.
     pub key: KeySource,
-    /// The subject.
+    /// The subject; passed over where it is a successor's.
     pub subject: Subject,
+    /// The certificate, of the same CA, whose subject it has, byte by byte.
+    pub successor_of: Option<SerialNumber>,
     /// The profile.
     pub profile: ProfileChoice,
     /// Free object.

@@ -71,8 +71,8 @@ pub enum CaError {
     /// No job has this id.
     #[error("job not found")]
     JobNotFound,
-    /// Several issuers used this serial number; ask below one of them.
-    #[error("several certificates have this serial number, issued by: {0}")]
+    /// Several issuers used this serial number: those named. The parameter `ca_id` chooses one.
+    #[error("several certificates have this serial number, choose by ca_id: {0}")]
     AmbiguousSerial(String),
     /// The request cannot be read.
     #[error("could not parse the certificate request: {0}")]

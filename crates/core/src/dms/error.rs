@@ -5,6 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
+use super::refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
@@ -103,6 +104,15 @@ pub enum DmsError {
     /// Somebody else bound a certificate to the device meanwhile.
     #[error("device identity changed meanwhile")]
     SlotChanged,
+    /// No key was made for the device.
+    #[error(transparent)]
+    Keygen(#[from] KeygenRefusal),
+    /// It has to be approved and is not, or no decision was taken.
+    #[error(transparent)]
+    Approval(#[from] ApprovalRefusal),
+    /// The request is not bound to this connection.
+    #[error(transparent)]
+    ChannelBinding(#[from] ChannelBindingRefusal),
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -202,7 +212,10 @@ impl ServiceError for DmsError {
             | Self::Decommissioned
             | Self::NoDeviceCertificate
             | Self::SubjectChanged
-            | Self::WindowClosed(_) => ErrorKind::Forbidden,
+            | Self::WindowClosed(_)
+            | Self::ChannelBinding(_) => ErrorKind::Forbidden,
+            Self::Keygen(refusal) => refusal.kind(),
+            Self::Approval(refusal) => refusal.kind(),
             Self::Protocol
             | Self::AuthModeUnsupported
             | Self::ProfileSignsCa
@@ -225,6 +238,9 @@ impl ServiceError for DmsError {
             | Self::AuthModeUnsupported
             | Self::ProfileSignsCa
             | Self::Misconfigured(_) => Some("dms_misconfigured"),
+            Self::Keygen(refusal) => refusal.code(),
+            Self::Approval(refusal) => refusal.code(),
+            Self::ChannelBinding(refusal) => Some(refusal.code()),
             Self::Query(error) => error.code(),
             Self::Validation
             | Self::IdMismatch

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ca::IssuanceProfile;
+use super::approval::ApprovalMode;
+use crate::ca::certificate::named_enum;
+use crate::ca::{IssuanceProfile, Member};
 use crate::duration::WireDuration;
 use crate::ids::{CaId, ProfileId};
 
@@ -93,9 +95,30 @@ pub struct EnrollmentSettings {
     pub registration_mode: String,
     /// Whether requests must prove possession of their key, also on re-enrollment.
     pub verify_csr_signature: bool,
+    /// Whether somebody has to approve enrollments; `automatic` unless said. Absent in an update,
+    /// it stays as it is.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub approval: Member<ApprovalMode>,
+    /// Whether requests are bound to their connection, on re-enrollment too; `if_possible` unless
+    /// said. Absent in an update, it stays as it is.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub channel_binding: Member<ChannelBindingMode>,
     /// Where dashboards look for the stored profile; the same as
     /// [`DmsSettings::issuance_profile_id`]. Absent only in what clients send.
     pub issuance_profile_id: Option<ProfileId>,
+}
+
+named_enum! {
+    /// Whether the challenge password of a request has to be the channel binding of the connection
+    /// that it comes over (RFC 7030 3.5).
+    ChannelBindingMode {
+        /// Nobody looks.
+        Off = "off",
+        /// One that can be verified has to be right.
+        IfPossible = "if_possible",
+        /// There is no certificate without a verified one.
+        Required = "required",
+    }
 }
 
 /// Who may enroll or re-enroll.

@@ -9,6 +9,7 @@ use crate::ca::enrollment::Attachment;
 use crate::ca::{
     Certificate, Enrollment, IssuanceProfile, ProfileChoice, RenewalWindows, StatusInfo,
 };
+use crate::duration::WireDuration;
 use crate::ids::ProfileId;
 
 /// A certificate to issue for a device, with the intent.
@@ -57,6 +58,15 @@ impl From<Possession> for WirePossession {
             Possession::WaivedByPolicy => Self::Waived,
         }
     }
+}
+
+/// A certificate to issue for an OCSP responder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssueOcspResponder {
+    /// DER of the certification request.
+    pub csr: Base64,
+    /// How long it shall be valid.
+    pub validity: WireDuration,
 }
 
 /// Which device a certificate belongs to, and when that one must renew.

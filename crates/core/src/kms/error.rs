@@ -18,9 +18,12 @@ pub enum KmsError {
     /// No engine has this id.
     #[error("crypto engine not found")]
     EngineNotFound,
-    /// The engine that holds the key is not configured, or could not be opened.
+    /// The engine that holds the key is not configured.
     #[error("engine not found")]
     KeyEngineMissing,
+    /// The engine of this id is configured and did not open; later it may work.
+    #[error("crypto engine {0} did not open")]
+    EngineNotOpened(String),
     /// The engine does not take this key type.
     #[error("key type {key_type} is not supported in engine {provider}")]
     KeyTypeUnsupported {
@@ -139,7 +142,10 @@ impl ServiceError for KmsError {
             | Self::KeyExists
             | Self::KeyDisabled
             | Self::EngineUnsupported(_) => ErrorKind::Conflict,
-            Self::Busy | Self::KeyUnsettled | Self::EngineUnavailable(_) => ErrorKind::Unavailable,
+            Self::Busy
+            | Self::KeyUnsettled
+            | Self::EngineNotOpened(_)
+            | Self::EngineUnavailable(_) => ErrorKind::Unavailable,
             Self::KeyEngineMissing
             | Self::ImportFailed(_)
             | Self::SigningKey(_)

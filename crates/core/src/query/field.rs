@@ -77,6 +77,9 @@ pub struct Field {
     /// The table that finds texts by three letters in a row, where SQLite has one; PostgreSQL has an
     /// index on the folded column.
     pub search_table: Option<&'static str>,
+    /// The column with that text, where it is not the folded column: of an array, the folded elements
+    /// one behind the other.
+    pub search_column: Option<&'static str>,
     /// The word that nearly every row has. The others have an index of their own.
     pub usual: Option<&'static str>,
     /// Words of clients that stand for stored words, for example a former status name.
@@ -96,6 +99,7 @@ impl Field {
             words: &[],
             elements: None,
             search_table: None,
+            search_column: None,
             usual: None,
         }
     }
@@ -163,6 +167,13 @@ impl Field {
     pub const fn searched_in(mut self, table: &'static str) -> Self {
         self.search_table = Some(table);
         self
+    }
+
+    /// The same of an array, whose elements this column holds, folded and one behind the other.
+    #[must_use]
+    pub const fn elements_searched_in(mut self, column: &'static str, table: &'static str) -> Self {
+        self.search_column = Some(column);
+        self.searched_in(table)
     }
 
     /// With a word that nearly every row has, and an index of all other rows.

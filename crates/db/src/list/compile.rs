@@ -12,7 +12,7 @@ use sea_query::{
 };
 
 use super::order::{Key, Order, Term};
-use super::search::Preselect;
+use super::search::{Preselect, contained};
 use super::{ListError, ListTable, Restriction};
 use crate::backend::Dialect;
 use crate::error::DbError;
@@ -129,6 +129,9 @@ fn conditions(
 fn filter_expr(dialect: Dialect, filter: &Filter, preselect: &Preselect) -> Condition {
     let field = filter.field;
     let hit = Condition::all().add(hit(dialect, filter));
+    if let Some(text) = contained(&filter.condition) {
+        return hit.add_option(preselect.condition(dialect, field, text));
+    }
     match &filter.condition {
         Wanted::OneOf {
             membership: Membership::In,
@@ -137,11 +140,6 @@ fn filter_expr(dialect: Dialect, filter: &Filter, preselect: &Preselect) -> Cond
         } => hit
             .add_option(by_folded(field, *case, values))
             .add_option(unusual(dialect, field, values)),
-        Wanted::Contains {
-            membership: Membership::In,
-            value,
-            ..
-        } => hit.add_option(preselect.condition(dialect, field, value)),
         _ => hit,
     }
 }

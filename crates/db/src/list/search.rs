@@ -1,7 +1,7 @@
 //! Finding texts by what they contain, with an index of their trigrams: three letters in a row.
 //!
 //! The index only preselects: what is compared in the end is the text itself, by case as the
-//! operand says. On PostgreSQL it is an index of `pg_trgm` over the folded column, which the
+//! operand says. Of arrays it is the elements that are compared. On PostgreSQL it is an index of `pg_trgm` over the folded column, which the
 //! planner takes where it helps; on SQLite it is a table that is asked beforehand: a text that
 //! thousands of rows contain is found sooner by going through the list in its order.
 //! What was stored after the last row that is in the table (`n` of the table `<its name>_end`) is read
@@ -20,8 +20,9 @@ use crate::statement::sql;
 /// looked at either way then, where the list has a million.
 const FEW: usize = 4_000;
 
-/// Most trigrams of a text that are looked for.
-const MAX_TRIGRAMS: usize = 64;
+/// About how many trigrams of a text are looked for: sixteen of them, spread over the text, are in hardly
+/// another one, and each costs a look at all rows that have it.
+const MAX_TRIGRAMS: usize = 16;
 
 /// How an index of trigrams takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +50,7 @@ impl Preselect {
             return Ok(Self::Yes);
         }
         for filter in filters {
-            let Wanted::Contains {
-                membership: Membership::In,
-                value,
-                ..
-            } = &filter.condition
-            else {
+            let Some(value) = contained(&filter.condition) else {
                 continue;
             };
             let (Some(table), Some(trigrams)) = (filter.field.search_table, trigrams(value)) else {
@@ -72,7 +68,7 @@ impl Preselect {
                     .collect::<Result<_, _>>()?;
                 return Ok(Self::Rows {
                     table,
-                    value: value.clone(),
+                    value: value.to_owned(),
                     rows: format!("[{}]", rows.join(",")),
                 });
             }
@@ -86,7 +82,8 @@ impl Preselect {
         if dialect == Dialect::Postgres {
             // Without the index, too, it tells the planner how few rows there are.
             trigrams(value)?;
-            let column = Expr::col(Alias::new(field.folded_column?));
+            let column = field.search_column.or(field.folded_column)?;
+            let column = Expr::col(Alias::new(column));
             return Some(column.like(pattern(value)));
         }
         let table = field.search_table?;
@@ -111,14 +108,51 @@ impl Preselect {
     }
 }
 
-/// All trigrams of the folded text, as FTS5 is asked for them.
+/// The text that every row contains which fulfils the condition.
+pub(super) fn contained(condition: &Wanted) -> Option<&str> {
+    match condition {
+        Wanted::Contains {
+            membership: Membership::In,
+            value,
+            ..
+        }
+        | Wanted::Element { value, .. } => Some(value),
+        _ => None,
+    }
+}
+
+/// Warns where texts are looked through one by one because the database has no index of their
+/// trigrams with this name: on a PostgreSQL server without the extension for it.
+///
+/// # Errors
+///
+/// [`DbError`].
+pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(), DbError> {
+    if db.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    let query = sql(
+        "SELECT 1 FROM pg_indexes WHERE schemaname = current_schema() AND indexname = $1",
+        params![index],
+    );
+    if db.row_opt(query).await?.is_none() {
+        tracing::warn!(
+            index,
+            "no index for filters by a part of a name: extension pg_trgm was not there"
+        );
+    }
+    Ok(())
+}
+
+/// Trigrams of the folded text, as FTS5 is asked for them.
 fn trigrams(value: &str) -> Option<String> {
     let letters: Vec<char> = fold(value).chars().collect();
     let quoted = |three: &[char]| {
         let three: String = three.iter().collect();
         format!("\"{}\"", three.replace('"', "\"\""))
     };
-    let all: Vec<String> = letters.windows(3).take(MAX_TRIGRAMS).map(quoted).collect();
+    let every = letters.len().div_ceil(MAX_TRIGRAMS).max(1);
+    let all: Vec<String> = letters.windows(3).step_by(every).map(quoted).collect();
     (!all.is_empty()).then(|| all.join(" AND "))
 }
 

@@ -3,10 +3,14 @@
 //! Where to cut is found by reading, from the log's old end and no further than the rows that go: the
 //! one writer of a database is not held up by what stays.
 
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 
+use super::age::RunningTime;
 use crate::audit::trim_refusals;
 use crate::db::Db;
 use crate::error::{CommitError, DbError};
@@ -16,13 +20,17 @@ use crate::params;
 use crate::statement::sql;
 use crate::write_set::{Seq, WriteSet};
 
+/// How often it is looked.
+const INTERVAL: std::time::Duration = std::time::Duration::from_mins(10);
+
 /// How much of the log is kept behind the slowest subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
     /// Events younger than this are kept although everybody has handled them.
     pub keep: Duration,
     /// Events older than this are dropped although a subscription has not handled them. It is
-    /// warned about first, from half this age on.
+    /// warned about first, from half this age on. What counts is the time for which the program ran, by
+    /// a monotonic clock, whatever the wall clock says.
     pub max_age: Duration,
     /// The oldest events beyond so many are dropped, handled or not. It is warned about first, from
     /// half as many unhandled ones on.
@@ -52,7 +60,8 @@ struct Bounds {
     /// Everybody has handled what is up to here.
     slowest: Seq,
     handled_before: i64,
-    dropped_before: i64,
+    /// What is up to here is too old for anybody.
+    aged: Seq,
     /// Up to here there is no room.
     crowded_out: Seq,
 }
@@ -74,13 +83,15 @@ pub async fn trim_log(db: &Db, limits: LogLimits) -> Result<u64, CommitError> {
         Some((_, position)) => *position,
         None => db.log_head().await?,
     };
+    let time = RunningTime::load(db).await?;
     if let Some((name, position)) = &laggard {
-        warn_of_laggard(db, (name, *position), newest, limits).await?;
+        let half_aged = time.older_than(limits.max_age / 2);
+        warn_of_laggard((name, *position), (half_aged, newest), limits);
     }
     let bounds = Bounds {
         slowest,
         handled_before: to_micros(now.saturating_add(-limits.keep)),
-        dropped_before: to_micros(now.saturating_add(-limits.max_age)),
+        aged: time.older_than(limits.max_age),
         crowded_out: Seq(newest.0.saturating_sub(i64::from(limits.max_events))),
     };
     let Some(cut) = find_cut(db, &bounds, limits.batch).await? else {
@@ -102,7 +113,7 @@ async fn find_cut(db: &Db, bounds: &Bounds, batch: u32) -> Result<Option<Seq>, D
     for row in db.rows(sql(query, Vec::new())).await? {
         let (seq, occurred_at): (i64, i64) = (row.get("seq")?, row.get("occurred_at")?);
         let seq = Seq(seq);
-        if seq <= bounds.crowded_out || occurred_at < bounds.dropped_before {
+        if seq <= bounds.crowded_out || seq <= bounds.aged {
             cut = Some(seq);
         } else if seq <= bounds.slowest {
             // The log is in order of time but for moments: a young one may stand before an old one.
@@ -142,23 +153,13 @@ async fn slowest(db: &Db) -> Result<Option<(String, Seq)>, DbError> {
         .transpose()
 }
 
-async fn warn_of_laggard(
-    db: &Db,
+fn warn_of_laggard(
     (name, position): (&str, Seq),
-    newest: Seq,
+    (half_aged, newest): (Seq, Seq),
     limits: LogLimits,
-) -> Result<(), DbError> {
-    let query = sql(
-        "SELECT occurred_at FROM event_log WHERE seq > $1 ORDER BY seq LIMIT 1",
-        params![position.0],
-    );
-    let Some(row) = db.row_opt(query).await? else {
-        return Ok(());
-    };
-    let waiting_since: i64 = row.get("occurred_at")?;
+) {
     let behind = newest.0.saturating_sub(position.0);
-    let half_age = to_micros(db.now().saturating_add(-limits.max_age / 2));
-    if waiting_since < half_age || behind > i64::from(limits.max_events / 2) {
+    if position < half_aged || behind > i64::from(limits.max_events / 2) {
         tracing::warn!(
             subscription = name,
             position = position.0,
@@ -166,7 +167,6 @@ async fn warn_of_laggard(
             "subscription is far behind and will lose events"
         );
     }
-    Ok(())
 }
 
 /// The job that keeps the event log and the refusals in the audit log within limits, every ten minutes.
@@ -174,6 +174,8 @@ async fn warn_of_laggard(
 pub struct TrimLog {
     db: Db,
     limits: LogLimits,
+    /// When this process counted its running time last.
+    counted: Mutex<Option<Instant>>,
 }
 
 impl TrimLog {
@@ -182,7 +184,21 @@ impl TrimLog {
         Self {
             db: db.clone(),
             limits,
+            counted: Mutex::default(),
         }
+    }
+
+    /// Counts the time since the last run. At most two intervals of it: meanwhile the job was another
+    /// process's, which counted.
+    async fn count_running_time(&self) -> Result<(), CommitError> {
+        let now = Instant::now();
+        let last = {
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            counted.replace(now)
+        };
+        let ran = last.map_or(std::time::Duration::ZERO, |last| now - last);
+        let newest = self.db.log_head().await?;
+        RunningTime::note(&self.db, ran.min(INTERVAL * 2), newest, self.limits.max_age).await
     }
 }
 
@@ -193,9 +209,10 @@ impl Job for TrimLog {
     }
 
     async fn run(&self, _: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        self.count_running_time().await?;
         let full = u64::from(self.limits.batch);
         while trim_log(&self.db, self.limits).await? >= full {}
         while trim_refusals(&self.db, self.limits.max_refusals, self.limits.batch).await? >= full {}
-        Ok(NextRun::At(now.saturating_add(Duration::minutes(10))))
+        Ok(NextRun::At(now + INTERVAL))
     }
 }

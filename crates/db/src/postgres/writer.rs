@@ -130,6 +130,7 @@ impl Writer {
         let sets: Vec<&WriteSet> = pending.iter().map(|pending| &pending.set).collect();
         match self.outcomes(&sets).await {
             Ok(outcomes) => {
+                self.signals.ended(sets.into_iter().zip(&outcomes));
                 self.announce(&pending, &outcomes);
                 for (pending, outcome) in pending.into_iter().zip(outcomes) {
                     let _gone = pending.reply.send(outcome).is_err();
@@ -144,8 +145,11 @@ impl Writer {
                         "write sets failed together"
                     );
                 }
+                let failed = Err(error);
+                self.signals
+                    .ended(sets.into_iter().map(|set| (set, &failed)));
                 for pending in pending {
-                    let _gone = pending.reply.send(Err(error.clone())).is_err();
+                    let _gone = pending.reply.send(failed.clone()).is_err();
                 }
             }
         }

@@ -155,6 +155,8 @@ impl Writer {
         crate::metrics::commit(batch.len());
         match self.apply_together(&batch) {
             Ok(outcomes) => {
+                let sets = batch.iter().map(|pending| &pending.set);
+                self.signals.ended(sets.zip(&outcomes));
                 self.announce(&batch, &outcomes);
                 for (pending, outcome) in batch.into_iter().zip(outcomes) {
                     let _gone = pending.reply.send(outcome).is_err();
@@ -163,8 +165,11 @@ impl Writer {
             Err(error) => {
                 self.abandon();
                 tracing::error!(%error, sets = batch.len(), "write sets failed together");
+                let failed = Err(error);
+                let sets = batch.iter().map(|pending| &pending.set);
+                self.signals.ended(sets.map(|set| (set, &failed)));
                 for pending in batch {
-                    let _gone = pending.reply.send(Err(error.clone())).is_err();
+                    let _gone = pending.reply.send(failed.clone()).is_err();
                 }
             }
         }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_db::{
-    AuditRecord, Db, Dialect, Event, EventHandler, HandlerError, LogLimits, LoggedEvent,
-    RetryPolicy, Seq, StartAt, Subscription, WriteSet, dead_letters, discard_dead_letter,
+    AuditRecord, Db, Dialect, Event, EventHandler, HandlerError, Job as _, LogLimits, LoggedEvent,
+    RetryPolicy, Seq, StartAt, Subscription, TrimLog, WriteSet, dead_letters, discard_dead_letter,
     forget_subscription, params, replay_dead_letter, sql, subscriptions, trim_log, trim_refusals,
 };
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -333,8 +334,29 @@ async fn handled_events_are_trimmed_behind_the_slowest<F: Fixture>() {
     fixture.clock().advance(time::Duration::hours(2));
     assert_eq!(trim_log(db, LogLimits::default()).await.expect("trim"), 1);
     assert_eq!(count(db, "event_log").await, 1);
-    fixture.clock().advance(time::Duration::days(31));
-    assert_eq!(trim_log(db, LogLimits::default()).await.expect("trim"), 1);
+    // A wall clock that jumps ahead makes nothing old that nobody has handled: only time does in which
+    // somebody could have.
+    fixture.clock().advance(time::Duration::days(400));
+    let job = TrimLog::new(db, LogLimits::default());
+    for _ in 0..2 {
+        job.run(&caller(), db.now()).await.expect("trim");
+    }
+    assert_eq!(count(db, "event_log").await, 1);
+    let day = 24 * 60 * 60 * 1_000_000_i64;
+    let ran = |days: i64| {
+        let marks = json!([{"micros": day, "newest": 2}, {"micros": 2 * day, "newest": 2}]);
+        json!({"micros": days * day, "marks": marks})
+    };
+    for (days, n_dropped) in [(30, 0), (31, 1)] {
+        let mut set = WriteSet::new();
+        set.execute(sql(
+            "UPDATE settings SET value = $1 WHERE name = 'log_running_time'",
+            params![ran(days).to_string().into_bytes()],
+        ));
+        db.commit(set).await.expect("commit");
+        let dropped = trim_log(db, LogLimits::default()).await.expect("trim");
+        assert_eq!(dropped, n_dropped, "{days}");
+    }
     // The log's places go on where they were.
     assert!(publish(db, "thing.create", 3).await > Seq(2));
 }

@@ -8,6 +8,7 @@ use lamassu_core::crypto_engine::{EngineError, Unsupported};
 use lamassu_crypto::{KeyError, KeySpec, SignError};
 
 use crate::config::ConfigError;
+use crate::module::Lost;
 
 /// Why the engine did not open.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +168,14 @@ impl Pkcs11Error {
                 | RvError::VendorDefined(_)
                 | RvError::UnknownErrorCode(_)
         )
+    }
+
+    /// Whether everybody's module is gone by this, or only one engine's token for all that is known.
+    pub(crate) fn lost(&self) -> Lost {
+        match (self, self.rv()) {
+            (Self::NotInitialised, _) | (_, Some(RvError::CryptokiNotInitialized)) => Lost::Module,
+            _ => Lost::Token,
+        }
     }
 
     /// Whether the token says that the object is gone.

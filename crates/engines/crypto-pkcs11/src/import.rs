@@ -8,6 +8,7 @@ use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPublicEncryptingKey,
     PublicEncryptingKey,
 };
+use cryptoki::error::{Error as CallError, RvError};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
@@ -49,22 +50,58 @@ pub(crate) struct Foreign {
 
 impl Open {
     /// Puts both halves into the token.
-    pub(crate) fn import(&self, handle: &KeyHandle, key: &Foreign) -> Result<(), Pkcs11Error> {
+    pub(crate) fn import(&mut self, handle: &KeyHandle, key: &Foreign) -> Result<(), Pkcs11Error> {
         self.require_free(handle)?;
         let private = match self.import_clear(handle, key) {
-            Err(error) if error.rv().is_some() && !error.loses_session() => {
-                tracing::debug!(%error, "clear private key not taken");
-                self.import_wrapped(handle, key)?
+            Ok(private) => private,
+            Err(error) => {
+                let refusal = self.refusal(error)?;
+                tracing::debug!(error = %refusal, "clear private key not taken");
+                if !self.unwraps()? {
+                    return Err(Pkcs11Error::Import(refusal));
+                }
+                // Who only says that it failed may have begun.
+                self.delete(handle)?;
+                let taken = self.import_wrapped(handle, key);
+                taken.map_err(|error| self.not_taken(error))?
             }
-            outcome => outcome?,
         };
-        let outcome = self.add_public_half(handle, key);
+        let added = self.add_public_half(handle, key);
+        let outcome = added.map_err(|error| self.not_taken(error));
         if outcome.is_err()
             && let Err(error) = self.session.destroy_object(private)
         {
             tracing::debug!(%error, "private half without public one left");
         }
         outcome
+    }
+
+    /// The answer of a token that refuses, and works.
+    fn refusal(&self, error: Pkcs11Error) -> Result<CallError, Pkcs11Error> {
+        match error {
+            Pkcs11Error::Call(cause) if !Pkcs11Error::is_loss(&cause) => Ok(cause),
+            Pkcs11Error::Call(cause) if is_vague(&cause) && self.require_login().is_ok() => {
+                Ok(cause)
+            }
+            other => Err(other),
+        }
+    }
+
+    /// A token that works and takes keys in no way that it offers takes none.
+    fn not_taken(&self, error: Pkcs11Error) -> Pkcs11Error {
+        self.refusal(error)
+            .map_or_else(|other| other, Pkcs11Error::Import)
+    }
+
+    /// Whether the token offers what [`import_wrapped`](Self::import_wrapped) needs.
+    fn unwraps(&self) -> Result<bool, Pkcs11Error> {
+        let offered = self.library.get_mechanism_list(self.slot)?;
+        let needed = [
+            MechanismType::RSA_PKCS_KEY_PAIR_GEN,
+            MechanismType::RSA_PKCS_OAEP,
+            MechanismType::AES_KEY_WRAP_PAD,
+        ];
+        Ok(needed.iter().all(|mechanism| offered.contains(mechanism)))
     }
 
     fn add_public_half(&self, handle: &KeyHandle, key: &Foreign) -> Result<(), Pkcs11Error> {
@@ -97,7 +134,7 @@ impl Open {
         let mut secret = Zeroizing::new([0_u8; 32]);
         aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| Pkcs11Error::Encoding)?;
         let wrapped = wrap(&secret, &key.pkcs8).ok_or(Pkcs11Error::Encoding)?;
-        let pair = make_wrapping_pair(&self.session).map_err(not_taken)?;
+        let pair = make_wrapping_pair(&self.session)?;
         let outcome = bring(&self.session, pair, &secret).and_then(|kek| {
             let mut template = private_template(handle);
             template.push(Attribute::Class(ObjectClass::PRIVATE_KEY));
@@ -110,16 +147,19 @@ impl Open {
             Ok(taken?)
         });
         destroy(&self.session, [pair.0, pair.1]);
-        outcome.map_err(not_taken)
+        outcome
     }
 }
 
-/// A token that takes keys in neither way takes none.
-fn not_taken(error: Pkcs11Error) -> Pkcs11Error {
-    match error {
-        Pkcs11Error::Call(cause) if !Pkcs11Error::is_loss(&cause) => Pkcs11Error::Import(cause),
-        other => other,
-    }
+/// Whether a token that refuses may say this, as well as one that is in trouble.
+fn is_vague(cause: &CallError) -> bool {
+    matches!(
+        cause,
+        CallError::Pkcs11(
+            RvError::FunctionFailed | RvError::GeneralError | RvError::VendorDefined(_),
+            _
+        )
+    )
 }
 
 fn destroy<const N: usize>(session: &Session, objects: [ObjectHandle; N]) {
@@ -172,9 +212,11 @@ fn bring(
         let mechanism = PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty());
         let mechanism = Mechanism::RsaPkcsOaep(mechanism);
         let taken = session.unwrap_key(&mechanism, pair.1, &sealed, &template);
-        match taken.map_err(Pkcs11Error::Call) {
-            Err(error) if !error.loses_session() => refusal = error,
-            outcome => return outcome,
+        match taken {
+            Err(cause) if !Pkcs11Error::is_loss(&cause) || is_vague(&cause) => {
+                refusal = Pkcs11Error::Call(cause);
+            }
+            outcome => return Ok(outcome?),
         }
     }
     Err(refusal)

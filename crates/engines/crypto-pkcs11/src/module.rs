@@ -4,6 +4,9 @@
 //! Every call into it goes through a gate, and has an epoch: the number of times that the module has
 //! been initialised. Sessions of an earlier epoch are dead, and their numbers may be those of
 //! others by now: they are forgotten, never closed.
+//!
+//! For the sake of one engine whose token is away the module is not initialised while another engine is
+//! at work over it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +20,9 @@ use crate::error::{ConnectError, Pkcs11Error};
 
 /// How soon a module is initialised again that has just been.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long ago an engine has called with success that is not at work any more.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The modules of a process. One value serves all engines; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +60,50 @@ pub(crate) struct Module {
 #[derive(Debug, Default)]
 struct Gate {
     epoch: Epoch,
-    n_in_flight: usize,
     is_closed: bool,
     /// When it was initialised again last, or tried to.
     initialised_again: Option<Instant>,
+    users: Vec<Standing>,
+}
+
+/// An engine that calls into a module, by its place among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct User(usize);
+
+/// How an engine gets on with the module.
+#[derive(Debug, Default)]
+struct Standing {
+    n_in_flight: usize,
+    /// When its last call ended, if that found a session that works.
+    worked: Option<Instant>,
+}
+
+impl Standing {
+    fn is_at_work(&self) -> bool {
+        self.worked
+            .is_some_and(|at| self.n_in_flight > 0 || at.elapsed() < QUIET)
+    }
+}
+
+impl Gate {
+    fn n_in_flight(&self) -> usize {
+        self.users.iter().map(|user| user.n_in_flight).sum()
+    }
+
+    /// Whether an engine other than `user` is at work.
+    fn serves_others(&self, user: User) -> bool {
+        let mut others = self.users.iter().enumerate();
+        others.any(|(place, other)| place != user.0 && other.is_at_work())
+    }
+}
+
+/// What has to be initialised again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The module: it works for nobody.
+    Module,
+    /// The token of one engine, which may be away while others are there.
+    Token,
 }
 
 /// How often a module has been initialised.
@@ -68,12 +114,20 @@ pub(crate) struct Epoch(u64);
 #[derive(Debug)]
 pub(crate) struct Entered<'a> {
     module: &'a Module,
+    user: User,
     pub(crate) epoch: Epoch,
 }
 
 impl Module {
+    /// One more engine that calls.
+    pub(crate) fn add_user(&self) -> User {
+        let mut gate = self.lock();
+        gate.users.push(Standing::default());
+        User(gate.users.len().saturating_sub(1))
+    }
+
     /// Waits while the module is being initialised, but no longer than `patience`.
-    pub(crate) fn enter(&self, patience: Duration) -> Result<Entered<'_>, Pkcs11Error> {
+    pub(crate) fn enter(&self, user: User, patience: Duration) -> Result<Entered<'_>, Pkcs11Error> {
         let gate = self.lock();
         let (mut gate, waited) = self
             .opened
@@ -82,31 +136,44 @@ impl Module {
         if waited.timed_out() {
             return Err(Pkcs11Error::Stuck);
         }
-        gate.n_in_flight = gate.n_in_flight.saturating_add(1);
+        if let Some(standing) = gate.users.get_mut(user.0) {
+            standing.n_in_flight = standing.n_in_flight.saturating_add(1);
+        }
         Ok(Entered {
             module: self,
+            user,
             epoch: gate.epoch,
         })
     }
 
     /// Finalizes the module and initialises it again, once no call is in flight, unless somebody did
-    /// that since `seen`. Who calls this has not entered.
+    /// that since `seen`, or another engine is at work and only `user` has `lost` its token. Who calls
+    /// this has not entered.
     ///
     /// # Errors
     ///
     /// [`Pkcs11Error::Stuck`] when a call is in flight for longer than `patience`; what the module
     /// says. Nothing is done, and that is no error, within a second of the last time.
-    pub(crate) fn initialise(&self, seen: Epoch, patience: Duration) -> Result<(), Pkcs11Error> {
+    pub(crate) fn initialise(
+        &self,
+        user: User,
+        (seen, lost): (Epoch, Lost),
+        patience: Duration,
+    ) -> Result<(), Pkcs11Error> {
         let mut gate = self.lock();
         let again = gate.initialised_again;
         let is_recent = again.is_some_and(|at| at.elapsed() < PAUSE);
         if gate.epoch != seen || gate.is_closed || is_recent {
             return Ok(());
         }
+        if lost == Lost::Token && gate.serves_others(user) {
+            tracing::debug!("module left alone: another engine is at work over it");
+            return Ok(());
+        }
         gate.is_closed = true;
         let (mut gate, waited) = self
             .opened
-            .wait_timeout_while(gate, patience, |gate| gate.n_in_flight > 0)
+            .wait_timeout_while(gate, patience, |gate| gate.n_in_flight() > 0)
             .unwrap_or_else(PoisonError::into_inner);
         if seen != Epoch::default() {
             gate.initialised_again = Some(Instant::now());
@@ -156,13 +223,23 @@ impl Entered<'_> {
         }
         Ok(&self.module.library)
     }
+
+    /// Takes note whether the engine found a session that works.
+    pub(crate) fn note(&self, works: bool) {
+        let mut gate = self.module.lock();
+        if let Some(standing) = gate.users.get_mut(self.user.0) {
+            standing.worked = works.then(Instant::now);
+        }
+    }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut gate = self.module.lock();
-        gate.n_in_flight = gate.n_in_flight.saturating_sub(1);
-        if gate.is_closed && gate.n_in_flight == 0 {
+        if let Some(standing) = gate.users.get_mut(self.user.0) {
+            standing.n_in_flight = standing.n_in_flight.saturating_sub(1);
+        }
+        if gate.is_closed && gate.n_in_flight() == 0 {
             self.module.opened.notify_all();
         }
     }

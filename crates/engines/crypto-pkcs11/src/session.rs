@@ -14,7 +14,7 @@ use lamassu_core::crypto_engine::KeyHandle;
 use secrecy::SecretString;
 
 use crate::error::Pkcs11Error;
-use crate::module::{Entered, Epoch, Module};
+use crate::module::{Entered, Epoch, Lost, Module, User};
 use crate::token::{self, Wanted};
 
 /// Keys whose place in the token one session remembers.
@@ -28,6 +28,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Access {
     module: Arc<Module>,
+    user: User,
     wanted: Wanted,
     pin: SecretString,
     /// Longest wait for others who are inside the module.
@@ -79,6 +80,7 @@ pub(crate) struct Open {
     pub(crate) session: Session,
     pub(crate) library: Pkcs11,
     pub(crate) slot: Slot,
+    wanted: Wanted,
     /// Private keys whose public half was compared in this session.
     pub(crate) known: HashMap<KeyHandle, ObjectHandle>,
     /// Counts what the engine has deleted: a token may give the place of a deleted key to another.
@@ -118,7 +120,7 @@ impl TokenSession {
                 let Some(epoch) = failure.dead else {
                     return Err(error);
                 };
-                self.access.rescue(epoch)?;
+                self.access.rescue(epoch, error.lost())?;
                 is_last = true;
             }
             if failure.has_begun && repeat == Repeat::No {
@@ -134,7 +136,7 @@ impl TokenSession {
         work: &mut dyn FnMut(&mut Open) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Failure> {
         let access = Arc::clone(&self.access);
-        let entered = access.module.enter(access.patience)?;
+        let entered = access.module.enter(access.user, access.patience)?;
         // The module was initialised since: the session is none any more.
         self.open.take_if(|open| open.epoch != entered.epoch);
         let open = match &mut self.open {
@@ -145,6 +147,7 @@ impl TokenSession {
                     none.insert(open)
                 }
                 Err(error) => {
+                    entered.note(false);
                     return Err(Failure {
                         error,
                         has_begun: false,
@@ -154,15 +157,20 @@ impl TokenSession {
             },
         };
         let error = match work(open) {
-            Ok(done) => return Ok(done),
+            Ok(done) => {
+                entered.note(true);
+                return Ok(done);
+            }
             Err(error) => error,
         };
         let mut dead = None;
-        if error.loses_session() {
+        let is_lost = error.loses_session();
+        if is_lost {
             let is_dead = open.session.get_session_info().is_err();
             dead = is_dead.then_some(entered.epoch);
             self.close();
         }
+        entered.note(!is_lost);
         Err(Failure {
             error,
             has_begun: true,
@@ -203,7 +211,7 @@ impl From<Pkcs11Error> for Failure {
 impl Drop for TokenSession {
     fn drop(&mut self) {
         let access = Arc::clone(&self.access);
-        if let Ok(entered) = access.module.enter(access.patience)
+        if let Ok(entered) = access.module.enter(access.user, access.patience)
             && self
                 .open
                 .as_ref()
@@ -222,6 +230,7 @@ impl Access {
         patience: Duration,
     ) -> Self {
         Self {
+            user: module.add_user(),
             module,
             wanted,
             pin,
@@ -234,7 +243,7 @@ impl Access {
     }
 
     /// Initialises the module, if it is time to.
-    fn rescue(&self, epoch: Epoch) -> Result<(), Pkcs11Error> {
+    fn rescue(&self, epoch: Epoch, lost: Lost) -> Result<(), Pkcs11Error> {
         let mut rescues = self.lock_rescues();
         if rescues
             .last
@@ -245,7 +254,8 @@ impl Access {
         rescues.last = Some(Instant::now());
         rescues.pause = rescues.pause.saturating_mul(2).min(LAST_PAUSE);
         drop(rescues);
-        self.module.initialise(epoch, self.patience)
+        self.module
+            .initialise(self.user, (epoch, lost), self.patience)
     }
 
     fn lock_rescues(&self) -> MutexGuard<'_, Rescues> {
@@ -265,6 +275,7 @@ impl Access {
                 session,
                 library: library.clone(),
                 slot,
+                wanted: self.wanted.clone(),
                 known: HashMap::new(),
                 deletions: Arc::clone(&self.deletions),
                 n_deleted: self.deletions.load(Ordering::Acquire),
@@ -311,10 +322,13 @@ impl Access {
 }
 
 impl Open {
-    /// Refuses to take for gone what is only hidden: without login, a token shows no private keys.
+    /// Refuses to take for gone what is only hidden: without login a token shows no private keys, and
+    /// behind some modules one that is away shows nothing at all.
     pub(crate) fn require_login(&self) -> Result<(), Pkcs11Error> {
         match self.session.get_session_info()?.session_state() {
-            SessionState::RwUser | SessionState::RoUser => Ok(()),
+            SessionState::RwUser | SessionState::RoUser => {
+                token::require(&self.library, self.slot, &self.wanted)
+            }
             SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => {
                 Err(Pkcs11Error::NotLoggedIn)
             }

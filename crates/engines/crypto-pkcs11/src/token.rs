@@ -1,18 +1,31 @@
 //! The token in its slot: which one it is, and what it says about itself.
 
+use std::time::Duration;
+
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::MechanismType;
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo};
 use lamassu_crypto::{Curve, KeySpec};
 use serde_json::{Map, Value, json};
 
 use crate::error::Pkcs11Error;
+
+/// How often it is looked at a token that cannot be read, and how long is between.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
 
 /// Which token is wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) label: String,
     pub(crate) serial: Option<String>,
+}
+
+impl Wanted {
+    fn is(&self, token: &TokenInfo) -> bool {
+        let is_serial = |serial: &String| serial == token.serial_number();
+        token.label() == self.label && self.serial.as_ref().is_none_or(is_serial)
+    }
 }
 
 /// What a token and its module say about themselves.
@@ -27,17 +40,44 @@ pub(crate) struct Description {
 /// The slot of a token. Slots may change their numbers whenever the module is initialised.
 pub(crate) fn find(library: &Pkcs11, wanted: &Wanted) -> Result<Slot, Pkcs11Error> {
     let mut found = None;
+    let mut unreadable = None;
     for slot in library.get_slots_with_token()? {
-        let token = library.get_token_info(slot)?;
-        let is_serial = |serial: &String| serial == token.serial_number();
-        if token.label() != wanted.label || !wanted.serial.as_ref().is_none_or(is_serial) {
+        let token = match library.get_token_info(slot) {
+            Ok(token) => token,
+            // It may be another engine's that is away.
+            Err(error) => {
+                unreadable = Some(error);
+                continue;
+            }
+        };
+        if !wanted.is(&token) {
             continue;
         }
         if found.replace(slot).is_some() {
             return Err(Pkcs11Error::SeveralTokens(wanted.label.clone()));
         }
     }
-    found.ok_or_else(|| Pkcs11Error::TokenNotFound(wanted.label.clone()))
+    found.ok_or_else(|| match unreadable {
+        Some(error) => Pkcs11Error::Call(error),
+        None => Pkcs11Error::TokenNotFound(wanted.label.clone()),
+    })
+}
+
+/// Refuses a slot whose token is away, or another one. One that cannot be read is asked several times:
+/// somebody else may be logging in, which some modules write down in the token (SoftHSM2).
+pub(crate) fn require(library: &Pkcs11, slot: Slot, wanted: &Wanted) -> Result<(), Pkcs11Error> {
+    let mut n_left = LOOKS;
+    let token = loop {
+        n_left -= 1;
+        match library.get_token_info(slot) {
+            Err(_) if n_left > 0 => std::thread::park_timeout(BETWEEN_LOOKS),
+            outcome => break outcome?,
+        }
+    };
+    if wanted.is(&token) {
+        return Ok(());
+    }
+    Err(Pkcs11Error::TokenNotFound(wanted.label.clone()))
 }
 
 /// Describes the token in a slot.

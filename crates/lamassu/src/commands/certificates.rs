@@ -8,8 +8,10 @@ mod status;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use lamassu_core::ca::CertificateRef;
+use lamassu_core::ids::{CaId, SerialNumber};
 
 use self::bulk::BulkRevoke;
 pub(super) use self::reason::ReasonArg;
@@ -28,13 +30,7 @@ pub(crate) enum CertificatesCommand {
     #[command(visible_alias = "ls")]
     List(ListCertificates),
     /// Show a certificate.
-    Show {
-        /// Its serial number.
-        serial: String,
-        /// The CA that issued it, where several used this serial number.
-        #[arg(long, value_name = "CA")]
-        ca: Option<String>,
-    },
+    Show(One),
     /// Issue a certificate from a request (CSR).
     Issue(Issue),
     /// Make a certificate for a key of this installation.
@@ -46,6 +42,9 @@ pub(crate) enum CertificatesCommand {
         /// Their serial numbers.
         #[arg(required = true, value_name = "SERIAL")]
         serials: Vec<String>,
+        /// The CA that issued them, where several used such a serial number.
+        #[arg(long, value_name = "CA")]
+        ca: Option<String>,
         /// Why.
         #[arg(long, value_name = "REASON", default_value = "Unspecified")]
         reason: ReasonArg,
@@ -53,15 +52,9 @@ pub(crate) enum CertificatesCommand {
         question: Question,
     },
     /// Put a certificate on hold: revoked until it is released.
-    Hold {
-        /// Its serial number.
-        serial: String,
-    },
+    Hold(One),
     /// Release a certificate from hold.
-    Release {
-        /// Its serial number.
-        serial: String,
-    },
+    Release(One),
     /// Revoke all certificates that fulfil some conditions, for good.
     BulkRevoke(BulkRevoke),
     /// Take in a certificate that was made elsewhere.
@@ -73,24 +66,21 @@ pub(crate) enum CertificatesCommand {
     },
     /// Change the metadata.
     Update {
-        /// Its serial number.
-        serial: String,
+        #[command(flatten)]
+        one: One,
         #[command(flatten)]
         metadata: MetadataChanges,
     },
     /// Delete a certificate whose CA is gone.
     #[command(visible_alias = "rm")]
     Delete {
-        /// Its serial number.
-        serial: String,
+        #[command(flatten)]
+        one: One,
         #[command(flatten)]
         question: Question,
     },
     /// List the certificates from this one up to its root.
-    Chain {
-        /// Its serial number.
-        serial: String,
-    },
+    Chain(One),
     /// Write a certificate, or its chain.
     Export(Export),
     /// List long work: bulk revocations, and what follows the status of a CA.
@@ -106,6 +96,39 @@ pub(crate) enum CertificatesCommand {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// One certificate.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct One {
+    /// Its serial number.
+    serial: String,
+    /// The CA that issued it, where several used this serial number.
+    #[arg(long, value_name = "CA")]
+    ca: Option<String>,
+}
+
+impl One {
+    fn new(serial: &str, ca: Option<&str>) -> Self {
+        Self {
+            serial: serial.to_owned(),
+            ca: ca.map(str::to_owned),
+        }
+    }
+
+    /// As the CA service is asked for it.
+    fn named(&self) -> Result<CertificateRef> {
+        let Some(serial_number) = SerialNumber::parse(&self.serial) else {
+            bail!(
+                "{:?} is no serial number: they are hexadecimal",
+                self.serial
+            );
+        };
+        Ok(CertificateRef {
+            serial_number,
+            ca: self.ca.as_deref().map(CaId::from),
+        })
+    }
 }
 
 /// List certificates.
@@ -183,14 +206,17 @@ pub(crate) struct CreateCertificate {
 /// Issue a successor.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Renew {
-    /// The certificate's serial number.
-    serial: String,
+    #[command(flatten)]
+    one: One,
     /// A request for the successor (PKCS#10), PEM or DER; needed where the key is not here.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
     /// Profile, by id or name; the CA's own when not said.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+    /// Issue although a certificate for the same key was revoked for KeyCompromise.
+    #[arg(long)]
+    allow_compromised_key: bool,
     /// Revoke the old certificate (Superseded) once the new one is there.
     #[arg(long)]
     revoke_old: bool,
@@ -201,8 +227,8 @@ pub(crate) struct Renew {
 /// Write a certificate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Export {
-    /// Its serial number.
-    serial: String,
+    #[command(flatten)]
+    one: One,
     /// With the certificates of the CAs above it, up to the root.
     #[arg(long)]
     chain: bool,
@@ -218,22 +244,27 @@ impl Commands for CertificatesCommand {
     async fn run(&self, session: &Session) -> Result<()> {
         match self {
             Self::List(asked) => show::list(session, asked).await,
-            Self::Show { serial, ca } => show::one(session, serial, ca.as_deref()).await,
+            Self::Show(one) => show::one(session, one).await,
             Self::Issue(asked) => issue::issue(session, asked).await,
             Self::Create(asked) => issue::create(session, asked).await,
             Self::Renew(asked) => issue::renew(session, asked).await,
             Self::Revoke {
                 serials,
+                ca,
                 reason,
                 question,
-            } => status::revoke(session, serials, *reason, *question).await,
-            Self::Hold { serial } => status::hold(session, serial).await,
-            Self::Release { serial } => status::release(session, serial).await,
+            } => {
+                let named = |serial: &String| One::new(serial, ca.as_deref());
+                let all: Vec<One> = serials.iter().map(named).collect();
+                status::revoke(session, &all, *reason, *question).await
+            }
+            Self::Hold(one) => status::hold(session, one).await,
+            Self::Release(one) => status::release(session, one).await,
             Self::BulkRevoke(asked) => bulk::revoke(session, asked).await,
             Self::Import { file, metadata } => issue::import(session, file, metadata).await,
-            Self::Update { serial, metadata } => status::update(session, serial, metadata).await,
-            Self::Delete { serial, question } => status::delete(session, serial, *question).await,
-            Self::Chain { serial } => show::chain(session, serial).await,
+            Self::Update { one, metadata } => status::update(session, one, metadata).await,
+            Self::Delete { one, question } => status::delete(session, one, *question).await,
+            Self::Chain(one) => show::chain(session, one).await,
             Self::Export(asked) => show::export(session, asked).await,
             Self::Jobs { list } => bulk::jobs(session, list).await,
             Self::Job { job, wait: false } => bulk::job(session, job).await,

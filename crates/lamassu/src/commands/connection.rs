@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
-    CaClient, ClientConfig, Credentials, FixedToken, KmsClient, Peer, ServiceToken,
+    CaClient, ClientConfig, Credentials, DeviceClient, DmsClient, FixedToken, KmsClient, Peer,
+    ServiceToken,
 };
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::clock::{Clock as _, SharedClock, SystemClock};
@@ -20,7 +21,9 @@ use lamassu_db::{Db, system_caller};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
+use super::login::LoggedIn;
 use super::output::OutputArgs;
 use crate::address;
 use crate::cli::Installation;
@@ -62,6 +65,8 @@ pub(super) struct ConnectionArgs {
 pub(crate) struct Session {
     pub(super) kms: KmsClient,
     pub(super) ca: CaClient,
+    pub(super) devices: DeviceClient,
+    pub(super) dms: DmsClient,
     pub(super) caller: Caller,
     pub(super) output: OutputArgs,
     /// Where the server is, as people read it.
@@ -83,12 +88,7 @@ impl Session {
             ..arguments.server(&config)?
         };
         let (credentials, issuer_db) = arguments.credentials(&config).await?;
-        let place = format!(
-            "{}://{}:{}",
-            server.protocol.scheme(),
-            server.hostname,
-            server.port
-        );
+        let place = address::origin(&server);
         let peer = Peer::new(&server, "", credentials).with_context(|| place.clone())?;
         let caller = Caller {
             principal: Principal::Anonymous,
@@ -98,6 +98,8 @@ impl Session {
         Ok(Self {
             kms: KmsClient::new(&peer),
             ca: CaClient::new(&peer),
+            devices: DeviceClient::new(&peer),
+            dms: DmsClient::new(&peer),
             caller,
             output,
             place,
@@ -163,11 +165,17 @@ impl ConnectionArgs {
             return Ok((Arc::new(token), None));
         }
         // A token of this installation is not shown to another server.
-        ensure!(
-            self.url.is_none(),
-            "--url needs a token: set LAMASSU_TOKEN or --token-file; `lamassu token` on the server's \
-             machine prints one"
-        );
+        if let Some(url) = &self.url {
+            let place = address::origin(&address::at(url, None)?);
+            let login = LoggedIn::find(&place)?;
+            let login = login.with_context(|| {
+                format!(
+                    "--url needs a token: run `lamassu login --url {url}`, or set LAMASSU_TOKEN or \
+                     --token-file; `lamassu token` on the server's machine prints one"
+                )
+            })?;
+            return Ok((Arc::new(login), None));
+        }
         let clock: SharedClock = Arc::new(SystemClock);
         let db = storage::open_beside(config, Arc::clone(&clock))
             .await
@@ -194,15 +202,25 @@ impl ConnectionArgs {
 }
 
 fn read_token(path: &Path) -> Result<SecretString> {
+    read_secret("token", path)
+}
+
+/// The secret in a file; white space around it is none of it.
+pub(super) fn read_secret(what: &str, path: &Path) -> Result<SecretString> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("token file {} cannot be read", path.display()))?;
-    let token = text.trim();
-    ensure!(!token.is_empty(), "token file {} is empty", path.display());
-    Ok(SecretString::from(token))
+        .map(Zeroizing::new)
+        .with_context(|| format!("{what} file {} cannot be read", path.display()))?;
+    let secret = text.trim();
+    ensure!(
+        !secret.is_empty(),
+        "{what} file {} is empty",
+        path.display()
+    );
+    Ok(SecretString::from(secret))
 }
 
 /// A variable of the environment that says something.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     // Names and values of others need be no text.
     let mut all = std::env::vars_os();
     let (_, value) = all.find(|(known, _)| known == name)?;

@@ -7,6 +7,8 @@ use anyhow::Error;
 use http::StatusCode;
 use lamassu_client::UnexpectedAnswer;
 use lamassu_core::ca::CaError;
+use lamassu_core::device::DeviceError;
+use lamassu_core::dms::DmsError;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::KmsError;
 use lamassu_core::permission::Role;
@@ -96,10 +98,19 @@ fn storage_failure(error: &Error) -> Option<&StorageFailure> {
         Some(KmsError::Storage(failure)) => Some(failure),
         _ => None,
     };
-    of_kms.or_else(|| match cause::<CaError>(error) {
+    let of_ca = || match cause::<CaError>(error) {
         Some(CaError::Storage(failure)) => Some(failure),
         _ => None,
-    })
+    };
+    let of_devices = || match cause::<DeviceError>(error) {
+        Some(DeviceError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
+    let of_dms = || match cause::<DmsError>(error) {
+        Some(DmsError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
+    of_kms.or_else(of_ca).or_else(of_devices).or_else(of_dms)
 }
 
 #[cfg(test)]

@@ -1,18 +1,26 @@
 //! Files that commands read and write; `-` is standard input or output.
 
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
+use lamassu_crypto::PrivateKey;
 use lamassu_x509::pem::{PemError, certificate_ders, pem_to_der};
-use lamassu_x509::pkcs7;
+use lamassu_x509::{Certificate, pkcs7};
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 use super::output::write_octets;
 
 /// Longest input that is read into memory: what is signed is sent in one request.
-const MAX_INPUT: u64 = 16 * 1024 * 1024;
+const MAX_INPUT: usize = 16 * 1024 * 1024;
+
+/// Longest private key: the largest that any engine takes has a tenth of this, as PEM.
+const MAX_SECRET: usize = 128 * 1024;
 
 /// First octet of every DER structure that is read here.
 const SEQUENCE: u8 = 0x30;
@@ -22,21 +30,40 @@ const SEQUENCE: u8 = 0x30;
 /// # Errors
 /// It cannot be read, or is too long.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    read_up_to(path, MAX_INPUT)
+}
+
+/// The same up to so many bytes.
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Vec<u8>> {
     let mut octets = Vec::new();
+    fill_up_to(path, most, &mut octets)?;
+    Ok(octets)
+}
+
+fn fill_up_to(path: &Path, most: usize, octets: &mut Vec<u8>) -> Result<()> {
     let name = path.display();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let n = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MAX_INPUT + 1)
-            .read_to_end(&mut octets)
+        io::stdin().lock().take(limit).read_to_end(octets)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT + 1).read_to_end(&mut octets))
+        File::open(path).and_then(|file| file.take(limit).read_to_end(octets))
     };
     let n = n.with_context(|| format!("{name} cannot be read"))?;
-    ensure!(
-        u64::try_from(n).is_ok_and(|n| n <= MAX_INPUT),
-        "{name} is longer than {MAX_INPUT} bytes"
-    );
+    ensure!(n <= most, "{name} is longer than {most} bytes");
+    Ok(())
+}
+
+/// The content of a file that holds a secret, or of standard input: it is wiped from memory behind its use,
+/// and never was in a buffer that grew and left it somewhere else.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let mut octets = Zeroizing::new(Vec::with_capacity(MAX_SECRET.saturating_mul(2)));
+    fill_up_to(path, MAX_SECRET, &mut octets)?;
     Ok(octets)
 }
 
@@ -48,8 +75,8 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return write_octets(octets);
     }
-    let mut file = std::fs::File::create(path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+    let mut file =
+        File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(octets)
         .and_then(|()| file.sync_all())
         .with_context(|| format!("{} cannot be written", path.display()))
@@ -75,6 +102,117 @@ pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
         )
     })?;
     Ok((CertificateDer::from_der(first), n_more))
+}
+
+/// All certificates of a file, PEM or DER, as they are read; at least one.
+///
+/// # Errors
+/// There is none, or one cannot be read.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let octets = read(path)?;
+    let name = path.display();
+    let ders = match octets.first() {
+        Some(&SEQUENCE) => vec![octets],
+        _ => certificate_ders(&octets)
+            .collect::<Result<Vec<_>, PemError>>()
+            .with_context(|| format!("{name} holds no certificate"))?,
+    };
+    ensure!(
+        !ders.is_empty(),
+        "{name} holds no certificate, neither as PEM nor as DER"
+    );
+    let read = ders.into_iter().map(Certificate::from_der);
+    read.collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("{name} holds a certificate that cannot be read"))
+}
+
+/// The private key of a file, PEM or DER.
+///
+/// # Errors
+/// There is none, or it is encrypted.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKey> {
+    let octets = read_secret(path)?;
+    let read = match octets.first() {
+        Some(&SEQUENCE) => PrivateKey::from_der(&octets),
+        _ => PrivateKey::from_pem(&octets),
+    };
+    read.with_context(|| {
+        format!(
+            "{} is no private key that can be read; an encrypted one is decrypted by `openssl pkey \
+             -in FILE -out CLEAR`",
+            path.display()
+        )
+    })
+}
+
+/// Gives a file new contents: whoever reads it finds the old or the new ones, whole, also after a
+/// power cut. It keeps its mode and owner; a new one is its owner's alone.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace(path: &Path, octets: &[u8]) -> Result<()> {
+    replace_like(path, path, octets)
+}
+
+/// The same, with mode and owner of another file, if that is there.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace_like(path: &Path, model: &Path, octets: &[u8]) -> Result<()> {
+    // What a link points to is replaced, not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let written = written(&target, fs::metadata(model).ok().as_ref(), octets);
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn written(target: &Path, model: Option<&Metadata>, octets: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(directory(target))?;
+    file.write_all(octets)?;
+    if let Some(model) = model {
+        let own = file.as_file().metadata()?;
+        if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
+            fchown(file.as_file(), Some(model.uid()), Some(model.gid()))?;
+        }
+        file.as_file().set_permissions(model.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(target)?;
+    sync_directory(target)
+}
+
+/// Gives a file the name of another one, which it replaces.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    let target = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+    fs::rename(from, &target)
+        .and_then(|()| sync_directory(&target))
+        .with_context(|| format!("{} cannot become {}", from.display(), to.display()))
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
 }
 
 /// The certification request of a file, PEM or DER.

@@ -55,6 +55,22 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// Them and further ones, for what takes conditions and is no list.
+    ///
+    /// # Errors
+    /// One of them is none of this list.
+    pub(super) fn filters(
+        self,
+        further: &[String],
+        fields: &'static [Field],
+    ) -> Result<Vec<lamassu_core::query::Filter>> {
+        let Self(mut texts) = self;
+        texts.extend_from_slice(further);
+        filters(&texts, fields)
+    }
+}
+
 impl ListArgs {
     /// The first request.
     ///
@@ -129,6 +145,8 @@ fn explained(error: QueryError, fields: &'static [Field]) -> Error {
         | QueryError::InvalidValue { .. }
         | QueryError::InvalidJsonPath(_)
         | QueryError::InvalidBookmark
+        | QueryError::UnknownParameter(_)
+        | QueryError::InvalidParameter { .. }
         | QueryError::LimitExceeded(_) => error.into(),
     }
 }

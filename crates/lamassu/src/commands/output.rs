@@ -72,15 +72,15 @@ pub(super) fn note(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-impl Session {
+impl OutputArgs {
     /// Prints one thing.
     pub(super) fn print<T: Serialize>(
-        &self,
+        self,
         one: &T,
         id: &str,
         record: impl FnOnce() -> Record,
     ) -> Result<()> {
-        match self.output.form() {
+        match self.form() {
             Form::Json => write(&format!("{}\n", serde_json::to_string_pretty(one)?)),
             Form::Id => write(&format!("{id}\n")),
             Form::Text => {
@@ -92,12 +92,29 @@ impl Session {
     }
 
     /// Says what was done where there is nothing to show.
-    pub(super) fn done(&self, id: &str, sentence: &str) -> Result<()> {
-        match self.output.form() {
+    pub(super) fn done(self, id: &str, sentence: &str) -> Result<()> {
+        match self.form() {
             Form::Json => write(&format!("{}\n", serde_json::json!({ "id": id }))),
             Form::Id => write(&format!("{id}\n")),
             Form::Text => write(&format!("{sentence}\n")),
         }
+    }
+}
+
+impl Session {
+    /// Prints one thing.
+    pub(super) fn print<T: Serialize>(
+        &self,
+        one: &T,
+        id: &str,
+        record: impl FnOnce() -> Record,
+    ) -> Result<()> {
+        self.output.print(one, id, record)
+    }
+
+    /// Says what was done where there is nothing to show.
+    pub(super) fn done(&self, id: &str, sentence: &str) -> Result<()> {
+        self.output.done(id, sentence)
     }
 }
 

@@ -56,3 +56,30 @@ impl Counting {
         self.0.finish_and_clear();
     }
 }
+
+/// A file that is read.
+#[derive(Debug)]
+pub(super) struct Reading(ProgressBar);
+
+/// Shows how far a file of so many bytes is read; 0 where nobody knows.
+pub(super) fn reading(length: u64) -> Reading {
+    if !std::io::stderr().is_terminal() || length == 0 {
+        return Reading(ProgressBar::hidden());
+    }
+    let bar = ProgressBar::new(length);
+    let template = "{bar:40} {percent} %, {elapsed} so far, {eta} to go";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    Reading(bar)
+}
+
+impl Reading {
+    pub(super) fn at(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+
+    pub(super) fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}

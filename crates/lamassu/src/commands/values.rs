@@ -9,6 +9,7 @@ use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::query::parse_instant;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
+use lamassu_crypto::KeySpec;
 use time::OffsetDateTime;
 
 /// Kinds of keys as people write them, the wire's name, and the size of those that have one only.
@@ -46,6 +47,22 @@ impl FromStr for KeyType {
         found.ok_or_else(|| {
             "it is written like ecdsa-256, rsa-3072, ed25519 or ml-dsa-65".to_owned()
         })
+    }
+}
+
+impl KeyType {
+    /// The same for who makes the key; `None` where there is no such key.
+    pub(super) fn spec(&self) -> Option<KeySpec> {
+        let same = |spec: &KeySpec| {
+            let name = match spec {
+                KeySpec::Rsa(_) => "RSA",
+                KeySpec::Ec(_) => "ECDSA",
+                KeySpec::Ed25519 => "Ed25519",
+                KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87 => "ML-DSA",
+            };
+            name == self.name && spec.bits() == self.bits
+        };
+        KeySpec::GENERATED.into_iter().find(same)
     }
 }
 

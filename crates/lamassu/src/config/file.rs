@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use figment::Figment;
 use figment::providers::{Format as _, Json, Serialized, Toml, Yaml};
 use figment::value::{Dict, Empty, Value};
@@ -155,16 +155,6 @@ fn settle_reference_keys(given: &mut Dict) -> Result<()> {
                 "{name} is configured and has no effect in this version"
             ));
         }
-    }
-    if let Some(Value::Dict(_, storage)) = given.get("filesystem_storage") {
-        let kind = storage
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or("local");
-        ensure!(
-            kind == "local",
-            "filesystem_storage.type: {kind:?} is not supported, only \"local\" is"
-        );
     }
     Ok(())
 }

@@ -14,11 +14,10 @@ use std::collections::BTreeSet;
 
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
 use lamassu_core::caller::Caller;
-use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{CaId, KeyRef};
-use lamassu_core::kms::KmsError;
+use lamassu_core::ids::CaId;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, WriteSet, retry_races};
+use time::OffsetDateTime;
 
 use crate::events::{Change, Teller};
 use crate::jobs::Cascades;
@@ -37,16 +36,27 @@ const AT_ONCE: i64 = 1000;
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// So many certificates are done, and there may be more.
     Changed(i64),
+    /// Nothing can be done before this time, unless somebody wakes the job.
+    Waits(OffsetDateTime),
     /// Nothing is left.
     Finished,
 }
 
+/// How far a cascade came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// How many certificates were changed.
+    pub(crate) n_done: i64,
+    /// What it waits for comes until then; `None` where it does not wait.
+    pub(crate) waits_until: Option<OffsetDateTime>,
+}
+
 impl StoredCascade {
     /// What follows from a change of this CA, at the beginning.
-    pub(crate) fn of(kind: Kind, ca: &StoredAuthority, now: time::OffsetDateTime) -> Self {
+    pub(crate) fn of(kind: Kind, ca: &StoredAuthority, now: OffsetDateTime) -> Self {
         Self {
             id: uuid::Uuid::new_v4().to_string(),
             created_at: now,
@@ -67,10 +77,13 @@ impl CaService {
         let mut left = AT_ONCE;
         for id in ids {
             match self.run_cascade(caller, &id, left).await {
-                Ok(done) => {
-                    left = left.saturating_sub(done);
+                Ok(ran) => {
+                    left = left.saturating_sub(ran.n_done);
                     if left <= 0 {
                         self.count_cascade(&id).await;
+                    }
+                    if ran.waits_until.is_some() {
+                        self.db.wake(Cascades::NAME);
                     }
                 }
                 Err(error) => {
@@ -103,23 +116,30 @@ impl CaService {
         }
     }
 
-    /// Goes on with a cascade until it is finished or so many certificates are done; gives how many
-    /// were. Wakes the job for the rest.
+    /// Goes on with a cascade until it is finished, waits for something, or so many certificates are
+    /// done. Wakes the job for the rest of those.
     pub(crate) async fn run_cascade(
         &self,
         caller: &Caller,
         id: &str,
         at_most: i64,
-    ) -> Result<i64, CaError> {
-        let mut done: i64 = 0;
+    ) -> Result<Ran, CaError> {
+        let mut ran = Ran {
+            n_done: 0,
+            waits_until: None,
+        };
         loop {
             match retry_races(|| self.try_step(caller, id)).await? {
-                Step::Finished => return Ok(done),
-                Step::Changed(n) => done = done.saturating_add(n),
+                Step::Finished => return Ok(ran),
+                Step::Waits(until) => {
+                    ran.waits_until = Some(until);
+                    return Ok(ran);
+                }
+                Step::Changed(n) => ran.n_done = ran.n_done.saturating_add(n),
             }
-            if done >= at_most {
+            if ran.n_done >= at_most {
                 self.db.wake(Cascades::NAME);
-                return Ok(done);
+                return Ok(ran);
             }
         }
     }
@@ -201,74 +221,7 @@ impl CaService {
         self.commit_step(set, cascade, next.len(), "").await
     }
 
-    /// As a revocation, the CA's own certificate included, and then its key.
-    async fn retire_step(
-        &self,
-        caller: &Caller,
-        cascade: &StoredCascade,
-    ) -> Result<Step, Attempt<CaError>> {
-        if let Some(own) = self.retired_certificate(cascade).await? {
-            let mut set = WriteSet::new();
-            let reason = RevocationReason::CessationOfOperation;
-            let revoked = CertificateStatus::Revoked;
-            self.add_status(caller, &mut set, &own, revoked, reason)
-                .await?;
-            return self.commit_step(set, cascade, 1, "").await;
-        }
-        let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
-        let next = self.next_below(cascade, &sorts).await?;
-        if next.is_empty() {
-            self.destroy_key(caller, cascade).await?;
-            return self.finish(cascade).await;
-        }
-        let reason = RevocationReason::CessationOfOperation;
-        self.set_below(caller, cascade, &next, reason, None).await
-    }
-
-    /// The certificate of a deleted CA, while it is in use and no other CA has it.
-    async fn retired_certificate(
-        &self,
-        cascade: &StoredCascade,
-    ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
-        let own = certificate::by_id(&self.db, &cascade.certificate).await?;
-        let Some(own) = own.filter(|own| own.certificate.status == CertificateStatus::Active)
-        else {
-            return Ok(None);
-        };
-        let users = authority::by_certificate(&self.db, &own.id).await?;
-        Ok(users.is_empty().then_some(own))
-    }
-
-    /// Lets the KMS destroy the key of a deleted CA, unless somebody else uses it. Only what may
-    /// work later is an error.
-    async fn destroy_key(&self, caller: &Caller, cascade: &StoredCascade) -> Result<(), CaError> {
-        let sharing = authority::by_subject_key(&self.db, &cascade.subject_key_id)
-            .await
-            .map_err(StorageFailure::from)?;
-        if !sharing.is_empty() {
-            return Ok(());
-        }
-        let own = certificate::of_authority_key(&self.db, &cascade.subject_key_id)
-            .await
-            .map_err(StorageFailure::from)?;
-        let Some(key) = own.first().and_then(|own| key_of(&own.certificate)) else {
-            return Ok(());
-        };
-        for stored in &own {
-            let serial = &stored.certificate.serial_number;
-            match self.kms.unbind_certificate(caller, &key, serial).await {
-                Ok(()) => {}
-                Err(KmsError::KeyNotFound) => return Ok(()),
-                Err(error) => return later_or_never(error, cascade),
-            }
-        }
-        match self.kms.delete_key(caller, &key).await {
-            Ok(()) | Err(KmsError::KeyNotFound) => Ok(()),
-            Err(error) => later_or_never(error, cascade),
-        }
-    }
-
-    async fn next_below(
+    pub(crate) async fn next_below(
         &self,
         cascade: &StoredCascade,
         sorts: &[Sort],
@@ -283,7 +236,7 @@ impl CaService {
     }
 
     /// One step of a revocation or a hold.
-    async fn set_below(
+    pub(crate) async fn set_below(
         &self,
         caller: &Caller,
         cascade: &StoredCascade,
@@ -355,7 +308,7 @@ impl CaService {
             .map(drop)
     }
 
-    async fn commit_step(
+    pub(crate) async fn commit_step(
         &self,
         mut set: WriteSet,
         cascade: &StoredCascade,
@@ -368,7 +321,7 @@ impl CaService {
         Ok(Step::Changed(n_changed))
     }
 
-    async fn finish(&self, cascade: &StoredCascade) -> Result<Step, Attempt<CaError>> {
+    pub(crate) async fn finish(&self, cascade: &StoredCascade) -> Result<Step, Attempt<CaError>> {
         let mut set = WriteSet::new();
         cascade::finish(&mut set, cascade, self.db.now());
         self.db.commit(set).await?;
@@ -387,23 +340,6 @@ impl CaService {
             None => self.finish(cascade).await,
         }
     }
-}
-
-/// The id of a certificate's key in the KMS.
-fn key_of(certificate: &Certificate) -> Option<KeyRef> {
-    let parsed = lamassu_x509::Certificate::from_der(certificate.certificate.der().clone()).ok()?;
-    let key = parsed.public_key().ok()?;
-    Some(KeyRef::from(key.key_id_sha256_hex()))
-}
-
-/// A key that is used elsewhere, or that its engine keeps, stays; one whose engine does not answer
-/// is destroyed later.
-fn later_or_never(error: KmsError, cascade: &StoredCascade) -> Result<(), CaError> {
-    if error.kind() == ErrorKind::Unavailable {
-        return Err(CaError::KmsRefused(error));
-    }
-    tracing::warn!(ca_id = %cascade.ca, error = &error as &(dyn std::error::Error + 'static), "key of a deleted ca stays");
-    Ok(())
 }
 
 /// The ids of cascades, to begin them with.

@@ -1,8 +1,8 @@
 //! Chains: a certificate and those of the CAs above it.
 
-use lamassu_core::ca::CaError;
+use lamassu_core::ca::{CaError, CertificateRef};
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::ids::CaId;
 use lamassu_core::pem::CertificateDer;
 
 use crate::service::CaService;
@@ -18,13 +18,13 @@ impl CaService {
         Ok(chain)
     }
 
-    /// The certificate with this serial number and of the CAs above it. A CA's own certificate is
+    /// The certificate that is named and those of the CAs above it. A CA's own certificate is
     /// there once.
     pub(crate) async fn chain_of_certificate(
         &self,
-        serial: &SerialNumber,
+        named: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError> {
-        let stored = self.certificate_by_serial(serial).await?;
+        let stored = self.certificate_named(named).await?;
         let issuer = &stored.certificate.issuer_metadata.id;
         let own = stored.certificate.certificate;
         let mut chain = self.above(issuer).await?;

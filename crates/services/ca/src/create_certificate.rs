@@ -4,12 +4,15 @@
 //! same as for a new CA (`create_ca.rs`).
 
 use lamassu_core::ca::{
-    CaError, Certificate, CreateCertificate, IssuanceProfile, KeySource, ProfileChoice,
+    CaError, Certificate, CertificateRef, CreateCertificate, IssuanceProfile, KeySource,
+    ProfileChoice,
 };
 use lamassu_core::caller::Caller;
-use lamassu_core::ids::CaId;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::patch::PatchError;
-use lamassu_x509::Name;
+use lamassu_db::DbError;
+use lamassu_x509::{self as x509, Name};
 use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
@@ -39,6 +42,7 @@ impl CaService {
             ca,
             key,
             subject,
+            successor_of,
             profile,
             metadata,
         } = request;
@@ -53,9 +57,13 @@ impl CaService {
                 reason: "a member of the metadata has no value".to_owned(),
             }));
         }
+        let subject = match successor_of {
+            None => subject_fields(&subject).to_name(),
+            Some(serial) => self.subject_of(serial, &ca).await?,
+        };
         let wanted = Wanted {
             ca,
-            subject: subject_fields(&subject).to_name(),
+            subject,
             profile: imposed(profile),
             metadata,
         };
@@ -70,6 +78,17 @@ impl CaService {
                 Err(error)
             }
         }
+    }
+
+    /// The subject of a certificate that the CA issued, as it is in there.
+    async fn subject_of(&self, serial: SerialNumber, ca: &CaId) -> Result<Name, CaError> {
+        let named = CertificateRef::of_ca(serial, ca.clone());
+        let stored = self.certificate_named(&named).await?;
+        let read = x509::Certificate::from_der(stored.certificate.certificate.der().clone());
+        let unreadable = |error: x509::ParseError| {
+            StorageFailure::from(DbError::corrupt("der", error.to_string()))
+        };
+        Ok(read.map_err(unreadable)?.subject().clone())
     }
 
     /// The key, once CA and profile have nothing against it.

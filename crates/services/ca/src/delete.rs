@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 
 use lamassu_core::ca::{
-    CaError, Cascade, CertificateAuthority, CertificateStatus, CertificateType,
+    CaError, Cascade, CertificateAuthority, CertificateRef, CertificateStatus, CertificateType,
 };
 use lamassu_core::caller::Caller;
-use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::ids::CaId;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 
 use crate::cascade;
@@ -100,19 +100,19 @@ impl CaService {
     pub(crate) async fn remove_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
     ) -> Result<(), CaError> {
-        retry_races(|| self.try_remove_certificate(caller, serial)).await?;
-        tracing::info!(serial_number = %serial, "certificate deleted");
+        retry_races(|| self.try_remove_certificate(caller, named)).await?;
+        tracing::info!(serial_number = %named, "certificate deleted");
         Ok(())
     }
 
     async fn try_remove_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
     ) -> Result<(), Attempt<CaError>> {
-        let stored = self.certificate_by_serial(serial).await?;
+        let stored = self.certificate_named(named).await?;
         let issuer = &stored.certificate.issuer_metadata.id;
         if authority::exists(&self.db, issuer).await? {
             return Err(CaError::IssuerExists.into());

@@ -70,7 +70,7 @@ impl CaService {
         open: &OpenIntent,
         superseded: &Superseded,
     ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
-        let mut found = by_serial(&self.db, &superseded.serial_number).await?;
+        let mut found = by_serial(&self.db, &superseded.serial_number, None).await?;
         if found.len() > 1 {
             let device = &open.attachment.device_id;
             found.retain(|stored| belongs_to(&stored.certificate, device));

@@ -8,8 +8,6 @@ macro_rules! certificate_fields {
     ($($own:expr),+ $(,)?) => {
         &[
             Field::enumeration("type", "certificate_type"),
-            // Hexadecimal in lower case, so that the column is its own folded text.
-            Field::string("serial_number", "serial_number").folded("serial_number"),
             Field::string("subject_key_id", "subject_key_id").folded("subject_key_id"),
             Field::string("issuer_meta.id", "issuer_ca_id").alias("issuer_metadata.id"),
             Field::enumeration("status", "status"),
@@ -29,8 +27,14 @@ macro_rules! certificate_fields {
     };
 }
 
+/// Hexadecimal in lower case, so that the column is its own folded text.
+const fn serial_number() -> Field {
+    Field::string("serial_number", "serial_number").folded("serial_number")
+}
+
 /// Fields of certificate lists.
 pub const CERTIFICATE_FIELDS: &[Field] = certificate_fields![
+    serial_number().searched_in("certificate_serial_text"),
     Field::string("subject.common_name", "subject_common_name")
         .folded("subject_common_name_folded")
         .searched_in("certificate_text"),
@@ -45,6 +49,7 @@ const ALTERNATIVE_NAMES: ElementTable = ElementTable {
 
 /// Fields of CA lists: those of the CA's certificate and its own. `metadata` is the CA's.
 pub const AUTHORITY_FIELDS: &[Field] = certificate_fields![
+    serial_number(),
     Field::string("subject.common_name", "subject_common_name")
         .folded("subject_common_name_folded"),
     Field::json("metadata", "ca_metadata"),

@@ -109,6 +109,7 @@ impl CaService {
                 metrics::authority_imported();
                 tracing::info!(ca_id = %ca.id, serial_number = %ca.serial_number, "ca imported");
                 if let Some(own) = &own {
+                    self.name_after(caller, own, &ca.certificate).await;
                     self.settle(caller, own, &ca.serial_number).await;
                 }
                 self.begin_cascades(caller, cascades).await;

@@ -41,12 +41,14 @@ use crate::store::{authority, intent, profile};
 /// A checked request, and what it is for.
 #[derive(Debug)]
 pub(crate) struct Order<'a> {
-    ca: &'a CaId,
-    subject: Subject,
-    profile: ProfileChoice,
-    holder: KeyHolder,
-    enrollment: Option<&'a Enrollment>,
-    made: Option<MadeFor<'a>>,
+    pub(crate) ca: &'a CaId,
+    pub(crate) subject: Subject,
+    pub(crate) profile: ProfileChoice,
+    /// Rules in the place of a profile's.
+    pub(crate) imposed: Option<&'a Profile>,
+    pub(crate) holder: KeyHolder,
+    pub(crate) enrollment: Option<&'a Enrollment>,
+    pub(crate) made: Option<MadeFor<'a>>,
 }
 
 /// What is stored with a certificate that is made together with its key.
@@ -72,6 +74,7 @@ impl<'a> Order<'a> {
             ca,
             subject,
             profile,
+            imposed: None,
             holder,
             enrollment: None,
             made: Some(made),
@@ -81,7 +84,7 @@ impl<'a> Order<'a> {
 
 /// Who holds the private key of what is certified.
 #[derive(Debug)]
-enum KeyHolder {
+pub(crate) enum KeyHolder {
     /// The requester.
     Requester,
     /// The key management service.
@@ -139,6 +142,7 @@ impl CaService {
             ca,
             subject,
             profile,
+            imposed: None,
             holder,
             enrollment: None,
             made: None,
@@ -172,6 +176,7 @@ impl CaService {
             ca,
             subject,
             profile,
+            imposed: None,
             holder,
             enrollment: Some(enrollment),
             made: None,
@@ -244,7 +249,10 @@ impl CaService {
         order: &Order<'_>,
     ) -> Result<Certificate, Attempt<CaError>> {
         let ca = self.ready.authority(caller, order.ca).await?;
-        let rules = self.rules_for(&ca, &order.profile).await?;
+        let rules = match order.imposed {
+            Some(imposed) => Rules::Inline(Box::new((imposed.clone(), Limits::default()))),
+            None => self.rules_for(&ca, &order.profile).await?,
+        };
         let now = self.db.now();
         let serial = draw_serial(now)?;
         let terms = Terms {
@@ -324,7 +332,7 @@ fn store_with_key(
 }
 
 /// The request's DER, read.
-fn read_csr(csr: &CsrDer) -> Result<CertificationRequest, CaError> {
+pub(crate) fn read_csr(csr: &CsrDer) -> Result<CertificationRequest, CaError> {
     CertificationRequest::from_der(csr.der().clone())
         .map_err(|error| CaError::MalformedCsr(error.to_string()))
 }

@@ -16,9 +16,9 @@
 //! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
 //! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere,
 //! `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `cascade.rs` for what
-//! goes down from a CA, `revocations.rs` for many at once, `enrollment.rs` for
+//! goes down from a CA, `retire.rs` for deleted ones, `revocations.rs` for many at once, `enrollment.rs` for
 //! certificates on their way to a device, `bound_events.rs` for those that arrived
-//! (`dms.bind-device-id`), `store/` for SQL, `http/` for the wire.
+//! (`dms.bind-device-id`), `moved_keys.rs` for keys in another engine, `store/` for SQL, `http/` for the wire.
 
 mod bound_events;
 mod ca_request;
@@ -45,6 +45,7 @@ mod lifecycle;
 mod limits;
 mod metadata;
 mod metrics;
+mod moved_keys;
 mod own_key;
 mod own_windows;
 mod profile;
@@ -52,6 +53,8 @@ mod query;
 mod raw_signature;
 mod record;
 mod reissue;
+mod responder;
+mod retire;
 mod revocations;
 mod rules;
 mod service;
@@ -68,5 +71,6 @@ pub use fields::{
 pub use http::routes;
 pub use jobs::OthersRunning;
 pub use metrics::describe_metrics;
+pub use moved_keys::MOVED_SUBSCRIPTION;
 pub use service::{CaPorts, CaService, StartError};
 pub use store::SCHEMA;

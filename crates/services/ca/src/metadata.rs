@@ -5,9 +5,9 @@
 //! clients know it.
 
 use lamassu_core::ca::certificate::EXPIRATION_DELTAS;
-use lamassu_core::ca::{CaError, Certificate, CertificateAuthority};
+use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, CertificateRef};
 use lamassu_core::caller::Caller;
-use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::ids::CaId;
 use lamassu_core::patch::{PatchOperation, apply_to_object};
 use lamassu_db::{Attempt, WriteSet, retry_races_up_to};
 
@@ -64,20 +64,20 @@ impl CaService {
     pub(crate) async fn patch_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         patches: &[PatchOperation],
     ) -> Result<Certificate, CaError> {
-        let attempt = || self.try_patch_certificate(caller, serial, patches);
+        let attempt = || self.try_patch_certificate(caller, named, patches);
         retry_races_up_to(ATTEMPTS, attempt).await
     }
 
     async fn try_patch_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         patches: &[PatchOperation],
     ) -> Result<Certificate, Attempt<CaError>> {
-        let stored = self.certificate_by_serial(serial).await?;
+        let stored = self.certificate_named(named).await?;
         let mut updated = stored.certificate.clone();
         if !patches.is_empty() {
             // Metadata that were never given count as empty ones once somebody writes to them.

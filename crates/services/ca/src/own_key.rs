@@ -1,11 +1,12 @@
 //! The key of a new CA or certificate: made or imported under an operation's name, or one that
 //! exists.
 
-use lamassu_core::ca::{CaError, KeySource};
+use lamassu_core::ca::{CaError, Certificate, KeySource};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_core::patch::PatchOperation;
 use lamassu_crypto::PublicKey;
 use lamassu_db::WriteSet;
 use lamassu_x509::issue::KeyPolicy;
@@ -192,6 +193,32 @@ impl CaService {
             .await;
         if let Err(error) = marked {
             tracing::warn!(serial_number = %serial, error = &error as &(dyn std::error::Error + 'static), "key is marked as used later");
+        }
+    }
+
+    /// Gives a key the name that a CA certificate made elsewhere has for it as an alias: clients of the
+    /// reference look keys of CAs up by that. Nothing here hangs on it, so that it may fail.
+    pub(crate) async fn name_after(
+        &self,
+        caller: &Caller,
+        own: &OwnKey,
+        certificate: &Certificate,
+    ) {
+        let name = &certificate.subject_key_id;
+        let known = own.key.key_id.as_str() == name || own.key.aliases.contains(name);
+        if known || name.is_empty() {
+            return;
+        }
+        let alias = PatchOperation {
+            op: "add".to_owned(),
+            path: Some("/-".to_owned()),
+            value: Some(name.as_str().into()),
+            ..PatchOperation::default()
+        };
+        let key = own.reference();
+        let named = self.kms.patch_aliases(caller, &key, vec![alias]).await;
+        if let Err(error) = named {
+            tracing::warn!(key_id = %own.key.key_id, error = &error as &(dyn std::error::Error + 'static), "key has no alias of its certificate's name for it");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Reading: one CA or certificate, lists, and what other services ask.
 
-use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, IssuanceProfile};
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateAuthority, CertificateRef, IssuanceProfile,
+};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::page::Page;
@@ -31,7 +33,15 @@ impl CaService {
         &self,
         serial: &SerialNumber,
     ) -> Result<StoredCertificate, CaError> {
-        let found = by_serial(&self.db, serial)
+        self.certificate_named(&serial.into()).await
+    }
+
+    /// The certificate that is named: where a CA is named, only one that this CA issued.
+    pub(crate) async fn certificate_named(
+        &self,
+        named: &CertificateRef,
+    ) -> Result<StoredCertificate, CaError> {
+        let found = by_serial(&self.db, &named.serial_number, named.ca.as_ref())
             .await
             .map_err(StorageFailure::from)?;
         only(found)
@@ -43,18 +53,12 @@ impl CaService {
         ca: &CaId,
         serial: &SerialNumber,
     ) -> Result<StoredCertificate, CaError> {
-        let mut found = by_serial(&self.db, serial)
+        let found = by_serial(&self.db, serial, None)
             .await
             .map_err(StorageFailure::from)?;
-        if found.len() > 1 {
-            let below = found
-                .iter()
-                .position(|stored| stored.certificate.issuer_metadata.id == *ca);
-            if let Some(position) = below {
-                return Ok(found.swap_remove(position));
-            }
-        }
-        only(found)
+        let is_below = |stored: &StoredCertificate| stored.certificate.issuer_metadata.id == *ca;
+        let (below, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_below);
+        only(if below.is_empty() { others } else { below })
     }
 
     /// CAs, of this subject common name if given.

@@ -77,22 +77,7 @@ pub(crate) fn default_ca_profile(validity: Validity) -> IssuanceProfile {
 
 /// The name with these six attributes as its only ones.
 pub(crate) fn subject_fields(subject: &Subject) -> SubjectFields {
-    let Subject {
-        common_name,
-        organization,
-        organization_unit,
-        country,
-        state,
-        locality,
-    } = subject.clone();
-    SubjectFields {
-        common_name,
-        organization,
-        organizational_unit: organization_unit,
-        country,
-        state,
-        locality,
-    }
+    subject.to_fields()
 }
 
 /// Every type but `Duration` means a fixed end, so a profile that says nothing ends in year 1.

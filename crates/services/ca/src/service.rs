@@ -5,20 +5,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamassu_core::ca::{
     self as api, CaError, CaRequest, CaStats, Cascade, Certificate, CertificateAuthority,
-    CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment, ImportCa,
-    ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage, RenewalWindows,
-    RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo, enrollment::Attachment,
+    CertificateRef, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, Enrollment,
+    ImportCa, ImportCertificate, IssuanceProfile, OpenEnrollment, ProfileChoice, RawMessage,
+    RenewalWindows, RetiredCa, RevokeCertificates, RevokedEntry, SignCsr, StatusCounts, StatusInfo,
+    enrollment::Attachment,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::duration::WireDuration;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, CaRequestId, JobId, ProfileId, SerialNumber};
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
-use lamassu_core::pem::CertificateDer;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::list::warn_without_search_index;
 use lamassu_db::{
     CommitError, Db, DbError, EventHandler, Job, MigrationError, RefusalLog, Subscription,
     WriteSet, run_job,
@@ -35,6 +38,7 @@ use crate::jobs::{
     AbandonedOperations, Cascades, CertificateExpiry, CertificateUpkeep, OthersRunning,
     Revocations, is_due_soon,
 };
+use crate::moved_keys::{self, MovedKeys};
 use crate::query::{expiring, issued_by, soonest_first, with_status};
 use crate::store::certificate::{Beside, CertificateId};
 use crate::store::{self, authority, certificate, intent};
@@ -103,7 +107,8 @@ impl CaService {
         config.validate()?;
         let lint = config.lint_policy()?;
         db.migrate(store::SCHEMA).await?;
-        certificate::warn_without_search_index(&db).await?;
+        warn_without_search_index(&db, "certificate_text").await?;
+        warn_without_search_index(&db, "certificate_serial_text").await?;
         let domains = config.va_server_domains.clone();
         let ready = Ready::new(db.clone(), Arc::clone(&kms), domains, config.cached_issuers);
         let predecessors_end = match others {
@@ -157,16 +162,26 @@ impl CaService {
         (bound_events::subscription(&self.db), Arc::new(handler))
     }
 
+    /// The reader of keys that move to another engine, and what it does with them.
+    pub fn moved_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
+        let handler = MovedKeys {
+            db: self.db.clone(),
+        };
+        (moved_keys::subscription(&self.db), Arc::new(handler))
+    }
+
     /// All background work of the service, until `shutdown`; what is in progress is finished.
     pub async fn run(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let (subscription, handler) = self.bound_subscription();
+        let (bound, bind) = self.bound_subscription();
+        let (moved, follow) = self.moved_subscription();
         let expiry = async {
             if self.config.certificate_monitoring_job.enabled {
                 run_job(&self.db, self.expiry_job(), shutdown).await;
             }
         };
         tokio::join!(
-            subscription.run(handler, shutdown),
+            bound.run(bind, shutdown),
+            moved.run(follow, shutdown),
             run_job(&self.db, self.operations_job(), shutdown),
             run_job(&self.db, self.upkeep_job(), shutdown),
             run_job(&self.db, self.cascades_job(), shutdown),
@@ -438,6 +453,15 @@ impl api::CaService for CaService {
             .map(|stored| stored.certificate)
     }
 
+    async fn certificate_named(
+        &self,
+        _: &Caller,
+        certificate: &CertificateRef,
+    ) -> Result<Certificate, CaError> {
+        let found = self.certificate_named(certificate).await?;
+        Ok(found.certificate)
+    }
+
     async fn certificates(
         &self,
         _: &Caller,
@@ -493,16 +517,19 @@ impl api::CaService for CaService {
     async fn set_certificate_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        let change = ("certificate.status.update", named("certificate", serial));
+        let change = (
+            "certificate.status.update",
+            named("certificate", certificate),
+        );
         self.refusals
             .watch(
                 caller,
                 change,
-                self.change_status(caller, serial, status, reason),
+                self.change_status(caller, certificate, status, reason),
             )
             .await
     }
@@ -510,15 +537,18 @@ impl api::CaService for CaService {
     async fn patch_certificate_metadata(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError> {
-        let change = ("certificate.metadata.update", named("certificate", serial));
+        let change = (
+            "certificate.metadata.update",
+            named("certificate", certificate),
+        );
         self.refusals
             .watch(
                 caller,
                 change,
-                self.patch_certificate(caller, serial, &patches),
+                self.patch_certificate(caller, certificate, &patches),
             )
             .await
     }
@@ -526,11 +556,11 @@ impl api::CaService for CaService {
     async fn delete_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<(), CaError> {
-        let change = ("certificate.delete", named("certificate", serial));
+        let change = ("certificate.delete", named("certificate", certificate));
         self.refusals
-            .watch(caller, change, self.remove_certificate(caller, serial))
+            .watch(caller, change, self.remove_certificate(caller, certificate))
             .await
     }
 
@@ -563,9 +593,9 @@ impl api::CaService for CaService {
     async fn certificate_chain(
         &self,
         _: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError> {
-        self.chain_of_certificate(serial).await
+        self.chain_of_certificate(certificate).await
     }
 
     async fn revoke_certificates(
@@ -661,6 +691,14 @@ impl api::CaService for CaService {
         Ok(found.map_err(StorageFailure::from)?)
     }
 
+    async fn retired_cas(&self, _: &Caller) -> Result<Vec<RetiredCa>, CaError> {
+        self.waiting_for_crl().await
+    }
+
+    async fn settle_retired_ca(&self, _: &Caller, job: &JobId) -> Result<(), CaError> {
+        self.settle_crl(job).await
+    }
+
     async fn sign_for_enrollment(
         &self,
         caller: &Caller,
@@ -671,6 +709,16 @@ impl api::CaService for CaService {
     ) -> Result<Certificate, CaError> {
         self.sign_enrollment(caller, ca, &csr, profile, &enrollment)
             .await
+    }
+
+    async fn issue_ocsp_responder(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        csr: CsrDer,
+        validity: WireDuration,
+    ) -> Result<Certificate, CaError> {
+        self.issue_responder(caller, ca, &csr, validity).await
     }
 
     async fn complete_enrollment(

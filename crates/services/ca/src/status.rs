@@ -1,8 +1,7 @@
 //! Changing the status of a certificate: revoke, hold, release, expire.
 
-use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
+use lamassu_core::ca::{CaError, Certificate, CertificateRef, CertificateStatus};
 use lamassu_core::caller::Caller;
-use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 
@@ -16,21 +15,21 @@ use crate::store::cascade::set_held_by;
 use crate::store::certificate::{ChangedBy, StoredCertificate, update};
 
 impl CaService {
-    /// Gives the certificate of this serial number another status. What follows below a CA whose
+    /// Gives the certificate that is named another status. What follows below a CA whose
     /// certificate it is is the same as by the CA's own endpoint.
     pub(crate) async fn change_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
         let (updated, cascades) =
-            retry_races(|| self.try_change_status(caller, serial, status, reason)).await?;
+            retry_races(|| self.try_change_status(caller, named, status, reason)).await?;
         if status == CertificateStatus::Revoked {
             metrics::revoked();
         }
-        tracing::info!(serial_number = %serial, %status, "certificate status changed");
+        tracing::info!(serial_number = %named, %status, "certificate status changed");
         self.begin_cascades(caller, cascades).await;
         Ok(updated)
     }
@@ -38,11 +37,11 @@ impl CaService {
     async fn try_change_status(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<(Certificate, Vec<String>), Attempt<CaError>> {
-        let stored = self.certificate_by_serial(serial).await?;
+        let stored = self.certificate_named(named).await?;
         let now = self.db.now();
         let updated = with_status(&stored.certificate, status, reason, now)?;
         let mut set = WriteSet::new();

@@ -70,6 +70,12 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0012__authority_entry.sqlite.sql"),
             postgres: include_str!("../migrations/V0012__authority_entry.postgres.sql"),
         },
+        Migration {
+            version: 13,
+            name: "certificate_serial_text",
+            sqlite: include_str!("../migrations/V0013__certificate_serial_text.sqlite.sql"),
+            postgres: include_str!("../migrations/V0013__certificate_serial_text.postgres.sql"),
+        },
     ],
 };
 

@@ -308,7 +308,6 @@ impl<'a> Change<'a> {
         let same = self.before.last_shadow.as_ref().filter(|last| {
             last.is_by(self.context.caller)
                 && self.context.now - last.at.0 < coalesce
-                && last.at.0 <= self.context.now
                 // Nothing else happened since.
                 && self.before.device.events.keys().next_back() == Some(&last.at)
         });

@@ -131,7 +131,7 @@ impl CertificatesJob {
         let done = match &due.task.what {
             What::Revoke(reason) => {
                 let status = CertificateStatus::Revoked;
-                ca.set_certificate_status(caller, serial, status, *reason)
+                ca.set_certificate_status(caller, &serial.into(), status, *reason)
                     .await
             }
             What::Attach { dms_id, windows } => {
@@ -141,7 +141,8 @@ impl CertificatesJob {
             }
             What::Detach => {
                 let patches = vec![detachment()];
-                ca.patch_certificate_metadata(caller, serial, patches).await
+                ca.patch_certificate_metadata(caller, &serial.into(), patches)
+                    .await
             }
         };
         match done {

@@ -34,6 +34,16 @@ pub struct EstConfig {
     pub default_dms_by_server_name: BTreeMap<String, DmsId>,
     /// How long a re-enrollment whose answer was lost may be repeated. Default `10m`.
     pub repeat_window: WireDuration,
+    /// RSA keys that are made for devices at the same time. Default 2.
+    pub max_key_generations: usize,
+    /// When a device whose enrollment waits for approval is told to come again. Default `1m`.
+    pub approval_retry_after: WireDuration,
+    /// How long an enrollment waits for a decision, an approved one for its device, and a denied
+    /// one is refused. Default `1w`.
+    pub approval_lifetime: WireDuration,
+    /// Most enrollments that wait for a decision; further ones are told to come later. Default
+    /// 10000.
+    pub max_pending_approvals: u32,
 }
 
 impl Default for EstConfig {
@@ -48,6 +58,10 @@ impl Default for EstConfig {
             default_dms: None,
             default_dms_by_server_name: BTreeMap::new(),
             repeat_window: WireDuration::from_secs(600),
+            max_key_generations: 2,
+            approval_retry_after: WireDuration::from_secs(60),
+            approval_lifetime: WireDuration::from_secs(7 * 86_400),
+            max_pending_approvals: 10_000,
         }
     }
 }
@@ -78,9 +92,14 @@ impl EstConfig {
         if self.max_chain == 0 {
             return Err(InvalidEstConfig::MaxChain);
         }
+        if self.max_key_generations == 0 {
+            return Err(InvalidEstConfig::MaxKeyGenerations);
+        }
         for (key, duration) in [
             ("clock_skew", self.clock_skew),
             ("repeat_window", self.repeat_window),
+            ("approval_retry_after", self.approval_retry_after),
+            ("approval_lifetime", self.approval_lifetime),
         ] {
             if duration.is_negative() {
                 return Err(InvalidEstConfig::Negative(key));
@@ -111,6 +130,9 @@ pub enum InvalidEstConfig {
     /// A chain has at least one certificate.
     #[error("est.max_chain must be at least 1")]
     MaxChain,
+    /// Without a place no key is made.
+    #[error("est.max_key_generations must be at least 1")]
+    MaxKeyGenerations,
     /// A span of time below zero.
     #[error("est.{0} must not be negative")]
     Negative(&'static str),

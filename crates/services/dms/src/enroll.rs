@@ -1,19 +1,33 @@
 //! `simpleenroll` (RFC 7030 §4.2.1): a device's first certificate, or a replacement.
 
 use lamassu_core::ca::enrollment::{Detach, Revoke};
-use lamassu_core::ca::{EnrollmentMode, Superseded};
+use lamassu_core::ca::{EnrollmentMode, ProfileChoice, Superseded};
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{CreateDevice, Device, DeviceStatus, SlotState};
+use lamassu_core::device::{CreateDevice, Device, DeviceStatus, EnrollmentEvent, SlotState};
+use lamassu_core::dms::approval::ApprovalOperation;
 use lamassu_core::dms::settings::REGISTRATION_JITP;
-use lamassu_core::dms::{Dms, DmsError, EstRequest};
+use lamassu_core::dms::{Dms, DmsError, EstRequest, Outcome};
 use lamassu_core::ids::DeviceId;
 use lamassu_core::pem::CertificateDer;
 
+use crate::approval::Clearance;
 use crate::credential::AuthMode;
 use crate::issue::Approved;
-use crate::profile;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
+use crate::{channel_binding, profile};
+
+/// A device that may enroll.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) profile: ProfileChoice,
+    /// The certificate that the new one takes the place of.
+    pub(crate) superseded: Option<Superseded>,
+    /// What its slot held when it was looked at.
+    pub(crate) slot: SlotState,
+    /// The device to register, where there is none.
+    pub(crate) create: Option<CreateDevice>,
+}
 
 impl DmsManager {
     /// Enrolls a device.
@@ -21,34 +35,58 @@ impl DmsManager {
         &self,
         caller: &Caller,
         est: EstRequest,
-    ) -> Result<CertificateDer, DmsError> {
+    ) -> Result<Outcome<CertificateDer>, DmsError> {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let settings = &dms.settings.enrollment_settings;
         // 1. Who asks.
         let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        channel_binding::check(&dms, &request, &est)?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
-        // 2. For which device.
-        let device = self.device_if_any(&caller, &request.device_id).await?;
-        check_device(&dms, device.as_ref())?;
-        // 3. Under which rules.
-        let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
-        let slot = SlotState::of(device.as_ref());
+        // 2. For which device, under which rules, with whose approval.
+        let admitted = self.admit(&caller, &dms, &request.device_id).await?;
+        let operation = ApprovalOperation::Enroll;
+        let approval = match self.clearance(&caller, &dms, &request, operation).await? {
+            Clearance::Given(approval) => approval,
+            Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
+        };
+        // 3. The certificate.
         let approved = Approved {
             dms: &dms,
             request: &request,
             csr,
             mode: EnrollmentMode::Enroll,
-            profile,
-            superseded: superseded(&slot),
-            create: registration(&dms, &request.device_id, device.as_ref())?,
-            slot,
+            announce: Some(EnrollmentEvent::Enroll),
+            profile: admitted.profile,
+            superseded: admitted.superseded,
+            create: admitted.create,
+            slot: admitted.slot,
         };
-        self.issue(&caller, approved).await
+        let certificate = self.issue(&caller, approved).await?;
+        self.close_approval(&caller, approval, &certificate).await;
+        Ok(Outcome::Issued(certificate))
+    }
+
+    /// What to do for a device that may enroll.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        id: &DeviceId,
+    ) -> Result<Admitted, DmsError> {
+        let device = self.device_if_any(caller, id).await?;
+        check_device(dms, device.as_ref())?;
+        let slot = SlotState::of(device.as_ref());
+        Ok(Admitted {
+            profile: profile::choose(&self.directory, caller, &dms.settings).await?,
+            superseded: superseded(&slot),
+            create: registration(dms, id, device.as_ref())?,
+            slot,
+        })
     }
 
     /// Checks the credential that the DMS asks for; what follows is done in its name.
-    async fn enrolling_caller(
+    pub(crate) async fn enrolling_caller(
         &self,
         caller: &Caller,
         dms: &Dms,

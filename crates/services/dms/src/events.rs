@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
-use lamassu_core::dms::Dms;
+use lamassu_core::dms::{Approval, Dms};
 use lamassu_db::{
     Db, Event, EventHandler, HandlerError, LoggedEvent, StartAt, Subscription, WriteSet,
 };
@@ -28,9 +28,9 @@ const HEARD: &[&str] = &[
 ];
 
 #[derive(Serialize)]
-struct Change<'a> {
-    previous: &'a Dms,
-    updated: &'a Dms,
+struct Change<'a, T> {
+    previous: &'a T,
+    updated: &'a T,
 }
 
 /// `dms.create`
@@ -55,6 +55,30 @@ pub(crate) fn updated(
 /// How events and audit records address a DMS.
 pub(crate) fn subject(dms: &Dms) -> String {
     format!("dms/{}", dms.id)
+}
+
+/// `dms.approval.create`
+pub(crate) fn approval_created(caller: &Caller, approval: &Approval, now: OffsetDateTime) -> Event {
+    Event::new("dms.approval.create", SOURCE, caller, now)
+        .subject(approval_subject(approval))
+        .data(approval)
+}
+
+/// `dms.approval.update`
+pub(crate) fn approval_updated(
+    caller: &Caller,
+    previous: &Approval,
+    updated: &Approval,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("dms.approval.update", SOURCE, caller, now)
+        .subject(approval_subject(updated))
+        .data(&Change { previous, updated })
+}
+
+/// How events and audit records address an approval.
+pub(crate) fn approval_subject(approval: &Approval) -> String {
+    format!("approval/{}", approval.id)
 }
 
 /// The reader of the events that [`ForgetOnChange`] handles.

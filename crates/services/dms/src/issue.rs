@@ -32,6 +32,8 @@ pub(crate) struct Approved<'a> {
     /// The request, possession of its key decided.
     pub(crate) csr: VerifiedCsr,
     pub(crate) mode: EnrollmentMode,
+    /// The event that tells of it beside that of the binding.
+    pub(crate) announce: Option<EnrollmentEvent>,
     pub(crate) profile: ProfileChoice,
     /// The certificate that the new one takes the place of.
     pub(crate) superseded: Option<Superseded>,
@@ -58,10 +60,10 @@ impl Approved<'_> {
 
     fn binding(&self, certificate: &Certificate, windows: RenewalWindows) -> BindIdentity {
         let holds_identity = matches!(self.slot, SlotState::Holding { .. });
-        let (mode, event) = match self.mode {
-            EnrollmentMode::Enroll if holds_identity => ("RE-PROVISIONED", EnrollmentEvent::Enroll),
-            EnrollmentMode::Enroll => ("PROVISIONED", EnrollmentEvent::Enroll),
-            EnrollmentMode::Reenroll => ("RENEWED", EnrollmentEvent::Reenroll),
+        let mode = match self.mode {
+            EnrollmentMode::Enroll if holds_identity => "RE-PROVISIONED",
+            EnrollmentMode::Enroll => "PROVISIONED",
+            EnrollmentMode::Reenroll => "RENEWED",
         };
         BindIdentity {
             device_id: self.request.device_id.clone(),
@@ -71,7 +73,7 @@ impl Approved<'_> {
             expected: self.slot.clone(),
             create: self.create.clone(),
             windows,
-            announce: Some(event),
+            announce: self.announce,
         }
     }
 }

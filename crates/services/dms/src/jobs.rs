@@ -1,4 +1,4 @@
-//! The sweep of enrollments, every minute.
+//! The sweep of enrollments and the end of approvals, every minute.
 
 use std::sync::Arc;
 
@@ -12,6 +12,22 @@ use crate::service::DmsManager;
 
 /// How often abandoned enrollments are looked for.
 const EVERY: Duration = Duration::minutes(1);
+
+/// Gives up and forgets approvals.
+#[derive(Debug)]
+pub(crate) struct ApprovalEnds(pub(crate) Arc<DmsManager>);
+
+#[async_trait]
+impl Job for ApprovalEnds {
+    fn name(&self) -> &'static str {
+        "dms-approval-ends"
+    }
+
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        self.0.tidy_approvals(caller).await?;
+        Ok(NextRun::At(now.saturating_add(EVERY)))
+    }
+}
 
 /// Sweeps stale enrollments.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! DMS manager: the enrollment policy of a fleet, and EST (RFC 7030) under it.
 //!
-//! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label.
+//! **Owns** the table `dms`: one row per device manufacturing system, which is one EST label; and
+//! `approval`: enrollments that somebody has to approve.
 //! Certificates belong to the CA service and devices to the device manager; both are ports.
 //!
 //! **Promises.** A device gets its certificate only after the device manager has bound it to the
@@ -9,7 +10,8 @@
 //! looked at before a key signs. A request runs in a task of the server, so a client that hangs
 //! up stops nothing half way.
 //!
-//! **Events** told: `dms.create`, `dms.update` (source `service/ra`); `dms.bind-device-id`,
+//! **Events** told: `dms.create`, `dms.update`, `dms.approval.create`, `dms.approval.update` (source
+//! `service/ra`); `dms.bind-device-id`,
 //! `dms.enroll` and `dms.reenroll` are told by the device manager, in the write set of the
 //! binding. Heard: changes of CAs and profiles, which drop what [`Directory`](directory) keeps.
 //!
@@ -21,10 +23,14 @@
 //! | assemble | [`DmsManager`], [`DmsPorts`], [`routes`], [`est_routes`], [`SCHEMA`] |
 //! | follow an enrollment | `enroll.rs`, `reenroll.rs`, then `issue.rs` (the two commits) |
 //! | see who may enroll | `credential.rs`, `revocation.rs`, path rules in `lamassu_x509::path` |
+//! | see keys made for devices | `keygen.rs`, `key_delivery.rs` |
+//! | see who approves | `approval.rs` |
 //! | see the EST wire | `http/est.rs`, `http/est_body.rs`, `http/est_reply.rs` |
 
+mod approval;
 mod bind;
 mod ca_certs;
+mod channel_binding;
 mod config;
 mod credential;
 mod csr_attrs;
@@ -34,6 +40,8 @@ mod events;
 mod http;
 mod issue;
 mod jobs;
+mod key_delivery;
+mod keygen;
 mod known_paths;
 mod manage;
 mod metrics;
@@ -53,5 +61,5 @@ pub use config::{EkuMode, EstConfig, InvalidEstConfig, LineLength, StatusCodes};
 pub use http::{est_routes, routes};
 pub use metrics::describe_metrics;
 pub use service::{DmsManager, DmsPorts, StartError};
-pub use store::{FIELDS as DMS_FIELDS, SCHEMA};
+pub use store::{APPROVAL_FIELDS, FIELDS as DMS_FIELDS, SCHEMA};
 pub use system_ca::SystemCa;

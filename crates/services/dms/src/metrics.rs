@@ -2,25 +2,62 @@
 
 use std::time::Instant;
 
-use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use lamassu_core::dms::DmsError;
+use ::metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use bytes::Bytes;
+use lamassu_core::dms::{DmsError, Outcome};
 use lamassu_core::error::{ErrorKind, ServiceError};
+use lamassu_core::pem::CertificateDer;
 
 /// EST requests answered, by operation and result.
 pub(crate) const REQUESTS: &str = "lamassu_est_requests_total";
 /// Time that an EST operation took, in seconds, by operation.
 pub(crate) const DURATION: &str = "lamassu_est_request_duration_seconds";
+/// Enrollments that nobody has decided on, as of the last look, which is at most a minute old.
+pub(crate) const APPROVALS_PENDING: &str = "lamassu_est_approvals_pending";
 
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(REQUESTS, "EST requests answered");
+    describe_gauge!(APPROVALS_PENDING, "Enrollments that wait for approval");
     describe_histogram!(DURATION, Unit::Seconds, "Time that an EST operation took");
 }
 
+/// Sets how many enrollments wait for approval.
+pub(crate) fn approvals_pending(n: i64) {
+    gauge!(APPROVALS_PENDING).set(f64::from(u32::try_from(n).unwrap_or(u32::MAX)));
+}
+
+/// What an operation came to, for the label `result`.
+pub(crate) trait Told {
+    /// One word.
+    fn told(&self) -> &'static str {
+        "ok"
+    }
+}
+
+impl Told for CertificateDer {}
+impl Told for Vec<CertificateDer> {}
+impl Told for Bytes {}
+
+impl<T> Told for Outcome<T> {
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Issued(_) => "ok",
+            Self::Pending(_) => "pending",
+        }
+    }
+}
+
 /// Records one EST operation that began at `started`.
-pub(crate) fn answered<T>(operation: &'static str, started: Instant, result: &Result<T, DmsError>) {
+pub(crate) fn answered<T: Told>(
+    operation: &'static str,
+    started: Instant,
+    result: &Result<T, DmsError>,
+) {
     let result = match result {
-        Ok(_) => "ok",
+        Ok(done) => done.told(),
         Err(error) => label(error),
     };
     counter!(REQUESTS, "operation" => operation, "result" => result).increment(1);

@@ -3,7 +3,7 @@
 use lamassu_core::ca::enrollment::{Detach, Revoke};
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus, EnrollmentMode, Superseded};
 use lamassu_core::caller::Caller;
-use lamassu_core::device::{Device, IdentitySlot, SlotState};
+use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
 use lamassu_core::dms::settings::{EstSettings, ReenrollmentSettings};
 use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest};
 use lamassu_core::error::StorageFailure;
@@ -18,7 +18,7 @@ use crate::issue::Approved;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 use crate::sweep::holds;
-use crate::{profile, subject};
+use crate::{channel_binding, profile, subject};
 
 /// Who asks for a renewal.
 enum Renewer {
@@ -46,6 +46,7 @@ impl DmsManager {
             Renewer::Anybody => (caller.clone(), None),
             Renewer::Holder(presented) => (presented.principal(caller), Some(presented)),
         };
+        channel_binding::check(&dms, &request, &est)?;
         // 2. For which device, and which of its certificates.
         let device = self.devices.device(&caller, &request.device_id).await?;
         check_owner(&dms, &device)?;
@@ -62,6 +63,7 @@ impl DmsManager {
             request: &request,
             csr,
             mode: EnrollmentMode::Reenroll,
+            announce: Some(EnrollmentEvent::Reenroll),
             profile,
             superseded: Some(superseded(&dms.settings.reenrollment_settings, &active)),
             slot: SlotState::of(Some(&device)),

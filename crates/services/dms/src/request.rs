@@ -30,14 +30,12 @@ impl DeviceRequest {
 
     /// SHA-256 of the DER: how a repeated request is known again.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        let mut digest = [0; 32];
-        for (to, from) in digest
-            .iter_mut()
-            .zip(HashAlgorithm::Sha256.digest(self.csr.as_der()))
-        {
-            *to = from;
-        }
-        digest
+        sha256(self.csr.as_der())
+    }
+
+    /// SHA-256 of what is asked for, whatever the signature: many clients sign anew each time.
+    pub(crate) fn info_digest(&self) -> [u8; 32] {
+        sha256(self.csr.info_der())
     }
 
     /// The request once possession of its key is decided: proven, or not asked for by the DMS.
@@ -52,6 +50,14 @@ impl DeviceRequest {
             VerifyCsrError::Signature(_) => DmsError::CsrSignature,
         })
     }
+}
+
+fn sha256(octets: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(HashAlgorithm::Sha256.digest(octets)) {
+        *to = from;
+    }
+    digest
 }
 
 /// Whether a request must prove possession of its key.

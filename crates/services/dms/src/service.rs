@@ -10,9 +10,10 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
-    BindDevice, Binding, Dms, DmsError, DmsService, DmsStats, EstRequest, SweepScope,
+    Approval, BindDevice, Binding, Decision, Dms, DmsError, DmsService, DmsStats, EstRequest,
+    GeneratedKey, Outcome, SweepScope,
 };
-use lamassu_core::ids::DmsId;
+use lamassu_core::ids::{ApprovalId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::ListRequest;
@@ -26,12 +27,13 @@ use crate::config::{EstConfig, InvalidEstConfig};
 use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
-use crate::jobs::Sweep;
+use crate::jobs::{ApprovalEnds, Sweep};
+use crate::keygen::KeyMaker;
 use crate::known_paths::KnownPaths;
 use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
-use crate::{csr_attrs, metrics, profile};
+use crate::{channel_binding, csr_attrs, metrics, profile};
 
 /// Most refused credentials per minute that are written to the audit log.
 const REFUSALS_PER_MINUTE: u32 = 600;
@@ -72,6 +74,7 @@ pub struct DmsManager {
     pub(crate) config: EstConfig,
     pub(crate) directory: Arc<Directory>,
     pub(crate) paths: KnownPaths,
+    pub(crate) keys: KeyMaker,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
@@ -96,6 +99,7 @@ impl DmsManager {
         Ok(Self {
             directory: Arc::new(Directory::new(Arc::clone(&ca))),
             paths: KnownPaths::new(),
+            keys: KeyMaker::new(config.max_key_generations),
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
             db,
@@ -109,6 +113,11 @@ impl DmsManager {
     /// The job that puts right what crashes leave between the two commits of an enrollment.
     pub fn sweep_job(self: &Arc<Self>) -> Arc<dyn Job> {
         Arc::new(Sweep(Arc::clone(self)))
+    }
+
+    /// The job that gives up approvals which nobody decided on, or whose device did not come back.
+    pub fn approval_job(self: &Arc<Self>) -> Arc<dyn Job> {
+        Arc::new(ApprovalEnds(Arc::clone(self)))
     }
 
     /// The reader of the events that outdate what the directory keeps, and what it does with them.
@@ -126,6 +135,7 @@ impl DmsManager {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.sweep_job(), shutdown),
+            run_job(&self.db, self.approval_job(), shutdown),
         );
     }
 
@@ -172,7 +182,7 @@ impl DmsManager {
     }
 
     /// Counts an EST operation, and writes a refused credential to the audit log.
-    async fn answered<T>(
+    async fn answered<T: metrics::Told>(
         &self,
         operation: Operation<'_>,
         caller: &Caller,
@@ -217,6 +227,7 @@ fn is_refused_credential(error: &DmsError) -> bool {
             | DmsError::ExpiredCertificate
             | DmsError::PresentedRevoked
             | DmsError::NoAuthForbidden
+            | DmsError::ChannelBinding(_)
     )
 }
 
@@ -275,7 +286,7 @@ impl DmsService for DmsManager {
         let found = async {
             let dms = self.labelled_dms(label).await?;
             let profile = profile::effective(&self.directory, caller, &dms.settings).await?;
-            Ok(csr_attrs::for_profile(&profile).into())
+            Ok(csr_attrs::for_profile(&profile, channel_binding::mode(&dms)).into())
         };
         let found = found.await;
         metrics::answered("csrattrs", started, &found);
@@ -286,7 +297,7 @@ impl DmsService for DmsManager {
         &self,
         caller: &Caller,
         request: EstRequest,
-    ) -> Result<CertificateDer, DmsError> {
+    ) -> Result<Outcome<CertificateDer>, DmsError> {
         let label = request.label.clone();
         let operation = Operation {
             name: "simpleenroll",
@@ -296,6 +307,23 @@ impl DmsService for DmsManager {
         };
         let caller = caller.from_source(SOURCE);
         let result = self.enroll_device(&caller, request).await;
+        self.answered(operation, &caller, result).await
+    }
+
+    async fn server_keygen(
+        &self,
+        caller: &Caller,
+        request: EstRequest,
+    ) -> Result<Outcome<GeneratedKey>, DmsError> {
+        let label = request.label.clone();
+        let operation = Operation {
+            name: "serverkeygen",
+            audited_as: "dms.serverkeygen",
+            started: Instant::now(),
+            label: label.as_ref(),
+        };
+        let caller = caller.from_source(SOURCE);
+        let result = self.generate_key(&caller, request).await;
         self.answered(operation, &caller, result).await
     }
 
@@ -314,6 +342,27 @@ impl DmsService for DmsManager {
         let caller = caller.from_source(SOURCE);
         let result = self.reenroll_device(&caller, request).await;
         self.answered(operation, &caller, result).await
+    }
+
+    async fn approval(&self, _caller: &Caller, id: &ApprovalId) -> Result<Approval, DmsError> {
+        Ok(self.approval_by_id(id).await?.approval)
+    }
+
+    async fn approvals(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Approval>, DmsError> {
+        self.list_approvals(request).await
+    }
+
+    async fn decide_approval(
+        &self,
+        caller: &Caller,
+        id: &ApprovalId,
+        decision: Decision,
+    ) -> Result<Approval, DmsError> {
+        self.decide(caller, id, decision).await
     }
 
     async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {

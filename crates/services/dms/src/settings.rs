@@ -18,6 +18,13 @@ pub(crate) fn for_create(sent: DmsSettings) -> DmsSettings {
 /// The settings of a DMS that is being replaced: who may re-enroll stays, unless that is said.
 pub(crate) fn for_update(sent: DmsSettings, stored: &DmsSettings) -> DmsSettings {
     let mut settings = with_profile_id(sent, stored);
+    let (sent, kept) = (
+        &mut settings.enrollment_settings,
+        &stored.enrollment_settings,
+    );
+    sent.approval = std::mem::take(&mut sent.approval).or_stored(&kept.approval);
+    let channel_binding = std::mem::take(&mut sent.channel_binding);
+    sent.channel_binding = channel_binding.or_stored(&kept.channel_binding);
     let kept = &stored.reenrollment_settings.est_rfc7030_settings;
     settings
         .reenrollment_settings

@@ -1,7 +1,6 @@
 //! Keys that were used lately, so that a signature costs no query.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lamassu_core::crypto_engine::KeyHandle;
@@ -17,7 +16,8 @@ use crate::store::StoredKey;
 const MAX_ENTRIES: u64 = 10_000;
 
 /// How long one is remembered: the longest that a process goes on with a key that another
-/// process has deleted or disabled. In this process that counts at once.
+/// process has deleted, disabled or moved, should it not hear of that. In this process it counts at
+/// once.
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 /// What signing and verifying need of a key.
@@ -64,7 +64,9 @@ pub(crate) struct Epoch(u64);
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     keys: Cache<KeyAddress, Arc<UsableKey>>,
-    epoch: AtomicU64,
+    /// Counts what was forgotten. Whoever keeps or forgets holds it: what is kept is never older than
+    /// what was forgotten, not even for a moment.
+    epoch: Mutex<u64>,
 }
 
 impl KeyCache {
@@ -74,7 +76,7 @@ impl KeyCache {
                 .max_capacity(MAX_ENTRIES)
                 .time_to_live(TIME_TO_LIVE)
                 .build(),
-            epoch: AtomicU64::new(0),
+            epoch: Mutex::default(),
         }
     }
 
@@ -84,27 +86,33 @@ impl KeyCache {
 
     /// Taken before the read whose result is to be kept.
     pub(crate) fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::SeqCst))
+        Epoch(*self.lock())
     }
 
     /// Remembers what was read, unless something was forgotten since: the row may be older than
     /// the deletion.
     pub(crate) fn keep(&self, address: &KeyAddress, key: Arc<UsableKey>, read_at: Epoch) {
-        self.keys.insert(address.clone(), key);
-        if self.epoch() != read_at {
-            self.keys.invalidate(address);
+        let epoch = self.lock();
+        if *epoch == read_at.0 {
+            self.keys.insert(address.clone(), key);
         }
     }
 
     /// Forgets what one reference meant: it turned out to be no longer true.
     pub(crate) fn forget_address(&self, address: &KeyAddress) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let _epoch = self.advance();
         self.keys.invalidate(address);
+    }
+
+    /// Forgets everything: another process has changed a key.
+    pub(crate) fn forget_all(&self) {
+        let _epoch = self.advance();
+        self.keys.invalidate_all();
     }
 
     /// Forgets a key under all its names.
     pub(crate) fn forget(&self, key: &Key) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let _epoch = self.advance();
         self.keys.invalidate(&KeyAddress::Id(key.key_id.clone()));
         let names =
             std::iter::once(key.key_id.as_str()).chain(key.aliases.iter().map(String::as_str));
@@ -112,5 +120,15 @@ impl KeyCache {
             self.keys
                 .invalidate(&KeyAddress::IdOrAlias(name.to_owned()));
         }
+    }
+
+    fn advance(&self) -> MutexGuard<'_, u64> {
+        let mut epoch = self.lock();
+        *epoch = epoch.wrapping_add(1);
+        epoch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::algorithm::KeyType;
 use crate::engines::refused;
 use crate::events;
+use crate::jobs::REAPER_JOB;
 use crate::metrics;
 use crate::service::Kms;
 use crate::store::{Half, NewKey, PENDING, insert_pending, mark_ready, pkcs11_uri};
@@ -128,6 +129,8 @@ impl Kms {
     pub(crate) async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
         if let Err(error) = self.remove_pending(engine, handle).await {
             tracing::debug!(%error, "key in the making left to the reaper");
+            // So that it knows when that is due.
+            self.db.wake(REAPER_JOB);
         }
     }
 }

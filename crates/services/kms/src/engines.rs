@@ -54,18 +54,27 @@ impl Engines {
         if id.is_empty() {
             return Ok(&self.default);
         }
-        self.by_id(id).ok_or_else(|| {
-            if self.unopened.iter().any(|engine| engine.id == *id) {
-                KmsError::EngineUnavailable(Box::new(NotOpened))
-            } else {
-                KmsError::EngineNotFound
-            }
-        })
+        self.opened_or(id, KmsError::EngineNotFound)
     }
 
     /// The engine that holds a stored key.
     pub(crate) fn holder(&self, id: &EngineId) -> Result<&Arc<dyn CryptoEngine>, KmsError> {
-        self.by_id(id).ok_or(KmsError::KeyEngineMissing)
+        self.opened_or(id, KmsError::KeyEngineMissing)
+    }
+
+    /// The engine of this id; `unknown` where no configuration names it.
+    fn opened_or(
+        &self,
+        id: &EngineId,
+        unknown: KmsError,
+    ) -> Result<&Arc<dyn CryptoEngine>, KmsError> {
+        self.by_id(id).ok_or_else(|| {
+            if self.unopened.iter().any(|engine| engine.id == *id) {
+                KmsError::EngineNotOpened(id.to_string())
+            } else {
+                unknown
+            }
+        })
     }
 
     pub(crate) fn by_id(&self, id: &EngineId) -> Option<&Arc<dyn CryptoEngine>> {
@@ -113,11 +122,6 @@ impl Engines {
     }
 }
 
-/// The engine is configured, and did not open when the process began.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the engine did not open")]
-pub(crate) struct NotOpened;
-
 /// An engine that did not open, as the API shows it: it takes no keys, so nobody chooses it.
 pub(crate) fn describe_unopened(engine: &UnavailableEngine) -> EngineDescription {
     EngineDescription {
@@ -131,7 +135,7 @@ pub(crate) fn describe_unopened(engine: &UnavailableEngine) -> EngineDescription
         default: false,
         health: EngineHealth {
             status: EngineStatus::Unopened,
-            error: Some(NotOpened.to_string()),
+            error: Some("the engine did not open".to_owned()),
         },
     }
 }

@@ -167,6 +167,7 @@ impl Job for Reaper {
     }
 
     async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        self.0.store.merge_counts().await?;
         let mut next = now + INTERVAL;
         for engine in self.0.engines.ids() {
             next = next.min(

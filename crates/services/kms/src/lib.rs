@@ -1,8 +1,8 @@
 //! Key management: key pairs in crypto engines, and who may be told what about them.
 //!
-//! It owns the tables `kms_key`, `kms_key_alias`, `kms_key_leftover` and `kms_key_usage`, and
-//! everything that the crypto engines hold: nobody else talks to an engine. It promises that no key is lost between an engine and the
-//! database: a row is written before an engine makes a key and removed after an engine forgot it,
+//! It owns the tables `kms_key`, `kms_key_alias`, `kms_key_leftover`, `kms_key_usage`, `kms_key_text`
+//! (what keys are found by) and `kms_key_count`, and everything that the crypto engines hold: nobody
+//! else talks to an engine. It promises that no key is lost between an engine and the database: a row is written before an engine makes a key and removed after an engine forgot it,
 //! and the reaper finishes what a crash left. A key being made is in no list, no statistic and no
 //! event; a key being destroyed is gone for everybody at once. Keys of engines that end with the
 //! process are forgotten at the next start, unless certificates use them: those show as lost.

@@ -8,7 +8,7 @@ use lamassu_core::kms::{Key, KeyStats, KmsError};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_db::list::ListError;
-use lamassu_db::{DbError, FromValue as _, Value};
+use lamassu_db::{DbError, FromValue as _};
 
 use crate::algorithm::KeyType;
 use crate::key_address::KeyAddress;
@@ -38,39 +38,56 @@ impl Kms {
         Ok(keys.map_err(StorageFailure::from)?)
     }
 
-    /// Two queries. The counts per engine sum up to the total.
+    /// The counts per engine sum up to the total. Without filters nothing is counted: triggers did.
     pub(crate) async fn count_keys(&self, filters: &[Filter]) -> Result<KeyStats, KmsError> {
-        let by_engine = self.store.count_by("engine_id", filters).await;
-        let by_algorithm = self.store.count_by("algorithm", filters).await;
+        let (by_engine, by_algorithm) = if filters.is_empty() {
+            let counts = self.store.counts().await.map_err(StorageFailure::from)?;
+            let by_engine = counts
+                .iter()
+                .map(|count| (count.engine_id.clone(), count.n));
+            let by_engine: Vec<_> = by_engine.collect();
+            let by_algorithm = counts.into_iter().map(|count| (count.algorithm, count.n));
+            (by_engine, by_algorithm.collect())
+        } else {
+            let by_engine = self.count_by("engine_id", filters).await?;
+            (by_engine, self.count_by("algorithm", filters).await?)
+        };
         let engines = self.engines.ids().map(ToString::to_string);
         let algorithms = KeyType::ALL.iter().map(|known| known.as_str().to_owned());
-        let per_engine = distribution(
-            engines,
-            by_engine.map_err(ListError::into_error::<KmsError>)?,
-        )?;
-        let per_algorithm = distribution(
-            algorithms,
-            by_algorithm.map_err(ListError::into_error::<KmsError>)?,
-        )?;
+        let per_engine = distribution(engines, by_engine);
+        let per_algorithm = distribution(algorithms, by_algorithm);
         Ok(KeyStats {
             total_keys: per_engine.values().sum(),
             keys_distribution_per_engine: per_engine,
             keys_distribution_per_algorithm: per_algorithm,
         })
     }
+
+    async fn count_by(
+        &self,
+        column: &'static str,
+        filters: &[Filter],
+    ) -> Result<Vec<(String, i64)>, KmsError> {
+        let counted = self.store.count_by(column, filters).await;
+        let counted = counted.map_err(ListError::into_error::<KmsError>)?;
+        let named = counted.into_iter().map(|(name, n)| {
+            let name = String::from_value(&name);
+            let name = name.map_err(|mismatch| DbError::corrupt("value", mismatch.to_string()));
+            Ok((name.map_err(StorageFailure::from)?, n))
+        });
+        named.collect()
+    }
 }
 
-/// Counts by name; the names that must be there begin at 0.
+/// Sums by name; the names that must be there begin at 0.
 fn distribution(
     names: impl Iterator<Item = String>,
-    counted: Vec<(Value, i64)>,
-) -> Result<BTreeMap<String, i64>, KmsError> {
-    let mut counts: BTreeMap<_, _> = names.map(|name| (name, 0)).collect();
-    for (name, count) in counted {
-        let name = String::from_value(&name)
-            .map_err(|mismatch| DbError::corrupt("value", mismatch.to_string()))
-            .map_err(StorageFailure::from)?;
-        counts.insert(name, count);
+    counted: Vec<(String, i64)>,
+) -> BTreeMap<String, i64> {
+    let mut counts: BTreeMap<String, i64> = names.map(|name| (name, 0)).collect();
+    for (name, n) in counted {
+        let count = counts.entry(name).or_default();
+        *count = count.saturating_add(n);
     }
-    Ok(counts)
+    counts
 }

@@ -13,6 +13,7 @@ use lamassu_core::kms::{
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
+use lamassu_db::list::warn_without_search_index;
 use lamassu_db::{
     CommitError, Db, DbError, Job, JobError, MigrationError, RefusalLog, run_job, system_caller,
 };
@@ -25,7 +26,7 @@ use crate::finder::KeyFinder;
 use crate::health::EnginesHealth;
 use crate::jobs::Reaper;
 use crate::missing::MissingKeys;
-use crate::store::{KeyStore, SCHEMA};
+use crate::store::{KEYS_CHANGED, KeyStore, SCHEMA, SEARCH_INDEX};
 use crate::usage::UsageBook;
 
 /// How many refused changes a minute go into the audit log.
@@ -111,6 +112,7 @@ impl Kms {
         let engines = Engines::try_new(ports.engines, ports.unavailable, &ports.default_engine)?;
         let engines = Arc::new(engines);
         ports.db.migrate(SCHEMA).await?;
+        warn_without_search_index(&ports.db, SEARCH_INDEX).await?;
         let store = KeyStore::new(ports.db.clone());
         let cache = Arc::new(KeyCache::new());
         let kms = Self {
@@ -155,7 +157,17 @@ impl Kms {
             run_job(&self.db, self.reaper_job(), shutdown),
             self.store_usage_until(shutdown),
             self.look_for_keys_until(shutdown),
+            self.hear_of_changes_until(shutdown),
         );
+    }
+
+    /// Forgets the keys that were read whenever one is disabled, moved, deleted or called otherwise,
+    /// by whichever process.
+    async fn hear_of_changes_until(&self, shutdown: &CancellationToken) {
+        let mut changes = self.db.signal(KEYS_CHANGED);
+        while let Some(Ok(())) = shutdown.run_until_cancelled(changes.changed()).await {
+            self.cache.forget_all();
+        }
     }
 }
 

@@ -1,24 +1,34 @@
 //! The tables of the service: statements and rows, nothing else.
 
+mod counts;
 mod leftover;
+mod lookup;
+#[cfg(test)]
+mod plans;
 mod row;
 mod usage;
 mod write;
+
+use std::sync::Arc;
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
-use lamassu_db::{Db, DbError, Migration, Row, Schema, Value, params, sql};
+use lamassu_db::{
+    CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, sql, sql_of_few,
+};
 
+pub(crate) use self::counts::KeyCount;
 pub(crate) use self::leftover::{
     Leftover, LeftoverState, claim_leftover, insert_leftover, remove_leftover,
 };
+use self::lookup::Lookups;
 pub(crate) use self::row::{Half, StoredKey, Unsettled, UnsettledState, pkcs11_uri};
 pub(crate) use self::usage::{UsageRow, add_usage};
 pub(crate) use self::write::{
-    ALIAS, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
+    ALIAS, KEYS_CHANGED, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
     mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
 };
 use crate::key_address::KeyAddress;
@@ -33,20 +43,39 @@ pub const SCHEMA: Schema = Schema {
             "states_moves_usage",
             include_str!("../migrations/V0002__states_moves_usage.sql"),
         ),
+        Migration {
+            version: 3,
+            name: "key_text",
+            sqlite: include_str!("../migrations/V0003__key_text.sqlite.sql"),
+            postgres: include_str!("../migrations/V0003__key_text.postgres.sql"),
+        },
+        Migration {
+            version: 4,
+            name: "key_counts",
+            sqlite: include_str!("../migrations/V0004__key_counts.sqlite.sql"),
+            postgres: include_str!("../migrations/V0004__key_counts.postgres.sql"),
+        },
     ],
 };
 
+/// What keys are found by that contain a text: a table on SQLite, an index on PostgreSQL.
+pub(crate) const SEARCH_INDEX: &str = "kms_key_text";
+
 /// What keys can be filtered and sorted by. Key ids are lower-case hex: their own folded text.
 pub static KEY_FIELDS: &[Field] = &[
-    Field::string("key_id", "key_id").folded("key_id"),
+    Field::string("key_id", "key_id")
+        .folded("key_id")
+        .searched_in(SEARCH_INDEX),
     Field::string("engine_id", "engine_id"),
     Field::string("algorithm", "algorithm"),
     Field::string("public_key", "public_key"),
-    Field::string("name", "name").folded("name_folded"),
+    Field::string("name", "name")
+        .folded("name_folded")
+        .searched_in(SEARCH_INDEX),
     Field::boolean("has_private_key", "has_private_key"),
     Field::number("size", "size"),
     Field::date("creation_ts", "created_at"),
-    Field::string_array("tags", "tags"),
+    Field::string_array("tags", "tags").elements_searched_in("tags_folded", SEARCH_INDEX),
     Field::string_array("aliases", "aliases"),
     Field::string("status", "status"),
     Field::json("metadata", "metadata"),
@@ -85,35 +114,29 @@ macro_rules! select_key {
         )
     };
 }
+use select_key;
 
 /// Reads of keys.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyStore {
     db: Db,
+    lookups: Arc<Lookups>,
 }
 
 impl KeyStore {
-    pub(crate) const fn new(db: Db) -> Self {
-        Self { db }
+    pub(crate) fn new(db: Db) -> Self {
+        Self {
+            lookups: Arc::new(Lookups::new(db.clone())),
+            db,
+        }
     }
 
-    /// The key at an address. One query, by index.
+    /// The key at an address. One query, by index, for all who ask at the same time.
     pub(crate) async fn key_by_address(
         &self,
         address: &KeyAddress,
     ) -> Result<Option<StoredKey>, DbError> {
-        let query = match address {
-            KeyAddress::Id(id) => sql(select_key!("key_id = $1"), params![id.as_str()]),
-            KeyAddress::IdOrAlias(name) => sql(
-                select_key!(
-                    "(key_id = $1 OR handle = (SELECT a.handle FROM kms_key_alias a WHERE a.alias = $1)) \
-                     ORDER BY CASE WHEN key_id = $1 THEN 0 ELSE 1 END LIMIT 1"
-                ),
-                params![name],
-            ),
-        };
-        let row = self.db.row_opt(query).await?;
-        row.map(StoredKey::try_from).transpose()
+        self.lookups.find(address).await
     }
 
     /// The key that an engine knows by this handle.
@@ -199,6 +222,36 @@ impl KeyStore {
 
     pub(crate) async fn keys(&self, request: &ListRequest) -> Result<Page<Row>, ListError> {
         list::list(&self.db, &KEYS, "keys", request, &[ready()]).await
+    }
+
+    /// How many keys there are, per engine and algorithm, without counting them.
+    pub(crate) async fn counts(&self) -> Result<Vec<KeyCount>, DbError> {
+        let rows = self.db.rows(counts::all()).await?;
+        rows.into_iter().map(KeyCount::try_from).collect()
+    }
+
+    /// Makes few rows of many that the counting has left.
+    pub(crate) async fn merge_counts(&self) -> Result<(), CommitError> {
+        counts::merge(&self.db).await
+    }
+
+    /// The ids of keys by their handles; of those that are not there, none.
+    pub(crate) async fn key_ids(&self, handles: &[KeyHandle]) -> Result<Vec<KeyId>, DbError> {
+        if handles.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values: Vec<Value> = handles
+            .iter()
+            .map(|handle| handle.as_str().into())
+            .collect();
+        let list = in_list(&mut values);
+        let query = format!(
+            "SELECT key_id FROM kms_key WHERE state = 'ready' AND handle IN ({list}) ORDER BY key_id"
+        );
+        let rows = self.db.rows(sql_of_few(query, values)).await?;
+        rows.iter()
+            .map(|row| row.get::<String>("key_id").map(KeyId::from))
+            .collect()
     }
 
     /// How many keys fulfil the filters, per value of a column.

@@ -66,7 +66,8 @@ impl Kms {
         .await
     }
 
-    /// A disabled key stops signing here at once, in other processes within a minute.
+    /// A disabled key stops signing here at once, in other processes as soon as they hear of it, within
+    /// a minute at the latest.
     pub(crate) async fn allow(
         &self,
         caller: &Caller,

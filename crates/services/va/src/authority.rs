@@ -1,7 +1,7 @@
 //! A CA as the validation authority needs it: read once, compared and signed for many times.
 
 use bytes::Bytes;
-use lamassu_core::ca::CertificateAuthority;
+use lamassu_core::ca::{self, CertificateAuthority};
 use lamassu_core::ids::{CaId, KeyRef};
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::ocsp::{IssuerKey, ResponderId, issuer_keys};
@@ -25,11 +25,22 @@ impl TryFrom<&CertificateAuthority> for Authority {
     type Error = ParseError;
 
     fn try_from(ca: &CertificateAuthority) -> Result<Self, ParseError> {
-        let certificate = Certificate::from_der(ca.certificate.certificate.der().clone())?;
+        Self::new(ca.id.clone(), &ca.certificate)
+    }
+}
+
+impl Authority {
+    /// The CA of this id with this certificate.
+    ///
+    /// # Errors
+    ///
+    /// The certificate cannot be read.
+    pub(crate) fn new(id: CaId, stored: &ca::Certificate) -> Result<Self, ParseError> {
+        let certificate = Certificate::from_der(stored.certificate.der().clone())?;
         let digest = HashAlgorithm::Sha256.digest(certificate.spki_der());
-        let ski = ca.certificate.subject_key_id.to_ascii_lowercase();
+        let ski = stored.subject_key_id.to_ascii_lowercase();
         Ok(Self {
-            id: ca.id.clone(),
+            id,
             key: KeyRef::from(hex::encode(digest)),
             key_alias: KeyRef::from(ski.clone()),
             ski,
@@ -37,9 +48,7 @@ impl TryFrom<&CertificateAuthority> for Authority {
             certificate,
         })
     }
-}
 
-impl Authority {
     /// Under which names certificates of this CA are asked for.
     pub(crate) fn issuer_keys(&self) -> &[IssuerKey; 4] {
         &self.issuer_keys

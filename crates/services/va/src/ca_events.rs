@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::authority::Authority;
 use crate::jobs::CRL_JOB;
 use crate::service::VaService;
+use crate::store::delta;
 use crate::store::revoked::{self, CertificateKey, Revocation};
 use crate::store::role::{self, Issuer};
 
@@ -187,6 +188,7 @@ impl CaEvents {
         let keys: Vec<CertificateKey> = certificates.clone().map(|news| news.key.clone()).collect();
         let mut known = revoked::of_certificates(&self.service.db, &keys).await?;
         let mut changed = BTreeSet::new();
+        let now = self.service.db.now();
         for CertificateNews {
             key,
             issuer_ski,
@@ -199,12 +201,17 @@ impl CaEvents {
             // Later events of the batch build on this one.
             match revocation {
                 Some(revocation) => {
-                    set.execute(revoked::upsert(key, *revocation));
+                    set.execute(revoked::upsert(key, *revocation, now));
                     known.insert(key.clone(), *revocation);
                 }
                 None => {
                     set.execute(revoked::remove(key));
-                    known.remove(key);
+                    let released = known
+                        .remove(key)
+                        .is_some_and(|was| was.reason == RevocationReason::CertificateHold);
+                    if released {
+                        set.execute(delta::released(key, now));
+                    }
                 }
             }
             changed.insert(Issuer {

@@ -37,12 +37,34 @@ pub struct ValidationConfig {
 pub struct OcspConfig {
     /// `nextUpdate` lies so long after the time of signing. Default `1h`.
     pub response_validity: WireDuration,
+    /// How many bytes of signed answers are kept in memory for whoever asks the same; 0 signs every
+    /// answer. Default 64 MiB.
+    pub cache_bytes: u64,
+    /// Who signs answers. Default `ca`.
+    pub responder: OcspResponder,
+    /// How long the certificate of a delegated responder is valid; it is renewed after two thirds of
+    /// that. Default `1w`.
+    pub responder_validity: WireDuration,
+}
+
+/// Who signs OCSP answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OcspResponder {
+    /// The key of the CA.
+    #[default]
+    Ca,
+    /// A key of this process, which the CA certifies for that (RFC 6960 §4.2.2.2).
+    Delegated,
 }
 
 impl Default for OcspConfig {
     fn default() -> Self {
         Self {
             response_validity: WireDuration::from_secs(3_600),
+            cache_bytes: 64 << 20,
+            responder: OcspResponder::Ca,
+            responder_validity: WireDuration::from_secs(7 * 86_400),
         }
     }
 }
@@ -83,6 +105,9 @@ pub enum VaConfigError {
     /// An answer would have expired before it was given.
     #[error("ocsp.response_validity must be at least 1s")]
     ResponseValidity,
+    /// The certificate of a responder would be renewed all the time.
+    #[error("ocsp.responder_validity must be at least 1h")]
+    ResponderValidity,
 }
 
 impl VaConfig {
@@ -101,6 +126,9 @@ impl VaConfig {
         }
         if self.ocsp.response_validity < WireDuration::from_secs(1) {
             return Err(VaConfigError::ResponseValidity);
+        }
+        if self.ocsp.responder_validity < WireDuration::from_secs(3_600) {
+            return Err(VaConfigError::ResponderValidity);
         }
         Ok(())
     }
@@ -131,6 +159,10 @@ mod tests {
             (
                 r#"{"ocsp":{"response_validity":"0s"}}"#,
                 VaConfigError::ResponseValidity,
+            ),
+            (
+                r#"{"ocsp":{"responder":"delegated","responder_validity":"59m"}}"#,
+                VaConfigError::ResponderValidity,
             ),
         ];
         for (json, expected) in cases {

@@ -1,21 +1,28 @@
 //! Making one CRL: entries from the store, signature from the KMS.
 
 use bytes::Bytes;
-use lamassu_core::ca::CaError;
+use lamassu_core::ca::{CaError, Member};
 use lamassu_core::caller::Caller;
+use lamassu_core::crypto_engine::Signer;
 use lamassu_core::duration::WireDuration;
-use lamassu_core::va::{CrlOptions, VaError};
-use lamassu_crypto::Message;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::va::{CrlOptions, LatestCrl, VaError};
+use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::DbError;
 use lamassu_x509::SignatureError;
-use lamassu_x509::crl::{CrlBuilder, CrlError, CrlFields, CrlNumber};
+use lamassu_x509::crl::{
+    CrlBuilder, CrlError, CrlFields, CrlNumber, delta_crl_indicator, freshest_crl,
+};
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
 use crate::files::FileError;
+use crate::metrics::{self, CrlKind};
 use crate::service::VaService;
 use crate::signing::{SigningError, signer};
+use crate::store::delta::ReleasedStream;
 use crate::store::revoked::EntryStream;
 
 /// Options of a role that nobody has changed: valid for a week, renewed an hour before its end.
@@ -25,6 +32,7 @@ pub(crate) fn default_options(ski: &str) -> CrlOptions {
         validity: DEFAULT_VALIDITY,
         subject_key_id_signer: ski.to_owned(),
         regenerate_on_revoke: true,
+        delta_validity: Member::Unsaid,
     }
 }
 
@@ -34,23 +42,62 @@ const DEFAULT_VALIDITY: WireDuration = WireDuration::from_secs(7 * 86_400);
 const RENEWAL_MARGIN: Duration = Duration::HOUR;
 
 /// What the next CRL of a CA shall be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CrlPlan {
     pub(crate) number: u64,
     pub(crate) now: OffsetDateTime,
     pub(crate) validity: WireDuration,
-    /// Certificates that expired before this were on a list after their end and leave it.
-    pub(crate) expired_before: Option<OffsetDateTime>,
+    pub(crate) scope: Scope,
+}
+
+/// What a CRL is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// All revoked certificates.
+    Complete {
+        /// Certificates that expired before this were on a list after their end and leave it.
+        expired_before: Option<OffsetDateTime>,
+        /// Where its delta CRLs are.
+        freshest: Vec<String>,
+    },
+    /// What changed since a complete CRL.
+    Delta {
+        /// Its number.
+        base: u64,
+        /// When its entries were read, or earlier: what it has already may stand here again.
+        since: OffsetDateTime,
+    },
+}
+
+impl Scope {
+    const fn kind(&self) -> CrlKind {
+        match self {
+            Self::Complete { .. } => CrlKind::Complete,
+            Self::Delta { .. } => CrlKind::Delta,
+        }
+    }
 }
 
 /// A signed CRL that is stored nowhere yet.
 #[derive(Clone, Debug)]
 pub(crate) struct MadeCrl {
+    pub(crate) kind: CrlKind,
     pub(crate) der: Bytes,
     pub(crate) number: u64,
     pub(crate) this_update: OffsetDateTime,
     pub(crate) next_update: OffsetDateTime,
     pub(crate) n_entries: u64,
+}
+
+impl MadeCrl {
+    /// What a role says of it.
+    pub(crate) fn latest(&self) -> LatestCrl {
+        LatestCrl {
+            version: self.number,
+            valid_from: Timestamp(self.this_update),
+            valid_until: Timestamp(self.next_update),
+        }
+    }
 }
 
 /// Why a CRL was not made.
@@ -77,6 +124,9 @@ pub(crate) enum MakeCrlError {
     /// The entries could not be read.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The process is ending.
+    #[error("the CRL was not finished")]
+    Unfinished(#[from] tokio::task::JoinError),
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -86,9 +136,10 @@ impl From<SigningError> for MakeCrlError {
     fn from(error: SigningError) -> Self {
         match error {
             SigningError::NoKey(_) => Self::NotPossible(Some(error)),
-            SigningError::WrongKey | SigningError::Kms(_) | SigningError::Engine(_) => {
-                Self::Signing(error)
-            }
+            SigningError::WrongKey
+            | SigningError::NotDelegated(_)
+            | SigningError::Kms(_)
+            | SigningError::Engine(_) => Self::Signing(error),
         }
     }
 }
@@ -108,7 +159,7 @@ impl From<MakeCrlError> for VaError {
 }
 
 impl VaService {
-    /// Makes and signs a complete CRL (RFC 5280 §5), for this CA and all that share its name and
+    /// Makes and signs a CRL (RFC 5280 §5), for this CA and all that share its name and
     /// key: relying parties cannot tell them apart. One pass over the entries, which are never
     /// all in memory but as the list itself.
     pub(crate) async fn make_crl(
@@ -124,9 +175,10 @@ impl VaService {
         let signer = signer(self.kms.as_ref(), caller, authority).await?;
         let public_key = authority.certificate.public_key()?;
         // 2. What the list says.
+        let begun = Instant::now();
         let this_update = whole_seconds(self.back_dated(plan.now));
         let next_update = whole_seconds(plan.now.saturating_add(usable_validity(plan.validity)));
-        let mut builder = CrlBuilder::new(CrlFields {
+        let mut builder = CrlBuilder::new(&CrlFields {
             issuer: authority.certificate.subject().clone(),
             authority_key_identifier: Some(authority.key_identifier()),
             number: CrlNumber(plan.number),
@@ -135,23 +187,37 @@ impl VaService {
             scheme: public_key.default_scheme(),
         })?;
         let mut n_entries = 0_u64;
-        for ca_id in self.authorities.sharing(caller, authority).await? {
-            let mut entries = EntryStream::open(&self.db, &ca_id, plan.expired_before).await?;
-            while let Some(chunk) = entries.next().await? {
-                for entry in &chunk {
-                    builder.push(entry)?;
-                    n_entries = n_entries.saturating_add(1);
+        let kind = plan.scope.kind();
+        let cas = self.authorities.sharing(caller, authority).await?;
+        match plan.scope {
+            Scope::Complete {
+                expired_before,
+                freshest,
+            } => {
+                freshest_crl(freshest)
+                    .into_iter()
+                    .for_each(|extension| builder.push_extension(extension));
+                for ca_id in &cas {
+                    let entries = EntryStream::open(&self.db, ca_id, expired_before).await?;
+                    n_entries += push_all(&mut builder, entries).await?;
+                }
+            }
+            Scope::Delta { base, since } => {
+                builder.push_extension(delta_crl_indicator(CrlNumber(base)));
+                for ca_id in &cas {
+                    let entries = EntryStream::changed(&self.db, ca_id, since).await?;
+                    n_entries += push_all(&mut builder, entries).await?;
+                    let released = ReleasedStream::open(&self.db, ca_id, since).await?;
+                    n_entries += push_released(&mut builder, released).await?;
                 }
             }
         }
         // 3. Sign, and believe nothing but what verifies with the CA's certificate.
-        let list = builder.finish()?;
-        let signature = signer
-            .sign(list.scheme(), Message::Raw(list.as_bytes()))
-            .await
-            .map_err(SigningError::from)?;
+        let der = signed(builder, signer.as_ref(), &public_key).await?;
+        metrics::crl_built(n_entries, der.len(), begun.elapsed());
         Ok(MadeCrl {
-            der: list.assemble_verified(&signature, &public_key)?,
+            kind,
+            der,
             number: plan.number,
             this_update,
             next_update,
@@ -170,6 +236,65 @@ impl VaService {
             .enabled
             .then(|| now.saturating_add(usable_refresh(options)))
     }
+}
+
+/// Adds the revoked certificates to a list; says how many.
+async fn push_all(builder: &mut CrlBuilder, mut entries: EntryStream) -> Result<u64, MakeCrlError> {
+    let mut n_entries = 0_u64;
+    while let Some(chunk) = entries.next().await? {
+        for entry in &chunk {
+            builder.push(entry)?;
+            n_entries = n_entries.saturating_add(1);
+        }
+    }
+    Ok(n_entries)
+}
+
+/// Adds the released holds to a delta CRL; says how many.
+async fn push_released(
+    builder: &mut CrlBuilder,
+    mut entries: ReleasedStream,
+) -> Result<u64, MakeCrlError> {
+    let mut n_entries = 0_u64;
+    while let Some(chunk) = entries.next().await? {
+        for entry in &chunk {
+            builder.push_removed(entry)?;
+            n_entries = n_entries.saturating_add(1);
+        }
+    }
+    Ok(n_entries)
+}
+
+/// The signed list. It is hashed once, for the signature and its verification, beside the threads
+/// that answer requests: it may be long.
+async fn signed(
+    builder: CrlBuilder,
+    signer: &dyn Signer,
+    key: &PublicKey,
+) -> Result<Bytes, MakeCrlError> {
+    let (list, digest) = tokio::task::spawn_blocking(|| {
+        let list = builder.finish();
+        let hash = list.scheme().hash();
+        let digest = hash.map(|hash| hash.digest(list.as_bytes()));
+        (list, digest)
+    })
+    .await?;
+    let scheme = list.scheme();
+    let message = match &digest {
+        Some(digest) => Message::Digest(digest),
+        None => Message::Raw(list.as_bytes()),
+    };
+    let signature = signer.sign(scheme, message).await;
+    let signature = signature.map_err(SigningError::from)?;
+    key.verify(scheme, message, &signature)
+        .map_err(SignatureError::Mismatch)?;
+    Ok(list.assemble(&signature))
+}
+
+/// When the delta CRL after one that is valid for so long is due: early enough to be fetched.
+pub(crate) fn delta_refresh(validity: WireDuration) -> Duration {
+    let validity = usable_validity(validity);
+    validity - RENEWAL_MARGIN.min(validity / 2)
 }
 
 /// A validity that does not end before it begins.

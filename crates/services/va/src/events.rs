@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::authority::Authority;
 use crate::crl::MadeCrl;
+use crate::metrics::CrlKind;
 
 /// Source of our events.
 const SOURCE: &str = "service/va";
@@ -72,6 +73,11 @@ pub(crate) fn crl_created(
     domain: Option<&str>,
     now: OffsetDateTime,
 ) {
+    let (event_type, operation, place) = match crl.kind {
+        CrlKind::Complete => ("va.role.crl.create", "va.crl.create", ""),
+        CrlKind::Delta => ("va.role.crl.delta", "va.crl.delta", "/delta"),
+        CrlKind::Imported => ("va.role.crl.import", "va.crl.import", ""),
+    };
     let subject = subject(&authority.ski);
     let payload = CrlCreated {
         number: crl.number,
@@ -80,11 +86,11 @@ pub(crate) fn crl_created(
         authority_key_id: STANDARD.encode(authority.key_identifier()),
         issuer: Issuer::from(authority.certificate.subject()),
         revoked_certificate_count: crl.n_entries,
-        url: domain.map(|domain| format!("http://{domain}/crl/{}", authority.ski)),
+        url: domain.map(|domain| format!("http://{domain}/crl/{}{place}", authority.ski)),
     };
-    let event = Event::new("va.role.crl.create", SOURCE, caller, now);
+    let event = Event::new(event_type, SOURCE, caller, now);
     set.event(event.subject(subject.clone()).data(&payload));
-    set.audit(AuditRecord::done(caller, "va.crl.create", subject, now));
+    set.audit(AuditRecord::done(caller, operation, subject, now));
 }
 
 /// Adds the event of a new role; `role` is without CRL.
@@ -97,6 +103,19 @@ pub(crate) fn role_created(
     let subject = subject(&role.ca_ski);
     let event = Event::new("va.role.crl.init", SOURCE, caller, now);
     set.event(event.subject(subject).data(role));
+}
+
+/// Adds the event and the audit record of new options.
+pub(crate) fn role_updated(
+    set: &mut WriteSet,
+    caller: &Caller,
+    role: &VaRole,
+    now: OffsetDateTime,
+) {
+    let subject = subject(&role.ca_ski);
+    let event = Event::new("va.role.update", SOURCE, caller, now);
+    set.event(event.subject(subject.clone()).data(role));
+    set.audit(AuditRecord::done(caller, "va.role.update", subject, now));
 }
 
 /// Notes who made a role.

@@ -1,23 +1,53 @@
-//! CRL files: one folder per key identifier in the blob store, one PEM file per CRL.
+//! CRL files: one folder per key identifier in the blob store, one PEM file per CRL; delta CRLs in a
+//! folder below.
 //!
 //! A file is written before the row of the role points at it and is never written again, so what
 //! a row points at is whole. What no row points at, because a process died in between or somebody
 //! else made the same CRL first, is swept.
 
 use std::cmp::Ordering;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::pem::{PemError, PemLabel, der_to_pem, pem_to_der};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use uuid::Uuid;
 
 use crate::store::role::{CrlFile, StoredRole};
+
+/// A series of CRLs with a folder of its own, and the newest of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    folder: Path,
+    newest: u64,
+    file: CrlFile,
+}
+
+impl Series {
+    /// The complete CRLs of a role.
+    pub(crate) fn complete(role: &StoredRole) -> Self {
+        Self {
+            folder: Path::from(format!("{CRL_ROOT}/{}", role.role.ca_ski)),
+            newest: role.number(),
+            file: role.file.clone(),
+        }
+    }
+
+    /// Its delta CRLs.
+    pub(crate) fn delta(role: &StoredRole) -> Self {
+        Self {
+            folder: Path::from(format!("{CRL_ROOT}/{}/delta", role.role.ca_ski)),
+            newest: role.delta.crl.version,
+            file: role.delta.file.clone(),
+        }
+    }
+
+    fn at(&self, name: &str) -> Path {
+        self.folder.clone().join(name)
+    }
+}
 
 /// Where the folders are in the blob store.
 pub const CRL_ROOT: &str = "pki/va/crl";
@@ -31,6 +61,9 @@ pub(crate) enum FileError {
     /// The file is no PEM.
     #[error("the CRL file is no PEM")]
     Pem(#[from] PemError),
+    /// The process is ending.
+    #[error("the CRL file was not finished")]
+    Unfinished(#[from] tokio::task::JoinError),
     /// The file holds another CRL than the role points at.
     #[error("the CRL file was changed")]
     Digest,
@@ -41,32 +74,10 @@ impl FileError {
     pub(crate) fn is_loss(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, object_store::Error::NotFound { .. }),
+            Self::Unfinished(_) => false,
             Self::Pem(_) | Self::Digest => true,
         }
     }
-}
-
-/// A blob store in a local directory, which is created when it is missing. Files are on disk
-/// when a write returns.
-///
-/// # Errors
-///
-/// When the directory cannot be created or used.
-pub fn local_blobs(directory: &FilePath) -> Result<Arc<dyn ObjectStore>, BlobError> {
-    std::fs::create_dir_all(directory).map_err(BlobError::Directory)?;
-    let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-    Ok(Arc::new(store))
-}
-
-/// Why there is no blob store.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// The directory cannot be created.
-    #[error("the storage directory cannot be created")]
-    Directory(#[source] std::io::Error),
-    /// The directory cannot be used.
-    #[error("the storage directory cannot be used")]
-    Store(#[from] object_store::Error),
 }
 
 /// What a sweep removes.
@@ -97,18 +108,28 @@ impl CrlFiles {
     /// attempt that came to nothing.
     pub(crate) async fn write(
         &self,
-        ski: &str,
+        series: &Series,
         number: u64,
-        der: &[u8],
+        der: &Bytes,
     ) -> Result<CrlFile, FileError> {
-        let digest = digest(der);
-        let pem = Bytes::from(der_to_pem(PemLabel::Crl, der));
+        let der = der.clone();
+        // A long list takes a while.
+        let (digest, pem) = tokio::task::spawn_blocking(move || {
+            (digest(&der), Bytes::from(der_to_pem(PemLabel::Crl, &der)))
+        })
+        .await?;
         let name = format!("{number}.crl");
-        let name = match self.create(ski, &name, pem.clone()).await {
+        let name = match self.create(series, &name, pem.clone()).await {
             Ok(()) => name,
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let name = format!("{number}-{}.crl", Uuid::new_v4().simple());
-                self.create(ski, &name, pem).await?;
+                self.create(series, &name, pem).await?;
+                name
+            }
+            // A bucket without conditional writes: a name that nobody else has needs none.
+            Err(object_store::Error::NotImplemented { .. }) => {
+                let name = format!("{number}-{}.crl", Uuid::new_v4().simple());
+                self.blobs.put(&series.at(&name), pem.into()).await?;
                 name
             }
             Err(error) => return Err(error.into()),
@@ -116,50 +137,60 @@ impl CrlFiles {
         Ok(CrlFile { name, digest })
     }
 
-    async fn create(&self, ski: &str, name: &str, pem: Bytes) -> Result<(), object_store::Error> {
+    async fn create(
+        &self,
+        series: &Series,
+        name: &str,
+        pem: Bytes,
+    ) -> Result<(), object_store::Error> {
         let options = PutOptions::from(PutMode::Create);
-        let location = location(ski, name);
+        let location = series.at(name);
         self.blobs.put_opts(&location, pem.into(), options).await?;
         Ok(())
     }
 
-    /// The DER of a CRL, exactly as it was written.
-    pub(crate) async fn read(&self, ski: &str, file: &CrlFile) -> Result<Bytes, FileError> {
-        let stored = self.blobs.get(&location(ski, &file.name)).await?;
-        let der = pem_to_der(&stored.bytes().await?)?;
-        if digest(&der) != file.digest {
-            return Err(FileError::Digest);
-        }
-        Ok(der.into())
+    /// The DER of the newest CRL, exactly as it was written.
+    pub(crate) async fn read(&self, series: &Series) -> Result<Bytes, FileError> {
+        let stored = self.blobs.get(&series.at(&series.file.name)).await?;
+        let pem = stored.bytes().await?;
+        let wanted = series.file.digest.clone();
+        tokio::task::spawn_blocking(move || {
+            let der = pem_to_der(&pem)?;
+            if digest(&der) == wanted {
+                Ok(der.into())
+            } else {
+                Err(FileError::Digest)
+            }
+        })
+        .await?
     }
 
-    /// Removes the files of a role that nobody needs.
-    pub(crate) async fn sweep(&self, role: &StoredRole, sweep: Sweep) -> Result<(), FileError> {
-        let folder = Path::from(format!("{CRL_ROOT}/{}", role.role.ca_ski));
-        let files: Vec<_> = self.blobs.list(Some(&folder)).try_collect().await?;
-        for found in files {
-            let needed = found
+    /// Removes the files of a series that nobody needs.
+    pub(crate) async fn sweep(&self, series: &Series, sweep: Sweep) -> Result<(), FileError> {
+        let found = self.blobs.list_with_delimiter(Some(&series.folder)).await?;
+        for file in found.objects {
+            let needed = file
                 .location
                 .filename()
-                .is_none_or(|name| self.is_needed(name, role, sweep));
+                .is_none_or(|name| self.is_needed(name, series, sweep));
             if !needed {
-                self.blobs.delete(&found.location).await?;
+                self.blobs.delete(&file.location).await?;
             }
         }
         Ok(())
     }
 
     /// Files whose names say nothing to us are left alone.
-    fn is_needed(&self, name: &str, role: &StoredRole, sweep: Sweep) -> bool {
+    fn is_needed(&self, name: &str, series: &Series, sweep: Sweep) -> bool {
         let Some(number) = number_in(name) else {
             return true;
         };
-        let newest = role.number();
+        let newest = series.newest;
         // Beside a file there may be one that describes it.
         let described = name.strip_suffix(".attrs").unwrap_or(name);
         match number.cmp(&newest) {
             Ordering::Greater => sweep == Sweep::Behind,
-            Ordering::Equal => described == role.file.name,
+            Ordering::Equal => described == series.file.name,
             Ordering::Less => {
                 self.keep_last_n == 0 || number.saturating_add(u64::from(self.keep_last_n)) > newest
             }
@@ -173,10 +204,6 @@ fn number_in(name: &str) -> Option<u64> {
     let stem = name.strip_suffix(".crl")?;
     let (number, _) = stem.split_once('-').unwrap_or((stem, ""));
     number.parse().ok()
-}
-
-fn location(ski: &str, name: &str) -> Path {
-    Path::from(format!("{CRL_ROOT}/{ski}/{name}"))
 }
 
 fn digest(der: &[u8]) -> String {

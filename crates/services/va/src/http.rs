@@ -13,12 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lamassu_core::clock::SharedClock;
+use lamassu_core::error::ErrorKind;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryLimits;
 use lamassu_core::va::VaService;
-use lamassu_http::{Access, BodyLimits, PathForm, Routes};
+use lamassu_http::{Access, BodyLimits, PathForm, Routes, RoutesBuilder};
 
 const READ: Permission = Permission::new("va", "read");
+
+const WRITE: Permission = Permission::new("va", "write");
+
+/// Longest CRL that is imported, and how long it may take to arrive.
+const CRL_BODY: BodyLimits = BodyLimits {
+    max_bytes: 64 * 1024 * 1024,
+    deadline: Duration::from_secs(60),
+};
 
 /// Longest OCSP request in a body, and how long it may take to arrive.
 const OCSP_BODY: BodyLimits = BodyLimits {
@@ -42,8 +51,12 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
         clock,
         limits,
     };
-    let public = Access::Public;
-    Routes::builder("va", va)
+    let builder = Routes::builder("va", va);
+    ocsp_routes(crl_routes(role_routes(builder))).build()
+}
+
+fn role_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    builder
         .get("/v1/roles", READ, "List VA roles", role::list)
         .get("/v1/roles/{ski}", READ, "Read a VA role", role::read)
         .get("/roles", READ, "List VA roles", role::list_unversioned)
@@ -52,6 +65,38 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             READ,
             "Read a VA role",
             role::read_unversioned,
+        )
+        .put(
+            "/v1/roles/{ski}",
+            WRITE,
+            "Set how the CRLs of a CA are made",
+            role::update,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .put(
+            "/roles/{ski}",
+            WRITE,
+            "Set how the CRLs of a CA are made",
+            role::update_unversioned,
+        )
+        .refuses(&[ErrorKind::NotFound])
+}
+
+/// What certificates point at, and CRLs that come from elsewhere.
+fn crl_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    let public = Access::Public;
+    builder
+        .get(
+            "/crl/{ski}/delta",
+            public,
+            "Fetch the newest delta CRL of a CA",
+            crl::get_delta,
+        )
+        .get(
+            "/v1/crl/{ski}/delta",
+            public,
+            "Fetch the newest delta CRL of a CA",
+            crl::get_delta,
         )
         .get(
             "/crl/{ski}",
@@ -91,6 +136,19 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             "Fetch the certificate of a CA",
             crl::ca_certificate,
         )
+        .body_limits(CRL_BODY)
+        .put(
+            "/v1/crl/{ski}",
+            WRITE,
+            "Import a CRL of a CA whose key is elsewhere",
+            crl::import,
+        )
+        .refuses(&[ErrorKind::NotFound, ErrorKind::Conflict])
+}
+
+fn ocsp_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
+    let public = Access::Public;
+    builder
         .path_form(PathForm::Raw)
         .body_limits(OCSP_BODY)
         .get(
@@ -117,5 +175,4 @@ pub fn routes(service: Arc<dyn VaService>, clock: SharedClock, limits: QueryLimi
             "Ask for certificate status by OCSP",
             ocsp::post,
         )
-        .build()
 }

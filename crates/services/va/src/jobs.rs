@@ -7,13 +7,14 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::va::VaError;
-use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use lamassu_db::{Job, JobError, NextRun, Statement, WriteSet};
 use time::{Duration, OffsetDateTime};
 
-use crate::files::Sweep;
+use crate::files::{Series, Sweep};
 use crate::metrics;
 use crate::renew::Renewal;
 use crate::service::VaService;
+use crate::store::delta;
 use crate::store::role::{self, StoredRole};
 
 /// The job that makes CRLs; also its lease and its signal.
@@ -61,35 +62,59 @@ impl CrlJob {
         let ski = &due.role.ca_ski;
         match self.service.renew(caller, ski, Renewal::IfDue).await {
             Ok(renewed) => {
-                self.sweep(&renewed, Sweep::Behind).await;
+                self.sweep(ski, &Series::complete(&renewed), Sweep::Behind)
+                    .await;
                 Ok(())
             }
             Err(error) => {
-                let now = self.service.db.now();
-                let until = retry_after(due, &error).map(|pause| now.saturating_add(pause));
-                if until.is_some() {
-                    metrics::crl_failed();
-                    tracing::error!(ca_ski = ski, error = cause(&error), "crl not made");
-                } else {
-                    tracing::info!(
-                        ca_ski = ski,
-                        reason = cause(&error),
-                        "no more crls of this ca"
-                    );
-                }
-                let mut set = WriteSet::new();
-                set.execute(role::postpone(ski, until));
-                self.service.db.commit(set).await?;
-                Ok(())
+                let until = self.failed(due, &error);
+                self.postpone(role::postpone(ski, until)).await
             }
         }
     }
 
+    /// Makes the delta CRL of one role.
+    async fn renew_delta(&self, caller: &Caller, due: &StoredRole) -> Result<(), JobError> {
+        let ski = &due.role.ca_ski;
+        match self.service.renew_delta(caller, ski).await {
+            Ok(renewed) => {
+                self.sweep(ski, &Series::delta(&renewed), Sweep::Behind)
+                    .await;
+                Ok(())
+            }
+            Err(error) => {
+                let until = self.failed(due, &error);
+                self.postpone(delta::postpone(ski, until)).await
+            }
+        }
+    }
+
+    /// Tells that a CRL was not made; gives when to try again.
+    fn failed(&self, due: &StoredRole, error: &VaError) -> Option<OffsetDateTime> {
+        let ca_ski = &due.role.ca_ski;
+        let now = self.service.db.now();
+        let until = retry_after(due, error).map(|pause| now.saturating_add(pause));
+        if until.is_some() {
+            metrics::crl_failed();
+            tracing::error!(ca_ski, error = cause(error), "crl not made");
+        } else {
+            tracing::info!(ca_ski, reason = cause(error), "no more crls of this ca");
+        }
+        until
+    }
+
+    async fn postpone(&self, statement: Statement) -> Result<(), JobError> {
+        let mut set = WriteSet::new();
+        set.execute(statement);
+        self.service.db.commit(set).await?;
+        Ok(())
+    }
+
     /// Removes files that nobody needs. A failure leaves them for the next time.
-    async fn sweep(&self, role: &StoredRole, sweep: Sweep) {
-        if let Err(error) = self.service.files.sweep(role, sweep).await {
+    async fn sweep(&self, ca_ski: &str, series: &Series, sweep: Sweep) {
+        if let Err(error) = self.service.files.sweep(series, sweep).await {
             tracing::warn!(
-                ca_ski = role.role.ca_ski,
+                ca_ski,
                 error = &error as &(dyn std::error::Error + 'static),
                 "crl files not swept"
             );
@@ -121,7 +146,10 @@ impl CrlJob {
         loop {
             let roles = role::page(&self.service.db, &after, BATCH).await?;
             for role in &roles {
-                self.sweep(role, Sweep::BehindAndAhead).await;
+                let ski = &role.role.ca_ski;
+                for series in [Series::complete(role), Series::delta(role)] {
+                    self.sweep(ski, &series, Sweep::BehindAndAhead).await;
+                }
             }
             match roles.last() {
                 Some(last) => after.clone_from(&last.role.ca_ski),
@@ -167,6 +195,16 @@ impl Job for CrlJob {
         let due = role::due(&self.service.db, now, BATCH).await?;
         // Several at a time: an engine that is slow to answer holds up few others.
         let renewals: Vec<_> = due.iter().map(|role| self.renew(caller, role)).collect();
+        stream::iter(renewals)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        // With the complete ones that were just made.
+        let due = delta::due(&self.service.db, self.service.db.now(), BATCH).await?;
+        let renewals: Vec<_> = due
+            .iter()
+            .map(|role| self.renew_delta(caller, role))
+            .collect();
         stream::iter(renewals)
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()

@@ -2,15 +2,14 @@
 //! of CAs for who builds chains.
 //!
 //! It owns the tables `va_role` and `va_revoked` and the CRL files. It promises that OCSP says
-//! `good` only after asking the CA service at that moment; that the CRLs of a CA are numbered
+//! `good` only if the CA service says so at that moment; that the CRLs of a CA are numbered
 //! without gaps, each number once; that a role appears together with its first CRL; and that a
 //! revocation makes a new CRL at once, many at the same time few.
 //!
 //! It publishes `va.role.crl.create` and `va.role.crl.init`. It consumes `ca.create`,
 //! `ca.import`, `ca.reissue`, `ca.delete`, `ca.status.update` and `certificate.status.update`.
 //!
-//! Deliberately absent: certificates and CAs (it asks the CA service), keys (it asks the KMS),
-//! answers signed in advance. CAs that share name and key share role and CRL; of several that
+//! Deliberately absent: certificates and CAs (it asks the CA service), keys (it asks the KMS). CAs that share name and key share role and CRL; of several that
 //! share a key only, the first has them.
 //!
 //! Where next: [`VaService`] for assembly; `ocsp.rs` for the path of a question; `crl.rs` for
@@ -19,26 +18,34 @@
 
 mod authorities;
 mod authority;
+mod blobs;
 mod ca_events;
 mod ca_failure;
 mod config;
 mod crl;
+mod delegates;
+mod delta;
 mod events;
 mod files;
+mod final_crl;
 mod http;
+mod import;
 mod jobs;
 mod metrics;
 mod ocsp;
+mod presigned;
 mod reconcile;
 mod renew;
+mod responder;
 mod role;
 mod service;
 mod signing;
 mod store;
 
+pub use blobs::{BlobError, Blobs, S3Auth, S3Config, local_blobs, s3_blobs};
 pub use ca_events::CA_SUBSCRIPTION;
-pub use config::{CrlConfig, OcspConfig, VaConfig, VaConfigError, ValidationConfig};
-pub use files::{BlobError, CRL_ROOT, local_blobs};
+pub use config::{CrlConfig, OcspConfig, OcspResponder, VaConfig, VaConfigError, ValidationConfig};
+pub use files::CRL_ROOT;
 pub use http::routes;
 pub use jobs::{CRL_JOB, RECONCILE_JOB};
 pub use metrics::describe_metrics;

@@ -1,7 +1,8 @@
 //! Answering OCSP requests (RFC 6960).
 //!
-//! Every answer is made from the certificate's status as the CA service has it at that moment,
-//! and signed by the CA itself: what was revoked before the question is never called good.
+//! Every answer is made from the certificate's status as the CA service has it at that moment, or was
+//! made before and is still true (`presigned.rs`): what was revoked before the question is never
+//! called good.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use futures_util::future::try_join_all;
 use lamassu_core::ca::{CaError, CertificateStatus, StatusInfo};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError, ToldOnce};
-use lamassu_core::ids::SerialNumber;
+use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{OcspAnswer, OcspLifetime};
 use lamassu_crypto::Message;
@@ -24,9 +25,11 @@ use time::{Duration, OffsetDateTime};
 
 use crate::authority::Authority;
 use crate::crl::whole_seconds;
-use crate::metrics;
+use crate::metrics::{self, Presence};
+use crate::presigned::{Known, Presigned};
+use crate::responder::Responder;
 use crate::service::VaService;
-use crate::signing::{SigningError, signer};
+use crate::signing::SigningError;
 
 /// Why a request gets no signed answer.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +96,40 @@ struct Times {
     next_update: OffsetDateTime,
 }
 
+/// Who issued a certificate that an answer is about, and how it stands.
+type About = Option<(CaId, StatusInfo)>;
+
+/// A signed answer and what it was made of.
+#[derive(Debug)]
+struct FreshAnswer {
+    answer: OcspAnswer,
+    /// Of an answer to one question.
+    about: About,
+    times: Times,
+}
+
+/// A question that others ask alike: about one certificate, and nothing but its status.
+#[derive(Debug)]
+struct Plain<'a> {
+    cert_id: &'a CertId,
+    serial: SerialNumber,
+}
+
+impl<'a> Plain<'a> {
+    fn of(request: &'a OcspRequest) -> Option<Self> {
+        let [question] = request.requests() else {
+            return None;
+        };
+        if request.nonce().is_some() || !request.preferred_schemes().is_empty() {
+            return None;
+        }
+        Some(Self {
+            cert_id: &question.cert_id,
+            serial: SerialNumber::parse(&question.cert_id.serial().to_hex())?,
+        })
+    }
+}
+
 impl VaService {
     /// Answers a request; what goes wrong is an answer, too.
     pub(crate) async fn answer_ocsp(&self, caller: &Caller, request: Bytes) -> OcspAnswer {
@@ -119,16 +156,88 @@ impl VaService {
         if !request.accepts_basic_response() {
             return Err(OcspRefusal::ResponseType);
         }
+        match Plain::of(&request) {
+            Some(plain) => self.plain_answer(caller, &request, &plain).await,
+            None => Ok(self.fresh_answer(caller, &request).await?.answer),
+        }
+    }
+
+    /// Answers a question that others ask alike, by an answer that is there already if it is true.
+    async fn plain_answer(
+        &self,
+        caller: &Caller,
+        request: &OcspRequest,
+        plain: &Plain<'_>,
+    ) -> Result<OcspAnswer, OcspRefusal> {
+        let (serial, now) = (plain.serial.as_str(), self.db.now());
+        // Before anything is read: what becomes untrue from here on is not kept.
+        let epoch = self.presigned.epoch();
+        let known = match self.presigned.look(serial, plain.cert_id, now) {
+            Known::Answer(known) => Some(known),
+            Known::IfUnchanged(known) => {
+                let asked = self
+                    .ca
+                    .certificate_status(caller, &known.ca_id, &plain.serial);
+                let is_same = asked.await?.as_ref() == Some(&known.info);
+                is_same.then_some(known).map(|known| {
+                    let seen = Presigned {
+                        read_at: now,
+                        ..known
+                    };
+                    self.presigned.keep(serial, &seen, epoch);
+                    seen
+                })
+            }
+            Known::Nothing => None,
+        };
+        if let Some(known) = known {
+            metrics::ocsp_presigned(Presence::Found);
+            metrics::ocsp_certificate(known.status);
+            return Ok(known.answer);
+        }
+        metrics::ocsp_presigned(Presence::Missing);
+        let fresh = self.fresh_answer(caller, request).await?;
+        if let Some((ca_id, info)) = fresh.about {
+            let answer = fresh.answer.clone();
+            // Until the other half of its validity, or the certificate's end, which it says.
+            let middle = now.saturating_add((fresh.times.next_update - now) / 2);
+            let end = info.valid_to.0;
+            let presigned = Presigned {
+                cert_id: plain.cert_id.as_der().clone(),
+                answer,
+                status: cert_status(&info),
+                ca_id,
+                renew_at: if end > now { middle.min(end) } else { middle },
+                info,
+                read_at: now,
+            };
+            self.presigned.keep(serial, &presigned, epoch);
+        }
+        Ok(fresh.answer)
+    }
+
+    /// Reads the status of all certificates and signs.
+    async fn fresh_answer(
+        &self,
+        caller: &Caller,
+        request: &OcspRequest,
+    ) -> Result<FreshAnswer, OcspRefusal> {
         // 2. Find who answers.
-        let responders = self.responders(caller, &request).await?;
-        let responder = responders.first().ok_or(OcspRefusal::UnknownIssuer)?;
+        let authorities = self.responders(caller, request).await?;
+        let authority = authorities.first().ok_or(OcspRefusal::UnknownIssuer)?;
+        let responder = self.responder(caller, authority).await?;
+        let scheme = responder.scheme(request);
         // 3. Ask the CA for the status of each certificate.
-        let times = self.ocsp_times(responder);
+        let times = self.ocsp_times(&responder);
         let questions = request.requests().iter();
         let answers = questions.map(|question| {
-            self.single_response(caller, &responders, question.cert_id.clone(), times)
+            self.single_response(caller, &authorities, question.cert_id.clone(), times)
         });
-        let responses = try_join_all(answers).await?;
+        let answers = try_join_all(answers).await?;
+        let about = match answers.as_slice() {
+            [(_, about)] => about.clone(),
+            _ => None,
+        };
         // 4. Sign, with the client's nonce.
         let nonce = request.nonce().cloned();
         let cache = nonce.is_none().then_some(OcspLifetime {
@@ -136,14 +245,24 @@ impl VaService {
             next_update: Timestamp(times.next_update),
         });
         let response = BasicResponse {
-            responder_id: responder.responder_id(),
+            responder_id: responder.id.clone(),
             produced_at: times.produced_at,
-            responses,
+            responses: answers.into_iter().map(|(single, _)| single).collect(),
             nonce,
-            certificates: Vec::new(),
+            certificates: responder.certificates.clone(),
         };
-        let der = self.sign_response(caller, responder, response).await?;
-        Ok(OcspAnswer { der, cache })
+        let response = response.to_be_signed(scheme)?;
+        let signature = responder
+            .signer
+            .sign(scheme, Message::Raw(response.as_bytes()))
+            .await
+            .map_err(SigningError::from)?;
+        let der = response.assemble(&signature);
+        Ok(FreshAnswer {
+            answer: OcspAnswer { der, cache },
+            about,
+            times,
+        })
     }
 
     /// The CAs that the first known issuer in the request means; they share name and key.
@@ -163,12 +282,12 @@ impl VaService {
         Ok(Vec::new())
     }
 
-    /// `nextUpdate` never lies behind the end of the CA's certificate, unless that is past.
-    fn ocsp_times(&self, responder: &Authority) -> Times {
+    /// `nextUpdate` never lies behind the end of the responder's certificate, unless that is past.
+    fn ocsp_times(&self, responder: &Responder) -> Times {
         let now = self.db.now();
         let validity = Duration::from(self.config.ocsp.response_validity);
         let wanted = now.saturating_add(validity);
-        let not_after = responder.certificate.not_after();
+        let not_after = responder.not_after;
         let next_update = if not_after > now {
             wanted.min(not_after)
         } else {
@@ -187,7 +306,7 @@ impl VaService {
         responders: &[Arc<Authority>],
         cert_id: CertId,
         times: Times,
-    ) -> Result<SingleResponse, OcspRefusal> {
+    ) -> Result<(SingleResponse, About), OcspRefusal> {
         let known = self.status_info(caller, responders, &cert_id).await?;
         let status = known
             .as_ref()
@@ -195,15 +314,18 @@ impl VaService {
         metrics::ocsp_certificate(status);
         // Statuses of expired certificates are kept since the CA exists (RFC 6960 §4.4.4).
         let archive_cutoff = known
+            .as_ref()
             .filter(|(_, info)| info.valid_to.0 < times.produced_at)
             .map(|(authority, _)| authority.certificate.not_before());
-        Ok(SingleResponse {
+        let single = SingleResponse {
             cert_id,
             status,
             this_update: times.this_update,
             next_update: Some(times.next_update),
             archive_cutoff,
-        })
+        };
+        let about = known.map(|(authority, info)| (authority.id.clone(), info));
+        Ok((single, about))
     }
 
     /// What the CA that issued the certificate says about it; `None` when nobody here issued it.
@@ -230,22 +352,6 @@ impl VaService {
             }
         }
         Ok(None)
-    }
-
-    async fn sign_response(
-        &self,
-        caller: &Caller,
-        responder: &Authority,
-        response: BasicResponse,
-    ) -> Result<Bytes, OcspRefusal> {
-        let signer = signer(self.kms.as_ref(), caller, responder).await?;
-        let scheme = signer.public_key().default_scheme();
-        let response = response.to_be_signed(scheme)?;
-        let signature = signer
-            .sign(scheme, Message::Raw(response.as_bytes()))
-            .await
-            .map_err(SigningError::from)?;
-        Ok(response.assemble(&signature))
     }
 }
 

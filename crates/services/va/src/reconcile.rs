@@ -12,6 +12,7 @@ use std::sync::Arc;
 use lamassu_core::ca::RevokedEntry;
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::SerialNumber;
+use lamassu_core::usage::RevocationReason;
 use lamassu_core::va::VaError;
 use lamassu_db::{Attempt, Statement, WriteSet, retry_races};
 
@@ -20,8 +21,10 @@ use crate::ca_failure::no_ca_data;
 use crate::jobs::CRL_JOB;
 use crate::metrics;
 use crate::service::VaService;
+use crate::store::delta;
 use crate::store::revoked::{self, CertificateKey, Revocation};
 use crate::store::role;
+use time::OffsetDateTime;
 
 /// Entries that are compared, and repaired in one write set, at a time.
 const PAGE: u32 = 500;
@@ -43,7 +46,11 @@ impl VaService {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn reconcile(&self, caller: &Caller, authority: &Arc<Authority>) -> Result<(), VaError> {
+    pub(crate) async fn reconcile(
+        &self,
+        caller: &Caller,
+        authority: &Arc<Authority>,
+    ) -> Result<(), VaError> {
         let mut after = None;
         let mut n_repairs = 0_usize;
         loop {
@@ -92,21 +99,27 @@ impl VaService {
             .into_iter()
             .filter(|(key, _)| known(&key.serial_number))
             .collect();
+        let now = self.db.now();
         let mut repairs: Vec<_> = theirs
             .iter()
             .filter(|entry| known(&entry.serial_number))
-            .filter_map(|entry| repair(authority, entry, &mut ours))
+            .filter_map(|entry| repair(authority, entry, &mut ours, now))
             .collect();
         // What the CA service did not name is revoked no more.
-        repairs.extend(ours.keys().map(revoked::remove));
-        let n_repairs = repairs.len();
+        let n_repairs = repairs.len().saturating_add(ours.len());
+        for (key, was) in &ours {
+            repairs.push(revoked::remove(key));
+            if was.reason == RevocationReason::CertificateHold {
+                repairs.push(delta::released(key, now));
+            }
+        }
         if n_repairs > 0 {
             let mut set = WriteSet::new();
             for statement in repairs {
                 set.execute(statement);
             }
             if let Some(role) = role {
-                role::entries_changed_since(&mut set, &authority.ski, role.changes, self.db.now());
+                role::entries_changed_since(&mut set, &authority.ski, role.changes, now);
                 set.wake(CRL_JOB);
             }
             self.db.commit(set).await?;
@@ -137,6 +150,7 @@ fn repair(
     authority: &Authority,
     entry: &RevokedEntry,
     ours: &mut HashMap<CertificateKey, Revocation>,
+    now: OffsetDateTime,
 ) -> Option<Statement> {
     let key = CertificateKey {
         ca_id: authority.id.clone(),
@@ -147,5 +161,5 @@ fn repair(
         reason: entry.revocation_reason,
         valid_to: entry.valid_to.truncated_to_micros().0,
     };
-    (ours.remove(&key) != Some(theirs)).then(|| revoked::upsert(&key, theirs))
+    (ours.remove(&key) != Some(theirs)).then(|| revoked::upsert(&key, theirs, now))
 }

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use lamassu_core::caller::Caller;
-use lamassu_core::va::{Crl, VaError};
+use lamassu_core::va::{Crl, LatestCrl, VaError};
 use lamassu_db::{Attempt, WriteSet, retry_races};
 use time::OffsetDateTime;
 
 use crate::authorities::Asker;
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
-use crate::crl::CrlPlan;
+use crate::crl::{CrlPlan, Scope};
+use crate::delta::DELTA_MARGIN;
 use crate::events;
-use crate::files::FileError;
+use crate::files::{FileError, Series};
 use crate::jobs::CRL_JOB;
 use crate::service::VaService;
-use crate::store::role::{self, StoredRole};
+use crate::store::delta;
+use crate::store::role::{self, CrlFile, StoredRole};
 
 /// When a role gets its next CRL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +82,20 @@ impl VaService {
         let next = self.with_crl(&previous, &crl, now).await?;
         let mut set = WriteSet::new();
         role::advance(&mut set, &previous, &next, now);
-        self.tell_crl(&mut set, caller, &authority, &crl, now);
+        // What the list after next could still tell of; deltas go with this one.
+        let cas = self.authorities.sharing(caller, &authority).await;
+        for ca_id in cas.map_err(no_ca_data)? {
+            let told = now.saturating_sub(DELTA_MARGIN);
+            set.execute(delta::forget_released(&ca_id, told));
+        }
+        self.tell_crl(&mut set, caller, &authority, &crl);
         if previous.number() == 0 {
             // Behind its first CRL, as clients know it.
             events::role_created(&mut set, caller, &previous.role, now);
         }
         set.wake(CRL_JOB);
         self.db.commit(set).await?;
-        self.keep(&next, crl.der);
+        self.keep(&next.file, crl.der);
         tracing::info!(
             ca_ski = ski,
             number = crl.number,
@@ -102,14 +110,17 @@ impl VaService {
         previous.saturating_add(1).max(self.number_floor)
     }
 
-    fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
+    pub(crate) fn next_crl(&self, previous: &StoredRole, now: OffsetDateTime) -> CrlPlan {
         // Once on a list that was made after its end, a certificate leaves it (RFC 5280 §3.3).
         let was_listed = previous.number() > 0 && self.config.crl.prune_expired;
         CrlPlan {
-            number: self.number_after(previous.number()),
+            number: self.number_after(previous.last_number),
             now,
             validity: previous.role.crl_options.validity,
-            expired_before: was_listed.then_some(previous.role.latest_crl.valid_from.0),
+            scope: Scope::Complete {
+                expired_before: was_listed.then_some(previous.role.latest_crl.valid_from.0),
+                freshest: self.delta_addresses(previous),
+            },
         }
     }
 
@@ -143,21 +154,41 @@ impl VaService {
 
     /// The CRL that the role points at, from memory or from its file.
     async fn load(&self, role: &StoredRole) -> Result<Crl, FileError> {
-        let key = cache_key(role);
-        if let Some(der) = self.served.get(&key) {
-            return Ok(served(role, der));
-        }
-        let der = self.files.read(&role.role.ca_ski, &role.file).await?;
-        self.served.insert(key, der.clone());
-        Ok(served(role, der))
+        self.load_series(&Series::complete(role), &role.file, &role.role.latest_crl)
+            .await
     }
 
-    /// Keeps a CRL ready to be served.
-    fn keep(&self, role: &StoredRole, der: bytes::Bytes) {
-        self.served.insert(cache_key(role), der);
+    /// The newest CRL of a series, from memory or from its file.
+    pub(crate) async fn load_series(
+        &self,
+        series: &Series,
+        file: &CrlFile,
+        latest: &LatestCrl,
+    ) -> Result<Crl, FileError> {
+        let der = match self.served.get(&file.digest) {
+            Some(der) => der,
+            None => {
+                let der = self.files.read(series).await?;
+                self.keep(file, der.clone());
+                der
+            }
+        };
+        Ok(Crl {
+            der,
+            digest: file.digest.clone(),
+            number: latest.version,
+            this_update: latest.valid_from,
+            next_update: latest.valid_until,
+        })
     }
 
-    async fn role_on_the_spot(&self, caller: &Caller, ski: &str) -> Result<(), VaError> {
+    /// Keeps a CRL ready to be served. What distinguishes CRLs in memory is the digest: two processes
+    /// never agree on one by accident.
+    pub(crate) fn keep(&self, file: &CrlFile, der: bytes::Bytes) {
+        self.served.insert(file.digest.clone(), der);
+    }
+
+    pub(crate) async fn role_on_the_spot(&self, caller: &Caller, ski: &str) -> Result<(), VaError> {
         let authority = self.authorities.by_ski(caller, ski).await;
         let authority = authority.map_err(no_ca_data)?;
         let authority = authority.ok_or(VaError::RoleNotFound)?;
@@ -186,21 +217,6 @@ impl VaService {
 }
 
 /// The file is there, or was a moment ago: ask again.
-fn unreadable(error: FileError) -> VaError {
+pub(crate) fn unreadable(error: FileError) -> VaError {
     VaError::Unavailable(Box::new(error))
-}
-
-/// What distinguishes CRLs in memory: two processes never agree on a digest by accident.
-fn cache_key(role: &StoredRole) -> String {
-    role.file.digest.clone()
-}
-
-fn served(role: &StoredRole, der: bytes::Bytes) -> Crl {
-    let latest = &role.role.latest_crl;
-    Crl {
-        der,
-        number: latest.version,
-        this_update: latest.valid_from,
-        next_update: latest.valid_until,
-    }
 }

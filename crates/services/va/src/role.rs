@@ -5,18 +5,19 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_core::va::{LatestCrl, VaError, VaRole};
-use lamassu_db::WriteSet;
+use lamassu_core::va::{CrlOptions, LatestCrl, VaError, VaRole};
 use lamassu_db::list::{ListError, list};
+use lamassu_db::{Attempt, WriteSet, retry_races};
 use time::OffsetDateTime;
 
 use crate::authority::Authority;
 use crate::crl::{MadeCrl, MakeCrlError, default_options};
 use crate::events;
+use crate::files::Series;
 use crate::jobs::CRL_JOB;
 use crate::metrics;
 use crate::service::VaService;
-use crate::store::role::{self, CrlFile, ROLES, StoredRole};
+use crate::store::role::{self, CrlFile, ROLES, StoredDelta, StoredRole};
 
 impl VaService {
     /// The role with this key identifier.
@@ -57,10 +58,68 @@ impl VaService {
             file: CrlFile::default(),
             changes: 0,
             next_due: authority.may_sign_crls().then_some(now),
+            last_number: 0,
+            covered_at: now,
+            delta: StoredDelta::none(),
         };
         role::insert(&mut set, &stored, now);
         set.wake(CRL_JOB);
         set
+    }
+
+    /// Replaces the options of a role, which is made where there is none and the CA exists.
+    pub(crate) async fn replace_options(
+        &self,
+        caller: &Caller,
+        ski: &str,
+        options: &CrlOptions,
+    ) -> Result<VaRole, VaError> {
+        let ski = ski.to_ascii_lowercase();
+        if self.stored_role(&ski).await?.is_none() {
+            self.role_on_the_spot(caller, &ski).await?;
+        }
+        let role = retry_races(|| self.try_replace_options(caller, &ski, options)).await?;
+        tracing::info!(ca_ski = ski, "va role updated");
+        Ok(role)
+    }
+
+    async fn try_replace_options(
+        &self,
+        caller: &Caller,
+        ski: &str,
+        options: &CrlOptions,
+    ) -> Result<VaRole, Attempt<VaError>> {
+        let stored = self.stored_role(ski).await?.ok_or(VaError::RoleNotFound)?;
+        let options = options.clone().keeping(&stored.role.crl_options);
+        options.validate().map_err(VaError::Options)?;
+        let now = self.db.now();
+        let mut next = stored.clone();
+        next.role.crl_options = options;
+        self.reschedule(&mut next, &stored, now);
+        let mut set = WriteSet::new();
+        role::set_options(&mut set, &next);
+        events::role_updated(&mut set, caller, &next.role, now);
+        set.wake(CRL_JOB);
+        self.db.commit(set).await?;
+        Ok(next.role)
+    }
+
+    /// When CRLs are due under new options: at once where delta CRLs begin or end, because the
+    /// complete one says where they are.
+    fn reschedule(&self, next: &mut StoredRole, stored: &StoredRole, now: OffsetDateTime) {
+        if stored.number() == 0 || stored.next_due.is_none() {
+            // The first one is due anyway, or there is nobody to sign one.
+            return;
+        }
+        if next.delta_validity().is_some() != stored.delta_validity().is_some() {
+            next.next_due = Some(now);
+            next.delta.due = None;
+        } else if stored.next_due > Some(now) {
+            let made_at = stored.role.latest_crl.valid_from.0;
+            next.next_due = self
+                .renewal_due(&next.role.crl_options, made_at)
+                .or(stored.next_due);
+        }
     }
 
     /// The role with a new CRL, whose file it writes.
@@ -70,16 +129,14 @@ impl VaService {
         crl: &MadeCrl,
         now: OffsetDateTime,
     ) -> Result<StoredRole, VaError> {
-        let ski = &previous.role.ca_ski;
-        let written = self.files.write(ski, crl.number, &crl.der).await;
+        let series = Series::complete(previous);
+        let written = self.files.write(&series, crl.number, &crl.der).await;
         let mut next = previous.clone();
         next.file = written.map_err(MakeCrlError::from)?;
         next.next_due = self.renewal_due(&next.role.crl_options, now);
-        next.role.latest_crl = LatestCrl {
-            version: crl.number,
-            valid_from: Timestamp(crl.this_update),
-            valid_until: Timestamp(crl.next_update),
-        };
+        next.last_number = crl.number;
+        next.covered_at = now;
+        next.role.latest_crl = crl.latest();
         Ok(next)
     }
 
@@ -90,10 +147,9 @@ impl VaService {
         caller: &Caller,
         authority: &Authority,
         crl: &MadeCrl,
-        now: OffsetDateTime,
     ) {
         let domain = self.config.va_domains.first().map(String::as_str);
-        events::crl_created(set, caller, authority, crl, domain, now);
-        metrics::crl_made(crl.n_entries);
+        events::crl_created(set, caller, authority, crl, domain, self.db.now());
+        metrics::crl_made(crl.kind);
     }
 }

@@ -9,7 +9,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
-use lamassu_core::va::{self as api, Crl, OcspAnswer, VaError, VaRole};
+use lamassu_core::va::{self as api, Crl, CrlOptions, OcspAnswer, VaError, VaRole};
 use lamassu_db::{
     Db, DbError, EventHandler, Job, MigrationError, Subscription, instant, restored_at, run_job,
 };
@@ -22,8 +22,10 @@ use crate::authorities::AuthorityTable;
 use crate::ca_events::{self, CaEvents};
 use crate::ca_failure::no_ca_data;
 use crate::config::{VaConfig, VaConfigError};
+use crate::delegates::Delegates;
 use crate::files::CrlFiles;
 use crate::jobs::{CrlJob, ReconcileJob};
+use crate::presigned::PresignedAnswers;
 use crate::store;
 
 /// What the service stands on.
@@ -66,6 +68,10 @@ pub struct VaService {
     pub(crate) files: CrlFiles,
     /// No CRL gets a number below this; 0 unless the database was restored from a backup.
     pub(crate) number_floor: u64,
+    /// OCSP answers that were signed before.
+    pub(crate) presigned: Arc<PresignedAnswers>,
+    /// The certificates of delegated OCSP responders.
+    pub(crate) delegates: Arc<Delegates>,
     /// DER of the CRLs that were fetched lately, by the digest of the DER.
     pub(crate) served: Cache<String, Bytes>,
 }
@@ -91,8 +97,15 @@ impl VaService {
             .max_capacity(config.crl.cache_bytes)
             .weigher(|_, der: &Bytes| u32::try_from(der.len()).unwrap_or(u32::MAX))
             .build();
+        let cache_bytes = config.ocsp.cache_bytes;
+        let presigned = Arc::new(PresignedAnswers::new(cache_bytes, db.dialect()));
+        db.watch_commits(Arc::clone(&presigned) as _);
+        let delegates = Arc::<Delegates>::default();
+        db.watch_commits(Arc::clone(&delegates) as _);
         Ok(Self {
             db,
+            presigned,
+            delegates,
             authorities: Arc::new(AuthorityTable::new(Arc::clone(&ca))),
             ca,
             kms,
@@ -125,6 +138,7 @@ impl VaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.crl_job(), shutdown),
+            run_job(&self.db, self.final_crl_job(), shutdown),
             run_job(&self.db, self.reconcile_job(), shutdown),
         );
     }
@@ -165,6 +179,19 @@ impl api::VaService for VaService {
         self.newest_crl(caller, ca_ski).await
     }
 
+    async fn delta_crl(&self, _: &Caller, ca_ski: &str) -> Result<Crl, VaError> {
+        self.newest_delta(ca_ski).await
+    }
+
+    async fn import_crl(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        crl: Bytes,
+    ) -> Result<VaRole, VaError> {
+        self.take_crl(caller, ca_ski, crl).await
+    }
+
     async fn ca_certificate(&self, caller: &Caller, ca_ski: &str) -> Result<Bytes, VaError> {
         self.ca_der(caller, ca_ski).await
     }
@@ -174,6 +201,15 @@ impl api::VaService for VaService {
         stored
             .map(|stored| stored.role)
             .ok_or(VaError::RoleNotFound)
+    }
+
+    async fn set_role_options(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        options: CrlOptions,
+    ) -> Result<VaRole, VaError> {
+        self.replace_options(caller, ca_ski, &options).await
     }
 
     async fn roles(&self, _: &Caller, request: &ListRequest) -> Result<Page<VaRole>, VaError> {

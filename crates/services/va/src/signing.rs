@@ -8,6 +8,7 @@ use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::kms::{KmsError, KmsService};
 
 use crate::authority::Authority;
+use crate::delegates::DelegateError;
 
 /// Why a CA does not sign.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub(crate) enum SigningError {
     /// The KMS has another key under this id.
     #[error("the KMS gave another key than the CA's")]
     WrongKey,
+    /// The CA does not delegate.
+    #[error(transparent)]
+    NotDelegated(#[from] DelegateError),
     /// The KMS failed.
     #[error("the KMS did not give the key of the CA")]
     Kms(#[source] KmsError),
@@ -32,6 +36,7 @@ impl SigningError {
         match self {
             Self::Kms(error) => error.kind() == ErrorKind::Unavailable,
             Self::Engine(error) => error.kind() == ErrorKind::Unavailable,
+            Self::NotDelegated(error) => error.is_temporary(),
             Self::NoKey(_) | Self::WrongKey => false,
         }
     }

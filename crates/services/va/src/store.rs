@@ -1,5 +1,6 @@
 //! Tables of the validation authority: SQL and rows, nothing else.
 
+pub(crate) mod delta;
 pub(crate) mod revoked;
 pub(crate) mod role;
 
@@ -16,6 +17,11 @@ pub const SCHEMA: Schema = Schema {
             2,
             "role_by_ca",
             include_str!("../migrations/V0002__role_by_ca.sql"),
+        ),
+        Migration::portable(
+            3,
+            "delta_crls",
+            include_str!("../migrations/V0003__delta_crls.sql"),
         ),
     ],
 };

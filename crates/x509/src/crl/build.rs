@@ -10,7 +10,9 @@ use crate::extensions::{AuthorityKeyIdentifier, Criticality, Extension, Extensio
 use crate::name::Name;
 use crate::oids;
 use crate::signed::ToBeSigned;
-use crate::tlv::{ENUMERATED, INTEGER, SEQUENCE, Writer, context_constructed, header_len};
+use crate::tlv::{
+    ENUMERATED, Framed, INTEGER, SEQUENCE, Writer, context_constructed, header_len, sequence_of,
+};
 
 /// What a CRL says about itself.
 #[derive(Debug, Clone)]
@@ -40,16 +42,24 @@ pub enum CrlError {
     Algorithm(#[from] AlgorithmError),
 }
 
-/// Gathers the entries of a complete, version 2 CRL.
+/// Gathers the entries of a version 2 CRL.
 ///
-/// Memory and time grow with the number of entries: each takes some 40 bytes, and is copied
-/// twice more until the signed list stands.
+/// Memory and time grow with the number of entries: each takes some 40 bytes, in the one buffer
+/// that becomes the signed list.
 #[derive(Debug)]
 pub struct CrlBuilder {
-    fields: CrlFields,
-    entries: Writer,
+    scheme: SignatureScheme,
+    algorithm: AlgorithmIdentifier,
+    /// The fields of the list in front of its entries.
+    before: Vec<u8>,
+    entries: Framed,
     extensions: Extensions,
+    /// The reasons' extensions, by code: there are few, and a million entries.
+    reasons: Vec<(CrlReason, Vec<u8>)>,
 }
+
+/// Most bytes of tag and length of one element.
+const LONGEST_HEADER: usize = 10;
 
 impl CrlBuilder {
     /// A list without entries, with the extensions of every complete list: authority key
@@ -57,8 +67,9 @@ impl CrlBuilder {
     ///
     /// # Errors
     ///
-    /// [`CrlError::DateOutOfRange`] when a date cannot be written.
-    pub fn new(fields: CrlFields) -> Result<Self, CrlError> {
+    /// [`CrlError::DateOutOfRange`] when a date cannot be written, [`CrlError::Algorithm`] when the
+    /// scheme has no algorithm identifier.
+    pub fn new(fields: &CrlFields) -> Result<Self, CrlError> {
         if !is_encodable(fields.this_update) || !is_encodable(fields.next_update) {
             return Err(CrlError::DateOutOfRange);
         }
@@ -69,17 +80,26 @@ impl CrlBuilder {
                 AuthorityKeyIdentifier::key_identifier_to_der(identifier),
             )
         });
-        let mut number = Writer::new();
-        number.unsigned(&fields.number.0.to_be_bytes());
         let number = Extension::new(
             &oids::CE_CRL_NUMBER,
             Criticality::NonCritical,
-            number.into_vec(),
+            number_to_der(fields.number),
         );
+        let algorithm = AlgorithmIdentifier::of_scheme(fields.scheme)?;
+        let before = before_entries(fields, &algorithm);
+        // The list's frame, the signed part's, and that of the entries.
+        let room = before
+            .len()
+            .saturating_add(LONGEST_HEADER.saturating_mul(3));
         Ok(Self {
-            fields,
-            entries: Writer::new(),
+            scheme: fields.scheme,
+            algorithm,
+            before,
+            entries: Framed::with_room(room),
             extensions: key_identifier.into_iter().chain([number]).collect(),
+            reasons: CrlReason::ALL
+                .map(|reason| (reason, reason_extensions(reason)))
+                .into(),
         })
     }
 
@@ -96,22 +116,47 @@ impl CrlBuilder {
     /// ```
     ///
     /// Two reasons are left out: `unspecified`, which RFC 5280 §5.3.1 wants left out, and
-    /// `removeFromCRL`, which in a complete list would say that the certificate is not on it.
+    /// `removeFromCRL`, which would say that the certificate is not on the list.
     ///
     /// # Errors
     ///
     /// [`CrlError::DateOutOfRange`] when the date cannot be written.
     pub fn push(&mut self, entry: &RevokedEntry) -> Result<(), CrlError> {
+        match entry.reason {
+            CrlReason::Unspecified | CrlReason::RemoveFromCrl => self.push_with(entry, None),
+            reason => self.push_with(entry, Some(reason)),
+        }
+    }
+
+    /// Adds a certificate whose hold was released since the base list of this delta CRL, with the
+    /// date of the release and the reason `removeFromCRL` (RFC 5280 §5.3.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_removed(&mut self, entry: &RevokedEntry) -> Result<(), CrlError> {
+        self.push_with(entry, Some(CrlReason::RemoveFromCrl))
+    }
+
+    fn push_with(
+        &mut self,
+        entry: &RevokedEntry,
+        reason: Option<CrlReason>,
+    ) -> Result<(), CrlError> {
         if !is_encodable(entry.revocation_date) {
             return Err(CrlError::DateOutOfRange);
         }
-        self.entries.sequence(|out| {
-            out.element(INTEGER, entry.serial.as_bytes());
-            write_time(out, entry.revocation_date);
-            match entry.reason {
-                CrlReason::Unspecified | CrlReason::RemoveFromCrl => {}
-                reason => Extensions::from_iter([reason_extension(reason)]).write(out),
-            }
+        let extensions = self
+            .reasons
+            .iter()
+            .find(|(known, _)| Some(*known) == reason)
+            .map_or(&[][..], |(_, der)| der);
+        self.entries.append(|out| {
+            out.sequence(|out| {
+                out.element(INTEGER, entry.serial.as_bytes());
+                write_time(out, entry.revocation_date);
+                out.raw(extensions);
+            });
         });
         Ok(())
     }
@@ -122,59 +167,59 @@ impl CrlBuilder {
     /// SEQUENCE { version v2, signature, issuer, thisUpdate, nextUpdate,
     ///            revokedCertificates SEQUENCE OF … OPTIONAL, [0] crlExtensions }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`CrlError::Algorithm`] when the scheme has no algorithm identifier.
-    pub fn finish(self) -> Result<ToBeSigned, CrlError> {
-        let scheme = self.fields.scheme;
-        let algorithm = AlgorithmIdentifier::of_scheme(scheme)?;
-        let mut before = Writer::new();
-        before
-            .unsigned(&[1])
-            .raw(algorithm.as_der())
-            .raw(self.fields.issuer.as_der());
-        write_time(&mut before, self.fields.this_update);
-        write_time(&mut before, self.fields.next_update);
-        let mut after = Writer::new();
-        after.nested(context_constructed(0), |explicit| {
-            self.extensions.write(explicit);
+    pub fn finish(self) -> ToBeSigned {
+        let Self {
+            scheme,
+            algorithm,
+            before,
+            mut entries,
+            extensions,
+            reasons: _,
+        } = self;
+        let mut front = Writer::over(before);
+        // An empty list of entries must be absent (RFC 5280 §5.1.2.6).
+        if entries.len() > 0 {
+            front.header(SEQUENCE, entries.len());
+        }
+        entries.prepend(&front.into_vec());
+        entries.append(|out| {
+            out.nested(context_constructed(0), |explicit| {
+                extensions.write(explicit);
+            });
         });
-        let der = joined(
-            &before.into_vec(),
-            &self.entries.into_vec(),
-            &after.into_vec(),
-        );
-        Ok(ToBeSigned::new(der, scheme, algorithm))
+        let mut header = Writer::with_capacity(header_len(entries.len()));
+        header.header(SEQUENCE, entries.len());
+        entries.prepend(&header.into_vec());
+        ToBeSigned::framed(entries, scheme, algorithm)
     }
 }
 
-/// `SEQUENCE { before, SEQUENCE { entries }, after }` in a buffer of the right size. An empty
-/// list of entries must be absent (RFC 5280 §5.1.2.6).
-fn joined(before: &[u8], entries: &[u8], after: &[u8]) -> Vec<u8> {
-    let list_len = match entries.len() {
-        0 => 0,
-        len => header_len(len).saturating_add(len),
-    };
-    let content_len = before
-        .len()
-        .saturating_add(list_len)
-        .saturating_add(after.len());
-    let mut out = Writer::with_capacity(header_len(content_len).saturating_add(content_len));
-    out.header(SEQUENCE, content_len).raw(before);
-    if !entries.is_empty() {
-        out.element(SEQUENCE, entries);
-    }
-    out.raw(after);
+fn before_entries(fields: &CrlFields, algorithm: &AlgorithmIdentifier) -> Vec<u8> {
+    let mut out = Writer::new();
+    out.unsigned(&[1])
+        .raw(algorithm.as_der())
+        .raw(fields.issuer.as_der());
+    write_time(&mut out, fields.this_update);
+    write_time(&mut out, fields.next_update);
     out.into_vec()
 }
 
-fn reason_extension(reason: CrlReason) -> Extension {
-    let mut value = Writer::new();
-    value.element(ENUMERATED, &[reason.code()]);
-    Extension::new(
-        &oids::CE_CRL_REASONS,
-        Criticality::NonCritical,
-        value.into_vec(),
-    )
+pub(super) fn number_to_der(number: CrlNumber) -> Vec<u8> {
+    let mut out = Writer::new();
+    out.unsigned(&number.0.to_be_bytes());
+    out.into_vec()
+}
+
+/// `crlEntryExtensions` of an entry with this reason.
+fn reason_extensions(reason: CrlReason) -> Vec<u8> {
+    sequence_of(|list| {
+        let mut value = Writer::new();
+        value.element(ENUMERATED, &[reason.code()]);
+        Extension::new(
+            &oids::CE_CRL_REASONS,
+            Criticality::NonCritical,
+            value.into_vec(),
+        )
+        .write(list);
+    })
 }

@@ -108,12 +108,17 @@ impl CertificateList {
     ///
     /// [`ParseError`] when the extension does not decode, or the number has more than 64 bits.
     pub fn number(&self) -> Result<Option<CrlNumber>, ParseError> {
-        self.extensions.parsed(&oids::CE_CRL_NUMBER, |value| {
-            let mut reader = Reader::new(value);
-            let number = unsigned(reader.integer()?)?;
-            reader.finish()?;
-            Ok(CrlNumber(number))
-        })
+        self.extensions.parsed(&oids::CE_CRL_NUMBER, read_number)
+    }
+
+    /// Of a delta CRL, the number of the complete list that it goes with; `None` of a complete one.
+    ///
+    /// # Errors
+    ///
+    /// As [`number`](Self::number).
+    pub fn base_number(&self) -> Result<Option<CrlNumber>, ParseError> {
+        self.extensions
+            .parsed(&oids::CE_DELTA_CRL_INDICATOR, read_number)
     }
 
     /// The entries in order, decoded as they are asked for.
@@ -141,6 +146,13 @@ impl CertificateList {
             (!reader.is_empty()).then(|| read_entry(&self.entries, &mut reader))
         })
     }
+}
+
+fn read_number(value: &Bytes) -> Result<CrlNumber, Malformation> {
+    let mut reader = Reader::new(value);
+    let number = unsigned(reader.integer()?)?;
+    reader.finish()?;
+    Ok(CrlNumber(number))
 }
 
 /// `SEQUENCE { userCertificate, revocationDate, crlEntryExtensions OPTIONAL }`

@@ -11,7 +11,7 @@ use crate::issue::extended_key_usage_to_der;
 use crate::name::Name;
 use crate::oids;
 use crate::signed::ToBeSigned;
-use crate::tlv::{SET, Writer, context_constructed, sequence_of};
+use crate::tlv::{SET, UTF8_STRING, Writer, context_constructed, sequence_of};
 use const_oid::ObjectIdentifier;
 
 /// What a certification request asks for.
@@ -20,6 +20,7 @@ pub struct RequestTemplate {
     subject: Name,
     spki: Vec<u8>,
     extensions: Extensions,
+    challenge_password: Option<String>,
 }
 
 impl RequestTemplate {
@@ -29,7 +30,16 @@ impl RequestTemplate {
             subject,
             spki: public_key.spki_der().to_vec(),
             extensions: Extensions::none(),
+            challenge_password: None,
         }
+    }
+
+    /// Carries this as challenge password (RFC 2985 §5.4.1): in EST what ties the request to its
+    /// connection (RFC 7030 §3.5).
+    #[must_use]
+    pub fn with_challenge_password(mut self, password: impl Into<String>) -> Self {
+        self.challenge_password = Some(password.into());
+        self
     }
 
     /// Asks for these key usages, critical.
@@ -102,6 +112,9 @@ impl RequestTemplate {
                 .raw(self.subject.as_der())
                 .raw(&self.spki)
                 .nested(context_constructed(0), |attributes| {
+                    if let Some(password) = &self.challenge_password {
+                        write_challenge_password(attributes, password);
+                    }
                     if !self.extensions.is_empty() {
                         self.write_extension_request(attributes);
                     }
@@ -118,4 +131,15 @@ impl RequestTemplate {
                 .nested(SET, |values| self.extensions.write(values));
         });
     }
+}
+
+/// `SEQUENCE { challengePassword, SET { DirectoryString } }`
+fn write_challenge_password(attributes: &mut Writer, password: &str) {
+    attributes.sequence(|attribute| {
+        attribute
+            .oid(&oids::CHALLENGE_PASSWORD)
+            .nested(SET, |values| {
+                values.element(UTF8_STRING, password.as_bytes());
+            });
+    });
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::general_name::URI;
 use crate::error::Malformation;
 use crate::oids;
-use crate::tlv::{Reader, Tlv, context_constructed, sequence_of};
+use crate::tlv::{Reader, Tlv, Writer, context_constructed, sequence_of};
 
 /// `[0]`, the choice of `fullName` in a distribution point's name.
 const FULL_NAME: u8 = context_constructed(0);
@@ -20,6 +20,13 @@ pub struct AccessLocations {
     pub ca_issuers: Vec<String>,
     /// Addresses of the CRL; each becomes a distribution point of its own.
     pub crl: Vec<String>,
+}
+
+/// Appends these addresses as the elements of `GeneralNames`.
+pub(crate) fn uri_general_names(out: &mut Writer, addresses: &[String]) {
+    for address in addresses {
+        out.element(URI, address.as_bytes());
+    }
 }
 
 impl AccessLocations {
@@ -118,13 +125,20 @@ pub(super) fn distribution_point_uris(value: &Bytes) -> Result<Vec<String>, Malf
         let Some(name) = point.optional(context_constructed(0))? else {
             continue;
         };
-        let Some(full_name) = name.reader().optional(FULL_NAME)? else {
-            continue;
-        };
-        let mut names = full_name.reader();
-        while !names.is_empty() {
-            uris.extend(uri(names.any()?));
-        }
+        uris.extend(full_name_uris(name)?);
+    }
+    Ok(uris)
+}
+
+/// The URIs in a distribution point's name, if it is a full name.
+pub(crate) fn full_name_uris(name: Tlv<'_>) -> Result<Vec<String>, Malformation> {
+    let Some(full_name) = name.reader().optional(FULL_NAME)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = full_name.reader();
+    let mut uris = Vec::new();
+    while !names.is_empty() {
+        uris.extend(uri(names.any()?));
     }
     Ok(uris)
 }

@@ -1,12 +1,17 @@
 //! Reading OCSP requests.
 
 use bytes::Bytes;
+use lamassu_crypto::SignatureScheme;
 
 use super::CertId;
+use crate::algorithm::AlgorithmIdentifier;
 use crate::error::{Malformation, ParseError, Structure};
 use crate::extensions::Extensions;
 use crate::oids;
 use crate::tlv::{Reader, context_constructed, unsigned};
+
+/// Most preferred algorithms that are read.
+const MAX_PREFERRED: usize = 16;
 
 /// An OCSP request. A signature on it is tolerated and not looked at, as is the requestor's
 /// name.
@@ -14,6 +19,7 @@ use crate::tlv::{Reader, context_constructed, unsigned};
 pub struct OcspRequest {
     requests: Vec<SingleRequest>,
     nonce: Option<Bytes>,
+    preferred_schemes: Vec<SignatureScheme>,
     extensions: Extensions,
 }
 
@@ -74,8 +80,15 @@ impl OcspRequest {
         Ok(Self {
             requests,
             nonce: super::nonce(&extensions)?,
+            preferred_schemes: preferred_schemes(&extensions),
             extensions,
         })
+    }
+
+    /// How the client likes the answer to be signed, what it likes best first (RFC 6960 §4.4.7);
+    /// algorithms that are not supported are left out.
+    pub fn preferred_schemes(&self) -> &[SignatureScheme] {
+        &self.preferred_schemes
     }
 
     /// The questions in order; at least one.
@@ -127,6 +140,23 @@ fn read_requests(source: &Bytes, mut list: Reader<'_>) -> Result<Vec<SingleReque
         return Err(Malformation::EmptyList);
     }
     Ok(requests)
+}
+
+/// `SEQUENCE OF SEQUENCE { sigIdentifier AlgorithmIdentifier, pubKeyAlgIdentifier OPTIONAL }`; what does
+/// not decode is no wish.
+fn preferred_schemes(extensions: &Extensions) -> Vec<SignatureScheme> {
+    let Some(extension) = extensions.find(&oids::PKIX_OCSP_PREF_SIG_ALGS) else {
+        return Vec::new();
+    };
+    let source = extension.value();
+    let Ok(mut list) = Reader::new(source).sequence() else {
+        return Vec::new();
+    };
+    std::iter::from_fn(|| list.sequence().ok())
+        .take(MAX_PREFERRED)
+        .filter_map(|mut preferred| AlgorithmIdentifier::read(source, &mut preferred).ok())
+        .filter_map(|algorithm| algorithm.signature_scheme().ok())
+        .collect()
 }
 
 fn refuse_unknown_critical(extensions: &Extensions) -> Result<(), Malformation> {

@@ -1,10 +1,11 @@
 //! Reading OCSP responses.
 
 use bytes::Bytes;
-use lamassu_crypto::PublicKey;
+use lamassu_crypto::{PublicKey, SignatureScheme};
 use time::OffsetDateTime;
 
 use super::{CertId, CertStatus, OcspResponseStatus, ResponderId};
+use crate::algorithm::AlgorithmError;
 use crate::certificate::Certificate;
 use crate::crl::CrlReason;
 use crate::datetime::read_time;
@@ -140,6 +141,15 @@ impl ReadBasicResponse {
     /// [`SignatureError`] when the algorithm is not supported or the key did not sign.
     pub fn verify_signed_by(&self, key: &PublicKey) -> Result<(), SignatureError> {
         self.signed.verify(key)
+    }
+
+    /// How it is signed.
+    ///
+    /// # Errors
+    ///
+    /// [`AlgorithmError`] when the algorithm is not supported.
+    pub fn signature_scheme(&self) -> Result<SignatureScheme, AlgorithmError> {
+        self.signed.algorithm.signature_scheme()
     }
 
     /// The certificates that came along, decoded.

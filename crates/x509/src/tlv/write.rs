@@ -22,6 +22,11 @@ impl Writer {
         }
     }
 
+    /// A writer that appends to these bytes.
+    pub(crate) fn over(out: Vec<u8>) -> Self {
+        Self { out }
+    }
+
     pub(crate) fn into_vec(self) -> Vec<u8> {
         self.out
     }

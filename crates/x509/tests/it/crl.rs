@@ -31,11 +31,11 @@ pub(crate) fn entry(hex: &str, reason: CrlReason) -> RevokedEntry {
 }
 
 pub(crate) fn crl(ca: &Ca, entries: &[RevokedEntry]) -> Bytes {
-    let mut builder = CrlBuilder::new(fields(ca)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(ca)).unwrap();
     for entry in entries {
         builder.push(entry).unwrap();
     }
-    signed(builder.finish().unwrap(), &ca.key)
+    signed(builder.finish(), &ca.key)
 }
 
 #[test]
@@ -124,25 +124,25 @@ fn openssl_verifies_lists_on_every_kind_of_key() {
 
 #[test]
 fn many_entries_take_linear_time_and_room() {
-    let mut builder = CrlBuilder::new(fields(&ROOT)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
     for number in 1..=100_000_u32 {
         let one = entry(&format!("{number:08x}"), CrlReason::Superseded);
         builder.push(&one).unwrap();
     }
-    let list = CertificateList::from_der(signed(builder.finish().unwrap(), &ROOT.key)).unwrap();
+    let list = CertificateList::from_der(signed(builder.finish(), &ROOT.key)).unwrap();
     assert_eq!(list.entries().count(), 100_000);
 }
 
 #[test]
 fn further_extensions_of_the_list_are_carried() {
-    let mut builder = CrlBuilder::new(fields(&ROOT)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
     // onlyContainsUserCerts
     builder.push_extension(Extension::new(
         &"2.5.29.28".parse().unwrap(),
         Criticality::Critical,
         Bytes::from_static(b"\x30\x03\x81\x01\xff"),
     ));
-    let list = CertificateList::from_der(signed(builder.finish().unwrap(), &ROOT.key)).unwrap();
+    let list = CertificateList::from_der(signed(builder.finish(), &ROOT.key)).unwrap();
     assert!(
         list.extensions()
             .find(&"2.5.29.28".parse().unwrap())
@@ -156,7 +156,10 @@ fn further_extensions_of_the_list_are_carried() {
 fn dates_that_cannot_be_written_are_refused() {
     let mut late = fields(&ROOT);
     late.next_update = OffsetDateTime::UNIX_EPOCH.replace_year(-5).unwrap();
-    assert_eq!(CrlBuilder::new(late).unwrap_err(), CrlError::DateOutOfRange);
+    assert_eq!(
+        CrlBuilder::new(&late).unwrap_err(),
+        CrlError::DateOutOfRange
+    );
 }
 
 #[test]

@@ -2,9 +2,12 @@
 #![cfg(test)]
 
 mod certificate;
+mod cms;
 mod crl;
 mod csr;
+mod csr_attrs;
 mod issuing;
+mod judged;
 mod key_policy;
 mod lint;
 mod name;

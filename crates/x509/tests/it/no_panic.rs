@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use lamassu_x509::cms::{Capabilities, key_identifiers};
 use lamassu_x509::crl::{CertificateList, CrlReason};
 use lamassu_x509::ocsp::{CertId, OcspRequest, OcspResponse, issuer_keys, request_to_der};
 use lamassu_x509::{
@@ -50,6 +51,8 @@ fn read_all(bytes: &Bytes) {
     if let Ok(certificate) = Certificate::from_der(bytes.clone()) {
         ask(&certificate);
     }
+    consume(Capabilities::from_der(bytes));
+    consume(key_identifiers(bytes).count());
     if let Ok(request) = CertificationRequest::from_der(bytes.clone()) {
         consume(request.subject().issuable());
         consume(request.requested_extensions().subject_alt_names());

@@ -26,7 +26,7 @@ use crate::support::{
     clippy::disallowed_methods,
     reason = "where a test finds its tools is no configuration of the program"
 )]
-fn pkilint(tool: &str) -> PathBuf {
+pub(crate) fn pkilint(tool: &str) -> PathBuf {
     let from_variable = std::env::var_os("LAMASSU_TEST_PKILINT").map(PathBuf::from);
     let on_path = || {
         let path = std::env::var_os("PATH").unwrap_or_default();

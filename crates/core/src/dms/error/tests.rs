@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CertificateRefusal, DmsError};
+use super::{ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal};
 use crate::error::ServiceError as _;
 
 /// What EST answers by itself, one of each; `None` for what only the management API answers and
@@ -33,8 +33,12 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::AuthModeUnsupported
         | DmsError::Protocol
         | DmsError::ProfileSignsCa
+        | DmsError::Keygen(_)
+        | DmsError::Approval(ApprovalRefusal::Denied | ApprovalRefusal::QueueFull)
+        | DmsError::ChannelBinding(_)
         | DmsError::SlotChanged => true,
         DmsError::Validation
+        | DmsError::Approval(ApprovalRefusal::NotFound | ApprovalRefusal::NotPending)
         | DmsError::IdMismatch
         | DmsError::DmsExists
         | DmsError::CommonNameMismatch
@@ -82,6 +86,18 @@ fn samples() -> Vec<DmsError> {
         DmsError::Protocol,
         DmsError::ProfileSignsCa,
         DmsError::SlotChanged,
+        DmsError::Keygen(KeygenRefusal::Disabled),
+        DmsError::Keygen(KeygenRefusal::KeyType("…".to_owned())),
+        DmsError::Keygen(KeygenRefusal::Busy),
+        DmsError::Keygen(KeygenRefusal::SymmetricKey),
+        DmsError::Keygen(KeygenRefusal::UnknownKey),
+        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::NoCipher),
+        DmsError::Approval(ApprovalRefusal::Denied),
+        DmsError::Approval(ApprovalRefusal::QueueFull),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Missing),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
+        DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
     ];
     samples.extend(refusals.map(DmsError::InvalidCertificate));
     samples

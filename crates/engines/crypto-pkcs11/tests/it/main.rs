@@ -2,8 +2,10 @@
 //! The engine over tokens of SoftHSM2: the suite of all engines, and what is its own.
 
 mod configuration;
+mod import;
 mod keys;
 mod loss;
+mod neighbours;
 
 use lamassu_crypto_pkcs11::{ConnectError, Modules, Pkcs11Config, Pkcs11Engine};
 use lamassu_testing::{SoftHsm, conformance};

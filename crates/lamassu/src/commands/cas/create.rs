@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use lamassu_core::ca::{CaService as _, CreateCa as NewCa, ImportCa as ForeignCa};
 use lamassu_core::ids::{CaId, EngineId, ProfileId};
-use lamassu_crypto::PrivateKey;
-use zeroize::Zeroizing;
 
 use super::show::print;
 use super::{CreateCa, ImportCa};
@@ -45,7 +43,7 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
     let private_key = match &asked.private_key {
         Some(path) => {
             files::not_both_stdin(&asked.certificate, path)?;
-            Some(Arc::new(private_key(path)?))
+            Some(Arc::new(files::private_key(path)?))
         }
         None => None,
     };
@@ -72,19 +70,4 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
         .and(Noun::Engine, Some(asked.engine.as_str()))
         .and(Noun::Ca, asked.issuer.as_deref());
     print(session, &imported.about(about)?)
-}
-
-fn private_key(path: &std::path::Path) -> Result<PrivateKey> {
-    let octets = Zeroizing::new(files::read(path)?);
-    let read = match octets.starts_with(b"-----") {
-        true => PrivateKey::from_pem(&octets),
-        false => PrivateKey::from_der(&octets),
-    };
-    read.with_context(|| {
-        format!(
-            "{} is no private key that can be read; an encrypted one is decrypted by `openssl pkey \
-             -in FILE -out CLEAR`",
-            path.display()
-        )
-    })
 }

@@ -11,17 +11,23 @@ use lamassu_core::ca::{
 use lamassu_core::ids::{CaId, KeyRef};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::usage::RevocationReason;
+use lamassu_x509::{Certificate as Read, CertificationRequest};
 
 use super::show::{alternative_names, find, key_id, print};
 use super::{CreateCertificate, Issue, Renew, Target};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::fields::CERTIFICATE_FIELDS;
 use crate::commands::files;
+use crate::commands::listing::{self, Conditions};
 use crate::commands::metadata::NewMetadata;
 use crate::commands::output::note;
 use crate::commands::profiles::choice;
 use crate::commands::progress;
 use crate::commands::values::SubjectArg;
+
+/// Why certificates are revoked whose key somebody else may have.
+const COMPROMISED: RevocationReason = RevocationReason::KeyCompromise;
 
 pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
     let csr = files::csr(&asked.csr)?;
@@ -54,6 +60,7 @@ pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Resu
         ca: CaId::from(asked.ca.as_str()),
         key: asked.key.source(),
         subject: subject.clone(),
+        successor_of: None,
         profile: choice(session, asked.profile.as_deref()).await?,
         metadata: asked.metadata.to_map(),
     };
@@ -76,10 +83,9 @@ async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Re
         return print(session, issued);
     };
     let chain = if target.chain {
-        let serial = &issued.serial_number;
         session
             .ca
-            .certificate_chain(&session.caller, serial)
+            .certificate_chain(&session.caller, &issued.into())
             .await?
     } else {
         vec![issued.certificate.clone()]
@@ -95,17 +101,21 @@ async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Re
 }
 
 pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
-    let old = find(session, &asked.serial).await?;
+    let old = find(session, &asked.one).await?;
     ensure!(
         !old.is_ca,
         "{} is the certificate of a CA: that is `lamassu cas reissue`",
-        asked.serial
+        asked.one.serial
     );
     let issuer = old.issuer_metadata.id.as_str();
     ensure!(issuer != "-", "no CA of this installation issued it");
+    let csr = asked.csr.as_deref().map(files::csr).transpose()?;
+    if !asked.allow_compromised_key && has_same_key(&old, csr.as_ref())? {
+        refuse_compromised(session, &old).await?;
+    }
     let profile = choice(session, asked.profile.as_deref()).await?;
-    let new = match &asked.csr {
-        Some(path) => from_csr(session, issuer, files::csr(path)?, profile).await?,
+    let new = match csr {
+        Some(csr) => from_csr(session, issuer, csr, profile).await?,
         None => with_same_key(session, &old, profile).await?,
     };
     if asked.revoke_old {
@@ -113,7 +123,7 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
             .ca
             .set_certificate_status(
                 &session.caller,
-                &old.serial_number,
+                &(&old).into(),
                 CertificateStatus::Revoked,
                 RevocationReason::Superseded,
             )
@@ -124,6 +134,38 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
         })?;
     }
     deliver(session, &asked.target, &new).await
+}
+
+/// Whether the successor has the key of the certificate.
+fn has_same_key(old: &Certificate, csr: Option<&CsrDer>) -> Result<bool> {
+    let Some(csr) = csr else {
+        return Ok(true);
+    };
+    let requested = CertificationRequest::from_der(csr.der().clone())?;
+    let read = Read::from_der(old.certificate.der().clone())?;
+    Ok(requested.spki_der() == read.spki_der())
+}
+
+/// Fails where somebody else may have the key: a certificate for it was revoked because of that, this one or
+/// another.
+async fn refuse_compromised(session: &Session, old: &Certificate) -> Result<()> {
+    let conditions = Conditions::default()
+        .with("subject_key_id[equal]", Some(&old.subject_key_id))
+        .with("revocation_reason[equal]", Some(COMPROMISED.name()));
+    let found = listing::first(conditions, CERTIFICATE_FIELDS, async |request| {
+        Ok(session.ca.certificates(&session.caller, request).await?)
+    })
+    .await?;
+    let key = key_id(old)?;
+    for one in found.iter().chain([old]) {
+        ensure!(
+            one.revocation_reason != COMPROMISED || key_id(one)? != key,
+            "its key is compromised: the certificate {} was revoked for that. Its holder makes a new \
+             key; --allow-compromised-key issues all the same",
+            one.serial_number
+        );
+    }
+    Ok(())
 }
 
 async fn with_same_key(
@@ -145,6 +187,7 @@ async fn with_same_key(
         ca: CaId::from(old.issuer_metadata.id.as_str()),
         key: KeySource::Existing(KeyRef::from(key_id(old)?)),
         subject: old.subject.clone(),
+        successor_of: Some(old.serial_number.clone()),
         profile,
         metadata: old.metadata.as_ref().map(inherited).unwrap_or_default(),
     };

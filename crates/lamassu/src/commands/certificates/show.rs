@@ -1,17 +1,17 @@
 //! Certificates as people see them.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use lamassu_core::ca::{
     CaService as _, Certificate, CertificateStatus, CertificateType, KeyMetadata,
 };
-use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{ExtendedKeyUsage, RevocationReason};
 use lamassu_x509::{Certificate as Read, GeneralName};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::{Export, ListCertificates};
+use super::{Export, ListCertificates, One};
 use crate::commands::Session;
 use crate::commands::cas::{CHAIN, Link};
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -139,19 +139,11 @@ pub(super) fn print(session: &Session, certificate: &Certificate) -> Result<()> 
     session.print(certificate, serial, || record(certificate))
 }
 
-/// A serial number as people write it.
-pub(super) fn serial(text: &str) -> Result<SerialNumber> {
-    match SerialNumber::parse(text) {
-        Some(serial) => Ok(serial),
-        None => bail!("{text:?} is no serial number: they are hexadecimal"),
-    }
-}
-
 /// The certificate that is named.
-pub(super) async fn find(session: &Session, text: &str) -> Result<Certificate> {
-    let serial = serial(text)?;
-    let found = session.ca.certificate(&session.caller, &serial).await;
-    found.about(About::new(Noun::Certificate, text))
+pub(super) async fn find(session: &Session, one: &One) -> Result<Certificate> {
+    let named = one.named()?;
+    let found = session.ca.certificate_named(&session.caller, &named).await;
+    found.about(About::new(Noun::Certificate, &one.serial))
 }
 
 pub(super) async fn list(session: &Session, asked: &ListCertificates) -> Result<()> {
@@ -204,25 +196,14 @@ pub(super) async fn list(session: &Session, asked: &ListCertificates) -> Result<
     .await
 }
 
-pub(super) async fn one(session: &Session, text: &str, ca: Option<&str>) -> Result<()> {
-    let certificate = match ca {
-        Some(ca) => {
-            let (id, serial) = (CaId::from(ca), serial(text)?);
-            let found = session
-                .ca
-                .certificate_of_ca(&session.caller, &id, &serial)
-                .await;
-            found.about(About::new(Noun::Certificate, text))?
-        }
-        None => find(session, text).await?,
-    };
-    print(session, &certificate)
+pub(super) async fn one(session: &Session, one: &One) -> Result<()> {
+    print(session, &find(session, one).await?)
 }
 
-pub(super) async fn chain(session: &Session, text: &str) -> Result<()> {
-    let serial = serial(text)?;
-    let ders = session.ca.certificate_chain(&session.caller, &serial).await;
-    let ders = ders.about(About::new(Noun::Certificate, text))?;
+pub(super) async fn chain(session: &Session, one: &One) -> Result<()> {
+    let named = one.named()?;
+    let ders = session.ca.certificate_chain(&session.caller, &named).await;
+    let ders = ders.about(About::new(Noun::Certificate, &one.serial))?;
     let links = ders.iter().map(Link::read).collect::<Result<Vec<_>>>()?;
     let mut printer = ListPrinter::new(session, &CHAIN);
     printer.page(&links)?;
@@ -230,12 +211,11 @@ pub(super) async fn chain(session: &Session, text: &str) -> Result<()> {
 }
 
 pub(super) async fn export(session: &Session, asked: &Export) -> Result<()> {
-    let certificate = find(session, &asked.serial).await?;
+    let certificate = find(session, &asked.one).await?;
     let chain = if asked.chain {
-        let serial = &certificate.serial_number;
         session
             .ca
-            .certificate_chain(&session.caller, serial)
+            .certificate_chain(&session.caller, &(&certificate).into())
             .await?
     } else {
         vec![certificate.certificate]

@@ -4,10 +4,12 @@ use std::fmt;
 
 use anyhow::Error;
 use lamassu_core::ca::{CaError, CaService as _};
+use lamassu_core::device::DeviceError;
+use lamassu_core::dms::{DmsError, DmsService as _};
 use lamassu_core::kms::{KmsError, KmsService as _};
 
 use crate::commands::Session;
-use crate::commands::fields::{AUTHORITY_FIELDS, KEY_FIELDS, PROFILE_FIELDS};
+use crate::commands::fields::{AUTHORITY_FIELDS, DMS_FIELDS, KEY_FIELDS, PROFILE_FIELDS};
 use crate::commands::listing::{Conditions, first};
 use crate::nearest::nearest;
 
@@ -19,6 +21,8 @@ const NAMED: usize = 10;
 pub(in crate::commands) enum Noun {
     Ca,
     Certificate,
+    Device,
+    Dms,
     Engine,
     Job,
     Key,
@@ -31,6 +35,8 @@ impl fmt::Display for Noun {
         f.write_str(match self {
             Self::Ca => "CA",
             Self::Certificate => "certificate",
+            Self::Device => "device",
+            Self::Dms => "DMS",
             Self::Engine => "engine",
             Self::Job => "job",
             Self::Key => "key",
@@ -98,6 +104,24 @@ impl Absence for KmsError {
     }
 }
 
+impl Absence for DeviceError {
+    fn absent(&self) -> Option<Noun> {
+        matches!(self, Self::NotFound).then_some(Noun::Device)
+    }
+}
+
+impl Absence for DmsError {
+    fn absent(&self) -> Option<Noun> {
+        match self {
+            Self::DmsNotFound => Some(Noun::Dms),
+            Self::DeviceNotFound => Some(Noun::Device),
+            Self::Ca(error) | Self::Misconfigured(error) => error.absent(),
+            Self::Device(error) => error.absent(),
+            _ => None,
+        }
+    }
+}
+
 /// That a thing does not exist which a command named.
 #[derive(Debug)]
 struct Absent {
@@ -136,11 +160,14 @@ pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> 
     let absent: &Absent = error.downcast_ref()?;
     let known = match absent.noun {
         Noun::Ca => authorities(session).await,
+        Noun::Dms => systems(session).await,
         Noun::Engine => engines(session).await,
         Noun::Key => keys(session).await,
         Noun::Profile => profiles(session).await,
         // They are too many to be guessed.
-        Noun::Certificate | Noun::Job | Noun::Request => return Some(absent.to_string()),
+        Noun::Certificate | Noun::Device | Noun::Job | Noun::Request => {
+            return Some(absent.to_string());
+        }
     };
     let meant = nearest(&absent.id, known.iter().map(String::as_str));
     let meant = meant.map(|name| format!(" (did you mean {name}?)"));
@@ -157,6 +184,14 @@ pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> 
 async fn authorities(session: &Session) -> Vec<String> {
     let list = first(Conditions::default(), AUTHORITY_FIELDS, async |request| {
         Ok(session.ca.cas(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    list.iter().map(|one| one.id.to_string()).collect()
+}
+
+async fn systems(session: &Session) -> Vec<String> {
+    let list = first(Conditions::default(), DMS_FIELDS, async |request| {
+        Ok(session.dms.dms_list(&session.caller, request).await?)
     });
     let list = list.await.unwrap_or_default();
     list.iter().map(|one| one.id.to_string()).collect()

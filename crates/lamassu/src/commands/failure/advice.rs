@@ -2,6 +2,8 @@
 
 use anyhow::Error;
 use lamassu_core::ca::CaError;
+use lamassu_core::device::DeviceError;
+use lamassu_core::dms::DmsError;
 use lamassu_core::kms::KmsError;
 
 use super::cause;
@@ -11,6 +13,8 @@ pub(super) fn on(error: &Error) -> Option<&'static str> {
     cause::<CaError>(error)
         .and_then(of_ca)
         .or_else(|| cause::<KmsError>(error).and_then(of_kms))
+        .or_else(|| cause::<DeviceError>(error).and_then(of_device))
+        .or_else(|| cause::<DmsError>(error).and_then(of_dms))
 }
 
 fn of_ca(error: &CaError) -> Option<&'static str> {
@@ -27,8 +31,33 @@ fn of_ca(error: &CaError) -> Option<&'static str> {
         CaError::Validation => "a value is missing or cannot be used",
         CaError::CsrSignature => "it was not signed by the key that is in it, or was changed since",
         CaError::IssuerExists => "certificates go once their CA is deleted",
-        CaError::AmbiguousSerial(_) => "say --ca to `lamassu certificates show`",
+        CaError::AmbiguousSerial(_) => "say which by --ca",
         CaError::KmsRefused(error) | CaError::KeyNotImported(error) => return of_kms(error),
+        _ => return None,
+    })
+}
+
+fn of_device(error: &DeviceError) -> Option<&'static str> {
+    Some(match error {
+        DeviceError::Validation => {
+            "an id has at most 512 bytes and no control characters, and a device belongs to a DMS"
+        }
+        DeviceError::Exists => "`lamassu devices show` shows it",
+        DeviceError::Decommissioned => "it is decommissioned, which stays so",
+        DeviceError::SlotChanged => "somebody else was faster: look at it again",
+        _ => return None,
+    })
+}
+
+fn of_dms(error: &DmsError) -> Option<&'static str> {
+    Some(match error {
+        DmsError::DmsExists => "`lamassu dms update` changes it",
+        DmsError::CaProfile => "say another --profile",
+        DmsError::CommonNameMismatch => {
+            "a certificate belongs to the device that its common name names"
+        }
+        DmsError::Device(error) => return of_device(error),
+        DmsError::Ca(error) | DmsError::Misconfigured(error) => return of_ca(error),
         _ => return None,
     })
 }

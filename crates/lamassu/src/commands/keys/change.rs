@@ -38,7 +38,7 @@ pub(super) async fn create(session: &Session, asked: &CreateKey) -> Result<()> {
 pub(super) async fn import(session: &Session, asked: &ImportKey) -> Result<()> {
     let place = &asked.place;
     let request = ForeignKey {
-        private_key: PrivateKeyBytes::new(files::read(&asked.file)?),
+        private_key: PrivateKeyBytes::new(std::mem::take(&mut *files::read_secret(&asked.file)?)),
         engine_id: EngineId::from(place.engine.as_str()),
         name: asked.name.clone(),
         tags: place.tags.clone(),

@@ -1,22 +1,17 @@
-//! A profile out of a file and flags; a flag wins.
-//!
-//! Both say members of the API's JSON, so that a profile that was printed with `--json` is a file
-//! for another one.
+//! A profile out of a file and flags.
 
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use figment::Figment;
-use figment::providers::{Format as _, Yaml};
 use lamassu_core::ca::IssuanceProfile;
 use lamassu_core::duration::WireDuration;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::commands::files;
+use crate::commands::members::{self, Members};
 use crate::commands::values::{KeyType, Lifetime, SubjectArg};
 
 /// The members of a profile.
@@ -120,25 +115,10 @@ impl ProfileArgs {
     /// # Errors
     /// A member is none, or has a value that it cannot have.
     pub(super) fn applied(&self, stored: &IssuanceProfile) -> Result<IssuanceProfile> {
-        let mut profile = serde_json::to_value(stored)?;
-        if let Some(path) = &self.file {
-            let text = String::from_utf8(files::read(path)?)?;
-            // JSON is YAML.
-            let members: Map<String, Value> = Figment::from(Yaml::string(&text))
-                .extract()
-                .with_context(|| format!("{} is no profile", path.display()))?;
-            merge(&mut profile, Value::Object(members));
-        }
-        merge(&mut profile, Value::Object(self.members()?));
-        let mut unknown = Vec::new();
-        let read = serde_ignored::deserialize(&profile, |path| unknown.push(path.to_string()));
-        if let [first, ..] = unknown.as_slice() {
-            bail!("a profile has no member {first:?}");
-        }
-        read.context("the profile cannot be used")
+        members::applied("profile", stored, self.file.as_deref(), self.members()?)
     }
 
-    fn members(&self) -> Result<Map<String, Value>> {
+    fn members(&self) -> Result<Members> {
         let mut members = Members::default();
         members.put("name", self.name.as_ref());
         members.put("description", self.description.as_ref());
@@ -161,26 +141,13 @@ impl ProfileArgs {
             );
         }
         self.constraints.add_to(&mut members);
-        let Members(mut members) = members;
         for name in &self.clear {
             if !CLEARABLE.contains(&name.as_str()) {
                 bail!("{name:?} cannot be cleared; {} can", CLEARABLE.join(", "));
             }
-            members.insert(name.clone(), Value::Null);
+            members.put(name, Some(Value::Null));
         }
         Ok(members)
-    }
-}
-
-/// Members to set.
-#[derive(Default)]
-struct Members(Map<String, Value>);
-
-impl Members {
-    fn put<T: serde::Serialize>(&mut self, name: &str, value: Option<T>) {
-        if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
-            self.0.insert(name.to_owned(), value);
-        }
     }
 }
 
@@ -226,16 +193,4 @@ fn enforcement(allowed: &[AllowedKey]) -> Value {
         "allow_ed25519_keys": !sizes("Ed25519").is_empty(),
         "allow_mldsa_keys": !sizes("ML-DSA").is_empty(),
     })
-}
-
-/// Puts the members of one object into another, those of objects in it one by one.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
 }

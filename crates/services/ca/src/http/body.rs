@@ -7,7 +7,7 @@ use lamassu_core::ca::{
     ImportCertificate, IssuanceProfile, KeySource, ProfileChoice, RawMessage, RevokeCertificates,
     SignCsr, Validity,
 };
-use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::kms::PrivateKeyBytes;
 use lamassu_core::pem::{CertificateDer, CsrDer, EXAMPLE_CERTIFICATE, EXAMPLE_REQUEST};
@@ -206,6 +206,10 @@ pub(super) struct CreateCertificateBody {
     key_spec: KeySpecBody,
     /// Its subject.
     subject: Subject,
+    /// The serial number of a certificate of the same CA, whose subject it has, byte by byte, instead of
+    /// `subject`. Not in the reference.
+    #[schemars(example = &"")]
+    successor_of: String,
     /// A stored profile; the default one of the CA without.
     issuance_profile_id: ProfileId,
     /// A profile; wins over a stored one.
@@ -258,10 +262,15 @@ impl TryFrom<CreateCertificateBody> for CreateCertificate {
         if body.ca_id.is_empty() {
             return Err(CaError::Validation);
         }
+        let successor_of = match body.successor_of.as_str() {
+            "" => None,
+            serial => Some(SerialNumber::parse(serial).ok_or(CaError::CertificateNotFound)?),
+        };
         Ok(Self {
             ca: body.ca_id,
             key: body.key_spec.source()?,
             subject: body.subject,
+            successor_of,
             profile: profile_choice(body.issuance_profile, body.issuance_profile_id),
             metadata: body.metadata.unwrap_or_default(),
         })

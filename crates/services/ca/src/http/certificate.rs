@@ -1,8 +1,8 @@
 //! Certificates.
 
 use axum::extract::State;
-use lamassu_core::ca::{CaError, Certificate};
-use lamassu_core::ids::SerialNumber;
+use lamassu_core::ca::{CaError, Certificate, CertificateRef};
+use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchBody;
 use lamassu_core::query::QueryError;
@@ -21,6 +21,25 @@ use crate::fields::Certificates;
 /// What is no hexadecimal number names no certificate.
 pub(super) fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
     SerialNumber::parse(text).ok_or(CaError::CertificateNotFound)
+}
+
+/// Query parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read as text")]
+pub(super) struct IssuedBy {
+    /// The CA that issued the certificate; needed where several used its serial number.
+    ca_id: Option<String>,
+}
+
+/// The certificate that path and query name.
+pub(super) fn named(serial: &str, query: &QueryPairs) -> Result<CertificateRef, CaError> {
+    Ok(CertificateRef {
+        serial_number: serial_number(serial)?,
+        ca: query
+            .first("ca_id")
+            .filter(|id| !id.is_empty())
+            .map(CaId::from),
+    })
 }
 
 pub(super) async fn list(
@@ -115,9 +134,12 @@ pub(super) async fn get(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
+    query: Query<Members<IssuedBy>>,
 ) -> Reply<Json200<Certificate>> {
-    let serial = serial_number(&serial)?;
-    Ok(Json200(ca.service.certificate(&caller, &serial).await?))
+    let certificate = named(&serial, &query)?;
+    Ok(Json200(
+        ca.service.certificate_named(&caller, &certificate).await?,
+    ))
 }
 
 pub(super) async fn get_of_ca(
@@ -150,14 +172,15 @@ pub(super) async fn set_status(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
+    query: Query<Members<IssuedBy>>,
     GoJson(body): GoJson<StatusBody>,
 ) -> Reply<Json200<Certificate>> {
     let status = body.status()?;
-    let serial = serial_number(&serial)?;
+    let certificate = named(&serial, &query)?;
     let reason = body.revocation_reason;
     Ok(Json200(
         ca.service
-            .set_certificate_status(&caller, &serial, status, reason)
+            .set_certificate_status(&caller, &certificate, status, reason)
             .await?,
     ))
 }
@@ -188,13 +211,14 @@ pub(super) async fn patch_metadata(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
+    query: Query<Members<IssuedBy>>,
     GoJson(body): GoJson<PatchBody>,
 ) -> Reply<Json200<Certificate>> {
     let patches = body.patches.ok_or(CaError::Validation)?;
-    let serial = serial_number(&serial)?;
+    let certificate = named(&serial, &query)?;
     Ok(Json200(
         ca.service
-            .patch_certificate_metadata(&caller, &serial, patches)
+            .patch_certificate_metadata(&caller, &certificate, patches)
             .await?,
     ))
 }
@@ -203,8 +227,9 @@ pub(super) async fn delete(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
+    query: Query<Members<IssuedBy>>,
 ) -> Reply<NoContent> {
-    let serial = serial_number(&serial)?;
-    ca.service.delete_certificate(&caller, &serial).await?;
+    let certificate = named(&serial, &query)?;
+    ca.service.delete_certificate(&caller, &certificate).await?;
     Ok(NoContent)
 }

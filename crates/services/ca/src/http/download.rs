@@ -13,7 +13,7 @@ use lamassu_x509::pkcs7;
 use schemars::JsonSchema;
 
 use super::Ca;
-use super::certificate::serial_number;
+use super::certificate::{IssuedBy, named};
 
 media_types! {
     /// Certificates as a file.
@@ -121,18 +121,22 @@ pub(super) async fn chain_of_ca(
     Ok(format.reply(&chain).into())
 }
 
+/// What says which certificate, and how it is written.
+type OfOne = (Members<File>, (Members<WithChain>, Members<IssuedBy>));
+
 pub(super) async fn certificate(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
     PathParams(serial): PathParams<String>,
-    query: Query<(Members<File>, Members<WithChain>)>,
+    query: Query<OfOne>,
 ) -> Reply<Media<CertificateFile>> {
-    let serial = serial_number(&serial)?;
+    let certificate = named(&serial, &query)?;
     let format = Format::of(&query)?;
     let certificates = if matches!(query.first("chain"), Some("true" | "1")) {
-        ca.service.certificate_chain(&caller, &serial).await?
+        ca.service.certificate_chain(&caller, &certificate).await?
     } else {
-        vec![ca.service.certificate(&caller, &serial).await?.certificate]
+        let found = ca.service.certificate_named(&caller, &certificate).await?;
+        vec![found.certificate]
     };
     Ok(format.reply(&certificates).into())
 }

@@ -1,12 +1,16 @@
 //! `/internal/v1`: what other services of the installation need.
 
 use axum::extract::State;
-use lamassu_core::ca::{CaError, Certificate, CertificateAuthority, OpenEnrollment, RevokedEntry};
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateAuthority, OpenEnrollment, RetiredCa, RevokedEntry,
+};
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::internal::ca::{
-    AttachCertificate, FoundCertificate, FoundStatus, SignForEnrollment, WirePossession,
+    AttachCertificate, FoundCertificate, FoundStatus, IssueOcspResponder, SignForEnrollment,
+    WirePossession,
 };
+use lamassu_core::pem::CsrDer;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::QueryError;
 use lamassu_core::timestamp::Timestamp;
@@ -41,11 +45,29 @@ pub(super) fn routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "List the revoked certificates of a CA",
             revoked,
         )
+        .get(
+            "/internal/v1/retired-cas",
+            INTERNAL,
+            "List deleted CAs whose key waits for the last CRL",
+            retired,
+        )
+        .delete(
+            "/internal/v1/retired-cas/{job}",
+            INTERNAL,
+            "Say that the last CRL of a deleted CA is made, or never will be",
+            settle_retired,
+        )
         .post(
             "/internal/v1/cas/{id}/enrollments",
             INTERNAL,
             "Issue a certificate with an open intent",
             sign_for_enrollment,
+        )
+        .post(
+            "/internal/v1/cas/{id}/ocsp-responders",
+            INTERNAL,
+            "Issue a certificate for signing OCSP answers",
+            issue_ocsp_responder,
         )
         .get(
             "/internal/v1/enrollments",
@@ -135,6 +157,19 @@ async fn status(
     Ok(Json200(FoundStatus { found }))
 }
 
+async fn retired(State(ca): State<Ca>, AskedBy(caller): AskedBy) -> Reply<Json200<Vec<RetiredCa>>> {
+    Ok(Json200(ca.service.retired_cas(&caller).await?))
+}
+
+async fn settle_retired(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(job): PathParams<String>,
+) -> Reply<NoContent> {
+    ca.service.settle_retired_ca(&caller, &job.into()).await?;
+    Ok(NoContent)
+}
+
 async fn revoked(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
@@ -160,6 +195,20 @@ async fn sign_for_enrollment(
     let issued = ca
         .service
         .sign_for_enrollment(&caller, &id.into(), csr, profile, body.enrollment)
+        .await?;
+    Ok(Json201(issued))
+}
+
+async fn issue_ocsp_responder(
+    State(ca): State<Ca>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<IssueOcspResponder>,
+) -> Reply<Json201<Certificate>> {
+    let Base64(csr) = body.csr;
+    let issued = ca
+        .service
+        .issue_ocsp_responder(&caller, &id.into(), CsrDer::from_der(csr), body.validity)
         .await?;
     Ok(Json201(issued))
 }

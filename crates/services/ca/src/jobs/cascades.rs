@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use crate::service::CaService;
 use crate::store::cascade;
 
-/// Cascades looked at per run.
+/// Cascades per query.
 const BATCH: u32 = 64;
 
 /// Certificates of one cascade per run: others get their turn.
@@ -43,10 +43,20 @@ impl Job for Cascades {
     async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         let service = &self.service;
         let mut failed = None;
-        for open in cascade::open(&service.db, BATCH).await? {
-            // One whose key holder is down does not keep the others waiting.
-            if let Err(error) = service.run_cascade(caller, &open.id, PER_RUN).await {
-                failed = Some(error);
+        let mut next: Option<OffsetDateTime> = None;
+        let mut last = None;
+        loop {
+            let batch = cascade::open(&service.db, last.as_ref(), BATCH).await?;
+            for open in &batch {
+                match service.run_cascade(caller, &open.id, PER_RUN).await {
+                    Ok(ran) => next = next.into_iter().chain(ran.waits_until).min(),
+                    // One whose key holder is down does not keep the others waiting.
+                    Err(error) => failed = Some(error),
+                }
+            }
+            last = batch.into_iter().last();
+            if last.is_none() {
+                break;
             }
         }
         let mut set = WriteSet::new();
@@ -54,7 +64,7 @@ impl Job for Cascades {
         service.db.commit(set).await?;
         match failed {
             Some(error) => Err(error.into()),
-            None => Ok(NextRun::WhenWoken),
+            None => Ok(next.map_or(NextRun::WhenWoken, NextRun::At)),
         }
     }
 }

@@ -9,13 +9,14 @@ use lamassu_db::{Job, JobError, NextRun};
 use time::{Duration, OffsetDateTime};
 
 use crate::service::CaService;
-use crate::store::certificate::{add_names, merge_counts};
+use crate::store::certificate::{add_texts, merge_counts};
 
 /// How often it is looked. What thousands of certificates a second leave until then is read in a few
 /// milliseconds.
 const INTERVAL: Duration = Duration::seconds(2);
 
-/// The job that sums up counts (PostgreSQL) and adds names to the index of their trigrams (SQLite).
+/// The job that sums up counts (PostgreSQL) and adds names and serial numbers to the indexes of their
+/// trigrams (SQLite).
 #[derive(Debug)]
 pub(crate) struct CertificateUpkeep {
     service: Arc<CaService>,
@@ -41,7 +42,7 @@ impl Job for CertificateUpkeep {
         if let Some(set) = merge_counts(db).await? {
             db.commit(set).await?;
         }
-        while let Some(set) = add_names(db).await? {
+        while let Some(set) = add_texts(db).await? {
             db.commit(set).await?;
         }
         Ok(NextRun::At(now + INTERVAL))

@@ -1,7 +1,7 @@
 //! Requests for CAs that somebody else certifies.
 
 use lamassu_core::ca::{CaRequest, CaRequestStatus};
-use lamassu_core::ids::{CaRequestId, KeyId, OperationId};
+use lamassu_core::ids::{CaRequestId, EngineId, KeyId, OperationId};
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::fold;
 use lamassu_core::timestamp::Timestamp;
@@ -145,6 +145,15 @@ pub(crate) fn close_request(set: &mut WriteSet, key: &KeyId, fingerprint: &str) 
             key.as_str(),
             CaRequestStatus::Pending.name()
         ],
+    ));
+}
+
+/// Adds to a write set that the key of requests is in another engine now.
+pub(crate) fn move_to_engine(set: &mut WriteSet, key: &KeyId, engine: &EngineId) {
+    set.execute(sql(
+        "UPDATE ca_request SET engine_id = $1, revision = revision + 1 \
+         WHERE key_id = $2 AND engine_id <> $1",
+        params![engine.as_str(), key.as_str()],
     ));
 }
 

@@ -2,7 +2,7 @@
 
 use lamassu_core::ca::{JobKind, JobStatus};
 use lamassu_core::ids::CaId;
-use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
+use lamassu_db::{Check, Db, DbError, Row, WriteSet, instant, params, sql};
 use time::OffsetDateTime;
 
 use super::certificate::{CertificateId, StoredCertificate, certificate_columns};
@@ -70,6 +70,53 @@ pub(crate) struct StoredCascade {
     pub(crate) position: String,
     /// How many certificates were changed.
     pub(crate) done: i64,
+}
+
+/// How far the last CRL of a deleted CA is: the position of its cascade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FinalCrl {
+    /// There was no need yet, or is none.
+    NotAsked,
+    /// The validation authority is asked for it.
+    Asked {
+        /// Since when.
+        since: OffsetDateTime,
+        /// When the last certificate of the CA ends.
+        last_end: OffsetDateTime,
+    },
+    /// It is made, or never will be.
+    Settled,
+}
+
+impl FinalCrl {
+    const SETTLED: &'static str = "settled";
+
+    /// What the position of a retirement says.
+    pub(crate) fn of(cascade: &StoredCascade) -> Self {
+        let instant = |text: &str| instant::from_micros(text.parse().ok()?);
+        let asked = cascade.position.split_once(' ').and_then(|(since, end)| {
+            Some(Self::Asked {
+                since: instant(since)?,
+                last_end: instant(end)?,
+            })
+        });
+        match cascade.position.as_str() {
+            Self::SETTLED => Self::Settled,
+            _ => asked.unwrap_or(Self::NotAsked),
+        }
+    }
+
+    /// As it is stored.
+    pub(crate) fn position(self) -> String {
+        match self {
+            Self::NotAsked => String::new(),
+            Self::Asked { since, last_end } => {
+                let [since, last_end] = [since, last_end].map(instant::to_micros);
+                format!("{since} {last_end}")
+            }
+            Self::Settled => Self::SETTLED.to_owned(),
+        }
+    }
 }
 
 impl TryFrom<&Row> for StoredCascade {
@@ -177,15 +224,52 @@ pub(crate) async fn open_by_id(db: &Db, id: &str) -> Result<Option<StoredCascade
     row.as_ref().map(StoredCascade::try_from).transpose()
 }
 
-/// Cascades that are not finished, oldest first.
-pub(crate) async fn open(db: &Db, limit: u32) -> Result<Vec<StoredCascade>, DbError> {
+/// Cascades that are not finished, oldest first, behind one of them.
+pub(crate) async fn open(
+    db: &Db,
+    after: Option<&StoredCascade>,
+    limit: u32,
+) -> Result<Vec<StoredCascade>, DbError> {
+    let begin = (OffsetDateTime::UNIX_EPOCH, "");
+    let (created_at, id) = after.map_or(begin, |last| (last.created_at, last.id.as_str()));
     let query = sql(
         "SELECT id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done \
-         FROM ca_cascade WHERE finished_at IS NULL ORDER BY created_at, id LIMIT $1",
-        params![limit],
+         FROM ca_cascade WHERE finished_at IS NULL AND (created_at, id) > ($1, $2) \
+         ORDER BY created_at, id LIMIT $3",
+        params![created_at, id, limit],
     );
     let rows = db.rows(query).await?;
     rows.iter().map(StoredCascade::try_from).collect()
+}
+
+/// Retirements that wait for the last CRL of their CA, oldest first.
+pub(crate) async fn waiting_for_crl(db: &Db) -> Result<Vec<StoredCascade>, DbError> {
+    let query = sql(
+        "SELECT id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done \
+         FROM ca_cascade WHERE finished_at IS NULL AND kind = $1 AND position NOT IN ('', $2) \
+         ORDER BY created_at, id LIMIT 1000",
+        params![Kind::Retire.name(), FinalCrl::SETTLED],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredCascade::try_from).collect()
+}
+
+/// When the last certificate ends that the CA of a retirement issued.
+pub(crate) async fn last_end(
+    db: &Db,
+    cascade: &StoredCascade,
+) -> Result<Option<OffsetDateTime>, DbError> {
+    let query = sql(
+        "SELECT MAX(valid_to) AS last_end FROM certificate \
+         WHERE issuer_ca_id = $1 AND created_at <= $2 AND id <> $3",
+        params![
+            cascade.ca.as_str(),
+            cascade.created_at,
+            cascade.certificate.as_str()
+        ],
+    );
+    let row = db.row_opt(query).await?;
+    row.map_or(Ok(None), |row| row.get("last_end"))
 }
 
 /// What precedes the condition on certificates below a CA, and the condition that they are.

@@ -19,7 +19,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Db, DbError, Json, Row, Statement, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Json, Row, Statement, in_list, params, sql, sql_of_few};
 use lamassu_x509 as x509;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -30,11 +30,11 @@ use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use counts::{count_by_status, merge_counts};
 pub(crate) use due::{due, expired_early, expiring, next_due};
-pub(crate) use index::{index, unindexed, warn_without_search_index};
-pub(crate) use text::add_names;
+pub(crate) use index::{index, unindexed};
+pub(crate) use text::add_texts;
 pub(crate) use write::{
-    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, set_issuer, set_next_window,
-    superseded, update,
+    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine, set_issuer,
+    set_next_window, superseded, update,
 };
 
 /// How certificates are listed.
@@ -68,6 +68,9 @@ pub(crate) const TABLE: ListTable = ListTable {
     created: "created_at",
     fields: CERTIFICATE_FIELDS,
 };
+
+/// How many serial numbers one statement names.
+const SERIALS_PER_STATEMENT: usize = 512;
 
 /// The columns that [`StoredCertificate`] reads, of table `certificate` or of the view of CAs.
 macro_rules! certificate_columns {
@@ -167,10 +170,11 @@ fn serial(row: &Row, column: &'static str) -> Result<SerialNumber, DbError> {
     named(row, column, SerialNumber::parse)
 }
 
-/// Every certificate with this serial number, whoever issued it; hardly ever more than one.
+/// Every certificate with this serial number, of one CA or whoever issued it; hardly ever more than one.
 pub(crate) async fn by_serial(
     db: &Db,
     serial: &SerialNumber,
+    ca: Option<&CaId>,
 ) -> Result<Vec<StoredCertificate>, DbError> {
     // In the order of the index on serial numbers: by the key alone, a PostgreSQL server that has no
     // statistics of a young table yet goes through all of it.
@@ -179,7 +183,16 @@ pub(crate) async fn by_serial(
         certificate_columns!(),
         " FROM certificate WHERE serial_number = $1 ORDER BY issuer_ca_id, id LIMIT 16"
     );
-    let rows = db.rows(sql(TEXT, params![serial.as_str()])).await?;
+    const OF_CA: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE serial_number = $1 AND issuer_ca_id = $2 ORDER BY id LIMIT 16"
+    );
+    let query = match ca {
+        None => sql(TEXT, params![serial.as_str()]),
+        Some(ca) => sql(OF_CA, params![serial.as_str(), ca.as_str()]),
+    };
+    let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 
@@ -238,6 +251,37 @@ pub(crate) async fn of_authority_key(
         " FROM certificate WHERE subject_key_id = $1 AND is_ca ORDER BY id LIMIT 1000"
     );
     let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Certificates that call their key so, or have one of these serial numbers.
+pub(crate) async fn of_key(
+    db: &Db,
+    subject_key_id: &str,
+    serials: &[SerialNumber],
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE subject_key_id = $1 ORDER BY id"
+    );
+    let mut rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    for serials in serials.chunks(SERIALS_PER_STATEMENT) {
+        let mut values = serials
+            .iter()
+            .map(|serial| serial.as_str().into())
+            .collect();
+        let list = in_list(&mut values);
+        let text = format!(
+            concat!(
+                "SELECT ",
+                certificate_columns!(),
+                " FROM certificate WHERE serial_number IN ({})"
+            ),
+            list
+        );
+        rows.extend(db.rows(sql_of_few(text, values)).await?);
+    }
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 

@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Waits until the subscription has read the whole log, then ends it.
-    async fn caught_up(&self, subscription: &str, shutdown: &CancellationToken) {
+    pub(crate) async fn caught_up(&self, subscription: &str, shutdown: &CancellationToken) {
         let last = sql("SELECT MAX(seq) AS seq FROM event_log", params![]);
         let last = self.db.row_opt(last).await.unwrap().unwrap();
         let last = Seq(last.get("seq").unwrap());
@@ -55,9 +55,9 @@ impl World {
     }
 
     async fn revoke(&self, certificate: &Certificate, reason: RevocationReason) -> Certificate {
-        let (serial, status) = (&certificate.serial_number, CertificateStatus::Revoked);
+        let (named, status) = (certificate.into(), CertificateStatus::Revoked);
         self.service
-            .set_certificate_status(&caller(), serial, status, reason)
+            .set_certificate_status(&caller(), &named, status, reason)
             .await
             .unwrap()
     }

@@ -1,6 +1,6 @@
 use http::StatusCode;
 use lamassu_ca::OthersRunning;
-use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::{CaError, CertificateRef, CertificateStatus};
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::HashAlgorithm;
@@ -187,7 +187,7 @@ async fn a_serial_number_of_two_issuers_is_ambiguous_but_below_one_of_them() {
     let issued = world.issue("root-a", "device-1").await;
     let serial = issued["serial_number"].as_str().unwrap();
     duplicate(&world, serial).await;
-    let text = "several certificates have this serial number, issued by: ";
+    let text = "several certificates have this serial number, choose by ca_id: ";
     let refused = world.get(&format!("/v1/certificates/{serial}")).await;
     let (status, told) = refused.refusal();
     assert_eq!(status, 409);
@@ -208,6 +208,82 @@ async fn a_serial_number_of_two_issuers_is_ambiguous_but_below_one_of_them() {
         .get(&format!("/v1/cas/root-c/certificates/{serial}"))
         .await;
     assert_eq!(other.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_ca_named_beside_the_serial_number_chooses_the_certificate() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial = issued["serial_number"].as_str().unwrap();
+    duplicate(&world, serial).await;
+    let one = |below: &str, ca: &str| format!("/v1/certificates/{serial}{below}?ca_id={ca}");
+    for ca in ["root-a", "root-b"] {
+        let found = world.get(&one("", ca)).await.with(StatusCode::OK);
+        assert_eq!(found["issuer_metadata"]["id"], ca);
+        let file = world.get(&one("/download", ca)).await;
+        assert_eq!(file.status, StatusCode::OK);
+    }
+    // Also where the serial number alone would say which.
+    for (path, ca) in [
+        (one("", "root-c"), "root-c"),
+        (one("/download", "root-c"), ""),
+    ] {
+        let refused = world.get(&path).await;
+        assert_eq!(refused.refusal(), (404, "certificate not found"), "{ca}");
+    }
+    let patches = json!({ "patches": [{ "op": "add", "path": "/site", "value": "north" }] });
+    let patched = world.put(&one("/metadata", "root-b"), patches).await;
+    assert_eq!(
+        patched.with(StatusCode::OK)["issuer_metadata"]["id"],
+        "root-b"
+    );
+    let revoke = json!({ "status": "REVOKED", "revocation_reason": "KeyCompromise" });
+    let revoked = world.put(&one("/status", "root-b"), revoke.clone()).await;
+    assert_eq!(revoked.with(StatusCode::OK)["status"], "REVOKED");
+    let other = world.get(&one("", "root-a")).await.with(StatusCode::OK);
+    assert_eq!(
+        (&other["status"], &other["metadata"]),
+        (&json!("ACTIVE"), &issued["metadata"])
+    );
+    let absent = world.put(&one("/status", "root-c"), revoke).await;
+    assert_eq!(absent.refusal(), (404, "certificate not found"));
+    let kept = world.delete(&one("", "root-a")).await;
+    assert_eq!(
+        kept.refusal(),
+        (400, "cannot delete certificate: issuer CA still exists")
+    );
+    // There is no CA `root-b`.
+    let deleted = world.delete(&one("", "root-b")).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    let left = world.get(&format!("/v1/certificates/{serial}")).await;
+    assert_eq!(left.with(StatusCode::OK)["issuer_metadata"]["id"], "root-a");
+}
+
+/// What the client of another process asks for, too.
+#[tokio::test]
+async fn the_chain_of_the_certificate_of_a_named_ca_is_its_own() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let serial: SerialNumber =
+        SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
+    duplicate(&world, serial.as_str()).await;
+    for (ca, length) in [("root-a", 2), ("root-b", 1)] {
+        let named = CertificateRef::of_ca(serial.clone(), ca.into());
+        let chain = world.reached.certificate_chain(&caller(), &named).await;
+        assert_eq!(chain.unwrap().len(), length, "{ca}");
+        let found = world.reached.certificate_named(&caller(), &named).await;
+        assert_eq!(found.unwrap().issuer_metadata.id.as_str(), ca);
+    }
+    let unnamed = world
+        .reached
+        .certificate_chain(&caller(), &(&serial).into())
+        .await;
+    assert!(
+        matches!(unnamed, Err(CaError::AmbiguousSerial(_))),
+        "{unnamed:?}"
+    );
 }
 
 #[tokio::test]

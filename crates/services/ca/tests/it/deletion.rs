@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use lamassu_ca::CaConfig;
+use lamassu_db::NextRun;
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -14,6 +15,18 @@ async fn expire(world: &World, id: &str) {
         .post(&format!("/v1/cas/{id}/status"), body)
         .await
         .with(StatusCode::CREATED);
+}
+
+/// What the validation authority says once it has made the last CRLs; how many it was asked for.
+pub(crate) async fn settle(world: &World) -> usize {
+    let retired = world.reached.retired_cas(&caller()).await.unwrap();
+    for ca in &retired {
+        let settled = world.reached.settle_retired_ca(&caller(), &ca.job).await;
+        settled.unwrap();
+    }
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    retired.len()
 }
 
 fn state(certificate: &Value) -> (&str, &str) {
@@ -48,8 +61,8 @@ async fn a_deleted_ca_is_gone_and_what_it_issued_is_revoked() {
     assert_eq!(event["data"], data);
     let record = ("ca.delete".to_owned(), "ca/root-a".to_owned());
     assert!(world.audit().await.contains(&record));
-    // Its key is destroyed, the other one stays.
-    assert_eq!(world.kms.n_keys(), 1);
+    // Its key is destroyed once the last CRL is made, the other one stays.
+    assert_eq!((settle(&world).await, world.kms.n_keys()), (1, 1));
     assert_eq!(world.open_cascades().await, 0);
 }
 
@@ -67,7 +80,7 @@ async fn an_id_is_free_at_once_and_its_new_ca_is_untouched() {
     let new = world.issue("root-a", "device-1").await;
     let job = world.service.cascades_job();
     job.run(&caller(), world.db.now()).await.unwrap();
-    assert_eq!(world.open_cascades().await, 0);
+    assert_eq!((settle(&world).await, world.open_cascades().await), (1, 0));
     assert_eq!(world.now(&old).await["status"], "REVOKED");
     assert_eq!(world.now(&new).await["status"], "ACTIVE");
     assert_eq!(world.ca("root-a").await["certificate"]["status"], "ACTIVE");
@@ -125,6 +138,8 @@ async fn a_cascade_deletes_those_below_that_may_be() {
         .map(|(_, subject)| subject.as_str())
         .collect();
     assert_eq!(deleted, ["ca/sub-b", "ca/sub-a", "ca/root-a"]);
+    // The lowest one issued nothing.
+    assert_eq!((world.kms.n_keys(), settle(&world).await), (2, 2));
     assert_eq!(world.kms.n_keys(), 0);
 }
 
@@ -155,6 +170,60 @@ async fn a_key_that_cannot_be_destroyed_now_is_destroyed_later() {
     job.run(&caller(), world.db.now()).await.unwrap_err();
     world.kms.fail(Fault::None);
     job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
+}
+
+#[tokio::test]
+async fn the_key_of_a_deleted_ca_waits_for_the_last_crl() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    let retired = world.reached.retired_cas(&caller()).await.unwrap();
+    let [ca] = retired.as_slice() else {
+        panic!("{retired:?}")
+    };
+    assert_eq!(ca.ca.as_str(), "root-a");
+    assert_eq!(ca.certificate.subject.common_name, "root-a");
+    assert_eq!(json!(ca.last_end), issued["valid_to"]);
+    // Its job is under way meanwhile, and the CA is gone.
+    let path = format!("/v1/jobs/{}", ca.job);
+    let shown = world.get(&path).await.with(StatusCode::OK);
+    assert_eq!(
+        (&shown["kind"], &shown["status"]),
+        (&json!("DELETE_CA"), &json!("RUNNING"))
+    );
+    assert_eq!(
+        world.get("/v1/cas/root-a").await.refusal(),
+        (404, "CA not found")
+    );
+    let job = world.service.cascades_job();
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    let until = world.db.now() + Duration::HOUR;
+    assert!(matches!(next, NextRun::At(at) if at == until), "{next:?}");
+    assert_eq!(world.kms.n_keys(), 1);
+    // Nobody makes it: the key goes all the same.
+    world.clock.advance(Duration::HOUR);
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
+    assert_eq!(world.reached.retired_cas(&caller()).await.unwrap(), []);
+    // Too late, and of no effect.
+    let late = world.reached.settle_retired_ca(&caller(), &ca.job).await;
+    late.unwrap();
+    let shown = world.get(&path).await.with(StatusCode::OK);
+    assert_eq!(shown["status"], "DONE");
+}
+
+/// Of what has ended, nobody asks whether it is revoked; and who has the key signs on.
+#[tokio::test]
+async fn a_key_without_a_last_crl_to_sign_is_destroyed_at_once() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    world.issue("root-a", "device-1").await;
+    world.clock.advance(Duration::days(400));
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
     assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
 }
 

@@ -255,7 +255,7 @@ async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
         let (service, caller) = (&world.reached, caller());
         let hold = RevocationReason::CertificateHold;
         service
-            .set_certificate_status(&caller, &held, CertificateStatus::Revoked, hold)
+            .set_certificate_status(&caller, &(&held).into(), CertificateStatus::Revoked, hold)
             .await
             .unwrap();
         world.clock.advance(time::Duration::hours(1));
@@ -273,7 +273,7 @@ async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
         let told = world.last_event("certificate.status.update").await;
         assert_eq!(told["data"]["updated"]["revocation_reason"], reason.name());
         let refused = service
-            .set_certificate_status(&caller, &held, CertificateStatus::Active, hold)
+            .set_certificate_status(&caller, &(&held).into(), CertificateStatus::Active, hold)
             .await;
         assert!(
             matches!(refused, Err(CaError::StatusTransition)),
@@ -291,7 +291,7 @@ async fn what_is_revoked_for_good_keeps_its_reason() {
     let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
     let service = &world.reached;
     service
-        .set_certificate_status(&caller(), &old.serial_number, status, reason)
+        .set_certificate_status(&caller(), &(&old).into(), status, reason)
         .await
         .unwrap();
     let told = world.events().await.len();

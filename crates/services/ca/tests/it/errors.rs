@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{ForeignPlan, World, csr, device_profile, p256, root_body};
 
 const ERRORS: &str = include_str!("../../../../core/src/ca/error.rs");
-const SEVERAL: &str = "several certificates have this serial number, issued by: ";
+const SEVERAL: &str = "several certificates have this serial number, choose by ca_id: ";
 
 /// What is not there, or is there already.
 fn existence() -> Vec<(&'static str, Met)> {

@@ -204,7 +204,7 @@ async fn two_issuers_may_use_one_serial_number() {
     imported(&world, "two", &two.make()).await;
     let answer = world.get("/v1/certificates/07").await;
     let (status, text) = answer.refusal();
-    let start = "several certificates have this serial number, issued by: ";
+    let start = "several certificates have this serial number, choose by ca_id: ";
     let mut issuers: Vec<&str> = text.strip_prefix(start).unwrap().split(", ").collect();
     issuers.sort_unstable();
     assert_eq!((status, issuers), (409, vec!["one", "two"]));

@@ -197,10 +197,15 @@ impl KmsService for TestKms {
     async fn patch_aliases(
         &self,
         _: &Caller,
-        _: &KeyRef,
-        _: Vec<PatchOperation>,
+        key: &KeyRef,
+        patches: Vec<PatchOperation>,
     ) -> Result<Key, KmsError> {
-        unused()
+        let mut keys = self.keys();
+        let held = keys.get_mut(key.as_str()).ok_or(KmsError::KeyNotFound)?;
+        let added = patches.into_iter().filter_map(|patch| patch.value);
+        let added = added.map(|alias| alias.as_str().unwrap().to_owned());
+        held.key.aliases.extend(added);
+        Ok(held.key.clone())
     }
 
     async fn set_status(&self, _: &Caller, _: &KeyRef, _: KeyStatus) -> Result<Key, KmsError> {

@@ -5,7 +5,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::kms::Fault;
-use crate::support::{World, device_profile, p256, x509};
+use crate::support::{World, device_profile, p256, signed, x509};
+use lamassu_x509::{Name, RequestTemplate};
 
 fn body(ca: &str) -> Value {
     json!({
@@ -56,6 +57,75 @@ async fn one_key_may_have_several_certificates() {
         assert_eq!(world.kms.bound(key.key_id.as_str()).len(), n);
     }
     assert_eq!(world.kms.n_keys(), 2);
+}
+
+/// A relative name: an attribute below 2.5.4 in a string type.
+fn rdn(attribute: u8, string_type: u8, text: &str) -> Vec<u8> {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+    let mut value = vec![
+        6,
+        3,
+        0x55,
+        4,
+        attribute,
+        string_type,
+        length(text.as_bytes()),
+    ];
+    value.extend(text.bytes());
+    let mut pair = vec![0x30, length(&value)];
+    pair.extend(value);
+    let mut set = vec![0x31, length(&pair)];
+    set.extend(pair);
+    set
+}
+
+fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+    let body = parts.concat();
+    let mut sequence = vec![0x30, u8::try_from(body.len()).unwrap()];
+    sequence.extend(body);
+    sequence
+}
+
+/// Two units, a serial number and a street are more than the wire's subject has; the request had them in an
+/// order and in types of its own.
+#[tokio::test]
+async fn a_successor_has_the_subject_of_the_certificate_before_it() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let key = p256();
+    let subject = Name::from_der(sequence(&[
+        rdn(3, 12, "device-1"),
+        rdn(11, 12, "A"),
+        rdn(11, 19, "B"),
+        rdn(5, 19, "S-1"),
+        rdn(9, 12, "Main Street 1"),
+    ]))
+    .unwrap();
+    let csr = signed(&key, &RequestTemplate::new(subject, key.public_key()));
+    let body = json!({ "csr": csr.to_wire() });
+    let old = world.post("/v1/cas/root-a/certificates/sign", body).await;
+    let old = old.with(StatusCode::CREATED);
+    let key = world.kms.hold(key);
+    let asked = json!({
+        "ca_id": "root-a", "key_spec": { "key_identifier": key.key_id },
+        "successor_of": old["serial_number"],
+    });
+    let new = world.post("/v1/certificates", asked.clone()).await;
+    let new = new.with(StatusCode::CREATED);
+    assert_eq!(x509(&new).subject().as_der(), x509(&old).subject().as_der());
+    assert_eq!(x509(&new).spki_der(), x509(&old).spki_der());
+    // Of another CA, or of nobody.
+    world.root("root-b").await;
+    for (member, value) in [
+        ("ca_id", "root-b"),
+        ("successor_of", "00ff"),
+        ("successor_of", "x"),
+    ] {
+        let mut refused = asked.clone();
+        refused[member] = json!(value);
+        let refused = world.post("/v1/certificates", refused).await;
+        assert_eq!(refused.refusal(), (404, "certificate not found"), "{value}");
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod kms;
 mod made_certificates;
 mod metadata;
 mod metrics;
+mod moved_keys;
 mod profiles;
 mod races;
 mod raw_signatures;

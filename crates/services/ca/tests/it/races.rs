@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use crate::deletion::settle;
 use crate::kms::Fault;
 use crate::support::{World, ask, csr, device_profile, p256, root_body};
 
@@ -62,6 +63,8 @@ async fn of_twenty_revocations_or_deletions_one_is_done() {
     for answer in others {
         assert_eq!(answer.refusal(), (404, "CA not found"));
     }
+    // One last CRL is to be made.
+    assert_eq!(settle(&world).await, 1);
     assert_eq!(world.open_cascades().await, 0);
     assert_eq!(world.kms.n_keys(), 1);
 }

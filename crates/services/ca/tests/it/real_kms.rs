@@ -8,7 +8,7 @@ use lamassu_core::query::ListRequest;
 use serde_json::json;
 
 use crate::support::{
-    World, ask, caller, csr, device_profile, over_real_kms, p256, root_body, x509,
+    ForeignPlan, World, ask, caller, csr, device_profile, over_real_kms, p256, root_body, x509,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +44,42 @@ async fn every_kind_of_key_makes_a_ca_that_issues() {
         assert_eq!(key.name, format!("Key For CA CN={id}"));
     }
     assert_eq!(world.count("ca_operation").await, 0);
+}
+
+/// A client of the reference asks the key manager for the key of a CA by what its certificate calls it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_an_imported_ca_is_found_by_the_name_in_its_certificate() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let foreign = |serial: u8| {
+        let plan = ForeignPlan {
+            key_identifier: vec![0xab; 20],
+            serial: vec![serial],
+            ..ForeignPlan::root("Foreign Root")
+        };
+        plan.make()
+    };
+    for (id, ca) in [("one", foreign(1)), ("another", foreign(2))] {
+        let body = json!({ "id": id, "ca": ca.wire(), "private_key": ca.key_wire() });
+        let answer = ask(
+            &router,
+            Method::POST,
+            "/v1/cas/import",
+            Some(body.to_string()),
+        )
+        .await;
+        answer.with(StatusCode::CREATED);
+        // The first has the alias; where it is taken, a CA is imported all the same.
+        let named = kms
+            .key(&caller(), &KeyRef::from("ab".repeat(20).as_str()))
+            .await;
+        let named = named.unwrap();
+        assert_eq!(named.aliases, ["ab".repeat(20)]);
+        if id == "one" {
+            let key = ca.certificate.public_key().unwrap();
+            assert_eq!(named.key_id.as_str(), key.key_id_sha256_hex());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use lamassu_ca::{CaConfig, CaPorts, CaService, OthersRunning, routes};
 use lamassu_client::{CaClient, KmsClient, testing};
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{ManualClock, SharedClock};
+use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CsrDer;
@@ -290,14 +291,22 @@ impl World {
 
 /// The routes over the real key management service, and that service.
 pub(crate) async fn over_real_kms(db: &Db) -> (Router, Arc<Kms>) {
-    let config = SoftwareConfig {
-        id: "memory-1".to_owned(),
-        metadata: serde_json::Map::new(),
+    let (router, kms, _service) = both_services(db).await;
+    (router, kms)
+}
+
+/// The CA service over a real key management service with two engines, and both services.
+pub(crate) async fn both_services(db: &Db) -> (Router, Arc<Kms>, Arc<CaService>) {
+    let engine = |id: &str| -> Arc<dyn CryptoEngine> {
+        let config = SoftwareConfig {
+            id: id.to_owned(),
+            metadata: serde_json::Map::new(),
+        };
+        Arc::new(SoftwareEngine::new(config, KeyGenerator::new(1)))
     };
-    let engine = SoftwareEngine::new(config, KeyGenerator::new(1));
     let ports = KmsPorts {
         db: db.clone(),
-        engines: vec![Arc::new(engine)],
+        engines: vec![engine("memory-1"), engine("memory-2")],
         default_engine: EngineId::from("memory-1"),
         unavailable: Vec::new(),
     };
@@ -309,7 +318,7 @@ pub(crate) async fn over_real_kms(db: &Db) -> (Router, Arc<Kms>) {
         config: CaConfig::default(),
     };
     let service = Arc::new(CaService::new(ports).await.unwrap());
-    (router(reached(&service).await), kms)
+    (router(reached(&service).await), kms, service)
 }
 
 async fn service(

@@ -7,20 +7,22 @@ use std::time::Duration;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use lamassu_core::caller::{Caller, ClientCertificateChain};
-use lamassu_core::dms::{DmsError, DmsService, EstRequest};
+use lamassu_core::dms::{DmsError, DmsService, EstRequest, Outcome};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_http::{
-    Access, AskedBy, BodyLimits, Failure, Media, MediaBody, NotOffered, Operation, PathForm, Reads,
-    Routes, media_types, refuse_nul_in_path,
+    Access, AskedBy, BodyLimits, DeferrableMedia, Failure, Media, MediaBody, NotOffered, Operation,
+    PathForm, Reads, Routes, TlsExporter, media_types, refuse_nul_in_path,
 };
 
 use super::est_body::certification_request;
 use super::est_failure::EstFailure;
+use super::est_multipart::key_and_certificate;
 use super::est_reply::ReplyForm;
 use crate::config::EstConfig;
 
@@ -101,6 +103,32 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             simple_reenroll,
         )
         .refuses(ENROLLING)
+        .post(
+            "/.well-known/est/serverkeygen",
+            Access::Public,
+            "Enroll with a key made here, under the default DMS",
+            server_keygen,
+        )
+        .refuses(ENROLLING)
+        .post(
+            "/.well-known/est/{label}/serverkeygen",
+            Access::Public,
+            "Enroll with a key made here",
+            server_keygen,
+        )
+        .refuses(ENROLLING)
+        .get(
+            "/.well-known/est/{operation}",
+            Access::Public,
+            "Operations that are not offered, without label",
+            not_offered,
+        )
+        .post(
+            "/.well-known/est/{operation}",
+            Access::Public,
+            "Operations that are not offered, without label",
+            not_offered,
+        )
         .get(
             "/.well-known/est/{label}/{operation}",
             Access::Public,
@@ -125,11 +153,13 @@ media_types! {
     );
     /// What a request shall hold (RFC 7030 §4.5.2), base64.
     CsrAttributes = Text("application/csrattrs");
+    /// A key, in PKCS#8 or encrypted, and its certificate; both in base64.
+    KeyAndCertificate = Text("multipart/mixed");
     /// A certification request: base64, PEM or DER.
     Request = Text("application/pkcs10");
 }
 
-/// `fullcmc`, `serverkeygen` and whatever else there may be: EST is public, so a credential would
+/// `fullcmc` and whatever else there may be: EST is public, so a credential would
 /// not help.
 async fn not_offered() -> NotOffered {
     NotOffered
@@ -141,6 +171,7 @@ struct EstCall {
     label: Option<DmsId>,
     form: ReplyForm,
     client_chain: Option<ClientCertificateChain>,
+    exporter: Option<Bytes>,
     content_type: Option<HeaderValue>,
 }
 
@@ -150,6 +181,7 @@ impl EstCall {
             csr: certification_request(self.content_type.as_ref(), body.0)?,
             label: self.label,
             client_chain: self.client_chain,
+            exporter: self.exporter,
         })
     }
 }
@@ -183,6 +215,10 @@ impl FromRequestParts<Est> for EstCall {
             label: label.or_else(|| est.config.default_label(server_name(parts))),
             form: ReplyForm::of(&parts.headers, est.config.line_length),
             client_chain: parts.extensions.get::<ClientCertificateChain>().cloned(),
+            exporter: parts
+                .extensions
+                .get::<TlsExporter>()
+                .map(|TlsExporter(octets)| Bytes::copy_from_slice(octets)),
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
         })
     }
@@ -247,14 +283,32 @@ async fn simple_enroll(
     State(est): State<Est>,
     call: EstCall,
     body: MediaBody<Request>,
-) -> Result<Media<Certificates>, EstFailure> {
+) -> Result<DeferrableMedia<Certificates>, EstFailure> {
     let (caller, form) = (call.caller.clone(), call.form);
     let request = call
         .into_request(body)
         .map_err(|error| est.failure(error))?;
-    let certificate = est.service.enroll(&caller, request).await;
-    let certificate = certificate.map_err(|error| est.failure(error))?;
-    Ok(form.certificates(&[certificate]).into())
+    let outcome = est.service.enroll(&caller, request).await;
+    Ok(match outcome.map_err(|error| est.failure(error))? {
+        Outcome::Issued(certificate) => form.certificates(&[certificate]).into(),
+        Outcome::Pending(after) => DeferrableMedia::later(after),
+    })
+}
+
+async fn server_keygen(
+    State(est): State<Est>,
+    call: EstCall,
+    body: MediaBody<Request>,
+) -> Result<DeferrableMedia<KeyAndCertificate>, EstFailure> {
+    let caller = call.caller.clone();
+    let request = call
+        .into_request(body)
+        .map_err(|error| est.failure(error))?;
+    let outcome = est.service.server_keygen(&caller, request).await;
+    Ok(match outcome.map_err(|error| est.failure(error))? {
+        Outcome::Issued(generated) => key_and_certificate(&generated).into(),
+        Outcome::Pending(after) => DeferrableMedia::later(after),
+    })
 }
 
 async fn simple_reenroll(

@@ -82,6 +82,9 @@ const fn reference_status(error: &DmsError) -> StatusCode {
         | DmsError::ProfileSignsCa
         | DmsError::CaProfile
         | DmsError::SlotChanged
+        | DmsError::Keygen(_)
+        | DmsError::Approval(_)
+        | DmsError::ChannelBinding(_)
         | DmsError::Query(_)
         | DmsError::Misconfigured(_)
         | DmsError::Ca(_)

@@ -1,9 +1,10 @@
 //! `/internal/v1`: EST as a gateway in another process hands it on, and the sweep.
 
 use axum::extract::State;
+use lamassu_core::dms::Outcome;
 use lamassu_core::ids::DmsId;
 use lamassu_core::internal::Base64;
-use lamassu_core::internal::dms::{CsrAttributes, Enrolled, Sweep, Swept, WireEstRequest};
+use lamassu_core::internal::dms::{CsrAttributes, EstAnswer, Sweep, Swept, WireEstRequest};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::permission::Permission;
 use lamassu_http::{AskedBy, GoJson, Json200, Members, Query, QueryPairs, Reply, RoutesBuilder};
@@ -29,6 +30,12 @@ pub(super) fn routes(builder: RoutesBuilder<Management>) -> RoutesBuilder<Manage
             csr_attrs,
         )
         .post("/internal/v1/est/simpleenroll", INTERNAL, "Enroll", enroll)
+        .post(
+            "/internal/v1/est/serverkeygen",
+            INTERNAL,
+            "Make a key and enroll",
+            server_keygen,
+        )
         .post(
             "/internal/v1/est/simplereenroll",
             INTERNAL,
@@ -79,18 +86,28 @@ async fn enroll(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
     GoJson(request): GoJson<WireEstRequest>,
-) -> Reply<Json200<Enrolled>> {
-    let certificate = management.service.enroll(&caller, request.into()).await?;
-    Ok(Json200(Enrolled { certificate }))
+) -> Reply<Json200<EstAnswer>> {
+    let outcome = management.service.enroll(&caller, request.into()).await?;
+    Ok(Json200(outcome.into()))
+}
+
+async fn server_keygen(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    GoJson(request): GoJson<WireEstRequest>,
+) -> Reply<Json200<EstAnswer>> {
+    let service = &management.service;
+    let outcome = service.server_keygen(&caller, request.into()).await?;
+    Ok(Json200(outcome.into()))
 }
 
 async fn reenroll(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
     GoJson(request): GoJson<WireEstRequest>,
-) -> Reply<Json200<Enrolled>> {
+) -> Reply<Json200<EstAnswer>> {
     let certificate = management.service.reenroll(&caller, request.into()).await?;
-    Ok(Json200(Enrolled { certificate }))
+    Ok(Json200(Outcome::Issued(certificate).into()))
 }
 
 async fn sweep(

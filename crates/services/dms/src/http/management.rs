@@ -30,7 +30,7 @@ const BINDING: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
 #[derive(Clone, Debug)]
 pub(super) struct Management {
     pub(super) service: Arc<dyn DmsService>,
-    limits: QueryLimits,
+    pub(super) limits: QueryLimits,
 }
 
 /// The management routes, and those for other services.
@@ -49,7 +49,7 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
-    super::internal::routes(builder).build()
+    super::internal::routes(super::approval::routes(builder)).build()
 }
 
 /// DMSs, as lists know them.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use lamassu_core::pem::CertificateDer;
-use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
+use lamassu_crypto::{Curve, KeySpec, Message, ObjectIdentifier, PrivateKey};
 use lamassu_x509::issue::{
     CertificateRole, ExtendedKeyUsageRule, Issuer, KeyPolicy, KeyUsageRule, Profile, Subject,
     SubjectAltNameRule, SubjectRule, Terms, Validity, prepare,
@@ -49,6 +49,44 @@ impl Device {
         to_be_signed.assemble(&signature.unwrap()).to_vec()
     }
 
+    /// A device with this key.
+    pub(crate) fn with_key(name: &str, spec: KeySpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: PrivateKey::generate(spec).unwrap(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// A request for the device's own name with these attributes: type, and value as DER.
+    pub(crate) fn csr_with(&self, attributes: &[(ObjectIdentifier, Vec<u8>)]) -> Vec<u8> {
+        let attributes: Vec<u8> = attributes
+            .iter()
+            .flat_map(|(oid, value)| {
+                let oid = element(0x06, &[oid.as_bytes()]);
+                element(0x30, &[&oid, &element(0x31, &[value])])
+            })
+            .collect();
+        let subject = SubjectFields::with_common_name(&self.name).to_name();
+        let info = element(
+            0x30,
+            &[
+                &[2, 1, 0],
+                subject.as_der(),
+                self.key.public_key().spki_der(),
+                &element(0xa0, &[&attributes]),
+            ],
+        );
+        let scheme = self.key.default_scheme();
+        let signature = self.key.sign(scheme, Message::Raw(&info)).unwrap();
+        let algorithm = scheme.to_algorithm_identifier_der().unwrap();
+        let signature = element(0x03, &[&[0], &signature]);
+        element(0x30, &[&info, &algorithm, &signature])
+    }
+
     /// A certificate that the holder of `issuer` makes for another device by itself.
     pub(crate) fn certify(
         &self,
@@ -90,6 +128,19 @@ impl Device {
         *csr.last_mut().unwrap() ^= 1;
         csr
     }
+}
+
+/// DER by hand: an element with these parts.
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let mut der = match content.len() {
+        0..=0x7f => vec![tag, low],
+        0x80..=0xff => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    der.extend(content);
+    der
 }
 
 /// What EST answered.

@@ -247,6 +247,24 @@ fn enrollment() -> Vec<(&'static str, Met)> {
             "device identity changed meanwhile",
         ),
         tested(
+            "Keygen",
+            include_str!("serverkeygen.rs"),
+            "who_may_not_enroll_gets_no_key",
+            "server key generation not enabled",
+        ),
+        tested(
+            "Approval",
+            include_str!("approvals.rs"),
+            "a_denied_enrollment_is_refused_and_decided_for_good",
+            "enrollment was denied",
+        ),
+        tested(
+            "ChannelBinding",
+            include_str!("approvals.rs"),
+            "a_request_that_is_bound_to_another_connection_is_refused",
+            "channel binding of the request is not that of the connection",
+        ),
+        tested(
             "Misconfigured",
             ENROLL,
             "a_dms_whose_ca_is_gone_or_revoked_is_misconfigured",

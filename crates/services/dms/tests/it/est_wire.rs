@@ -303,7 +303,8 @@ async fn an_operation_that_is_not_offered_is_not_found_for_everybody() {
     let world = open_world().await;
     for (method, path) in [
         ("GET", "/.well-known/est/open/fullcmc"),
-        ("POST", "/.well-known/est/open/serverkeygen"),
+        ("POST", "/.well-known/est/open/fullcmc"),
+        ("GET", "/.well-known/est/open/serverkeygen"),
         ("GET", "/.well-known/est/open/simpleenroll"),
         ("POST", "/.well-known/est/open/cacerts"),
     ] {

@@ -162,7 +162,7 @@ impl World {
     pub(crate) async fn revoke(&self, serial: &SerialNumber) {
         let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
         self.ca
-            .set_certificate_status(&caller(), serial, status, reason)
+            .set_certificate_status(&caller(), &serial.into(), status, reason)
             .await
             .unwrap();
     }

@@ -20,6 +20,13 @@ pub(crate) const PENDING: Check = Check::new("pending key");
 /// No key has the alias.
 pub(crate) const ALIAS: Check = Check::new("key alias");
 
+/// Raised when what a key may be used for, where it is or how it is called has changed: processes
+/// forget what they have read.
+pub(crate) const KEYS_CHANGED: &str = "kms-keys";
+
+/// Between two tags in the column that they are searched in.
+const BETWEEN_TAGS: &str = "\u{1f}";
+
 /// A key before its engine makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct NewKey {
@@ -41,8 +48,9 @@ pub(crate) fn insert_pending(set: &mut WriteSet, new: &NewKey) {
     set.expect_one(
         sql(
             "INSERT INTO kms_key (handle, revision, state, state_changed_at, name, name_folded, \
-             aliases, engine_id, has_private_key, algorithm, size, created_at, tags, metadata, key_id) \
-             VALUES ($1, 1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $2, $10, $11, $12) \
+             aliases, engine_id, has_private_key, algorithm, size, created_at, tags, metadata, key_id, \
+             tags_folded) \
+             VALUES ($1, 1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $2, $10, $11, $12, $13) \
              ON CONFLICT DO NOTHING",
             params![
                 new.handle.as_str(),
@@ -57,6 +65,7 @@ pub(crate) fn insert_pending(set: &mut WriteSet, new: &NewKey) {
                 texts(&new.tags),
                 object(&new.metadata),
                 new.key_id.as_ref().map(KeyId::as_str),
+                fold(&new.tags.join(BETWEEN_TAGS)),
             ],
         ),
         PENDING,
@@ -110,6 +119,7 @@ pub(crate) fn mark_deleting(
         ),
         REVISION,
     );
+    set.wake(KEYS_CHANGED);
 }
 
 /// Takes the mark back, because the engine cannot delete. Expects the mark ([`REVISION`]).
@@ -169,8 +179,8 @@ pub(crate) fn update_key(set: &mut WriteSet, stored: &StoredKey, updated: &Key) 
     set.expect_one(
         sql(
             "UPDATE kms_key SET name = $1, name_folded = $2, aliases = $3, tags = $4, \
-             metadata = $5, status = $6, revision = revision + 1 \
-             WHERE handle = $7 AND revision = $8 AND state = 'ready'",
+             metadata = $5, status = $6, tags_folded = $7, revision = revision + 1 \
+             WHERE handle = $8 AND revision = $9 AND state = 'ready'",
             params![
                 &updated.name,
                 fold(&updated.name),
@@ -178,12 +188,16 @@ pub(crate) fn update_key(set: &mut WriteSet, stored: &StoredKey, updated: &Key) 
                 texts(&updated.tags),
                 object(&updated.metadata),
                 updated.status.as_str(),
+                fold(&updated.tags.join(BETWEEN_TAGS)),
                 handle,
                 stored.revision,
             ],
         ),
         REVISION,
     );
+    if updated.status != stored.key.status || updated.aliases != stored.key.aliases {
+        set.wake(KEYS_CHANGED);
+    }
     let without = |aliases: &[String], others: &[String]| -> Vec<String> {
         let missing = aliases.iter().filter(|alias| !others.contains(alias));
         missing.cloned().collect()
@@ -234,6 +248,7 @@ pub(crate) fn relocate(
     for alias in &stored.key.aliases {
         insert_alias(set, alias, handle);
     }
+    set.wake(KEYS_CHANGED);
 }
 
 fn delete_aliases(handle: &KeyHandle) -> Statement {

@@ -298,6 +298,14 @@ async fn every_error_has_its_status_and_text() {
             ),
         ),
         (
+            "EngineNotOpened",
+            Met::Tested(
+                include_str!("unopened.rs"),
+                "whatever_needs_an_engine_that_did_not_open_is_put_off",
+                "crypto engine faulty-1 did not open",
+            ),
+        ),
+        (
             "EngineUnavailable",
             Met::Tested(
                 CREATION,

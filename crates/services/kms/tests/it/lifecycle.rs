@@ -218,5 +218,5 @@ async fn an_engine_that_did_not_open_is_lived_without() {
         ..p256_for(&OperationId::fresh())
     };
     let refused = service.create_key(&caller(), asked).await.unwrap_err();
-    assert_eq!(refused.to_string(), "crypto engine unavailable");
+    assert_eq!(refused.to_string(), "crypto engine hsm-1 did not open");
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::faulty::Fault;
 use crate::support::{FAULTY, FILESYSTEM, Fixture, SOFTWARE, fixture};
 
 /// Three keys: alpha (files, tagged), Beta (memory), gamma (memory, RSA).
@@ -146,6 +147,86 @@ async fn statistics_name_every_engine_and_every_kind() {
         "keys_distribution_per_algorithm": {"ECDSA": 0, "Ed25519": 0, "ML-DSA": 0, "RSA": 1},
     });
     assert_eq!(rsa, expected);
+}
+
+/// The counts that are kept are those that counting gives.
+#[tokio::test]
+async fn statistics_follow_a_key_through_its_life() {
+    let kms = three().await;
+    let agree = async |total: i64| {
+        let (_, kept) = kms.get("/v1/stats").await;
+        let (_, counted) = kms.get("/v1/stats?filter=size[ge]0").await;
+        assert_eq!(kept, counted);
+        assert_eq!(kept["total_keys"], total);
+    };
+    agree(3).await;
+    let id = kms.made_id(FILESYSTEM).await;
+    agree(4).await;
+    let moved = json!({"engine_id": SOFTWARE});
+    let (status, key) = kms.post(&format!("/v1/keys/{id}/move"), moved).await;
+    assert_eq!(status, StatusCode::OK, "{key}");
+    agree(4).await;
+    kms.faulty.set(Fault::CannotDelete);
+    let held = kms.made_id(FAULTY).await;
+    let (status, _) = kms.delete(&format!("/v1/keys/{held}")).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    agree(5).await;
+    kms.faulty.set(Fault::DeletionFails);
+    let (status, _) = kms.delete(&format!("/v1/keys/{held}")).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    agree(4).await;
+    let (status, _) = kms.delete(&format!("/v1/keys/{id}")).await;
+    assert_eq!(status, StatusCode::OK);
+    agree(3).await;
+}
+
+#[tokio::test]
+async fn parts_of_names_ids_and_tags_find_keys() {
+    let kms = three().await;
+    let (_, page) = kms.get("/v1/keys?filter=name[eq]gamma").await;
+    let id = page["list"][0]["key_id"].as_str().unwrap().to_owned();
+    let part = id.get(20..40).unwrap();
+    assert_eq!(
+        listed(&kms, &format!("filter=key_id[ct]{part}")).await,
+        ["gamma"]
+    );
+    let part = part.to_uppercase();
+    assert_eq!(
+        listed(&kms, &format!("filter=key_id[ct_ic]{part}")).await,
+        ["gamma"]
+    );
+    assert_eq!(listed(&kms, "filter=name[ct_ic]MMA").await, ["gamma"]);
+    assert_eq!(listed(&kms, "filter=name[ct]MMA").await, [""; 0]);
+    let path = format!("/v1/keys/{id}");
+    let tags = json!({"tags": ["Line 4", "Stra\u{df}e \"x\"", ""]});
+    assert_eq!(
+        kms.put(&format!("{path}/tags"), tags).await.0,
+        StatusCode::OK
+    );
+    let name = json!({"name": "delta"});
+    assert_eq!(
+        kms.put(&format!("{path}/name"), name).await.0,
+        StatusCode::OK
+    );
+    for (filter, expected) in [
+        ("tags[ct]Line%204", &["delta"] as &[&str]),
+        ("tags[ct_ic]LINE%204", &["delta"]),
+        ("tags[ct]line%204", &[]),
+        ("tags[ct]Line", &[]),
+        ("tags[ct]Stra%C3%9Fe%20%22x%22", &["delta"]),
+        ("tags[ct_ic]stra%C3%9FE%20%22X%22", &["delta"]),
+        ("tags[ct]production", &["alpha"]),
+        ("name[ct]elt", &["delta"]),
+        ("name[ct]mma", &[]),
+    ] {
+        assert_eq!(
+            listed(&kms, &format!("filter={filter}")).await,
+            expected,
+            "{filter}"
+        );
+    }
+    assert_eq!(kms.delete(&path).await.0, StatusCode::OK);
+    assert_eq!(listed(&kms, "filter=name[ct]elt").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -1,9 +1,16 @@
 //! Finding keys and engines.
 
-use http::StatusCode;
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{FAULTY, FILESYSTEM, SOFTWARE, fixture, refusal, without_usage};
+use http::StatusCode;
+use lamassu_core::kms::{KmsError, KmsService as _};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{
+    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, key_ref, refusal, without_usage,
+};
 
 #[tokio::test]
 async fn engines_are_shown_in_the_order_of_the_configuration() {
@@ -94,6 +101,47 @@ async fn uris_do_not_name_aliases_and_names_find_nothing() {
     }
 }
 
+/// Who asks together with others, some of whom go away, is answered for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_ups_at_the_same_time_are_answered_each() {
+    let kms = fixture().await;
+    let first = kms.made_id(FILESYSTEM).await;
+    let second = kms.made_id(SOFTWARE).await;
+    kms.alias(&first, "line-4").await;
+    // An alias that is the id of another key.
+    kms.alias(&first, &second).await;
+    let uri = format!("pkcs11:token-id=x;id={second};type=private");
+    let cases = [
+        (first.as_str(), Some(&first)),
+        ("line-4", Some(&first)),
+        (second.as_str(), Some(&second)),
+        (uri.as_str(), Some(&second)),
+        ("unknown", None),
+        ("pkcs11:token-id=x;id=line-4;type=private", None),
+    ];
+    let mut asking = Vec::new();
+    for round in 0..100 {
+        for (named, expected) in cases {
+            let (service, key) = (Arc::clone(&kms.kms), key_ref(named));
+            let found = tokio::spawn(async move { service.key(&caller(), &key).await });
+            if round % 3 == 0 {
+                found.abort();
+            } else {
+                asking.push((found, named, expected));
+            }
+        }
+    }
+    for (found, named, expected) in asking {
+        let found = timeout(Duration::from_secs(30), found).await;
+        let found = found.expect("nobody waits for ever").unwrap();
+        match (found, expected) {
+            (Ok(key), Some(id)) => assert_eq!(key.key_id.as_str(), id, "{named}"),
+            (Err(KmsError::KeyNotFound), None) => {}
+            other => panic!("{named}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_incomplete_uri_is_refused_everywhere() {
     let kms = fixture().await;
@@ -115,4 +163,10 @@ async fn a_closed_database_is_overload_and_nothing_else() {
     kms.db.close().await;
     let (status, body) = kms.get("/v1/keys/some-key").await;
     assert_eq!((status, body), refusal(503, "storage unavailable"));
+    let key = key_ref("some-key");
+    let (from, all) = (caller(), 0..200);
+    let all = futures_util::future::join_all(all.map(|_| kms.kms.key(&from, &key))).await;
+    for refused in all {
+        assert_eq!(refused.unwrap_err().to_string(), "storage unavailable");
+    }
 }

@@ -1,9 +1,6 @@
 //! No private key leaves by a side door: not in logs at their loudest, events, audit records,
 //! answers, refusals or what `Debug` prints.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use http::StatusCode;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::{ImportKey, PrivateKeyBytes};
@@ -12,33 +9,10 @@ use lamassu_crypto::{Curve, KeySpec, PrivateKey};
 use lamassu_db::sql;
 use serde_json::{Value, json};
 use time::Duration;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::faulty::Fault;
+use crate::log::Log;
 use crate::support::{FAULTY, FILESYSTEM, SOFTWARE, base64, fixture};
-
-/// Everything that was logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 /// What would give a key away: its secret in the spellings that programs print.
 fn traces(private: &PrivateKey) -> Vec<String> {
@@ -66,12 +40,7 @@ fn traces(private: &PrivateKey) -> Vec<String> {
 
 #[tokio::test]
 async fn private_keys_are_in_no_log_event_record_or_answer() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::begin();
     let private = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
     let der = private.to_pkcs8_der().unwrap();
     let pem = der_to_pem(PemLabel::PrivateKey, &der);
@@ -130,7 +99,7 @@ async fn private_keys_are_in_no_log_event_record_or_answer() {
             records.push_str(&row.get::<String>("text").unwrap());
         }
     }
-    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let logged = log.text();
     assert!(
         logged.contains("unsettled key removed"),
         "nothing was logged"

@@ -1,7 +1,14 @@
 //! Disabling keys.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::StatusCode;
+use lamassu_core::crypto_engine::Signer;
+use lamassu_core::ids::KeyRef;
+use lamassu_core::kms::{KmsService as _, SignMessage};
 use lamassu_crypto::Message;
+use lamassu_kms::Kms;
 use serde_json::{Value, json};
 
 use crate::support::{FILESYSTEM, Fixture, SOFTWARE, caller, fixture, key_ref, refusal};
@@ -68,6 +75,62 @@ async fn a_signer_that_a_service_holds_stops_as_well() {
     assert_eq!(sign().await, Ok(()));
     kms.delete(&format!("/v1/keys/{id}")).await;
     assert_eq!(sign().await, Err("key not found".to_owned()));
+}
+
+/// Signs with a key, as a client and as a service that holds the signer in turn, until it does not sign
+/// any more. Gives whether a signature that was begun after `changed` was made.
+async fn sign_until_refused(
+    kms: Arc<Kms>,
+    held: Arc<dyn Signer>,
+    id: KeyRef,
+    changed: Arc<AtomicBool>,
+) -> bool {
+    let asked = || SignMessage {
+        algorithm: "ECDSA_SHA_256".to_owned(),
+        message: "x".into(),
+        message_type: "raw".to_owned(),
+    };
+    loop {
+        for as_client in [true, false] {
+            let is_late = changed.load(Ordering::SeqCst);
+            let is_signed = if as_client {
+                kms.sign(&caller(), &id, asked()).await.is_ok()
+            } else {
+                let scheme = held.public_key().default_scheme();
+                held.sign(scheme, Message::Raw(b"x")).await.is_ok()
+            };
+            if is_late {
+                return is_signed;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_signature_begins_after_the_answer_to_a_change() {
+    let kms = fixture().await;
+    for round in 0..20 {
+        let id = kms.made_id(SOFTWARE).await;
+        let held = kms.kms.signer(&caller(), &key_ref(&id)).await.unwrap();
+        let changed = Arc::new(AtomicBool::new(false));
+        let signing: Vec<_> = (0..4)
+            .map(|_| {
+                let (service, held) = (Arc::clone(&kms.kms), Arc::clone(&held));
+                let (id, changed) = (key_ref(&id), Arc::clone(&changed));
+                tokio::spawn(sign_until_refused(service, held, id, changed))
+            })
+            .collect();
+        if round % 2 == 0 {
+            set(&kms, &id, "DISABLED").await;
+        } else {
+            let (code, answer) = kms.delete(&format!("/v1/keys/{id}")).await;
+            assert_eq!(code, StatusCode::OK, "{answer}");
+        }
+        changed.store(true, Ordering::SeqCst);
+        for signed in signing {
+            assert!(!signed.await.unwrap(), "signed after the answer");
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use lamassu_crypto_software::{KeyGenerator, SoftwareEngine};
 use lamassu_db::{Db, NextRun, Statement, WriteSet, sql};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
-use lamassu_kms::{Kms, KmsPorts, StartError, routes};
+use lamassu_kms::{Kms, KmsPorts, StartError, UnavailableEngine, routes};
 use lamassu_testing::TestDatabase;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -53,7 +53,7 @@ pub(crate) struct Fixture {
     pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
     dir: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 pub(crate) async fn fixture() -> Fixture {
@@ -78,17 +78,26 @@ pub(crate) async fn fixture() -> Fixture {
         kms,
         faulty,
         dir,
-        _database: database,
+        database,
     }
 }
 
 /// The service over these engines; keys go to the filesystem where none is named.
 pub(crate) async fn start(db: &Db, engines: Vec<Arc<dyn CryptoEngine>>) -> Result<Kms, StartError> {
+    start_with(db, engines, Vec::new()).await
+}
+
+/// The same, and with these that are configured and did not open.
+async fn start_with(
+    db: &Db,
+    engines: Vec<Arc<dyn CryptoEngine>>,
+    unavailable: Vec<UnavailableEngine>,
+) -> Result<Kms, StartError> {
     Kms::new(KmsPorts {
         db: db.clone(),
         engines,
         default_engine: EngineId::from(FILESYSTEM),
-        unavailable: Vec::new(),
+        unavailable,
     })
     .await
 }
@@ -146,6 +155,22 @@ impl Fixture {
     /// The same with only these engines.
     pub(crate) async fn restarted_with(self, engines: Vec<Arc<dyn CryptoEngine>>) -> Self {
         let kms = Arc::new(start(&self.db, engines).await.unwrap());
+        self.with_service(kms).await
+    }
+
+    /// The same, but the engine that may fail does not open.
+    pub(crate) async fn restarted_without_faulty(self) -> Self {
+        let unavailable = vec![UnavailableEngine {
+            id: EngineId::from(FAULTY),
+            engine_type: "pkcs11".to_owned(),
+            cause: "no token".into(),
+        }];
+        let engines = vec![self.filesystem()];
+        let kms = start_with(&self.db, engines, unavailable).await.unwrap();
+        self.with_service(Arc::new(kms)).await
+    }
+
+    async fn with_service(self, kms: Arc<Kms>) -> Self {
         let service = reached(&kms).await;
         Self {
             router: router(Arc::clone(&service)),
@@ -156,8 +181,24 @@ impl Fixture {
         }
     }
 
+    /// The same database as another process has it; on SQLite, which has one process, as this one.
+    pub(crate) async fn another_db(&self) -> Db {
+        if self.database.is_postgres() {
+            let clock = Arc::clone(&self.clock) as SharedClock;
+            return self.database.open(&clock).await;
+        }
+        self.db.clone()
+    }
+
     pub(crate) fn filesystem(&self) -> Arc<dyn CryptoEngine> {
         filesystem(self.dir.path())
+    }
+
+    /// Removes all files of keys.
+    pub(crate) fn lose_key_files(&self) {
+        for file in std::fs::read_dir(self.dir.path().join("keys")).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
     }
 
     /// Files in the directory of keys.

@@ -27,14 +27,20 @@ pub(super) struct Lifetime {
     pub(super) now: OffsetDateTime,
 }
 
+/// The tag of a short body. Of a long one it is known beforehand.
+pub(super) fn tag_of(body: &[u8]) -> String {
+    hex::encode(HashAlgorithm::Sha256.digest(body))
+}
+
 /// The reply with its caching headers; 304 without body when the client has this one already.
 pub(super) fn cacheable(
     request: &HeaderMap,
     content_type: HeaderValue,
     body: Bytes,
+    tag: &str,
     lifetime: &Lifetime,
 ) -> Response {
-    let etag = format!("\"{}\"", hex::encode(HashAlgorithm::Sha256.digest(&body)));
+    let etag = format!("\"{tag}\"");
     let headers = caching_headers(&etag, lifetime);
     if is_unmodified(request, &etag, lifetime.this_update) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();

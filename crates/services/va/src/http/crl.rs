@@ -5,7 +5,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use lamassu_http::{AskedBy, CacheableMedia, Media, PathParams, Reply, media_types};
+use lamassu_core::va::{self, VaRole};
+use lamassu_http::{
+    AskedBy, CacheableMedia, Json200, Media, MediaBody, PathParams, Reply, media_types,
+};
 
 use super::Va;
 use super::caching::{Lifetime, cacheable};
@@ -31,12 +34,37 @@ pub(super) async fn get(
 ) -> Reply<CacheableMedia<Crl>> {
     let ski = name.strip_suffix(".crl").unwrap_or(&name);
     let crl = va.service.crl(&caller, ski).await?;
+    Ok(reply(&va, &headers, crl))
+}
+
+pub(super) async fn get_delta(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams(ski): PathParams<String>,
+    headers: HeaderMap,
+) -> Reply<CacheableMedia<Crl>> {
+    let crl = va.service.delta_crl(&caller, &ski).await?;
+    Ok(reply(&va, &headers, crl))
+}
+
+/// The body is DER or PEM.
+pub(super) async fn import(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams(ski): PathParams<String>,
+    crl: MediaBody<Crl>,
+) -> Reply<Json200<VaRole>> {
+    let role = va.service.import_crl(&caller, &ski, crl.0).await?;
+    Ok(Json200(role))
+}
+
+fn reply(va: &Va, headers: &HeaderMap, crl: va::Crl) -> CacheableMedia<Crl> {
     let lifetime = Lifetime {
         this_update: crl.this_update.0,
         next_update: crl.next_update.0,
         now: va.clock.now(),
     };
-    Ok(cacheable(&headers, PKIX_CRL, crl.der, &lifetime).into())
+    cacheable(headers, PKIX_CRL, crl.der, &crl.digest, &lifetime).into()
 }
 
 /// As GET, with the length of the body that GET would have.

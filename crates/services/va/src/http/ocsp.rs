@@ -12,7 +12,7 @@ use lamassu_core::percent;
 use lamassu_http::{AskedBy, CacheableMedia, Media, MediaBody, media_types};
 
 use super::Va;
-use super::caching::{Lifetime, cacheable};
+use super::caching::{Lifetime, cacheable, tag_of};
 
 const OCSP_RESPONSE: HeaderValue = HeaderValue::from_static("application/ocsp-response");
 
@@ -50,7 +50,8 @@ pub(super) async fn get(
                 next_update: lifetime.next_update.0,
                 now: va.clock.now(),
             };
-            cacheable(&headers, OCSP_RESPONSE, answer.der, &lifetime).into()
+            let tag = tag_of(&answer.der);
+            cacheable(&headers, OCSP_RESPONSE, answer.der, &tag, &lifetime).into()
         }
         None => uncacheable(answer.der).into(),
     }

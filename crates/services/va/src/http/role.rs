@@ -5,7 +5,7 @@ use lamassu_core::page::Page;
 use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, VaRole};
-use lamassu_http::{AskedBy, Json200, Listed, Listing, PathParams, Query, Reply};
+use lamassu_http::{AskedBy, GoJson, Json200, Listed, Listing, PathParams, Query, Reply};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -68,6 +68,26 @@ pub(super) async fn read_unversioned(
 ) -> Reply<Json200<UnversionedRole>> {
     let role = va.service.role(&caller, &ski).await?;
     Ok(Json200(role.into()))
+}
+
+pub(super) async fn update(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams(ski): PathParams<String>,
+    GoJson(options): GoJson<CrlOptions>,
+) -> Reply<Json200<VaRole>> {
+    let updated = va.service.set_role_options(&caller, &ski, options).await?;
+    Ok(Json200(updated))
+}
+
+pub(super) async fn update_unversioned(
+    va: State<Va>,
+    caller: AskedBy,
+    ski: PathParams<String>,
+    options: GoJson<CrlOptions>,
+) -> Reply<Json200<UnversionedRole>> {
+    let Json200(updated) = update(va, caller, ski, options).await?;
+    Ok(Json200(updated.into()))
 }
 
 pub(super) async fn list(

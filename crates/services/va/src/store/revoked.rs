@@ -10,7 +10,7 @@ use lamassu_x509::crl::{CrlReason, RevokedEntry};
 use time::OffsetDateTime;
 
 /// Rows that are read at a time.
-const CHUNK: usize = 1_000;
+pub(super) const CHUNK: usize = 1_000;
 
 /// Which certificate: serial numbers are unique per issuer only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,18 +33,23 @@ pub(crate) struct Revocation {
 }
 
 /// Adds an entry or changes it.
-pub(crate) fn upsert(key: &CertificateKey, revocation: Revocation) -> Statement {
+pub(crate) fn upsert(
+    key: &CertificateKey,
+    revocation: Revocation,
+    now: OffsetDateTime,
+) -> Statement {
     sql(
-        "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (ca_id, serial_number) DO UPDATE \
+        "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to, changed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (ca_id, serial_number) DO UPDATE \
          SET revoked_at = excluded.revoked_at, reason = excluded.reason, \
-         valid_to = excluded.valid_to",
+         valid_to = excluded.valid_to, changed_at = excluded.changed_at",
         params![
             key.ca_id.as_str(),
             key.serial_number.as_str(),
             revocation.revoked_at,
             u32::from(revocation.reason.code()),
             revocation.valid_to,
+            now,
         ],
     )
 }
@@ -117,6 +122,20 @@ impl EntryStream {
         let query = sql(
             "SELECT serial_number, revoked_at, reason FROM va_revoked \
              WHERE ca_id = $1 AND valid_to >= $2 ORDER BY serial_number",
+            params![ca_id.as_str(), since],
+        );
+        db.stream(query, CHUNK).await.map(Self)
+    }
+
+    /// The same for a delta CRL: what became what it is at or after `since`.
+    pub(crate) async fn changed(
+        db: &Db,
+        ca_id: &CaId,
+        since: OffsetDateTime,
+    ) -> Result<Self, DbError> {
+        let query = sql(
+            "SELECT serial_number, revoked_at, reason FROM va_revoked \
+             WHERE ca_id = $1 AND changed_at >= $2 ORDER BY serial_number",
             params![ca_id.as_str(), since],
         );
         db.stream(query, CHUNK).await.map(Self)

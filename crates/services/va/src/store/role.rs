@@ -1,12 +1,13 @@
 //! Table `va_role`: how the CRLs of a CA are made, and the newest one.
 
+use lamassu_core::ca::Member;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::CaId;
 use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Row, Statement, WriteSet, params, sql};
+use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
 /// What roles can be filtered and sorted by.
@@ -34,6 +35,15 @@ pub(crate) const ROLES: ListTable = ListTable {
         "crl_digest",
         "changes",
         "next_due",
+        "delta_validity",
+        "last_number",
+        "covered_at",
+        "delta_number",
+        "delta_this_update",
+        "delta_next_update",
+        "delta_file",
+        "delta_digest",
+        "delta_due",
     ],
     key: "ca_ski",
     created: "created_at",
@@ -61,6 +71,36 @@ pub(crate) struct StoredRole {
     pub(crate) changes: i64,
     /// When the next CRL must be made.
     pub(crate) next_due: Option<OffsetDateTime>,
+    /// Number of the newest CRL, complete or delta.
+    pub(crate) last_number: u64,
+    /// When the entries of the newest complete CRL were read.
+    pub(crate) covered_at: OffsetDateTime,
+    /// The newest delta CRL.
+    pub(crate) delta: StoredDelta,
+}
+
+/// The newest delta CRL of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredDelta {
+    pub(crate) crl: LatestCrl,
+    pub(crate) file: CrlFile,
+    /// When the next one must be made.
+    pub(crate) due: Option<OffsetDateTime>,
+}
+
+impl StoredDelta {
+    /// None yet.
+    pub(crate) fn none() -> Self {
+        Self {
+            crl: LatestCrl {
+                version: 0,
+                valid_from: Timestamp::ZERO,
+                valid_until: Timestamp::ZERO,
+            },
+            file: CrlFile::default(),
+            due: None,
+        }
+    }
 }
 
 /// Whose CRL a certificate belongs on.
@@ -82,29 +122,33 @@ pub(crate) struct CrlFile {
 }
 
 impl StoredRole {
-    /// Number of the newest CRL, 0 before the first.
+    /// How long a delta CRL is valid; `None` where none are made.
+    pub(crate) fn delta_validity(&self) -> Option<WireDuration> {
+        self.role.crl_options.delta_validity.value().copied()
+    }
+
+    /// Number of the newest complete CRL, 0 before the first.
     pub(crate) fn number(&self) -> u64 {
         self.role.latest_crl.version
     }
 }
 
-/// The columns that a [`StoredRole`] is read from.
-macro_rules! select_roles {
-    ($rest:literal) => {
-        concat!(
-            "SELECT ca_ski, ca_id, refresh_interval, validity, subject_key_id_signer, \
-             regenerate_on_revoke, crl_number, this_update, next_update, crl_file, crl_digest, \
-             changes, next_due FROM va_role ",
-            $rest
-        )
-    };
+/// The roles that a query finds; `rest` is what follows its `FROM`.
+pub(super) async fn by_query(
+    db: &Db,
+    rest: &str,
+    params: Vec<Value>,
+) -> Result<Vec<StoredRole>, DbError> {
+    let columns = ROLES.columns.join(", ");
+    let query = sql_of_few(format!("SELECT {columns} FROM va_role {rest}"), params);
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredRole::try_from).collect()
 }
 
 /// The role with this key identifier.
 pub(crate) async fn by_ski(db: &Db, ski: &str) -> Result<Option<StoredRole>, DbError> {
-    let query = sql(select_roles!("WHERE ca_ski = $1"), params![ski]);
-    let row = db.row_opt(query).await?;
-    row.as_ref().map(StoredRole::try_from).transpose()
+    let found = by_query(db, "WHERE ca_ski = $1", params![ski]).await?;
+    Ok(found.into_iter().next())
 }
 
 /// The roles whose next CRL is due, the longest overdue first.
@@ -113,28 +157,14 @@ pub(crate) async fn due(
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<StoredRole>, DbError> {
-    let query = sql(
-        select_roles!("WHERE next_due <= $1 ORDER BY next_due LIMIT $2"),
-        params![now, limit],
-    );
-    db.rows(query)
-        .await?
-        .iter()
-        .map(StoredRole::try_from)
-        .collect()
+    let rest = "WHERE next_due <= $1 ORDER BY next_due LIMIT $2";
+    by_query(db, rest, params![now, limit]).await
 }
 
 /// Roles in the order of their key identifiers, behind `after`.
 pub(crate) async fn page(db: &Db, after: &str, limit: u32) -> Result<Vec<StoredRole>, DbError> {
-    let query = sql(
-        select_roles!("WHERE ca_ski > $1 ORDER BY ca_ski LIMIT $2"),
-        params![after, limit],
-    );
-    db.rows(query)
-        .await?
-        .iter()
-        .map(StoredRole::try_from)
-        .collect()
+    let rest = "WHERE ca_ski > $1 ORDER BY ca_ski LIMIT $2";
+    by_query(db, rest, params![after, limit]).await
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.
@@ -152,6 +182,7 @@ pub(crate) struct Overview {
 pub(crate) async fn overview(db: &Db) -> Result<Overview, DbError> {
     let query = sql(
         "SELECT (SELECT MIN(next_due) FROM va_role WHERE next_due IS NOT NULL) AS next_due, \
+         (SELECT MIN(delta_due) FROM va_role WHERE delta_due IS NOT NULL) AS delta_due, \
          MIN(this_update) AS oldest, MIN(next_update) AS first_expiry \
          FROM va_role WHERE crl_number > 0",
         Vec::new(),
@@ -161,8 +192,9 @@ pub(crate) async fn overview(db: &Db) -> Result<Overview, DbError> {
         Some(row) => row.get::<Option<OffsetDateTime>>(column),
         None => Ok(None),
     };
+    let dues = [instant("next_due")?, instant("delta_due")?];
     Ok(Overview {
-        next_due: instant("next_due")?,
+        next_due: dues.into_iter().flatten().min(),
         oldest: instant("oldest")?,
         first_expiry: instant("first_expiry")?,
     })
@@ -176,14 +208,17 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTim
         file,
         changes,
         next_due,
+        last_number,
+        covered_at: _,
+        delta: _,
     } = stored;
     let options = &role.crl_options;
     set.expect_one(
         sql(
             "INSERT INTO va_role (ca_ski, ca_id, created_at, refresh_interval, validity, \
              subject_key_id_signer, regenerate_on_revoke, crl_number, this_update, next_update, \
-             crl_file, crl_digest, changes, next_due) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             crl_file, crl_digest, changes, next_due, last_number, delta_validity) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
              ON CONFLICT DO NOTHING",
             params![
                 &role.ca_ski,
@@ -200,6 +235,8 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTim
                 &file.digest,
                 *changes,
                 *next_due,
+                stored_number(*last_number),
+                stored.delta_validity().map(WireDuration::as_nanos),
             ],
         ),
         NO_ROLE,
@@ -209,7 +246,8 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTim
 /// Makes `next` the newest CRL of a role whose newest one is still `previous`.
 ///
 /// `previous.changes` is what the new CRL covers: entries that changed since make the one after
-/// it due at once. So a burst of changes never keeps a CRL from being stored.
+/// it due at once. So a burst of changes never keeps a CRL from being stored. Delta CRLs go with the
+/// newest complete one, so the next one is due.
 pub(crate) fn advance(
     set: &mut WriteSet,
     previous: &StoredRole,
@@ -219,9 +257,11 @@ pub(crate) fn advance(
     set.expect_one(
         sql(
             "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
-             crl_file = $4, crl_digest = $5, next_due = CASE \
-             WHEN changes <> $6 AND regenerate_on_revoke THEN CAST($7 AS BIGINT) ELSE $8 END \
-             WHERE ca_ski = $9 AND crl_number = $10",
+             crl_file = $4, crl_digest = $5, last_number = $1, covered_at = $11, next_due = CASE \
+             WHEN changes <> $6 AND regenerate_on_revoke AND delta_validity IS NULL \
+             THEN CAST($7 AS BIGINT) ELSE $8 END, \
+             delta_due = CASE WHEN delta_validity IS NULL THEN NULL ELSE CAST($7 AS BIGINT) END \
+             WHERE ca_ski = $9 AND crl_number = $10 AND last_number = $12",
             params![
                 stored_number(next.number()),
                 next.role.latest_crl.valid_from.0,
@@ -233,6 +273,32 @@ pub(crate) fn advance(
                 next.next_due,
                 &next.role.ca_ski,
                 stored_number(previous.number()),
+                next.covered_at,
+                stored_number(previous.last_number),
+            ],
+        ),
+        CRL_NUMBER,
+    );
+}
+
+/// Replaces the options of a role, and says when the next CRLs are due by them.
+pub(crate) fn set_options(set: &mut WriteSet, stored: &StoredRole) {
+    let options = &stored.role.crl_options;
+    set.expect_one(
+        sql(
+            "UPDATE va_role SET refresh_interval = $1, validity = $2, \
+             subject_key_id_signer = $3, regenerate_on_revoke = $4, delta_validity = $5, \
+             next_due = $6, delta_due = $7 WHERE ca_ski = $8 AND last_number = $9",
+            params![
+                options.refresh_interval.as_nanos(),
+                options.validity.as_nanos(),
+                &options.subject_key_id_signer,
+                options.regenerate_on_revoke,
+                stored.delta_validity().map(WireDuration::as_nanos),
+                stored.next_due,
+                stored.delta.due,
+                &stored.role.ca_ski,
+                stored_number(stored.last_number),
             ],
         ),
         CRL_NUMBER,
@@ -244,8 +310,10 @@ pub(crate) fn advance(
 pub(crate) fn entries_changed(issuer: &Issuer, now: OffsetDateTime) -> Statement {
     sql(
         "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-         WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END \
-         WHERE ca_id = $2 OR ca_ski = $3",
+         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL THEN $1 \
+         ELSE next_due END, delta_due = CASE \
+         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
+         ELSE delta_due END WHERE ca_id = $2 OR ca_ski = $3",
         params![now, issuer.ca_id.as_str(), &issuer.ski],
     )
 }
@@ -260,8 +328,10 @@ pub(crate) fn entries_changed_since(
     set.expect_one(
         sql(
             "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-             WHEN crl_number > 0 AND regenerate_on_revoke THEN $1 ELSE next_due END \
-             WHERE ca_ski = $2 AND changes = $3",
+             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL THEN $1 \
+             ELSE next_due END, delta_due = CASE \
+             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
+             ELSE delta_due END WHERE ca_ski = $2 AND changes = $3",
             params![now, ski, changes],
         ),
         CHANGES,
@@ -314,6 +384,11 @@ impl TryFrom<&Row> for StoredRole {
                     validity: duration("validity")?,
                     subject_key_id_signer: row.get("subject_key_id_signer")?,
                     regenerate_on_revoke: row.get("regenerate_on_revoke")?,
+                    delta_validity: row
+                        .get::<Option<i64>>("delta_validity")?
+                        .map_or(Member::Unsaid, |nanos| {
+                            Member::Set(WireDuration::from_nanos(nanos))
+                        }),
                 },
                 latest_crl: LatestCrl {
                     version: row.get("crl_number")?,
@@ -328,12 +403,26 @@ impl TryFrom<&Row> for StoredRole {
             },
             changes: row.get("changes")?,
             next_due: row.get("next_due")?,
+            last_number: row.get("last_number")?,
+            covered_at: row.get("covered_at")?,
+            delta: StoredDelta {
+                crl: LatestCrl {
+                    version: row.get("delta_number")?,
+                    valid_from: instant("delta_this_update")?,
+                    valid_until: instant("delta_next_update")?,
+                },
+                file: CrlFile {
+                    name: row.get("delta_file")?,
+                    digest: row.get("delta_digest")?,
+                },
+                due: row.get("delta_due")?,
+            },
         })
     }
 }
 
 /// A number as a `BIGINT`: CRL numbers grow by one, from microseconds since 1970 after a restore, so
 /// the largest is never reached.
-fn stored_number(number: u64) -> i64 {
+pub(super) fn stored_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -31,6 +31,38 @@ async fn every_error_has_its_status_and_text() {
             ),
         ),
         (
+            "Options",
+            Met::Tested(
+                include_str!("roles.rs"),
+                "options_that_cannot_work_are_refused",
+                "struct validation error: validity must be at least 1s",
+            ),
+        ),
+        (
+            "CrlRefused",
+            Met::Tested(
+                include_str!("imports.rs"),
+                "what_is_no_crl_of_the_ca_is_refused",
+                "400, format!(\"CRL refused: {text}\")",
+            ),
+        ),
+        (
+            "CrlsMadeHere",
+            Met::Tested(
+                include_str!("imports.rs"),
+                "the_crls_of_a_ca_with_its_key_are_made_here",
+                "409, \"CRLs of this CA are made here\"",
+            ),
+        ),
+        (
+            "CrlOutdated",
+            Met::Tested(
+                include_str!("imports.rs"),
+                "a_foreign_crl_is_served_as_it_came_until_a_newer_one_comes",
+                "409, \"a CRL with this number or a higher one is there already\"",
+            ),
+        ),
+        (
             "Query",
             get("/v1/roles?bookmark=x", 400, "not a valid bookmark"),
         ),

@@ -4,12 +4,17 @@
 mod ca_events;
 mod conventions;
 mod crl;
+mod delegates;
+mod deltas;
 mod errors;
 mod files;
+mod final_crls;
+mod imports;
 mod metrics;
 mod ocsp;
 mod ocsp_http;
 mod openssl;
+mod presigned;
 mod races;
 mod reconcile;
 mod roles;

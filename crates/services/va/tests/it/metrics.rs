@@ -30,7 +30,7 @@ async fn answers_and_crls_are_counted() {
         "lamassu_ocsp_responses_total status=successful",
         "lamassu_ocsp_responses_total status=malformed_request",
         "lamassu_ocsp_certificates_total status=good",
-        "lamassu_crl_made_total ",
+        "lamassu_crl_made_total kind=complete",
     ] {
         assert!(
             lines.iter().any(|line| line == expected),

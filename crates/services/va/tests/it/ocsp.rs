@@ -296,6 +296,10 @@ async fn without_its_data_the_responder_asks_to_come_back() {
     let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
     signed(&world.post_ocsp(&request).await, &ca);
     world.db.close().await;
+    // About a certificate whose status nobody has asked for just now.
+    let unknown = Serial::from_hex("0badcafe").unwrap();
+    let [sha1, ..] = issuer_keys(&ca.certificate).unwrap();
+    let request = request_to_der(&[CertId::new(&sha1, &unknown)], None);
     let answer = world.post_ocsp(&request).await;
     assert_eq!(error(&answer), OcspResponseStatus::TryLater);
 }

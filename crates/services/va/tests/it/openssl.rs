@@ -29,7 +29,12 @@ fn write_pem(dir: &Path, name: &str, certificate: &Certificate) {
 
 /// openssl asks about `certificate`, with a nonce and by this hash function; we answer; openssl
 /// verifies and prints the status.
-async fn judged(world: &World, ca: &Ca, certificate: &Certificate, hash: &str) -> String {
+pub(crate) async fn judged(
+    world: &World,
+    ca: &Ca,
+    certificate: &Certificate,
+    hash: &str,
+) -> String {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     write_pem(dir, "ca.pem", &ca.certificate);

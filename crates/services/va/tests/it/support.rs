@@ -20,7 +20,7 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::QueryLimits;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{Db, Job, NextRun, params, sql, system_caller};
+use lamassu_db::{Db, Dialect, Job, NextRun, params, sql, system_caller};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
@@ -42,12 +42,12 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) va: VaService,
     pub(crate) router: Router,
-    ca: Arc<CaService>,
+    pub(crate) ca: Arc<CaService>,
     kms: Arc<dyn KmsService>,
     ca_router: Router,
     shutdown: CancellationToken,
     dir: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
     /// Where a KMS without keys keeps what it does not have.
     elsewhere: TestDatabase,
 }
@@ -131,7 +131,7 @@ impl World {
             ca_router,
             shutdown: CancellationToken::new(),
             dir,
-            _database: database,
+            database,
             elsewhere: TestDatabase::fresh(),
         }
     }
@@ -177,11 +177,53 @@ impl World {
             .unwrap()
     }
 
+    pub(crate) async fn run_final_crl_job(&self) -> NextRun {
+        let job = self.va.final_crl_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap()
+    }
+
+    /// Lets the CA service go on with what it has to do below deleted CAs.
+    pub(crate) async fn run_cascades(&self) {
+        let job = self.ca.cascades_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap();
+    }
+
+    /// Whether the KMS has the key of this CA.
+    pub(crate) async fn has_key(&self, ca: &Ca) -> bool {
+        let key = ca.certificate.public_key().unwrap().key_id_sha256_hex();
+        let (caller, key) = (system_caller("test"), KeyRef::from(key));
+        self.kms.key(&caller, &key).await.is_ok()
+    }
+
     pub(crate) async fn reconcile(&self) {
         let (job, now) = (self.va.reconcile_job(), self.db.now());
         let next = job.run(&system_caller("test"), now).await.unwrap();
         // It reads every revoked certificate: not again because nobody woke it.
         assert_eq!(next, NextRun::At(now + time::Duration::DAY));
+    }
+
+    /// Another connection to the database, where it takes several writers.
+    pub(crate) async fn beside(&self) -> Option<Db> {
+        if self.db.dialect() == Dialect::Sqlite {
+            return None;
+        }
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        Some(self.database.open(&clock).await)
+    }
+
+    /// The same service under another configuration, over a KMS that has no keys.
+    pub(crate) async fn without_keys_and_with(&self, config: VaConfig) -> Router {
+        let other = self
+            .elsewhere
+            .open(&(Arc::clone(&self.clock) as SharedClock))
+            .await;
+        let kms = kms(&other).await;
+        let va = va(&self.db, &self.ca, kms, &self.dir, config).await;
+        router(&va, &self.clock).await
     }
 
     /// The same service in another process, with caches of its own.
@@ -300,6 +342,16 @@ impl World {
 
     /// A certificate of this CA for a new key.
     pub(crate) async fn issue(&self, ca: &Ca, common_name: &str) -> Certificate {
+        self.issue_with(ca, common_name, Value::Null).await
+    }
+
+    /// The same under a profile that is sent along.
+    pub(crate) async fn issue_with(
+        &self,
+        ca: &Ca,
+        common_name: &str,
+        profile: Value,
+    ) -> Certificate {
         let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
         let subject = SubjectFields::with_common_name(common_name).to_name();
         let template = RequestTemplate::new(subject, key.public_key());
@@ -309,7 +361,7 @@ impl World {
             .unwrap();
         let csr = CsrDer::from_der(request.assemble(&signature));
         let path = format!("/v1/cas/{}/certificates/sign", ca.id);
-        let body = json!({ "csr": csr.to_wire() });
+        let body = json!({ "csr": csr.to_wire(), "profile": profile });
         x509(&self.ask_ca(Method::POST, &path, body).await)
     }
 
@@ -358,13 +410,40 @@ impl World {
         get(&self.router, path, headers).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::put(path).body(body.into()).unwrap();
+        send(&self.router, request).await
+    }
+
+    /// Sets the options of a role that differ from the default ones.
+    pub(crate) async fn set_options(&self, ca: &Ca, changed: Value) {
+        let mut options = default_options(ca);
+        for (name, value) in changed.as_object().unwrap() {
+            options[name] = value.clone();
+        }
+        let path = format!("/v1/roles/{}", ca.ski);
+        self.put(&path, options.to_string()).await.json(200);
+    }
+
+    /// Makes a CA of another installation known here, without its key.
+    pub(crate) async fn import_ca(&self, id: &str, ca: &Ca) {
+        let certificate = CertificateDer::from_der(ca.certificate.as_der().clone());
+        let body = json!({ "id": id, "ca": certificate.to_wire(), "ca_type": "IMPORTED" });
+        self.ask_ca(Method::POST, "/v1/cas/import", body).await;
+    }
+
     pub(crate) async fn post_ocsp(&self, request: &[u8]) -> Answer {
         post_ocsp(&self.router, request).await
     }
 
     /// The newest CRL, verified.
     pub(crate) async fn crl(&self, ca: &Ca) -> CertificateList {
-        let answer = self.get(&format!("/crl/{}", ca.ski)).await;
+        self.crl_at(&format!("/crl/{}", ca.ski), ca).await
+    }
+
+    /// The CRL of a CA at this path, verified.
+    pub(crate) async fn crl_at(&self, path: &str, ca: &Ca) -> CertificateList {
+        let answer = self.get(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
         let list = CertificateList::from_der(answer.body).unwrap();
         list.verify_signed_by(&ca.certificate.public_key().unwrap())
@@ -380,6 +459,15 @@ impl World {
             number,
             list.entries().map(|entry| entry.serial.to_hex()).collect(),
         )
+    }
+
+    /// How often this operation is in the audit log.
+    pub(crate) async fn audited(&self, operation: &str) -> usize {
+        let query = sql(
+            "SELECT operation FROM audit_log WHERE operation = $1",
+            params![operation],
+        );
+        self.db.rows(query).await.unwrap().len()
     }
 
     /// Types and payloads of this service's events so far.
@@ -402,6 +490,16 @@ impl World {
             })
             .collect()
     }
+}
+
+/// Options of a role that nobody has changed.
+pub(crate) fn default_options(ca: &Ca) -> Value {
+    json!({
+        "refresh_interval": "6d23h",
+        "validity": "1w",
+        "subject_key_id_signer": ca.ski,
+        "regenerate_on_revoke": true,
+    })
 }
 
 async fn kms(db: &Db) -> Arc<dyn KmsService> {

@@ -5,7 +5,7 @@ use lamassu_db::list::{count, list};
 use lamassu_db::{Db, WriteSet, params, sql};
 
 use super::TABLE;
-use super::plans::{add_all_names, fill, fresh};
+use super::plans::{add_all_texts, fill, fresh};
 
 /// Letters that fold in unusual ways, and what is special somewhere: in patterns, in FTS5, in SQL.
 const LETTERS: &[&str] = &[
@@ -89,7 +89,7 @@ async fn trigrams_find_what_reading_finds() {
         name(&db, number, text).await;
         // Half of them are in the index, the others are not yet.
         if number == 100 {
-            add_all_names(&db).await;
+            add_all_texts(&db).await;
         }
     }
     let plain: Vec<String> = (1..=20_000).map(|number| format!("Name{number}")).collect();
@@ -136,7 +136,7 @@ async fn trigrams_find_what_reading_finds() {
         }
     }
     // What is gone is not found any more, and the number of its row, given again, is another's.
-    add_all_names(&db).await;
+    add_all_texts(&db).await;
     let mut set = WriteSet::new();
     set.execute(sql("DELETE FROM certificate WHERE id >= 'odd-'", params![]));
     db.commit(set).await.unwrap();
@@ -147,7 +147,7 @@ async fn trigrams_find_what_reading_finds() {
             let counted = count(&db, &TABLE, &request.filters, &[]).await.unwrap();
             assert_eq!(counted, expected, "{needle:?}, {indexed}");
         }
-        add_all_names(&db).await;
+        add_all_texts(&db).await;
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_row_in_the_place_of_others_that_are_gone_is_found() {
     let (_database, db) = fresh().await;
     fill(&db).await;
     name(&db, 0, "before").await;
-    add_all_names(&db).await;
+    add_all_texts(&db).await;
     name(&db, 1, "between").await;
     for id in ["odd-000", "odd-001"] {
         let mut set = WriteSet::new();
@@ -170,6 +170,40 @@ async fn a_row_in_the_place_of_others_that_are_gone_is_found() {
     for indexed in [false, true] {
         let counted = count(&db, &TABLE, &request.filters, &[]).await.unwrap();
         assert_eq!(counted, 1, "{indexed}");
-        add_all_names(&db).await;
+        add_all_texts(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_serial_number_finds_it_in_the_index_and_beside_it() {
+    let (_database, db) = fresh().await;
+    fill(&db).await;
+    let expected = |needle: &str| {
+        let numbers = (100_001..=120_000).map(|number: u32| number.to_string());
+        numbers.filter(|number| number.contains(needle)).count()
+    };
+    for indexed in [true, false] {
+        for needle in [
+            "100777",
+            "00777",
+            "777",
+            "1",
+            "77a",
+            "10077710077710077710077",
+        ] {
+            let text = format!("filter=serial_number[contains]{needle}");
+            let request = ListRequest::parse(&text, TABLE.fields, QueryLimits::default()).unwrap();
+            let counted = count(&db, &TABLE, &request.filters, &[]).await.unwrap();
+            let mut wanted = expected(needle);
+            // One more that has the digits, and is not in the index yet.
+            let beside = usize::from(!indexed && "odd-100777".contains(needle));
+            wanted += beside;
+            assert_eq!(counted, i64::try_from(wanted).unwrap(), "{needle:?}");
+            let page = list(&db, &TABLE, "test", &request, &[]).await.unwrap();
+            assert_eq!(page.list.len(), wanted.min(25), "{needle:?}, {indexed}");
+        }
+        if indexed {
+            name(&db, 100_777, "beside").await;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lamassu_core::query::fold;
 use lamassu_crypto::HashAlgorithm;
-use lamassu_db::{Db, DbError, Dialect, WriteSet, params, sql};
+use lamassu_db::{Db, DbError, WriteSet, params, sql};
 use lamassu_x509::{Certificate, GeneralName};
 
 use super::CertificateId;
@@ -72,21 +72,4 @@ pub(crate) fn index(set: &mut WriteSet, id: &CertificateId, der: &Bytes) {
         params![fingerprint(der), id.as_str()],
     ));
     insert_names(set, id, der);
-}
-
-/// Warns where names are looked through one by one because the database has no index of their
-/// trigrams: on a PostgreSQL server without the extension for it.
-pub(crate) async fn warn_without_search_index(db: &Db) -> Result<(), DbError> {
-    if db.dialect() == Dialect::Sqlite {
-        return Ok(());
-    }
-    let query = sql(
-        "SELECT 1 FROM pg_indexes WHERE schemaname = current_schema() \
-         AND indexname = 'certificate_text'",
-        params![],
-    );
-    if db.row_opt(query).await?.is_none() {
-        tracing::warn!("no index for filters by a part of a name: extension pg_trgm was not there");
-    }
-    Ok(())
 }

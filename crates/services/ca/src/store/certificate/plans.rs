@@ -12,7 +12,7 @@ use lamassu_testing::TestDatabase;
 use time::{Duration, OffsetDateTime};
 
 use super::due::{due_at, earliest, expiring_at};
-use super::{TABLE, add_names, revoked_behind};
+use super::{TABLE, add_texts, revoked_behind};
 use crate::query::{expiring, issued_by, soonest_first, with_status};
 use crate::store::SCHEMA;
 
@@ -61,20 +61,22 @@ pub(super) async fn fill(db: &Db) {
     ));
     if db.dialect() == Dialect::Postgres {
         // What autovacuum does: what has been added lies beside the index until then.
-        set.execute(sql(
-            "SELECT gin_clean_pending_list('certificate_text')",
-            params![],
-        ));
+        for index in ["certificate_text", "certificate_serial_text"] {
+            set.execute(sql(
+                format!("SELECT gin_clean_pending_list('{index}')"),
+                params![],
+            ));
+        }
     }
     set.execute(sql("ANALYZE certificate", params![]));
     set.execute(sql("ANALYZE certificate_san", params![]));
     db.commit(set).await.unwrap();
-    add_all_names(db).await;
+    add_all_texts(db).await;
 }
 
 /// What the job does by and by.
-pub(super) async fn add_all_names(db: &Db) {
-    while let Some(set) = add_names(db).await.unwrap() {
+pub(super) async fn add_all_texts(db: &Db) {
+    while let Some(set) = add_texts(db).await.unwrap() {
         db.commit(set).await.unwrap();
     }
 }
@@ -147,10 +149,10 @@ fn at(micros: i64) -> Timestamp {
 async fn single_certificates_are_found_by_index() {
     let (_database, db) = fresh().await;
     fill(&db).await;
-    let trigrams = match db.dialect() {
+    let [names, numbers] = match db.dialect() {
         // The index has been asked beforehand, and gave the rows.
-        Dialect::Sqlite => "USING INTEGER PRIMARY KEY (rowid=?)",
-        Dialect::Postgres => "certificate_text",
+        Dialect::Sqlite => ["USING INTEGER PRIMARY KEY (rowid=?)"; 2],
+        Dialect::Postgres => ["certificate_text", "certificate_serial_text"],
     };
     for (filter, index) in [
         ("serial_number[equal]100777", "certificate_serial"),
@@ -166,8 +168,10 @@ async fn single_certificates_are_found_by_index() {
             "subject.common_name[eq_ic]NAME777",
             "certificate_common_name",
         ),
-        ("subject.common_name[contains]ame777", trigrams),
-        ("subject.common_name[contains_ignorecase]AME777", trigrams),
+        ("subject.common_name[contains]ame777", names),
+        ("subject.common_name[contains_ignorecase]AME777", names),
+        ("serial_number[contains]00777", numbers),
+        ("serial_number[ct_ic]00777", numbers),
         ("san[contains]Name777", "certificate_san_value"),
         ("san[contains_ignorecase]NAME777", "certificate_san_folded"),
     ] {
@@ -240,6 +244,36 @@ async fn pages_of_many_certificates_are_found_by_index() {
     .await;
     let ending = expiring(at(1_000_000), at(9_000_000));
     check(&db, ("", &ending), "certificate_valid_to", Sorted::Never).await;
+}
+
+#[tokio::test]
+async fn cas_are_counted_without_a_look_at_all_certificates() {
+    let (_database, db) = fresh().await;
+    fill(&db).await;
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO certificate_authority (id, revision, created_at, certificate_id, level, \
+         profile_id, metadata) \
+         SELECT issuer_ca_id, 1, created_at, id, 0, '', '{}' FROM certificate \
+         WHERE created_at <= 20000",
+        params![],
+    ));
+    set.execute(sql("ANALYZE certificate_authority", params![]));
+    db.commit(set).await.unwrap();
+    for column in ["status", "engine_id"] {
+        let statement = sql(
+            format!(
+                "SELECT COUNT(*) AS n, {column} AS value FROM certificate_authority_entry \
+                 GROUP BY {column}"
+            ),
+            params![],
+        );
+        let plan = explain_statement(&db, &statement).await.unwrap();
+        assert!(
+            !plan.contains("SCAN c") && !plan.contains("Seq Scan on certificate c"),
+            "{column}: {plan}"
+        );
+    }
 }
 
 #[tokio::test]

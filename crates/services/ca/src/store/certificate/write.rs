@@ -1,7 +1,7 @@
 //! Storing certificates and what changes about them.
 
 use lamassu_core::ca::{Certificate, CertificateStatus, IssuerMetadata};
-use lamassu_core::ids::ProfileId;
+use lamassu_core::ids::{EngineId, ProfileId};
 use lamassu_core::query::fold;
 use lamassu_db::{Check, Statement, WriteSet, params, sql};
 use serde_json::Value;
@@ -197,6 +197,14 @@ pub(crate) fn become_authority(
         ],
     );
     set.expect_one(statement, REVISION);
+}
+
+/// Adds to a write set that the key of a certificate is in another engine now.
+pub(crate) fn move_to_engine(set: &mut WriteSet, id: &CertificateId, engine: &EngineId) {
+    set.execute(sql(
+        "UPDATE certificate SET engine_id = $1, revision = revision + 1 WHERE id = $2",
+        params![engine.as_str(), id.as_str()],
+    ));
 }
 
 /// Adds the removal of a certificate to a write set.

@@ -1,0 +1,54 @@
+//! Which certificate a request is about.
+
+use std::fmt;
+
+use crate::ids::{CaId, SerialNumber};
+
+/// A certificate by its serial number, and by the CA that issued it where others used the number, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRef {
+    /// Its serial number.
+    pub serial_number: SerialNumber,
+    /// Who issued it, as its `issuer_metadata.id` says; `None` where that need not be told.
+    pub ca: Option<CaId>,
+}
+
+impl CertificateRef {
+    /// The certificate with this serial number that the CA issued.
+    pub fn of_ca(serial_number: SerialNumber, ca: CaId) -> Self {
+        Self {
+            serial_number,
+            ca: Some(ca),
+        }
+    }
+}
+
+impl From<SerialNumber> for CertificateRef {
+    fn from(serial_number: SerialNumber) -> Self {
+        Self {
+            serial_number,
+            ca: None,
+        }
+    }
+}
+
+impl From<&SerialNumber> for CertificateRef {
+    fn from(serial_number: &SerialNumber) -> Self {
+        serial_number.clone().into()
+    }
+}
+
+impl From<&super::Certificate> for CertificateRef {
+    /// This very certificate, as far as its issuer is known.
+    fn from(certificate: &super::Certificate) -> Self {
+        let issuer = certificate.issuer_metadata.id.clone();
+        Self::of_ca(certificate.serial_number.clone(), issuer)
+    }
+}
+
+/// The serial number.
+impl fmt::Display for CertificateRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serial_number.fmt(f)
+    }
+}

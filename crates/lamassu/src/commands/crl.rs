@@ -1,0 +1,284 @@
+//! `lamassu crl`: fetches revocation lists, shows and verifies them, and looks certificates up in them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use lamassu_core::timestamp::Timestamp;
+use lamassu_x509::Certificate;
+use lamassu_x509::crl::{CertificateList, CrlRefusal, RevokedEntry};
+use lamassu_x509::pem::{PemLabel, der_to_pem, pem_to_der};
+use serde::Serialize;
+
+use super::Session;
+use super::files;
+use super::output::{Form, OutputArgs, write};
+use super::relying::{CLOCK_SKEW, IssuerArgs, is_web};
+use super::values::at;
+use super::verdict::{Status, Times, Verdict};
+use crate::table::{Columns, line};
+
+/// First octet of a list in DER.
+const SEQUENCE: u8 = 0x30;
+
+/// Fetch revocation lists, show and verify them, and look certificates up in them.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Crl {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: CrlCommand,
+}
+
+/// Revocation lists.
+#[derive(Clone, Debug, Subcommand)]
+enum CrlCommand {
+    /// Fetch a list and write it to a file.
+    Fetch(Fetch),
+    /// Show a list, and how many it holds; with --entries each of them.
+    Show {
+        /// The list, PEM or DER; - is standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// With every entry.
+        #[arg(long)]
+        entries: bool,
+    },
+    /// Check that a list is complete, of this issuer, and the newest that there must be.
+    Verify {
+        /// The list, PEM or DER; - is standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Certificate of the CA whose list it is (PEM or DER).
+        #[arg(long, value_name = "FILE")]
+        issuer: PathBuf,
+    },
+    /// Say whether a certificate is revoked; the exit code is 0 when it is good, 3 when it is revoked, 4 when the list
+    /// is not about it, 1 when there is no list that can be believed.
+    Check(Check),
+}
+
+/// Fetch a list.
+#[derive(Clone, Debug, Args)]
+struct Fetch {
+    /// A certificate that says where the list is, PEM or DER.
+    #[arg(value_name = "CERT", required_unless_present = "url")]
+    certificate: Option<PathBuf>,
+    /// Where the list is.
+    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
+    url: Option<String>,
+    /// The file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Write PEM instead of DER.
+    #[arg(long)]
+    pem: bool,
+    #[command(flatten)]
+    issuer: IssuerArgs,
+}
+
+/// Look a certificate up.
+#[derive(Clone, Debug, Args)]
+struct Check {
+    /// The certificate, PEM or DER; its chain may stand behind it.
+    #[arg(value_name = "CERT")]
+    certificate: PathBuf,
+    #[command(flatten)]
+    issuer: IssuerArgs,
+    /// A list that is there, PEM or DER.
+    #[arg(long, value_name = "FILE")]
+    crl: Option<PathBuf>,
+    /// Where the list is; where the certificate says when not said.
+    #[arg(long, value_name = "URL", conflicts_with = "crl")]
+    url: Option<String>,
+}
+
+/// Does what the command says.
+///
+/// # Errors
+/// There is no list that can be believed, or the certificate is not good.
+pub(crate) async fn run(asked: &Crl) -> Result<()> {
+    match &asked.command {
+        CrlCommand::Fetch(fetch) => fetched(asked.output, fetch).await,
+        CrlCommand::Show { file, entries } => show(asked.output, &read(file)?, *entries),
+        CrlCommand::Verify { file, issuer } => verify(asked.output, &read(file)?, issuer),
+        CrlCommand::Check(check) => look_up(asked.output, check).await,
+    }
+}
+
+/// A list as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    this_update: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_update: Option<Timestamp>,
+    n_entries: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    serial_number: String,
+    revocation_date: Timestamp,
+    reason: String,
+}
+
+impl Entry {
+    fn of(entry: &RevokedEntry) -> Self {
+        Self {
+            serial_number: entry.serial.to_hex(),
+            revocation_date: entry.revocation_date.into(),
+            reason: format!("{:?}", entry.reason),
+        }
+    }
+}
+
+fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Result<()> {
+    let entries = match with_entries {
+        true => list.entries().map(|entry| Entry::of(&entry)).collect(),
+        false => Vec::new(),
+    };
+    let shown = Shown {
+        issuer: list.issuer().to_string(),
+        // Numbers of other CAs may have up to 20 octets.
+        number: list.number().ok().flatten().map(|number| number.0),
+        this_update: list.this_update().into(),
+        next_update: list.next_update().map(Timestamp::from),
+        n_entries: list.entries().count(),
+        entries,
+    };
+    let number = shown.number.map(|number| number.to_string());
+    output.print(&shown, &number.clone().unwrap_or_default(), || {
+        vec![
+            ("issuer", shown.issuer.clone()),
+            ("number", number.unwrap_or_default()),
+            ("as of", at(shown.this_update)),
+            ("until", shown.next_update.map(at).unwrap_or_default()),
+            ("revoked", shown.n_entries.to_string()),
+        ]
+    })?;
+    if output.form() != Form::Text || !with_entries {
+        return Ok(());
+    }
+    let headings = ["SERIAL NUMBER", "REVOKED", "REASON"].map(str::to_owned);
+    let rows = shown.entries.iter().map(|entry| {
+        let cells = [
+            &entry.serial_number,
+            &at(entry.revocation_date),
+            &entry.reason,
+        ];
+        cells.map(|text| line(text)).to_vec()
+    });
+    let rows = std::iter::once(headings.to_vec()).chain(rows);
+    write(&Columns::default().rows(rows))
+}
+
+fn verify(output: OutputArgs, list: &CertificateList, issuer: &Path) -> Result<()> {
+    let known = files::read_certificates(issuer)?;
+    let mut outcome = Err(CrlRefusal::OtherIssuer);
+    for one in &known {
+        outcome = list.check(one, Session::now(), CLOCK_SKEW);
+        if outcome != Err(CrlRefusal::OtherIssuer) {
+            break;
+        }
+    }
+    outcome?;
+    let until = list.next_update().map(|next| at(next.into()));
+    let until = until.unwrap_or_else(|| "nobody says when".to_owned());
+    let number = list.number().ok().flatten().map(|number| number.0);
+    let number = number.map_or_else(String::new, |number| number.to_string());
+    output.done(
+        &number,
+        &format!("the CRL is the issuer's, complete, and valid until {until}"),
+    )
+}
+
+async fn fetched(output: OutputArgs, asked: &Fetch) -> Result<()> {
+    let urls = match (&asked.url, &asked.certificate) {
+        (Some(url), _) => vec![url.clone()],
+        (None, Some(path)) => points(&files::read_certificates(path)?)?,
+        (None, None) => Vec::new(),
+    };
+    let (list, url) = first(&asked.issuer, &urls).await?;
+    let octets = match asked.pem {
+        true => der_to_pem(PemLabel::Crl, list.as_der()).into_bytes(),
+        false => list.as_der().to_vec(),
+    };
+    if asked.out == Path::new("-") {
+        return files::write(&asked.out, &octets);
+    }
+    files::write(&asked.out, &octets)?;
+    let sentence = format!("{} is the CRL at {url}", asked.out.display());
+    output.done(&url, &sentence)
+}
+
+fn points(certificates: &[Certificate]) -> Result<Vec<String>> {
+    let first = certificates.first().context("no certificate")?;
+    let points = first.extensions().access_locations()?.crl;
+    ensure!(
+        !points.is_empty(),
+        "the certificate does not say where a CRL is: say --url"
+    );
+    Ok(points)
+}
+
+/// The first list that one of these addresses gives.
+async fn first(arguments: &IssuerArgs, urls: &[String]) -> Result<(CertificateList, String)> {
+    let fetcher = arguments.fetcher(CertificateList::MAX_LEN)?;
+    let mut failure = anyhow!("there is no http:// or https:// address of a CRL: say --url");
+    for url in urls.iter().filter(|url| is_web(url)) {
+        let got = fetcher.get(url).await.map_err(anyhow::Error::from);
+        match got.and_then(|octets| parsed(octets).with_context(|| url.clone())) {
+            Ok(list) => return Ok((list, url.clone())),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn look_up(output: OutputArgs, asked: &Check) -> Result<()> {
+    let (certificate, issuer) = asked.issuer.pair(&asked.certificate).await?;
+    let (list, source) = match (&asked.crl, &asked.url) {
+        (Some(path), _) => (read(path)?, path.display().to_string()),
+        (None, Some(url)) => first(&asked.issuer, std::slice::from_ref(url)).await?,
+        (None, None) => {
+            let points = points(std::slice::from_ref(&certificate))?;
+            first(&asked.issuer, &points).await?
+        }
+    };
+    list.check(&issuer, Session::now(), CLOCK_SKEW)
+        .with_context(|| format!("the CRL {source} cannot be believed"))?;
+    let times = Times {
+        this_update: list.this_update(),
+        next_update: list.next_update(),
+    };
+    if !list.is_about(&certificate)? {
+        return Verdict::new(Status::Unknown, &certificate, times, &source).tell(output);
+    }
+    let verdict = match list.entry(certificate.serial()) {
+        None => Verdict::new(Status::Good, &certificate, times, &source),
+        Some(entry) => Verdict::new(Status::Revoked, &certificate, times, &source)
+            .since(entry.revocation_date, entry.reason),
+    };
+    verdict.tell(output)
+}
+
+/// The list in a file.
+fn read(path: &Path) -> Result<CertificateList> {
+    parsed(files::read_up_to(path, CertificateList::MAX_LEN)?.into())
+        .with_context(|| format!("{} holds no CRL", path.display()))
+}
+
+fn parsed(octets: Bytes) -> Result<CertificateList> {
+    let der = match octets.first() {
+        Some(&SEQUENCE) => octets,
+        Some(_) => pem_to_der(&octets)?.into(),
+        None => bail!("it is empty"),
+    };
+    Ok(CertificateList::from_der(der)?)
+}

@@ -1,0 +1,234 @@
+//! Registering the devices of a file.
+//!
+//! A thread reads, a few requests are on their way at a time, and outcomes come in the order of the
+//! lines: so an import that was stopped knows how many lines are done, whatever stopped it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::thread;
+
+use anyhow::{Context as _, Error, Result, bail};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use lamassu_core::device::{CreateDevice, DeviceError, DeviceService as _};
+use lamassu_core::ids::DmsId;
+use serde::Serialize;
+use tokio::sync::mpsc::{self, Receiver};
+
+use super::ImportDevices;
+use super::rows::{Row, read};
+use crate::commands::Session;
+use crate::commands::output::note;
+use crate::commands::progress;
+
+/// Lines that are read ahead.
+const READ_AHEAD: usize = 64;
+
+/// What became of a file.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    /// Devices in the file that were looked at.
+    read: u64,
+    /// Those that are new.
+    registered: u64,
+    /// Those that were there already.
+    existing: u64,
+    /// Those that were refused.
+    failed: u64,
+}
+
+/// What became of a line.
+enum Done {
+    Registered,
+    Existing,
+    Failed(String),
+    /// Nothing: the server is away, or does not let anybody do this.
+    Stopped(Error),
+}
+
+pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<()> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let reading = asked.clone();
+    let reader = thread::spawn(move || read(&reading, &sender));
+    let mut report = Report::open(asked)?;
+    let length = std::fs::metadata(&asked.file).map_or(0, |file| file.len());
+    let progress = progress::reading(length);
+    let mut outcome = Outcome::default();
+    let mut stopped = None;
+    {
+        let mut lines = Box::pin(registering(session, asked, receiver));
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let next = tokio::select! {
+                next = lines.next() => next,
+                _ = &mut interrupt => {
+                    stopped = Some(Error::msg("interrupted"));
+                    break;
+                }
+            };
+            let Some((row, done)) = next else { break };
+            progress.at(row.end);
+            outcome.count(&done);
+            match done {
+                Done::Stopped(error) => {
+                    stopped = Some(error);
+                    break;
+                }
+                Done::Failed(reason) => report.line(&row, &reason)?,
+                Done::Registered | Done::Existing => {}
+            }
+        }
+    }
+    progress.finish();
+    report.end()?;
+    if let Some(error) = stopped {
+        let n = asked.skip + outcome.read;
+        outcome.tell(session)?;
+        note(&format!("stopped behind {n} devices: --skip {n} goes on"));
+        return Err(error);
+    }
+    // Nobody waits for a terminal that is still open.
+    match reader.join() {
+        Ok(read) => read?,
+        Err(_) => bail!("the file was not read to its end"),
+    }
+    outcome.tell(session)?;
+    match outcome.failed {
+        0 => Ok(()),
+        n => bail!(
+            "{n} of {} devices could not be {}",
+            outcome.read,
+            asked.verb()
+        ),
+    }
+}
+
+impl ImportDevices {
+    fn verb(&self) -> &'static str {
+        if self.dry_run { "read" } else { "registered" }
+    }
+}
+
+/// The lines of the file with what became of them, in their order.
+fn registering<'a>(
+    session: &'a Session,
+    asked: &'a ImportDevices,
+    receiver: Receiver<Row>,
+) -> impl Stream<Item = (Row, Done)> + 'a {
+    let rows = stream::unfold(receiver, |mut receiver| async {
+        let row = receiver.recv().await?;
+        Some((row, receiver))
+    });
+    let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
+    rows.skip(skip)
+        .map(move |mut row| async move {
+            let device = std::mem::replace(&mut row.device, Ok(CreateDevice::default()));
+            let done = match device {
+                Ok(device) => register(session, asked, device).await,
+                Err(error) => Done::Failed(format!("{error:#}")),
+            };
+            (row, done)
+        })
+        .buffered(usize::from(asked.parallel))
+}
+
+async fn register(session: &Session, asked: &ImportDevices, mut device: CreateDevice) -> Done {
+    if device.dms_id.is_empty()
+        && let Some(dms) = &asked.dms
+    {
+        device.dms_id = DmsId::from(dms.as_str());
+    }
+    for tag in &asked.tag {
+        if !device.tags.contains(tag) {
+            device.tags.push(tag.clone());
+        }
+    }
+    if device.id.is_empty() {
+        return Done::Failed("it has no id".to_owned());
+    }
+    if device.dms_id.is_empty() {
+        return Done::Failed("it belongs to no DMS: the file or --dms names one".to_owned());
+    }
+    if let Err(error) = device.check() {
+        return Done::Failed(error.to_string());
+    }
+    if asked.dry_run {
+        return Done::Registered;
+    }
+    match session.devices.create_device(&session.caller, device).await {
+        Ok(_) => Done::Registered,
+        Err(DeviceError::Exists) => Done::Existing,
+        Err(error @ DeviceError::Storage(_)) => Done::Stopped(error.into()),
+        Err(error) => Done::Failed(error.to_string()),
+    }
+}
+
+impl Outcome {
+    fn count(&mut self, done: &Done) {
+        match done {
+            Done::Registered => self.registered += 1,
+            Done::Existing => self.existing += 1,
+            Done::Failed(_) => self.failed += 1,
+            Done::Stopped(_) => return,
+        }
+        self.read += 1;
+    }
+
+    fn tell(&self, session: &Session) -> Result<()> {
+        session.print(self, &self.registered.to_string(), || {
+            vec![
+                ("read", self.read.to_string()),
+                ("registered", self.registered.to_string()),
+                ("there already", self.existing.to_string()),
+                ("failed", self.failed.to_string()),
+            ]
+        })
+    }
+}
+
+/// Lines that failed: in a file, or on standard error.
+struct Report(Option<BufWriter<File>>);
+
+/// A line that failed.
+#[derive(Serialize)]
+struct Failed<'r> {
+    line: u64,
+    error: &'r str,
+    text: &'r str,
+}
+
+impl Report {
+    fn open(asked: &ImportDevices) -> Result<Self> {
+        let Some(path) = &asked.report else {
+            return Ok(Self(None));
+        };
+        // What an interrupted import found is kept.
+        let mut options = File::options();
+        let file = match asked.skip {
+            0 => options.write(true).create(true).truncate(true).open(path),
+            _ => options.append(true).create(true).open(path),
+        };
+        let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self(Some(BufWriter::new(file))))
+    }
+
+    fn line(&mut self, row: &Row, reason: &str) -> Result<()> {
+        let Some(file) = &mut self.0 else {
+            note(&format!("line {}: {reason}", row.line));
+            return Ok(());
+        };
+        let failed = Failed {
+            line: row.line,
+            error: reason,
+            text: &row.text,
+        };
+        writeln!(file, "{}", serde_json::to_string(&failed)?)
+            .context("the report cannot be written")
+    }
+
+    fn end(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Some(file) => file.flush().context("the report cannot be written"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Devices as people see them.
+
+use anyhow::Result;
+use lamassu_core::device::{Device, DeviceEvent, DeviceService as _, DeviceStats};
+use lamassu_core::ids::{DeviceId, DmsId};
+use lamassu_core::query::ListRequest;
+use lamassu_core::timestamp::Timestamp;
+use serde_json::Value;
+
+use super::{ListDevices, Which};
+use crate::commands::Session;
+use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::fields::DEVICE_FIELDS;
+use crate::commands::listing::{self, Conditions};
+use crate::commands::output::{Form, Record, Shape, write};
+use crate::commands::values::at;
+use crate::table::{Columns, line};
+
+const LIST: Shape<Device> = Shape {
+    headings: &["ID", "STATUS", "DMS", "TAGS", "EXPIRES", "SERIAL NUMBER"],
+    row: |device, _| {
+        let identity = device.identity.as_ref();
+        let expires = identity.and_then(|slot| slot.expiration_date);
+        let serial = identity.and_then(|slot| slot.active_serial());
+        vec![
+            device.id.to_string(),
+            device.status.to_string(),
+            device.dms_owner.to_string(),
+            device.tags.join(","),
+            expires.map(at).unwrap_or_default(),
+            serial.map(ToString::to_string).unwrap_or_default(),
+        ]
+    },
+    id: |device| device.id.to_string(),
+};
+
+/// Prints a device, without its history.
+pub(super) fn print(session: &Session, device: &Device) -> Result<()> {
+    session.print(device, device.id.as_str(), || record(device))
+}
+
+fn record(device: &Device) -> Record {
+    let identity = device.identity.as_ref();
+    let serial = identity.and_then(|slot| slot.active_serial());
+    let expires = identity.and_then(|slot| slot.expiration_date);
+    let metadata = Value::Object(device.metadata.clone()).to_string();
+    vec![
+        ("id", device.id.to_string()),
+        ("status", device.status.to_string()),
+        ("DMS", device.dms_owner.to_string()),
+        ("registered", at(device.creation_timestamp)),
+        ("tags", device.tags.join(", ")),
+        (
+            "certificate",
+            serial.map(ToString::to_string).unwrap_or_default(),
+        ),
+        ("expires", expires.map(at).unwrap_or_default()),
+        (
+            "metadata",
+            if device.metadata.is_empty() {
+                String::new()
+            } else {
+                metadata
+            },
+        ),
+    ]
+}
+
+/// Prints a device with its certificates and its history.
+pub(super) async fn one(session: &Session, id: &str) -> Result<()> {
+    let device = find(session, id).await?;
+    print(session, &device)?;
+    if session.output.form() != Form::Text {
+        return Ok(());
+    }
+    if let Some(slot) = &device.identity {
+        let headings = ["VERSION", "CERTIFICATE", "ACTIVE"].map(str::to_owned);
+        let rows = slot.versions.iter().map(|(version, serial)| {
+            let active = if *version == slot.active_version {
+                "yes"
+            } else {
+                ""
+            };
+            vec![version.to_string(), serial.to_string(), active.to_owned()]
+        });
+        let rows = std::iter::once(headings.to_vec()).chain(rows);
+        write(&format!("\n{}", Columns::default().rows(rows)))?;
+    }
+    let slot_events = device.identity.iter().flat_map(|slot| &slot.events);
+    let mut events: Vec<(&Timestamp, &DeviceEvent)> =
+        device.events.iter().chain(slot_events).collect();
+    events.sort_by_key(|(time, _)| **time);
+    let headings = ["TIME", "EVENT", "WHAT"].map(str::to_owned);
+    let rows = events.into_iter().map(|(time, event)| {
+        vec![
+            at(*time),
+            event.event_type.clone(),
+            line(&event.description),
+        ]
+    });
+    let rows = std::iter::once(headings.to_vec()).chain(rows);
+    write(&format!("\n{}", Columns::default().rows(rows)))
+}
+
+/// The device of this id.
+pub(super) async fn find(session: &Session, id: &str) -> Result<Device> {
+    let found = session
+        .devices
+        .device(&session.caller, &DeviceId::from(id))
+        .await;
+    found.about(About::new(Noun::Device, id))
+}
+
+impl Which {
+    pub(super) fn conditions(&self) -> Conditions {
+        Conditions::default()
+            .with("tags[contains]", self.tag.as_deref())
+            .with("id[contains_ignorecase]", self.name.as_deref())
+    }
+
+    pub(super) fn owner(&self) -> Option<DmsId> {
+        self.dms.as_deref().map(DmsId::from)
+    }
+}
+
+pub(super) async fn list(session: &Session, asked: &ListDevices) -> Result<()> {
+    let status = asked.status.as_ref().map(|text| text.to_ascii_uppercase());
+    let conditions = asked
+        .which
+        .conditions()
+        .with("status[equal]", status.as_deref());
+    let request = asked.list.request(DEVICE_FIELDS, conditions)?;
+    let owner = asked.which.owner();
+    listing::print(session, &asked.list, request, &LIST, async |request| {
+        let (devices, caller) = (&session.devices, &session.caller);
+        Ok(devices.devices(caller, owner.as_ref(), request).await?)
+    })
+    .await
+}
+
+pub(super) async fn stats(session: &Session, which: &Which, filter: &[String]) -> Result<()> {
+    let owner = which.dms.as_deref();
+    let conditions = which.conditions().with("dms_owner[equal]", owner);
+    let request = ListRequest {
+        filters: conditions.filters(filter, DEVICE_FIELDS)?,
+        ..ListRequest::default()
+    };
+    let stats = session.devices.stats(&session.caller, &request).await?;
+    let DeviceStats {
+        total,
+        status_distribution,
+    } = &stats;
+    session.print(&stats, &total.to_string(), || {
+        let by_status = status_distribution.iter();
+        let by_status = by_status.map(|(status, n)| (status.name(), n.to_string()));
+        [("all", total.to_string())]
+            .into_iter()
+            .chain(by_status)
+            .collect()
+    })
+}

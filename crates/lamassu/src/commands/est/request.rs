@@ -1,0 +1,271 @@
+//! What a request holds: names from the command line or the old certificate, and the rest as the
+//! server wishes.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use lamassu_client::est::{EstClient, EstError};
+use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
+use lamassu_x509::{
+    Certificate, CertificationRequest, CsrWishes, Extension, GeneralName, KeyUsageBit, KeyWish,
+    Name, RequestTemplate, oids,
+};
+
+use super::Who;
+use super::pair::Pair;
+use crate::commands::output::note;
+use crate::commands::values::{KeyType, SubjectArg};
+
+/// The size of RSA keys where nobody says one.
+const RSA_BITS: u32 = 3072;
+
+/// An alternative name: a DNS name or an address, or with its kind in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct San(GeneralName);
+
+impl FromStr for San {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, value) = match text.split_once(':') {
+            Some((kind, value))
+                if ["dns", "ip", "email", "uri"].contains(&&*kind.to_lowercase()) =>
+            {
+                (kind.to_lowercase(), value)
+            }
+            _ if text.parse::<IpAddr>().is_ok() => ("ip".to_owned(), text),
+            _ if text.contains("://") => ("uri".to_owned(), text),
+            _ if text.contains('@') => ("email".to_owned(), text),
+            _ => ("dns".to_owned(), text),
+        };
+        if value.is_empty() || !value.is_ascii() {
+            return Err("it is empty, or has characters outside ASCII".to_owned());
+        }
+        Ok(Self(match kind.as_str() {
+            "ip" => GeneralName::Ip(value.parse().map_err(|_| "it is no IP address")?),
+            "uri" => GeneralName::Uri(value.to_owned()),
+            "email" => GeneralName::Rfc822(value.to_owned()),
+            _ => GeneralName::Dns(value.to_owned()),
+        }))
+    }
+}
+
+/// Whom a certificate is asked for.
+#[derive(Debug)]
+pub(super) struct Subject {
+    name: Name,
+    sans: Sans,
+}
+
+#[derive(Debug)]
+enum Sans {
+    Named(Vec<GeneralName>),
+    /// As they stand in a certificate, if they do.
+    Copied(Option<Extension>),
+}
+
+impl Subject {
+    /// As the command line says.
+    pub(super) fn of(who: &Who) -> Self {
+        let SubjectArg(subject) = &who.subject;
+        let sans = who.san.iter().map(|San(name)| name.clone());
+        Self {
+            name: subject.to_fields().to_name(),
+            sans: Sans::Named(sans.collect()),
+        }
+    }
+
+    /// As a certificate says: its successor must not differ (RFC 7030 section 4.2.2).
+    pub(super) fn of_certificate(certificate: &Certificate) -> Self {
+        let sans = certificate.extensions().subject_alt_name_extension();
+        Self {
+            name: certificate.subject().clone(),
+            sans: Sans::Copied(sans.cloned()),
+        }
+    }
+
+    fn template(&self, key: &PublicKey, wishes: &CsrWishes) -> RequestTemplate {
+        let mut template = RequestTemplate::new(self.name.clone(), key);
+        match &self.sans {
+            Sans::Named(names) if names.is_empty() => {}
+            Sans::Named(names) => template = template.with_subject_alt_names(names),
+            Sans::Copied(Some(extension)) => template = template.with_extension(extension.clone()),
+            Sans::Copied(None) => {}
+        }
+        for wanted in wishes.extensions() {
+            if wanted == oids::CE_KEY_USAGE {
+                let usage = [KeyUsageBit::DigitalSignature].into_iter().collect();
+                template = template.with_key_usage(usage);
+            } else if wanted == oids::CE_EXT_KEY_USAGE {
+                template = template.with_extended_key_usage(&[oids::KP_CLIENT_AUTH]);
+            }
+        }
+        template
+    }
+}
+
+/// What the server wishes. One whose wishes cannot be read is asked without them.
+///
+/// # Errors
+/// It cannot be reached, or refuses.
+pub(super) async fn wishes(client: &EstClient) -> Result<CsrWishes> {
+    match client.csr_attrs().await {
+        Ok(wishes) => Ok(wishes),
+        Err(EstError::Malformed(_) | EstError::Unreadable(_)) => {
+            note("what the server wants to see in requests cannot be read, and is passed over");
+            Ok(CsrWishes::default())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which key is made.
+///
+/// # Errors
+/// There is no such key.
+pub(super) fn key_spec(
+    asked: Option<&KeyType>,
+    usual: Option<KeySpec>,
+    wishes: &CsrWishes,
+) -> Result<KeySpec> {
+    if let Some(asked) = asked {
+        let spec = asked.spec();
+        return spec.context("keys of this kind and size are not made here");
+    }
+    let p256 = KeySpec::Ec(Curve::P256);
+    let wish = wishes.key();
+    if let (Some(usual), Some(wish)) = (usual, wish)
+        && wish.is_met_by(usual)
+    {
+        return Ok(usual);
+    }
+    match wish {
+        None => Ok(usual.unwrap_or(p256)),
+        Some(KeyWish::Exactly(spec)) => Ok(spec),
+        Some(KeyWish::AnyRsa) => Ok(KeySpec::Rsa(RSA_BITS)),
+        Some(KeyWish::AnyCurve) => Ok(p256),
+        Some(KeyWish::Unknown) => {
+            bail!(
+                "the server wants a kind of key that is not made here: make one, and name it by --key"
+            )
+        }
+    }
+}
+
+/// Says so where a key is another than the server wants; it may take it all the same.
+pub(super) fn check_key(key: &PublicKey, wishes: &CsrWishes) {
+    if wishes.key().is_some_and(|wish| !wish.is_met_by(key.spec())) {
+        note("the server asks for another kind of key: it may refuse this one");
+    }
+}
+
+/// The request: the one that waits for its answer if it says the same, otherwise a new one, which
+/// waits from now on.
+///
+/// # Errors
+/// The key does not sign, or the request cannot be written.
+pub(super) fn request(
+    pair: &Pair,
+    subject: &Subject,
+    key: &PrivateKey,
+    wishes: &CsrWishes,
+) -> Result<Bytes> {
+    if let Some(waiting) = pair.request()
+        && waiting.spki_der().as_ref() == key.public_key().spki_der()
+        && says_the_same(&waiting, subject, key.public_key(), wishes)
+    {
+        return Ok(waiting.as_der().clone());
+    }
+    let der = signed(subject, key, wishes)?;
+    pair.write_request(&der)?;
+    Ok(der)
+}
+
+/// The same for a request whose key is of no further use.
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn request_without_key(
+    pair: &Pair,
+    subject: &Subject,
+    wishes: &CsrWishes,
+) -> Result<Bytes> {
+    if let Some(waiting) = pair.request()
+        && let Ok(key) = PublicKey::from_spki_der(waiting.spki_der())
+        && says_the_same(&waiting, subject, &key, wishes)
+    {
+        return Ok(waiting.as_der().clone());
+    }
+    let key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?;
+    let der = signed(subject, &key, wishes)?;
+    pair.write_request(&der)?;
+    Ok(der)
+}
+
+fn says_the_same(
+    waiting: &CertificationRequest,
+    subject: &Subject,
+    key: &PublicKey,
+    wishes: &CsrWishes,
+) -> bool {
+    let template = subject.template(key, wishes);
+    let fresh = template.to_be_signed(key.default_scheme());
+    fresh.is_ok_and(|fresh| fresh.as_bytes() == waiting.info_der().as_ref())
+}
+
+fn signed(subject: &Subject, key: &PrivateKey, wishes: &CsrWishes) -> Result<Bytes> {
+    let template = subject.template(key.public_key(), wishes);
+    let scheme = scheme(key, wishes);
+    let to_be_signed = template.to_be_signed(scheme)?;
+    let signature = key.sign(scheme, Message::Raw(to_be_signed.as_bytes()))?;
+    Ok(to_be_signed.assemble_verified(&signature, key.public_key())?)
+}
+
+/// What the server wishes, where the key can do it.
+fn scheme(key: &PrivateKey, wishes: &CsrWishes) -> SignatureScheme {
+    let wished = wishes.signature_scheme();
+    let wished = wished.filter(|scheme| key.sign(*scheme, Message::Raw(&[])).is_ok());
+    wished.unwrap_or_else(|| key.default_scheme())
+}
+
+#[cfg(test)]
+mod tests {
+    use lamassu_crypto::{Curve, KeySpec};
+    use lamassu_x509::{CsrAttribute, CsrWishes, GeneralName, ObjectIdentifier, csr_attrs};
+
+    use super::{San, key_spec};
+
+    #[test]
+    fn alternative_names_tell_their_kind() {
+        let read = |text: &str| text.parse().map(|San(name)| name);
+        assert_eq!(read("a.example"), Ok(GeneralName::Dns("a.example".into())));
+        assert_eq!(read("10.0.0.7"), Ok(GeneralName::Ip([10, 0, 0, 7].into())));
+        assert_eq!(read("ip:::1"), Ok(GeneralName::Ip("::1".parse().unwrap())));
+        assert_eq!(read("a@b"), Ok(GeneralName::Rfc822("a@b".into())));
+        assert_eq!(read("urn://x"), Ok(GeneralName::Uri("urn://x".into())));
+        assert_eq!(read("uri:urn:x"), Ok(GeneralName::Uri("urn:x".into())));
+        for wrong in ["", "dns:", "ip:a", "dns:ä"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_what_is_asked_for_then_what_is_wished_then_the_usual() {
+        let rsa = CsrWishes::from_der(csr_attrs(&[CsrAttribute::WithNumber {
+            attribute_type: ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"),
+            value: 4096,
+        }]))
+        .unwrap();
+        let none = CsrWishes::default();
+        let p384 = KeySpec::Ec(Curve::P384);
+        let ed25519 = "ed25519".parse().unwrap();
+        let spec = |asked, usual, wishes| key_spec(asked, usual, wishes).unwrap();
+        assert_eq!(spec(Some(&ed25519), None, &rsa), KeySpec::Ed25519);
+        assert_eq!(spec(None, Some(p384), &rsa), KeySpec::Rsa(4096));
+        assert_eq!(spec(None, Some(p384), &none), p384);
+        assert_eq!(spec(None, None, &none), KeySpec::Ec(Curve::P256));
+        key_spec(Some(&"rsa-1000".parse().unwrap()), None, &none).unwrap_err();
+    }
+}

@@ -1,0 +1,171 @@
+//! OCSP answers that were signed before.
+//!
+//! They are made for whoever asks first and serve all who ask alike, for half their validity. None
+//! says what the CA would not say at that moment: what this process commits about a certificate
+//! removes its answers before whoever asked for the change is told, and where other processes may
+//! change certificates, too, an answer that is older than a second is given only after the
+//! certificate's row was read and says the same.
+//!
+//! Deliberately absent: answers to a nonce, to several questions, about certificates that nobody
+//! issued, and in a signature algorithm that the client asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use lamassu_core::ca::StatusInfo;
+use lamassu_core::ids::CaId;
+use lamassu_core::va::OcspAnswer;
+use lamassu_db::{CommitWatcher, Dialect, Event};
+use lamassu_x509::ocsp::{CertId, CertStatus};
+use moka::sync::Cache;
+use time::{Duration, OffsetDateTime};
+
+/// Longest time for which an answer is given without looking, where others may change certificates.
+const UNSEEN: Duration = Duration::SECOND;
+
+/// Most answers about one certificate: clients name it in few ways.
+const MAX_VARIANTS: usize = 8;
+
+/// What an answer takes beside its bytes, roughly.
+const OVERHEAD: usize = 512;
+
+/// A signed answer, and what it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Presigned {
+    /// How the certificate was named: its answer says it byte for byte.
+    pub(crate) cert_id: Bytes,
+    pub(crate) answer: OcspAnswer,
+    /// What it says, for the metrics.
+    pub(crate) status: CertStatus,
+    pub(crate) ca_id: CaId,
+    pub(crate) info: StatusInfo,
+    /// When the certificate's row was read last.
+    pub(crate) read_at: OffsetDateTime,
+    /// From when on another one is made.
+    pub(crate) renew_at: OffsetDateTime,
+}
+
+/// What is known of a question.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// This is the answer.
+    Answer(Presigned),
+    /// This is the answer if the certificate's row still says the same.
+    IfUnchanged(Presigned),
+    /// It must be made.
+    Nothing,
+}
+
+/// Counts what became untrue. Whoever made an answer keeps it only if nothing did since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
+
+/// The answers; see the module.
+#[derive(Debug)]
+pub(crate) struct PresignedAnswers {
+    /// By serial number, lower-case hex.
+    cache: Cache<String, Arc<[Presigned]>>,
+    epoch: AtomicU64,
+    /// Whether other processes change certificates.
+    is_shared: bool,
+}
+
+impl PresignedAnswers {
+    /// Keeps at most so many bytes.
+    pub(crate) fn new(max_bytes: u64, dialect: Dialect) -> Self {
+        let weight = |answers: &Arc<[Presigned]>| {
+            let bytes = answers
+                .iter()
+                .map(|one| one.answer.der.len().saturating_add(OVERHEAD));
+            u32::try_from(bytes.fold(OVERHEAD, usize::saturating_add)).unwrap_or(u32::MAX)
+        };
+        Self {
+            cache: Cache::builder()
+                .max_capacity(max_bytes)
+                .weigher(move |_, answers| weight(answers))
+                .build(),
+            epoch: AtomicU64::new(0),
+            is_shared: match dialect {
+                Dialect::Sqlite => false,
+                Dialect::Postgres => true,
+            },
+        }
+    }
+
+    /// To be taken before the certificate's row is read.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn look(&self, serial: &str, cert_id: &CertId, now: OffsetDateTime) -> Known {
+        let Some(answers) = self.cache.get(serial) else {
+            return Known::Nothing;
+        };
+        let found = answers
+            .iter()
+            .find(|one| one.cert_id == *cert_id.as_der() && now < one.renew_at);
+        let Some(found) = found else {
+            return Known::Nothing;
+        };
+        // A clock that was set back says nothing about how old an answer is.
+        let is_seen = (Duration::ZERO..UNSEEN).contains(&(now - found.read_at));
+        if is_seen || !self.is_shared {
+            Known::Answer(found.clone())
+        } else {
+            Known::IfUnchanged(found.clone())
+        }
+    }
+
+    /// Keeps an answer, unless something became untrue since `epoch`.
+    pub(crate) fn keep(&self, serial: &str, answer: &Presigned, epoch: Epoch) {
+        if self.epoch() != epoch {
+            return;
+        }
+        let others = self.cache.get(serial);
+        let others = others.iter().flat_map(|answers| answers.iter());
+        let answers: Arc<[Presigned]> = others
+            .filter(|other| other.cert_id != answer.cert_id && other.info == answer.info)
+            .take(MAX_VARIANTS.saturating_sub(1))
+            .cloned()
+            .chain([answer.clone()])
+            .collect();
+        self.cache.insert(serial.to_owned(), answers);
+        // What became untrue in between removed what was there before.
+        if self.epoch() != epoch {
+            self.cache.invalidate(serial);
+        }
+    }
+
+    fn forget(&self, serial: &str) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(serial);
+    }
+
+    fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate_all();
+    }
+}
+
+impl CommitWatcher for PresignedAnswers {
+    fn committed(&self, events: &[Event]) {
+        for event in events {
+            match event.event_type() {
+                "certificate.status.update" | "certificate.delete" => {
+                    let subject = event.subject_text().unwrap_or_default();
+                    match subject.strip_prefix("certificate/") {
+                        Some(serial) => self.forget(serial),
+                        None => self.forget_all(),
+                    }
+                }
+                "ca.import" | "ca.reissue" | "ca.status.update" | "ca.delete" => self.forget_all(),
+                _ => {}
+            }
+        }
+    }
+
+    fn doubted(&self) {
+        self.forget_all();
+    }
+}

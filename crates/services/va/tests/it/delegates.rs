@@ -1,0 +1,259 @@
+//! Delegated OCSP responders, and what clients may ask of a signature.
+
+use lamassu_crypto::{HashAlgorithm, SignatureScheme};
+use lamassu_va::{OcspConfig, OcspResponder, VaConfig};
+use lamassu_x509::ocsp::{
+    CertStatus, OcspResponse, OcspResponseStatus, ReadBasicResponse, ResponderId, request_to_der,
+};
+use lamassu_x509::{Certificate, ObjectIdentifier, oids};
+use time::Duration;
+
+use crate::openssl::judged;
+use crate::support::{Answer, Ca, World, cert_id, post_ocsp};
+
+fn delegated() -> VaConfig {
+    VaConfig {
+        ocsp: OcspConfig {
+            responder: OcspResponder::Delegated,
+            ..OcspConfig::default()
+        },
+        ..VaConfig::default()
+    }
+}
+
+#[track_caller]
+fn basic(answer: &Answer) -> ReadBasicResponse {
+    let response = OcspResponse::from_der(answer.body.clone()).unwrap();
+    assert_eq!(response.status, OcspResponseStatus::Successful);
+    response.basic.unwrap()
+}
+
+/// The answer's signer, whose certificate is the only one in it and fits its signature.
+#[track_caller]
+fn signer(basic: &ReadBasicResponse) -> Certificate {
+    let certificates = basic.certificates().unwrap();
+    let [certificate] = certificates.as_slice() else {
+        panic!("{} certificates", certificates.len());
+    };
+    basic
+        .verify_signed_by(&certificate.public_key().unwrap())
+        .unwrap();
+    certificate.clone()
+}
+
+async fn asked(world: &World, ca: &Ca, certificate: &Certificate, nonce: u8) -> ReadBasicResponse {
+    let request = request_to_der(&[cert_id(&ca.certificate, certificate)], Some(&[nonce; 16]));
+    basic(&world.post_ocsp(&request).await)
+}
+
+#[tokio::test]
+async fn a_delegate_answers_and_is_certified_for_that_only() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let issued = world.issue(&ca, "device-1").await;
+    let answer = asked(&world, &ca, &issued, 1).await;
+    assert_eq!(answer.responses[0].status, CertStatus::Good);
+    let delegate = signer(&answer);
+    delegate
+        .verify_signed_by(&ca.certificate.public_key().unwrap())
+        .unwrap();
+    assert_eq!(delegate.issuer(), ca.certificate.subject());
+    assert_eq!(Some(answer.responder_id), ResponderId::by_key(&delegate));
+    let extensions = delegate.extensions();
+    assert_eq!(
+        extensions.extended_key_usage().unwrap(),
+        Some(vec![oids::KP_OCSP_SIGNING])
+    );
+    assert!(extensions.find(&oids::PKIX_OCSP_NOCHECK).is_some());
+    assert!(extensions.find(&oids::CE_BASIC_CONSTRAINTS).is_none());
+    let left = delegate.not_after() - world.db.now();
+    assert!(left <= Duration::WEEK && left > Duration::days(6), "{left}");
+    // It is a certificate of the CA like others, and the next answer is by it, too.
+    let about_itself = asked(&world, &ca, &delegate, 2).await;
+    assert_eq!(about_itself.responses[0].status, CertStatus::Good);
+    assert_eq!(signer(&about_itself).as_der(), delegate.as_der());
+}
+
+#[tokio::test]
+async fn openssl_believes_a_delegate() {
+    let world = World::with_config(delegated()).await;
+    for (kind, bits) in [("RSA", 2048), ("ECDSA", 384), ("Ed25519", 256)] {
+        let ca = world.ca(kind, None, kind, bits).await;
+        let issued = world.issue(&ca, "device-1").await;
+        let text = judged(&world, &ca, &issued, "-sha256").await;
+        assert!(text.contains("Response verify OK"), "{text}");
+        assert!(text.contains("cert.pem: good"), "{text}");
+        world.revoke(&issued, "KeyCompromise").await;
+        let text = judged(&world, &ca, &issued, "-sha1").await;
+        assert!(text.contains("Response verify OK"), "{text}");
+        assert!(text.contains("cert.pem: revoked"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_is_renewed_in_time_and_answers_never_outlive_it() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    world.clock.advance(Duration::days(4));
+    let same = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_eq!(same.as_der(), first.as_der());
+    world.clock.advance(Duration::days(1));
+    let second = signer(&asked(&world, &ca, &ca.certificate, 3).await);
+    assert_ne!(second.as_der(), first.as_der());
+    assert_ne!(second.spki_der(), first.spki_der());
+    // After an outage longer than its validity there is another one at once.
+    world.clock.advance(Duration::days(30));
+    let answer = asked(&world, &ca, &ca.certificate, 4).await;
+    let third = signer(&answer);
+    assert!(third.not_before() <= answer.produced_at && answer.produced_at < third.not_after());
+    // Close to the end of the CA, answers end with it.
+    let left = ca.certificate.not_after() - world.db.now();
+    world.clock.advance(left - Duration::minutes(20));
+    let answer = asked(&world, &ca, &ca.certificate, 5).await;
+    let last = signer(&answer);
+    assert_eq!(last.not_after(), ca.certificate.not_after());
+    assert_eq!(answer.responses[0].next_update, Some(last.not_after()));
+}
+
+#[tokio::test]
+async fn a_revoked_delegate_answers_no_more() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    world.revoke(&first, "KeyCompromise").await;
+    let second = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_ne!(second.as_der(), first.as_der());
+    let about = asked(&world, &ca, &first, 3).await;
+    assert!(matches!(
+        about.responses[0].status,
+        CertStatus::Revoked { .. }
+    ));
+}
+
+#[tokio::test]
+async fn the_key_of_the_ca_is_not_needed_for_answers() {
+    let world = World::new().await;
+    let ca = world.root("root-a").await;
+    let router = world.without_keys_and_with(delegated()).await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
+    let answer = basic(&post_ocsp(&router, &request).await);
+    signer(&answer);
+}
+
+#[tokio::test]
+async fn a_ca_that_certifies_nobody_any_more_answers_itself() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let issued = world.issue(&ca, "device-1").await;
+    signer(&asked(&world, &ca, &issued, 1).await);
+    world
+        .revoke_serial(&ca.serial, "CessationOfOperation")
+        .await;
+    let answer = asked(&world, &ca, &issued, 2).await;
+    assert!(answer.certificates.is_empty());
+    answer
+        .verify_signed_by(&ca.certificate.public_key().unwrap())
+        .unwrap();
+    assert!(matches!(
+        answer.responses[0].status,
+        CertStatus::Revoked { .. }
+    ));
+}
+
+/// An element with these parts; all of them short.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let mut out = match u8::try_from(content.len()).unwrap() {
+        length @ 0..=0x7f => vec![tag, length],
+        length => vec![tag, 0x81, length],
+    };
+    out.extend(content);
+    out
+}
+
+fn oid(oid: &ObjectIdentifier) -> Vec<u8> {
+    der(0x06, &[oid.as_bytes()])
+}
+
+/// A question with one extension.
+fn with_extension(ca: &Ca, id: &ObjectIdentifier, critical: &[u8], value: &[u8]) -> Vec<u8> {
+    let cert_id = cert_id(&ca.certificate, &ca.certificate);
+    let list = der(0x30, &[&der(0x30, &[cert_id.as_der()])]);
+    let extension = der(0x30, &[&oid(id), critical, &der(0x04, &[value])]);
+    let extensions = der(0xa2, &[&der(0x30, &[&extension])]);
+    der(0x30, &[&der(0x30, &[&list, &extensions])])
+}
+
+fn preferring(schemes: &[SignatureScheme]) -> Vec<u8> {
+    let preferred: Vec<Vec<u8>> = schemes
+        .iter()
+        .map(|scheme| der(0x30, &[&scheme.to_algorithm_identifier_der().unwrap()]))
+        .collect();
+    let parts: Vec<&[u8]> = preferred.iter().map(Vec::as_slice).collect();
+    der(0x30, &parts)
+}
+
+#[tokio::test]
+async fn the_first_preferred_algorithm_that_the_key_has_signs() {
+    use SignatureScheme::{Ecdsa, Ed25519, RsaPkcs1, RsaPss};
+    let world = World::new().await;
+    let rsa = world.ca("rsa", None, "RSA", 2048).await;
+    let ec = world.ca("ec", None, "ECDSA", 256).await;
+    let (sha1, sha256) = (HashAlgorithm::Sha1, HashAlgorithm::Sha256);
+    let (sha384, sha512) = (HashAlgorithm::Sha384, HashAlgorithm::Sha512);
+    let cases = [
+        (&rsa, vec![RsaPkcs1(sha384)], RsaPkcs1(sha384)),
+        (&rsa, vec![Ed25519, RsaPss(sha256)], RsaPss(sha256)),
+        (&rsa, vec![RsaPkcs1(sha1)], RsaPkcs1(sha256)),
+        (&ec, vec![RsaPkcs1(sha512), Ecdsa(sha512)], Ecdsa(sha512)),
+        (&ec, vec![Ecdsa(sha1), Ed25519], Ecdsa(sha256)),
+        (&ec, vec![], Ecdsa(sha256)),
+    ];
+    for (ca, preferred, expected) in cases {
+        let value = preferring(&preferred);
+        let request = with_extension(ca, &oids::PKIX_OCSP_PREF_SIG_ALGS, &[], &value);
+        let answer = basic(&world.post_ocsp(&request).await);
+        assert_eq!(answer.signature_scheme(), Ok(expected), "{preferred:?}");
+        answer
+            .verify_signed_by(&ca.certificate.public_key().unwrap())
+            .unwrap();
+        // Who has no wish is not given what others wished for.
+        let question = [cert_id(&ca.certificate, &ca.certificate)];
+        let plain = basic(&world.post_ocsp(&request_to_der(&question, None)).await);
+        let own = ca.certificate.public_key().unwrap().default_scheme();
+        assert_eq!(plain.signature_scheme(), Ok(own));
+    }
+}
+
+#[tokio::test]
+async fn extensions_are_understood_passed_over_or_refused() {
+    let world = World::new().await;
+    let ca = world.root("root-a").await;
+    let unknown = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.99999.1");
+    let critical = [0x01, 0x01, 0xff];
+    let basic_type = der(0x30, &[&oid(&unknown), &oid(&oids::PKIX_OCSP_BASIC)]);
+    let other_type = der(0x30, &[&oid(&unknown)]);
+    let types = oids::PKIX_OCSP_RESPONSE;
+    let locator = oids::PKIX_OCSP_SERVICE_LOCATOR;
+    let preferred = oids::PKIX_OCSP_PREF_SIG_ALGS;
+    let (good, malformed) = (
+        OcspResponseStatus::Successful,
+        OcspResponseStatus::MalformedRequest,
+    );
+    let cases = [
+        (types, &critical[..], &basic_type[..], good),
+        (types, &[], &other_type, malformed),
+        (locator, &[], b"anything", good),
+        (preferred, &[], b"no list", good),
+        (unknown, &[], b"anything", good),
+        (unknown, &critical, b"anything", malformed),
+    ];
+    for (id, critical, value, expected) in cases {
+        let answer = world
+            .post_ocsp(&with_extension(&ca, &id, critical, value))
+            .await;
+        let response = OcspResponse::from_der(answer.body).unwrap();
+        assert_eq!(response.status, expected, "{id}");
+    }
+}

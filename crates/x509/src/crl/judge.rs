@@ -1,0 +1,163 @@
+//! Whether a list may be believed, and about whom it speaks (RFC 5280 §6.3.3).
+
+use bytes::Bytes;
+use const_oid::ObjectIdentifier;
+use lamassu_crypto::KeyError;
+use time::{Duration, OffsetDateTime};
+
+use super::CertificateList;
+use crate::certificate::Certificate;
+use crate::error::{Malformation, ParseError};
+use crate::extensions::{KeyUsageBit, full_name_uris};
+use crate::oids;
+use crate::signed::SignatureError;
+use crate::tlv::{Reader, context, context_constructed};
+
+/// RFC 5280 §5.2.4, `deltaCRLIndicator`.
+const DELTA_CRL_INDICATOR: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
+/// RFC 5280 §5.2.5.
+const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
+
+/// Critical extensions whose meaning is honoured here.
+const UNDERSTOOD: [ObjectIdentifier; 4] = [
+    oids::CE_AUTHORITY_KEY_IDENTIFIER,
+    oids::CE_CRL_NUMBER,
+    DELTA_CRL_INDICATOR,
+    ISSUING_DISTRIBUTION_POINT,
+];
+
+/// Why a list is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CrlRefusal {
+    /// It is the list of somebody else.
+    #[error("the CRL is not of this issuer")]
+    OtherIssuer,
+    /// The issuer's key is not usable.
+    #[error("the issuer's key is not supported")]
+    Key(#[source] KeyError),
+    /// The issuer may not sign lists.
+    #[error("the issuer's key usage leaves out signing CRLs")]
+    Usage,
+    /// The issuer did not sign it.
+    #[error("the issuer did not sign the CRL")]
+    Signature(#[source] SignatureError),
+    /// It is from the future.
+    #[error("the CRL is not valid yet")]
+    NotYetValid,
+    /// There should be a newer one by now.
+    #[error("the CRL is outdated")]
+    Outdated,
+    /// It only tells what changed.
+    #[error("the CRL is a delta CRL: it tells what changed since another one")]
+    Delta,
+    /// A critical extension that is not understood.
+    #[error("the CRL has an unknown critical extension")]
+    CriticalExtension,
+    /// An extension that matters does not decode.
+    #[error("the CRL cannot be read")]
+    Malformed(#[from] ParseError),
+}
+
+impl CertificateList {
+    /// Checks that this is a complete list of the issuer, signed by it, and the newest that there must be.
+    ///
+    /// # Errors
+    ///
+    /// [`CrlRefusal`].
+    pub fn check(
+        &self,
+        issuer: &Certificate,
+        now: OffsetDateTime,
+        clock_skew: Duration,
+    ) -> Result<(), CrlRefusal> {
+        if !self.issuer().matches(issuer.subject()) {
+            return Err(CrlRefusal::OtherIssuer);
+        }
+        let usage = issuer.extensions().key_usage()?;
+        if usage.is_some_and(|usage| !usage.contains(KeyUsageBit::CrlSign)) {
+            return Err(CrlRefusal::Usage);
+        }
+        let key = issuer.public_key().map_err(CrlRefusal::Key)?;
+        self.verify_signed_by(&key).map_err(CrlRefusal::Signature)?;
+        let known = |oid: &crate::Extension| UNDERSTOOD.iter().any(|known| oid.is(known));
+        let mut extensions = self.extensions().iter();
+        if extensions.any(|extension| extension.is_critical() && !known(extension)) {
+            return Err(CrlRefusal::CriticalExtension);
+        }
+        if self.extensions().find(&DELTA_CRL_INDICATOR).is_some() {
+            return Err(CrlRefusal::Delta);
+        }
+        if self.this_update() > now.saturating_add(clock_skew) {
+            return Err(CrlRefusal::NotYetValid);
+        }
+        match self.next_update() {
+            Some(next) if next.saturating_add(clock_skew) < now => Err(CrlRefusal::Outdated),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a certificate of the issuer would be on this list if it were revoked: a list may be
+    /// about some of them only.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] when an extension of the list or the certificate does not decode.
+    pub fn is_about(&self, certificate: &Certificate) -> Result<bool, ParseError> {
+        let scope = self
+            .extensions()
+            .parsed(&ISSUING_DISTRIBUTION_POINT, Scope::read)?;
+        let Some(scope) = scope else {
+            return Ok(true);
+        };
+        let points = certificate.extensions().access_locations()?.crl;
+        let is_its_point =
+            scope.uris.is_empty() || points.iter().any(|point| scope.uris.contains(point));
+        let is_its_kind = match certificate.is_ca() {
+            true => !scope.only_end_entities,
+            false => !scope.only_cas,
+        };
+        Ok(is_its_point && is_its_kind && !scope.is_something_else)
+    }
+}
+
+/// What an issuing distribution point says of a list.
+#[derive(Default)]
+struct Scope {
+    uris: Vec<String>,
+    only_end_entities: bool,
+    only_cas: bool,
+    /// Some reasons only, entries of other issuers, attribute certificates.
+    is_something_else: bool,
+}
+
+impl Scope {
+    /// `SEQUENCE { [0] distributionPoint, [1] onlyContainsUserCerts, [2] onlyContainsCACerts,
+    /// [3] onlySomeReasons, [4] indirectCRL, [5] onlyContainsAttributeCerts }`, all optional.
+    fn read(value: &Bytes) -> Result<Self, Malformation> {
+        let mut outer = Reader::new(value);
+        let mut fields = outer.sequence()?;
+        outer.finish()?;
+        let mut scope = Self::default();
+        if let Some(name) = fields.optional(context_constructed(0))? {
+            scope.uris = full_name_uris(name)?;
+        }
+        scope.only_end_entities = flag(&mut fields, 1)?;
+        scope.only_cas = flag(&mut fields, 2)?;
+        scope.is_something_else = fields.optional(context(3))?.is_some();
+        scope.is_something_else |= flag(&mut fields, 4)?;
+        scope.is_something_else |= flag(&mut fields, 5)?;
+        fields.finish()?;
+        Ok(scope)
+    }
+}
+
+/// `[n] IMPLICIT BOOLEAN DEFAULT FALSE`
+fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, Malformation> {
+    match fields.optional(context(n))? {
+        None => Ok(false),
+        Some(tlv) => match tlv.value {
+            [octet] => Ok(*octet != 0),
+            _ => Err(Malformation::InvalidBoolean),
+        },
+    }
+}

@@ -1,0 +1,214 @@
+//! `lamassu dms` and `lamassu devices`.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{Shell, told};
+
+impl Shell {
+    /// The plant with a DMS `line`, whose devices enroll with certificates of `plant`.
+    fn line(&self) -> Result<()> {
+        self.plant()?;
+        self.ok("dms create line --ca plant --validation-ca plant --tag line-1 --set hall=2")?;
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(self.program.scratch().join(name))?)
+    }
+}
+
+#[test]
+fn a_dms_is_made_shown_and_changed() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    let shown = shell.ok("dms show line")?;
+    assert_eq!(told(&shown, "enrollment")?, "CLIENT_CERTIFICATE of plant");
+    assert_eq!(told(&shown, "renewal opens")?, "100d before the end");
+    assert_eq!(told(&shown, "metadata")?, "{\"hall\":2}");
+    let changed = shell.ok(
+        "dms update line --name 'Line 1' --profile Devices --renew-before 20d --expired-renewal \
+         --server-keygen rsa-2048 --unset hall --set shift=early",
+    )?;
+    assert_eq!(told(&changed, "name")?, "Line 1");
+    assert_eq!(told(&changed, "renewal opens")?, "20d before the end");
+    assert_eq!(told(&changed, "expired may renew")?, "yes");
+    assert_eq!(told(&changed, "server key generation")?, "RSA-2048");
+    assert_eq!(told(&changed, "metadata")?, "{\"shift\":\"early\"}");
+    // What was not said stays.
+    assert_eq!(told(&changed, "enrollment")?, "CLIENT_CERTIFICATE of plant");
+    assert_eq!(told(&changed, "tags of devices")?, "line-1");
+
+    // What is shown is a file for another one.
+    shell.write("line.json", &shell.ok("dms show line --json")?)?;
+    shell.ok("dms create line-2 --file line.json --name 'Line 2' --server-keygen off")?;
+    let second = shell.json("dms show line-2")?;
+    assert_eq!(second["id"], "line-2");
+    assert_eq!(
+        second["settings"]["reenrollment_settings"]["reenrollment_delta"],
+        "2w6d"
+    );
+    assert_eq!(
+        second["settings"]["server_keygen_settings"]["enabled"],
+        false
+    );
+    assert_eq!(shell.ok("dms list -q --name 'line 2'")?, "line-2");
+    assert_eq!(shell.ok("dms stats -q")?, "2");
+
+    let said = shell.refused("dms show lin", 1)?;
+    assert!(
+        said.contains("there is no DMS \"lin\"") && said.contains("line"),
+        "{said}"
+    );
+    let said = shell.refused("dms create line --ca plant --validation-ca plant", 1)?;
+    assert!(
+        said.contains("already exists") && said.contains("dms update"),
+        "{said}"
+    );
+    let said = shell.refused("dms create other --ca plant", 1)?;
+    assert!(said.contains("--validation-ca"), "{said}");
+    let said = shell.refused("dms update line", 1)?;
+    assert!(said.contains("nothing to change"), "{said}");
+    shell.write(
+        "wrong.yml",
+        "settings: {enrollment_settings: {enrolment_ca: plant}}",
+    )?;
+    let said = shell.refused("dms update line --file wrong.yml", 1)?;
+    assert!(said.contains("enrolment_ca"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_device_is_registered_bound_listed_and_counted() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    let made = shell.ok("devices create device-1 --dms line --tag a --tag b --set plant=A")?;
+    assert_eq!(told(&made, "status")?, "NO_IDENTITY");
+    let serial = shell.ok("certificates create --ca plant --subject device-1 -q")?;
+    let bound = shell.ok(&format!("devices bind device-1 {serial}"))?;
+    assert_eq!(told(&bound, "status")?, "ACTIVE");
+    assert!(
+        bound.contains("PROVISIONED") && bound.contains("CREATED"),
+        "{bound}"
+    );
+    shell.ok("devices create device-2 --dms line")?;
+    assert_eq!(shell.ok("devices list --status active -q")?, "device-1");
+    assert_eq!(shell.ok("devices list --tag b -q")?, "device-1");
+    assert_eq!(shell.ok("devices list --dms line -q")?.lines().count(), 2);
+    assert_eq!(shell.ok("devices list --dms other -q")?, "");
+    let stats = shell.ok("devices stats --dms line")?;
+    assert_eq!(told(&stats, "all")?, "2");
+    assert_eq!(told(&stats, "NO_IDENTITY")?, "1");
+    let said = shell.refused("devices show nothing", 1)?;
+    assert!(said.contains("there is no device \"nothing\""), "{said}");
+    let said = shell.refused("devices create device-1 --dms line", 1)?;
+    assert!(said.contains("already exists"), "{said}");
+    let said = shell.refused("devices bind device-2 ff", 1)?;
+    assert!(said.contains("there is no certificate"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_fleet_comes_from_a_file_and_goes_into_one() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    let mut table = "id,tags,metadata.plant,metadata.slot\n".to_owned();
+    for n in 0..1_200 {
+        table.push_str(&format!("d-{n:04},x;y,A,{n}\n"));
+    }
+    table.push_str(&format!("{},,,\nd-0000,,,\nshort,x\n", "l".repeat(600)));
+    shell.write("fleet.csv", &table)?;
+    let said = shell.refused("devices import fleet.csv", 1)?;
+    assert!(said.contains("belongs to no DMS"), "{said}");
+    assert_eq!(shell.ok("devices stats -q")?, "0");
+
+    let line = "devices import fleet.csv --dms line --tag imported --report failed.jsonl";
+    let said = shell.refused(line, 1)?;
+    assert!(
+        said.contains("2 of 1203 devices could not be registered"),
+        "{said}"
+    );
+    let failed: Vec<Value> = shell
+        .read("failed.jsonl")?
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let lines: Vec<_> = failed.iter().map(|one| one["line"].clone()).collect();
+    assert_eq!(lines, [1_202, 1_204]);
+    assert_eq!(failed[0]["error"], "struct validation error");
+    assert_eq!(shell.ok("devices stats --tag imported -q")?, "1200");
+    let device = shell.json("devices show d-0007")?;
+    assert_eq!(device["tags"], serde_json::json!(["x", "y", "imported"]));
+    assert_eq!(
+        device["metadata"],
+        serde_json::json!({"plant": "A", "slot": 7})
+    );
+
+    // Again, and from where it was stopped: what is there is passed over.
+    let output = shell.run("devices import fleet.csv --dms line --skip 1000 --json")?;
+    let outcome: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(outcome["read"], 203);
+    assert_eq!(
+        (&outcome["existing"], &outcome["failed"]),
+        (&201.into(), &2.into())
+    );
+
+    // Out again, in pages, and in again somewhere else.
+    shell.ok("devices export --out fleet.jsonl")?;
+    shell.ok("devices export --out out.csv --tag x")?;
+    let lines = shell.read("fleet.jsonl")?;
+    assert_eq!(lines.lines().count(), 1_200);
+    assert_eq!(shell.read("out.csv")?.lines().count(), 1_201);
+    let renamed = lines.replace("\"d-", "\"e-");
+    shell.write("fleet.jsonl", &renamed)?;
+    shell.write("out.csv", &shell.read("out.csv")?.replace("d-", "f-"))?;
+    for file in ["fleet.jsonl", "out.csv"] {
+        let outcome = shell.json(&format!("devices import {file}"))?;
+        assert_eq!(outcome["registered"], 1_200, "{file}");
+    }
+    let device = shell.json("devices show f-0011")?;
+    assert_eq!(
+        device["metadata"],
+        serde_json::json!({"plant": "A", "slot": 11})
+    );
+    assert_eq!(device["dms_owner"], "line");
+
+    shell.write("typo.csv", "id,tgas\na,b\n")?;
+    let said = shell.refused("devices import typo.csv --dms line", 1)?;
+    assert!(said.contains("\"tgas\" is not known"), "{said}");
+    let said = shell.refused("devices import fleet --dms line", 1)?;
+    assert!(said.contains("cannot be read"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn an_import_stops_where_the_server_is_away() -> Result<()> {
+    let mut shell = Shell::start()?;
+    shell.line()?;
+    let mut table = "id,dms_id\n".to_owned();
+    for n in 0..20 {
+        table.push_str(&format!("d-{n},line\n"));
+    }
+    shell.write("fleet.csv", &table)?;
+    let token = shell.program.token("admin")?;
+    shell.write("token", &token)?;
+    let url = shell.program.https();
+    shell.program.kill()?;
+    let anchor = shell.program.anchor();
+    let line = format!(
+        "devices import fleet.csv --url {url} --token-file token --ca-file {}",
+        anchor.display()
+    );
+    let output = shell.run(&line)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("stopped behind 0 devices: --skip 0 goes on"),
+        "{said}"
+    );
+    assert!(said.contains("does not answer"), "{said}");
+    shell.program.restart()?;
+    let outcome = shell.json("devices import fleet.csv").context("again")?;
+    assert_eq!(outcome["registered"], 20);
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! `lamassu est`: a device's own client, against the real server.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::support::plant::{DeviceKey, client_certificate_auth, dms_settings};
+use crate::support::program::executable;
+use crate::support::wait::wait_for;
+use crate::support::{Plant, Program};
+
+/// `lamassu est` in the plant's directory, on the DMS `line` over the installation's own TLS.
+fn est(plant: &Plant, program: &Program, line: &str) -> Command {
+    let mut command = Command::new(executable());
+    command
+        .arg("est")
+        .args(line.split_whitespace())
+        .current_dir(&plant.directory)
+        .stdin(Stdio::null());
+    for name in ["TOKEN", "PASSWORD", "FINGERPRINT"] {
+        command.env_remove(format!("LAMASSU_EST_{name}"));
+    }
+    command
+        .env("LAMASSU_EST_URL", program.https())
+        .env("LAMASSU_EST_DMS", "line")
+        .env("LAMASSU_EST_CA", &plant.anchor);
+    command
+}
+
+/// What a command prints that succeeds.
+fn ok(plant: &Plant, program: &Program, line: &str) -> Result<Value> {
+    let output = est(plant, program, &format!("{line} --json")).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{line}: {errors}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// What a command says that is refused.
+fn refused(output: &Output) -> Result<String> {
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(1), "{errors}");
+    ensure!(errors.matches("error:").count() == 1, "{errors}");
+    Ok(errors)
+}
+
+const BOOT: &str = "--auth-cert bootstrap.pem --auth-key bootstrap.key";
+
+fn mode(path: &Path) -> Result<u32> {
+    Ok(std::fs::metadata(path)?.permissions().mode() & 0o777)
+}
+
+#[test]
+fn a_device_gets_its_first_certificate_and_the_next_one() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let enroll = format!(
+        "enroll --subject CN=device-1,O=Plant --san device-1.plant --san 10.0.0.7 --key d.key --cert d.pem \
+         --chain --cacerts-out cas.pem {BOOT}"
+    );
+    let first = ok(&plant, &program, &enroll)?;
+    assert_eq!(first["subject"], "O=Plant,CN=device-1");
+    let files = ["d.key", "d.pem", "cas.pem"].map(|name| plant.directory.join(name));
+    for file in &files {
+        assert_eq!(mode(file)?, 0o600, "{}", file.display());
+    }
+    assert!(!plant.directory.join("d.pem.request").exists());
+    // The chain is behind it, without the root, which is with the CA certificates.
+    assert_eq!(plant.read("d.pem")?.matches("BEGIN").count(), 2);
+    plant.openssl("verify -CAfile cas.pem -untrusted d.pem d.pem")?;
+    let text = plant.openssl("x509 -in d.pem -noout -text")?;
+    assert!(
+        text.contains("DNS:device-1.plant, IP Address:10.0.0.7"),
+        "{text}"
+    );
+
+    // A second time there is one already.
+    let said = refused(&est(&plant, &program, &enroll).output()?)?;
+    assert!(said.contains("lamassu est renew"), "{said}");
+
+    let key = plant.read("d.key")?;
+    let renew = "renew --key d.key --cert d.pem --hook";
+    let mut command = est(&plant, &program, renew);
+    command.arg("cp $LAMASSU_EST_CERT hooked.pem").arg("--json");
+    let output = command.output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let second: Value = serde_json::from_slice(&output.stdout)?;
+    assert_ne!(first["serial_number"], second["serial_number"]);
+    assert_ne!(plant.read("d.key")?, key);
+    assert_eq!(plant.read("d.pem")?, plant.read("hooked.pem")?);
+    let text = plant.openssl("x509 -in d.pem -noout -text")?;
+    assert!(
+        text.contains("DNS:device-1.plant, IP Address:10.0.0.7"),
+        "{text}"
+    );
+    plant.openssl("verify -CAfile cas.pem -untrusted issuing.pem d.pem")?;
+
+    let key = plant.read("d.key")?;
+    let third = ok(
+        &plant,
+        &program,
+        "renew --key d.key --cert d.pem --same-key",
+    )?;
+    assert_ne!(second["serial_number"], third["serial_number"]);
+    assert_eq!(plant.read("d.key")?, key);
+    let idle = ok(&plant, &program, "renew --key d.key --cert d.pem --if-due")?;
+    assert_eq!(idle["id"], third["serial_number"]);
+    let device = plant
+        .api
+        .ok("GET", "devmanager/v1/devices/device-1", None)?;
+    assert_eq!(device["identity"]["active_version"], 2);
+    Ok(())
+}
+
+#[test]
+fn the_key_is_what_the_server_wants_or_what_the_device_has() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let profile = json!({"name": "RSA", "validity": {"type": "Duration", "duration": "90d"},
+        "honor_subject": true, "crypto_enforcement": {"enabled": true, "allow_rsa_keys": true,
+            "allowed_rsa_key_sizes": [2048]}});
+    let profile = plant.api.ok("POST", "ca/v1/profiles", Some(&profile))?;
+    let mut settings = dms_settings(&client_certificate_auth());
+    settings["issuance_profile_id"] = profile["id"].clone();
+    plant.create_dms("rsa", &settings)?;
+    let wishes = ok(&plant, &program, "csrattrs --dms rsa")?;
+    assert_eq!(wishes["key"], "rsa-2048");
+    ok(
+        &plant,
+        &program,
+        &format!("enroll --dms rsa --subject wanted --key w.key --cert w.pem {BOOT}"),
+    )?;
+    assert!(
+        plant
+            .openssl("pkey -in w.key -noout -text")?
+            .contains("2048 bit")
+    );
+    // What the profile does not let through is refused, and not asked again.
+    let line = format!(
+        "enroll --dms rsa --subject other --key-type ecdsa-384 --key o.key --cert o.pem {BOOT}"
+    );
+    let said = refused(&est(&plant, &program, &line).output()?)?;
+    assert!(
+        said.contains("another kind of key") && said.contains("(400"),
+        "{said}"
+    );
+    assert!(plant.directory.join("o.key").exists());
+    assert!(!plant.directory.join("o.pem.request").exists());
+    // A key that is there is used.
+    plant.key_and_csr("own", DeviceKey::P384)?;
+    let key = plant.read("own.key")?;
+    ok(
+        &plant,
+        &program,
+        &format!("enroll --subject own --key own.key --cert own.pem {BOOT}"),
+    )?;
+    assert_eq!(plant.read("own.key")?, key);
+    assert!(
+        plant
+            .openssl("x509 -in own.pem -noout -text")?
+            .contains("384 bit")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_server_is_believed_by_its_ca_its_fingerprint_or_by_name_of_the_flag() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let distrusting = |line: &str| {
+        let mut command = est(&plant, &program, line);
+        command.env_remove("LAMASSU_EST_CA");
+        command.output()
+    };
+    let said = refused(&distrusting("cacerts")?)?;
+    assert!(said.contains("--fingerprint"), "{said}");
+    let said = refused(&distrusting("cacerts --ca root.pem")?)?;
+    assert!(said.contains("UnknownIssuer"), "{said}");
+    let other = "00".repeat(32);
+    refused(&distrusting(&format!("cacerts --fingerprint {other}"))?)?;
+    let server = program.data_dir().join("tls/server.pem");
+    let server = server.to_string_lossy();
+    let printed = plant.openssl(&format!("x509 -in {server} -noout -fingerprint -sha256"))?;
+    let (_, fingerprint) = printed.trim().split_once('=').context("a fingerprint")?;
+    for line in [
+        format!("cacerts --fingerprint {fingerprint}"),
+        "cacerts --trust-any-server".to_owned(),
+    ] {
+        let output = distrusting(&line)?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let pem = String::from_utf8(output.stdout)?;
+        assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 2, "{pem}");
+    }
+    let said = refused(&distrusting("cacerts --trust-any-server --ca root.pem")?)?;
+    assert!(said.contains("say one of"), "{said}");
+    let said = refused(&est(&plant, &program, "cacerts --dms none").output()?)?;
+    assert!(said.contains("DMS not found"), "{said}");
+    let said = refused(&est(&plant, &program, "cacerts --url http://localhost:1").output()?)?;
+    assert!(said.contains("https://"), "{said}");
+    let nobody = "enroll --subject a --key a.key --cert a.pem";
+    let said = refused(&est(&plant, &program, nobody).output()?)?;
+    assert!(
+        said.contains("401") && said.contains("--auth-cert"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_renewal_that_was_interrupted_is_finished_with_the_same_request() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let enroll = format!("enroll --subject device-1 --key d.key --cert d.pem {BOOT}");
+    ok(&plant, &program, &enroll)?;
+    let before = (plant.read("d.key")?, plant.read("d.pem")?);
+    let renewed = ok(&plant, &program, "renew --key d.key --cert d.pem")?;
+    // As if the answer had been lost: new key and request wait, the certificate is the old one.
+    let new_key = plant.read("d.key")?;
+    plant.write("d.key.new", &new_key)?;
+    plant.write("d.key", &before.0)?;
+    plant.write("d.pem", &before.1)?;
+    let said = refused(&est(&plant, &program, "renew --key d.key --cert d.pem").output()?)?;
+    // Another request of the superseded certificate is refused: the one that was sent is gone.
+    assert!(said.contains("certificate is revoked"), "{said}");
+    assert_eq!(plant.read("d.key.new")?, new_key);
+    assert_eq!(plant.read("d.key")?, before.0);
+
+    // The certificate came, and then the power went.
+    let serial = renewed["serial_number"].as_str().context("a serial")?;
+    let stored = plant
+        .api
+        .ok("GET", &format!("ca/v1/certificates/{serial}"), None)?;
+    plant.write("d.pem", &crate::support::plant::pem(&stored)?)?;
+    let idle = ok(&plant, &program, "renew --key d.key --cert d.pem --if-due")?;
+    assert_eq!(idle["id"], serial);
+    assert_eq!(plant.read("d.key")?, new_key);
+    assert!(!plant.directory.join("d.key.new").exists());
+    ok(&plant, &program, "renew --key d.key --cert d.pem")?;
+    Ok(())
+}
+
+/// A DMS whose certificates live so long.
+fn short_lived(plant: &Plant, seconds: u32) -> Result<()> {
+    let profile = json!({"name": "Short", "honor_subject": true, "key_usage": ["DigitalSignature"],
+        "extended_key_usages": ["ClientAuth"],
+        "validity": {"type": "Duration", "duration": format!("{seconds}s")}});
+    let profile = plant.api.ok("POST", "ca/v1/profiles", Some(&profile))?;
+    let mut settings = dms_settings(&client_certificate_auth());
+    settings["issuance_profile_id"] = profile["id"].clone();
+    plant.create_dms("short", &settings)?;
+    Ok(())
+}
+
+/// A running service, killed when the test ends early.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_service_renews_by_itself_until_it_is_told_to_end() -> Result<()> {
+    let mut program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    short_lived(&plant, 20)?;
+    let enroll = format!("enroll --dms short --subject device-1 --key d.key --cert d.pem {BOOT}");
+    ok(&plant, &program, &enroll)?;
+    let first = plant.read("d.pem")?;
+    let log = std::fs::File::create(plant.directory.join("service.log"))?;
+    let line = "renew --dms short --service --at 20 --jitter 0 --key d.key --cert d.pem --hook";
+    let mut command = est(&plant, &program, line);
+    command
+        .arg("cat $LAMASSU_EST_CERT >> hooked.pem")
+        .stderr(log);
+    let mut service = Service(command.spawn()?);
+    let said = || plant.read("service.log").unwrap_or_default();
+    let second = wait_for("a renewal", Duration::from_secs(15), || {
+        let now = plant.read("d.pem").ok()?;
+        (now != first && said().contains("renewed: ")).then_some(now)
+    })?;
+    wait_for("the hook", Duration::from_secs(5), || {
+        plant
+            .read("hooked.pem")
+            .ok()
+            .filter(|hooked| *hooked == second)
+    })?;
+    // Nobody has to wait for it: SIGHUP renews at once.
+    signal(&service, "HUP")?;
+    wait_for("a renewal at once", Duration::from_secs(10), || {
+        (plant.read("d.pem").ok()? != second).then_some(())
+    })?;
+    // A server that is away is asked again.
+    program.kill()?;
+    wait_for("a failure", Duration::from_secs(15), || {
+        said().contains("failed, next try in").then_some(())
+    })?;
+    signal(&service, "TERM")?;
+    let status = wait_for("its end", Duration::from_secs(10), || {
+        service.0.try_wait().ok().flatten()
+    })?;
+    assert!(status.success(), "{status}: {}", said());
+    assert!(said().contains("ended by a signal"), "{}", said());
+    Ok(())
+}
+
+fn signal(service: &Service, name: &str) -> Result<()> {
+    let pid = service.0.id().to_string();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid])
+        .status()?;
+    ensure!(status.success());
+    Ok(())
+}

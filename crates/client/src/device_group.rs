@@ -6,8 +6,9 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview, PreviewRequest, WholeList,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group,
+    GroupAction, GroupEdit, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, StartAction, Started, WholeList,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
@@ -27,6 +28,14 @@ fn of(id: &DeviceGroupId) -> Result<String, DeviceGroupError> {
         return Err(DeviceGroupError::NotFound);
     }
     Ok(format!("/v2/device-groups/{}", encode(id.as_str())))
+}
+
+/// The path of an action.
+fn action_path(id: &DeviceGroupId, action: &str) -> Result<String, DeviceGroupError> {
+    if action.is_empty() {
+        return Err(DeviceGroupError::ActionNotFound);
+    }
+    Ok(format!("{}/actions/{}", of(id)?, encode(action)))
 }
 
 /// The path of a device.
@@ -152,6 +161,54 @@ impl DeviceGroupService for DeviceClient {
             None => "/v2/device-groups/preview".to_owned(),
         };
         let call = Call::json(Method::POST, path, &request, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError> {
+        let path = format!("{}/actions", of(id)?);
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        if request.dry_run {
+            let tried = self.0.read::<_, DeviceGroupError>(caller, call);
+            return Ok(Started::DryRun(tried.await?));
+        }
+        let action = self.0.read::<_, DeviceGroupError>(caller, call).await?;
+        Ok(Started::Action(Box::new(action)))
+    }
+
+    async fn actions(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError> {
+        let path = format!("{}/actions?{}", of(id)?, request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        self.0
+            .read(caller, Call::get(action_path(id, action)?))
+            .await
+    }
+
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        let path = action_path(id, action)?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
         self.0.read(caller, call).await
     }
 

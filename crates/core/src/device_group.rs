@@ -6,6 +6,7 @@
 //!
 //! Where next: [`DeviceGroupService`]; `device_group/v1.rs` for the bodies of `/v1`.
 
+mod action;
 mod criterion;
 mod error;
 mod policy;
@@ -18,6 +19,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use self::action::{
+    ActionFailure, ActionKind, ActionState, Deed, DryRun, GroupAction, StartAction, Started,
+};
 pub use self::criterion::{Criterion, InheritedCriterion, OperandName};
 pub use self::error::DeviceGroupError;
 pub use self::policy::{
@@ -363,6 +367,38 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         id: Option<&DeviceGroupId>,
         request: PreviewRequest,
     ) -> Result<Preview, DeviceGroupError>;
+
+    /// Has something done with all members of a group, or only counts them.
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError>;
+
+    /// Lists what is and was done with the members of a group.
+    async fn actions(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError>;
+
+    /// How far an action is.
+    async fn action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError>;
+
+    /// Puts an end to an action: what is done stays done. One that is over stays as it is.
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError>;
 
     /// What a group asks of its members.
     async fn group_policies(

@@ -18,6 +18,8 @@ impl WireError for DeviceGroupError {
                 Self::HasChildren,
                 Self::DeviceNotFound,
                 Self::RevisionConflict,
+                Self::ActionNotFound,
+                Self::Forbidden,
             ])
             .or_else(|| criterion(refusal))
             .or_else(|| {
@@ -37,6 +39,10 @@ impl WireError for DeviceGroupError {
                 let rest = refusal.after(INVALID, "there are more than ")?;
                 let n = rest.strip_suffix(" device groups")?.parse().ok()?;
                 Some(Self::TooMany(n))
+            })
+            .or_else(|| {
+                let rest = refusal.after(INVALID, "invalid parameters: ")?;
+                Some(Self::Parameters(rest.to_owned()))
             })
             .or_else(|| {
                 let rest = refusal.after(INVALID, "failed to apply the patch: ")?;

@@ -566,6 +566,9 @@ async fn refusals_of_device_groups_read_back() {
         },
         DeviceGroupError::TooMany(1_000),
         DeviceGroupError::RevisionConflict,
+        DeviceGroupError::ActionNotFound,
+        DeviceGroupError::Forbidden,
+        DeviceGroupError::Parameters("x: y".to_owned()),
         DeviceGroupError::PatchFailed("a: b".to_owned()),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
         DeviceGroupError::DeviceNotFound,
@@ -596,6 +599,9 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::Policy { .. }
             | DeviceGroupError::TooMany(_)
             | DeviceGroupError::RevisionConflict
+            | DeviceGroupError::ActionNotFound
+            | DeviceGroupError::Forbidden
+            | DeviceGroupError::Parameters(_)
             | DeviceGroupError::PatchFailed(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)

@@ -22,11 +22,13 @@ use uuid::Uuid;
 use crate::group_criteria::{Rule, parse};
 use crate::group_events::{group_created, group_deleted, group_subject, group_updated};
 use crate::group_policy;
+use crate::group_renewal::follow;
 use crate::group_tree::{GroupTree, StoredGroup, canonical};
 use crate::metrics;
 use crate::service::DevicesService;
 use crate::store::{
-    GROUP, TREE, group_delete, group_depth, group_insert, group_update, tree_changed,
+    GROUP, TREE, actions_cancel, group_delete, group_depth, group_insert, group_update,
+    tree_changed,
 };
 
 /// The signal of every change of the groups.
@@ -95,6 +97,7 @@ impl DevicesService {
         let mut set = changed(&tree);
         set.expect_one(group_insert(group, after.depth(group)), GROUP);
         set.event(group_created(caller, &after, group, now));
+        follow(&mut set, &tree, &after);
         let subject = group_subject(&group.id);
         set.audit(AuditRecord::done(
             caller,
@@ -160,6 +163,7 @@ impl DevicesService {
             (&after, &group),
             now,
         ));
+        follow(&mut set, &tree, &after);
         let subject = group_subject(&group.id);
         set.audit(AuditRecord::done(
             caller,
@@ -211,6 +215,7 @@ impl DevicesService {
         // Who is below goes first.
         for group in doomed.iter().rev() {
             set.expect_one(group_delete(&group.id), GROUP);
+            set.execute(actions_cancel(&group.id, now));
             set.event(group_deleted(caller, &group.id, now));
             let subject = group_subject(&group.id);
             set.audit(AuditRecord::done(
@@ -220,6 +225,9 @@ impl DevicesService {
                 now,
             ));
         }
+        let left = tree.all().filter(|group| !doomed.contains(group)).cloned();
+        let after = GroupTree::new(tree.revision.saturating_add(1), left);
+        follow(&mut set, &tree, &after);
         self.db.commit(set).await?;
         self.refresh_groups().await;
         metrics::groups_changed("delete", doomed.len());

@@ -5,13 +5,15 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview, PreviewRequest,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group,
+    GroupAction, GroupEdit, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, StartAction, Started,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_core::revision::Precondition;
+use lamassu_db::Attempt;
 
 use crate::service::DevicesService;
 
@@ -93,6 +95,43 @@ impl DeviceGroupService for DevicesService {
         request: PreviewRequest,
     ) -> Result<Preview, DeviceGroupError> {
         self.preview(id, request).await
+    }
+
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError> {
+        self.begin_action(caller, id, request).await
+    }
+
+    async fn actions(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError> {
+        self.list_actions(id, request).await
+    }
+
+    async fn action(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        let found = self.read_action(id, action).await;
+        Ok(found.map_err(Attempt::into_error)?.action)
+    }
+
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        self.stop_action(caller, id, action).await
     }
 
     async fn group_policies(

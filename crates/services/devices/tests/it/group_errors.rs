@@ -107,6 +107,22 @@ async fn every_error_of_groups_has_its_status_and_text() {
                 "412, \"changed meanwhile\"",
             ),
         ),
+        (
+            "Parameters",
+            Met::Tested(
+                include_str!("group_actions.rs"),
+                "what_is_no_action_is_refused",
+                "invalid parameters: purge has no parameters",
+            ),
+        ),
+        (
+            "ActionNotFound",
+            get(&format!("{one}/actions/x"), 404, "action not found"),
+        ),
+        (
+            "Forbidden",
+            Met::Never("no role of ours may start actions and not do what they do"),
+        ),
         ("Member", patch(json!({"nope": 1}), "unknown member 'nope'")),
         (
             "Query",

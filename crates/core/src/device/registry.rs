@@ -8,6 +8,7 @@ use super::slot::{
     ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
     SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
+use super::statistics::{CountDevices, DeviceStatistics};
 use super::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
@@ -69,6 +70,13 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
         id: &DeviceId,
         expected: Precondition,
     ) -> Result<(), RegistryError>;
+
+    /// Counts devices.
+    async fn statistics(
+        &self,
+        caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError>;
 
     /// The history of a device and its slots.
     async fn device_history(

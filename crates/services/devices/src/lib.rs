@@ -52,6 +52,7 @@ mod registry;
 mod retire;
 mod service;
 mod slots;
+mod statistics;
 mod store;
 
 pub use certificate_events::CERTIFICATE_SUBSCRIPTION;

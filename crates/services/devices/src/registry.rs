@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{IDENTITY, SlotStatus, SlotV2};
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
 use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
@@ -110,6 +111,14 @@ impl DeviceRegistry for DevicesService {
         expected: Precondition,
     ) -> Result<(), RegistryError> {
         self.purge_v2(caller, id, &expected).await
+    }
+
+    async fn statistics(
+        &self,
+        _caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError> {
+        self.statistics_of(request, &[]).await
     }
 
     async fn device_history(

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
 use crate::follow_up::CertificatesJob;
+use crate::group_action_job::ActionsJob;
+use crate::group_renewal::RenewalJob;
 use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
@@ -109,6 +111,17 @@ impl DevicesService {
         Arc::new(ValuesJob::new(self.clone()))
     }
 
+    /// The job that does what was asked for with all members of groups. Not run, nothing is done.
+    pub fn actions_job(&self) -> Arc<dyn Job> {
+        Arc::new(ActionsJob::new(self.clone()))
+    }
+
+    /// The job that has renewal windows follow the policies of groups. Not run, they stay as they were when
+    /// the certificates were bound.
+    pub fn renewal_job(&self) -> Arc<dyn Job> {
+        Arc::new(RenewalJob::new(self.clone()))
+    }
+
     /// The reader of certificate events and what it does with them.
     pub fn certificate_subscription(&self) -> (Subscription, Arc<dyn EventHandler>) {
         let handler = CertificateEvents::new(self.clone());
@@ -126,6 +139,8 @@ impl DevicesService {
             run_job(&self.db, self.windows_job(), shutdown),
             run_job(&self.db, self.certificates_job(), shutdown),
             run_job(&self.db, self.values_job(), shutdown),
+            run_job(&self.db, self.actions_job(), shutdown),
+            run_job(&self.db, self.renewal_job(), shutdown),
             self.watch_groups(shutdown),
         );
     }

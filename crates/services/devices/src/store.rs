@@ -5,6 +5,8 @@ mod details;
 mod device;
 mod follow_up;
 mod group;
+mod group_action;
+mod group_renewal;
 mod history;
 mod slot;
 mod value;
@@ -26,10 +28,20 @@ pub(crate) use device::{device_delete, device_insert, device_update_members, dev
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
 };
-pub use group::GROUP_FIELDS;
 pub(crate) use group::{
     GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
     tree_changed, tree_revision,
+};
+pub use group::{GROUP_FIELDS, GROUP_FIELDS_IN_V2};
+pub use group_action::ACTION_FIELDS;
+pub(crate) use group_action::{
+    ACTIONS, GROUP_COLUMN, MAX_ERRORS, STATE, StoredAction, action, action_insert, action_moved,
+    action_progress, actions_cancel, actions_expire, error_insert, members, members_clear,
+    members_count, members_done, members_insert, oldest_end, open_action,
+};
+pub(crate) use group_renewal::{
+    dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
+    renewal_wanted, ruled_devices,
 };
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
@@ -87,6 +99,16 @@ pub const SCHEMA: Schema = Schema {
             10,
             "device_groups",
             include_str!("../migrations/V0010__device_groups.sql"),
+        ),
+        Migration::portable(
+            11,
+            "group_actions",
+            include_str!("../migrations/V0011__group_actions.sql"),
+        ),
+        Migration::portable(
+            12,
+            "group_renewal",
+            include_str!("../migrations/V0012__group_renewal.sql"),
         ),
     ],
 };

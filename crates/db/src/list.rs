@@ -219,6 +219,21 @@ pub async fn count(
     Ok(row.map_or(Ok(0), |row| row.get("n"))?)
 }
 
+/// The keys of the rows that fulfil the filters and restrictions, as a statement to build on: it gives one
+/// column, called as the table's key, and numbers its parameters from the first.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub fn selection(
+    db: &Db,
+    table: &ListTable,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Statement, ListError> {
+    compile::keys(db.dialect(), table, filters, restrictions)
+}
+
 /// How many rows fulfil the filters and restrictions, per value of a column; values without rows
 /// are absent. One query, so all counts are of the same moment.
 ///

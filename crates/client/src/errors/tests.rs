@@ -310,6 +310,8 @@ async fn refusals_of_the_second_version_read_back() {
         RegistryError::Forbidden,
         RegistryError::DeviceNotFound,
         RegistryError::SlotNotFound,
+        RegistryError::GroupNotFound,
+        RegistryError::PolicyBroken("g-1".into(), details()),
         RegistryError::VersionNotFound,
         RegistryError::CertificateNotFound,
         RegistryError::DeviceExists,
@@ -339,6 +341,8 @@ async fn refusals_of_the_second_version_read_back() {
             | RegistryError::Query(_)
             | RegistryError::DeviceNotFound
             | RegistryError::SlotNotFound
+            | RegistryError::GroupNotFound
+            | RegistryError::PolicyBroken(..)
             | RegistryError::VersionNotFound
             | RegistryError::CertificateNotFound
             | RegistryError::DeviceExists

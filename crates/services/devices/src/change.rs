@@ -376,6 +376,7 @@ impl<'a> Change<'a> {
             caller,
             now,
             bucket,
+            groups,
         } = self.context;
         self.after.revision = self.before.revision.saturating_add(1);
         self.after.updated_at = Timestamp(now);
@@ -411,6 +412,7 @@ impl<'a> Change<'a> {
         }
         let subject = events::device_subject(&after.id);
         set.audit(AuditRecord::done(caller, operation, subject, now));
+        groups.tell(&mut set, caller, Some(self.before), Some(&self.after), now);
         (set, self.after)
     }
 

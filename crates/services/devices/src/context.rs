@@ -3,6 +3,7 @@
 use lamassu_core::caller::Caller;
 use time::OffsetDateTime;
 
+use crate::group_watch::GroupCache;
 use crate::service::DevicesService;
 use crate::store::CountBucket;
 
@@ -12,15 +13,18 @@ pub(crate) struct ChangeContext<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) now: OffsetDateTime,
     pub(crate) bucket: CountBucket,
+    /// The groups that tell who comes and goes.
+    pub(crate) groups: &'a GroupCache,
 }
 
 impl DevicesService {
     /// The context of a change that `caller` makes now.
-    pub(crate) fn change_by<'a>(&self, caller: &'a Caller) -> ChangeContext<'a> {
+    pub(crate) fn change_by<'a>(&'a self, caller: &'a Caller) -> ChangeContext<'a> {
         ChangeContext {
             caller,
             now: self.db.now(),
             bucket: self.bucket,
+            groups: &self.groups,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::store::{
 use crate::{events, metrics};
 
 /// A device to be registered that has passed the checks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewDevice(CreateDevice);
 
 impl NewDevice {
@@ -61,6 +61,7 @@ impl NewDevice {
             caller,
             now,
             bucket,
+            groups,
         } = context;
         let entry = HistoryEntry {
             scope: HistoryScope::Device,
@@ -84,6 +85,7 @@ impl NewDevice {
         set.event(events::device_created(caller, device, now));
         let subject = events::device_subject(&device.id);
         set.audit(AuditRecord::done(caller, "device.create", subject, now));
+        groups.tell(&mut set, caller, None, Some(&stored), now);
         (set, stored)
     }
 
@@ -132,7 +134,10 @@ impl DevicesService {
         caller: &Caller,
         request: CreateDevice,
     ) -> Result<Device, DeviceError> {
-        let stored = self.insert(caller, NewDevice::try_new(request)?).await?;
+        let new = NewDevice::try_new(request)?;
+        let planned = new.clone().into_stored(self.db.now());
+        self.warn_of_policies(&planned).await?;
+        let stored = self.insert(caller, new).await?;
         Ok(stored.ok_or(DeviceError::Exists)?.device)
     }
 

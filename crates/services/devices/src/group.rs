@@ -5,6 +5,8 @@
 //! one revision of the whole, and its write set holds at that revision only; who loses that race looks
 //! again.
 
+use std::sync::Arc;
+
 use lamassu_core::caller::Caller;
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, Group, GroupDocument, GroupEdit,
@@ -99,7 +101,9 @@ impl DevicesService {
             now,
         ));
         self.db.commit(set).await?;
-        Ok(after.show(group))
+        let shown = after.show(group);
+        self.groups.put(&Arc::new(after));
+        Ok(shown)
     }
 
     pub(crate) async fn change_group(
@@ -159,7 +163,9 @@ impl DevicesService {
         self.db.commit(set).await?;
         metrics::groups_changed("update", 1);
         tracing::info!(group_id = %group.id, "device group changed");
-        Ok(after.show(&group))
+        let shown = after.show(&group);
+        self.groups.put(&Arc::new(after));
+        Ok(shown)
     }
 
     pub(crate) async fn remove_group(
@@ -203,6 +209,7 @@ impl DevicesService {
             ));
         }
         self.db.commit(set).await?;
+        self.refresh_groups().await;
         metrics::groups_changed("delete", doomed.len());
         tracing::info!(group_id = %group.id, n_groups = doomed.len(), "device group deleted");
         Ok(())

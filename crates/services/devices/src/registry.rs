@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{IDENTITY, SlotStatus, SlotV2};
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
 use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
@@ -37,7 +38,11 @@ impl DeviceRegistry for DevicesService {
         _caller: &Caller,
         request: &ListDevices,
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
-        self.list_in_v2(SCOPE_ALL, request, &[]).await
+        let Some(group) = &request.group else {
+            return self.list_in_v2(SCOPE_ALL, request, &[]).await;
+        };
+        let (scope, restrictions) = self.members_of(group).await?;
+        self.list_in_v2(&scope, request, &restrictions).await
     }
 
     async fn register_device(
@@ -46,8 +51,10 @@ impl DeviceRegistry for DevicesService {
         request: RegisterDevice,
     ) -> Result<DeviceV2, RegistryError> {
         let fresh = || DeviceId::new(Uuid::new_v4().to_string());
-        let (id, members, warnings) = request.checked(fresh)?;
+        let (id, members, mut warnings) = request.checked(fresh)?;
         let new = NewDevice::checked_in_v2(id, members);
+        let planned = new.clone().into_stored(self.db.now());
+        warnings.extend(self.check_policies(&planned).await?);
         let stored = self.insert(caller, new).await?;
         let stored = stored.ok_or(RegistryError::DeviceExists)?;
         Ok(DeviceV2 {
@@ -66,6 +73,8 @@ impl DeviceRegistry for DevicesService {
         let stored = stored.ok_or(RegistryError::DeviceNotFound)?;
         let mut device = [device_in_v2(&stored)];
         self.include(&mut device, include).await?;
+        self.include_groups(std::slice::from_ref(&stored), &mut device, include)
+            .await?;
         let [device] = device;
         Ok(device)
     }
@@ -77,8 +86,11 @@ impl DeviceRegistry for DevicesService {
         patch: DocumentPatch,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let stored = self.patch_v2(caller, id, &patch, &expected).await?;
-        Ok(device_in_v2(&stored))
+        let (stored, warnings) = self.patch_v2(caller, id, &patch, &expected).await?;
+        Ok(DeviceV2 {
+            warnings,
+            ..device_in_v2(&stored)
+        })
     }
 
     async fn retire_device(
@@ -99,6 +111,14 @@ impl DeviceRegistry for DevicesService {
         expected: Precondition,
     ) -> Result<(), RegistryError> {
         self.purge_v2(caller, id, &expected).await
+    }
+
+    async fn statistics(
+        &self,
+        _caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError> {
+        self.statistics_of(request, &[]).await
     }
 
     async fn device_history(
@@ -146,6 +166,8 @@ impl DevicesService {
         let stored = stored.map_err(StorageFailure::from)?;
         let mut list: Vec<_> = stored.iter().map(device_in_v2).collect();
         self.include(&mut list, request.include).await?;
+        self.include_groups(&stored, &mut list, request.include)
+            .await?;
         let total = if request.count {
             let filters = &asked.filters;
             let counted = count(&self.db, &DEVICES_IN_V2, filters, restrictions).await;
@@ -211,6 +233,8 @@ pub(crate) fn device_in_v2(stored: &StoredDevice) -> DeviceV2 {
             .map(|slot| (slot.name.clone(), slot_in_v2(slot)))
             .collect(),
         events: None,
+        groups: None,
+        policies: None,
         warnings: Vec::new(),
     }
 }

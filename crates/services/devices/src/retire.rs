@@ -145,6 +145,8 @@ impl DevicesService {
             subject,
             context.now,
         ));
+        let (groups, now) = (context.groups, context.now);
+        groups.tell(&mut set, caller, Some(stored), None, now);
         self.db.commit(set).await?;
         tracing::info!(device_id = %id, "device deleted");
         Ok(())

@@ -14,14 +14,14 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
-use lamassu_db::{Db, EventHandler, Job, MigrationError, Subscription, run_job};
+use lamassu_db::{Db, DbError, EventHandler, Job, MigrationError, Subscription, run_job};
 use time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
 use crate::follow_up::CertificatesJob;
-use crate::group_query::GroupCache;
+use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 
@@ -45,6 +45,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// The groups of devices cannot be read.
+    #[error("device groups cannot be read")]
+    Groups(#[source] DbError),
 }
 
 /// The device manager; cheap to clone.
@@ -72,7 +75,7 @@ impl DevicesService {
         config.validate()?;
         db.migrate(SCHEMA).await?;
         let store = DeviceStore::new(&db, config.events.v1_limit);
-        Ok(Self {
+        let service = Self {
             db,
             store,
             bucket: CountBucket::any(),
@@ -81,7 +84,9 @@ impl DevicesService {
             retain_history: config.events.retain_after_delete,
             groups: Arc::default(),
             max_group_depth: config.device_groups.max_depth,
-        })
+        };
+        service.current_groups().await.map_err(StartError::Groups)?;
+        Ok(service)
     }
 
     /// The job that moves identity slots through their renewal windows and expires them. Not run,
@@ -111,6 +116,7 @@ impl DevicesService {
             subscription.run(handler, shutdown),
             run_job(&self.db, self.windows_job(), shutdown),
             run_job(&self.db, self.certificates_job(), shutdown),
+            self.watch_groups(shutdown),
         );
     }
 }

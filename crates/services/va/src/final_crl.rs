@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
 use crate::crl::{CrlPlan, Scope};
-use crate::metrics::{self, CrlKind};
+use crate::metrics;
 use crate::service::VaService;
 use crate::store::role::{self, StoredRole};
 
@@ -120,7 +120,7 @@ impl VaService {
         next.next_due = None;
         let mut set = WriteSet::new();
         role::advance(&mut set, &previous, &next, now);
-        self.tell_crl(&mut set, caller, authority, &crl, CrlKind::Complete);
+        self.tell_crl(&mut set, caller, authority, &crl);
         self.db.commit(set).await?;
         self.keep(&next.file, crl.der);
         Ok(next)

@@ -17,6 +17,7 @@ mod metadata;
 mod metrics;
 mod retire;
 mod slots;
+mod statistics;
 mod support;
 mod v2;
 mod windows;

@@ -1,6 +1,7 @@
 //! The validation authority from outside: HTTP, the event log, files, openssl as the judge.
 #![cfg(test)]
 
+mod buckets;
 mod ca_events;
 mod conventions;
 mod crl;

@@ -25,7 +25,7 @@ use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::{TestDatabase, newest_event};
-use lamassu_va::{CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
+use lamassu_va::{Blobs, CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::ocsp::{CertId, issuer_keys};
 use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
@@ -46,7 +46,9 @@ pub(crate) struct World {
     kms: Arc<dyn KmsService>,
     ca_router: Router,
     shutdown: CancellationToken,
-    dir: TempDir,
+    blobs: Blobs,
+    /// Where CRL files are, unless somewhere else.
+    dir: Option<TempDir>,
     database: TestDatabase,
     /// Where a KMS without keys keeps what it does not have.
     elsewhere: TestDatabase,
@@ -103,6 +105,14 @@ impl World {
 
     pub(crate) async fn with_config(config: VaConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let blobs = local_blobs(&dir.path().join("blobs")).unwrap();
+        let mut world = Self::over(blobs, config).await;
+        world.dir = Some(dir);
+        world
+    }
+
+    /// A world whose CRL files are in this store.
+    pub(crate) async fn over(blobs: Blobs, config: VaConfig) -> Self {
         // openssl has no other clock than the machine's.
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let database = TestDatabase::fresh();
@@ -115,7 +125,7 @@ impl World {
             config: CaConfig::default(),
         };
         let ca = Arc::new(CaService::new(ports).await.unwrap());
-        let va = va(&db, &ca, Arc::clone(&kms), &dir, config).await;
+        let va = va(&db, &ca, Arc::clone(&kms), &blobs, config).await;
         let ca_routes = lamassu_ca::routes(Arc::clone(&ca) as _, QueryLimits::default());
         let ca_router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
             .mount("", &ca_routes)
@@ -130,7 +140,8 @@ impl World {
             kms,
             ca_router,
             shutdown: CancellationToken::new(),
-            dir,
+            blobs,
+            dir: None,
             database,
             elsewhere: TestDatabase::fresh(),
         }
@@ -222,14 +233,14 @@ impl World {
             .open(&(Arc::clone(&self.clock) as SharedClock))
             .await;
         let kms = kms(&other).await;
-        let va = va(&self.db, &self.ca, kms, &self.dir, config).await;
+        let va = va(&self.db, &self.ca, kms, &self.blobs, config).await;
         router(&va, &self.clock).await
     }
 
     /// The same service in another process, with caches of its own.
     pub(crate) async fn replica(&self) -> (VaService, Router) {
         let kms = Arc::clone(&self.kms);
-        let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        let va = va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await;
         let router = router(&va, &self.clock).await;
         (va, router)
     }
@@ -247,7 +258,7 @@ impl World {
         let config = testing::loopback(port);
         let peer = Peer::new(&config, "service/va", testing::service_token()).unwrap();
         let kms = Arc::new(KmsClient::new(&peer));
-        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+        va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await
     }
 
     /// The same service over a KMS that has no keys.
@@ -255,7 +266,7 @@ impl World {
         let clock = Arc::clone(&self.clock) as SharedClock;
         let other = self.elsewhere.open(&clock).await;
         let kms = kms(&other).await;
-        va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await
+        va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await
     }
 
     /// The same service over a KMS whose database is away.
@@ -263,7 +274,7 @@ impl World {
         let clock = Arc::clone(&self.clock) as SharedClock;
         let other = self.elsewhere.open(&clock).await;
         let kms = kms(&other).await;
-        let va = va(&self.db, &self.ca, kms, &self.dir, VaConfig::default()).await;
+        let va = va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await;
         other.close().await;
         router(&va, &self.clock).await
     }
@@ -283,7 +294,8 @@ impl World {
 
     /// The folder of a CA's CRL files.
     pub(crate) fn crl_folder(&self, ca: &Ca) -> PathBuf {
-        self.dir.path().join("blobs/pki/va/crl").join(&ca.ski)
+        let dir = self.dir.as_ref().unwrap();
+        dir.path().join("blobs/pki/va/crl").join(&ca.ski)
     }
 
     /// The names of a CA's CRL files, sorted.
@@ -548,14 +560,14 @@ async fn va(
     db: &Db,
     ca: &Arc<CaService>,
     kms: Arc<dyn KmsService>,
-    dir: &TempDir,
+    blobs: &Blobs,
     config: VaConfig,
 ) -> VaService {
     let ports = VaPorts {
         db: db.clone(),
         ca: ca_client(ca).await,
         kms,
-        blobs: local_blobs(&dir.path().join("blobs")).unwrap(),
+        blobs: Arc::clone(blobs),
         config,
     };
     VaService::new(ports).await.unwrap()

@@ -7,7 +7,7 @@ use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice, WritableDevice,
 };
-use lamassu_core::ids::DeviceId;
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::percent::encode;
 use lamassu_core::query::{Field, ListRequest, QueryError, take_flag};
 use lamassu_core::usage::RevocationReason;
@@ -39,17 +39,19 @@ impl Listing for Histories {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read one by one")]
 pub(super) struct Beside {
-    /// What is shown beside each device, a comma list: `events`.
+    /// What is shown beside each device, a comma list: `events`, `groups`, `policies`.
     include: Option<String>,
     /// Whether all that fulfil the filters are counted: `total`.
     count: Option<bool>,
+    /// The group whose members are listed.
+    group: Option<DeviceGroupId>,
 }
 
 /// Query parameters.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read one by one")]
 pub(super) struct Included {
-    /// What is shown beside the device, a comma list: `events`.
+    /// What is shown beside the device, a comma list: `events`, `groups`, `policies`.
     include: Option<String>,
 }
 
@@ -86,12 +88,13 @@ pub(super) async fn list(
 /// What a list of devices is asked for.
 fn list_request(query: &QueryPairs, devices: &Devices) -> Result<ListDevices, RegistryError> {
     let now = devices.clock.now();
-    let others = ["include", "count"];
+    let others = ["include", "count", "group"];
     let fields = DEVICE_FIELDS_IN_V2;
     Ok(ListDevices {
         request: ListRequest::from_pairs_in_v2(&query.0, fields, &others, now)?,
         count: take_flag(&query.0, "count")?,
         include: include(query)?,
+        group: query.first("group").map(DeviceGroupId::from),
     })
 }
 
@@ -100,13 +103,13 @@ fn include(query: &QueryPairs) -> Result<Include, RegistryError> {
     Include::parse(text).map_err(|word| invalid("include", &format!("unknown word '{word}'")))
 }
 
-pub(super) fn invalid(name: &str, reason: &str) -> RegistryError {
+pub(in crate::http) fn invalid(name: &str, reason: &str) -> RegistryError {
     let (name, reason) = (name.to_owned(), reason.to_owned());
     QueryError::InvalidParameter { name, reason }.into()
 }
 
 /// Refuses parameters that the route does not have.
-pub(super) fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
+pub(in crate::http) fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
     let mut names = query.0.iter().map(|(name, _)| name);
     match names.find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(QueryError::UnknownParameter(name.clone()).into()),

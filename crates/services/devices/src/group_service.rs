@@ -13,6 +13,11 @@ use lamassu_core::query::ListRequest;
 
 use crate::service::DevicesService;
 
+/// A group as it was asked for, in the audit log.
+fn named(id: &DeviceGroupId) -> String {
+    format!("device-group/{id}")
+}
+
 #[async_trait]
 impl DeviceGroupService for DevicesService {
     async fn create_group(
@@ -20,7 +25,12 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         request: CreateGroup,
     ) -> Result<Group, DeviceGroupError> {
-        self.make_group(caller, request).await
+        let asked = request.id.as_ref();
+        let asked = asked.map_or_else(|| "device-group".to_owned(), named);
+        let change = ("device-group.create", asked);
+        self.refusals
+            .watch(caller, change, self.make_group(caller, request))
+            .await
     }
 
     async fn group(&self, _caller: &Caller, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
@@ -41,7 +51,10 @@ impl DeviceGroupService for DevicesService {
         id: &DeviceGroupId,
         edit: GroupEdit,
     ) -> Result<Group, DeviceGroupError> {
-        self.change_group(caller, id, &edit).await
+        let change = ("device-group.update", named(id));
+        self.refusals
+            .watch(caller, change, self.change_group(caller, id, &edit))
+            .await
     }
 
     async fn delete_group(
@@ -50,7 +63,10 @@ impl DeviceGroupService for DevicesService {
         id: &DeviceGroupId,
         children: Children,
     ) -> Result<(), DeviceGroupError> {
-        self.remove_group(caller, id, children).await
+        let change = ("device-group.delete", named(id));
+        self.refusals
+            .watch(caller, change, self.remove_group(caller, id, children))
+            .await
     }
 
     async fn group_devices(

@@ -2,14 +2,18 @@
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group,
+    GroupAction, GroupEdit, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, StartAction, Started,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
+use lamassu_db::Attempt;
 
 use crate::service::DevicesService;
 
@@ -40,8 +44,8 @@ impl DeviceGroupService for DevicesService {
     async fn groups(
         &self,
         _caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
         self.list_groups(request).await
     }
 
@@ -50,11 +54,11 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
         let change = ("device-group.update", named(id));
-        self.refusals
-            .watch(caller, change, self.change_group(caller, id, &edit))
-            .await
+        let changed = self.change_group(caller, id, &edit, &expected);
+        self.refusals.watch(caller, change, changed).await
     }
 
     async fn delete_group(
@@ -62,11 +66,11 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
         let change = ("device-group.delete", named(id));
-        self.refusals
-            .watch(caller, change, self.remove_group(caller, id, children))
-            .await
+        let removed = self.remove_group(caller, id, children, &expected);
+        self.refusals.watch(caller, change, removed).await
     }
 
     async fn group_devices(
@@ -105,6 +109,43 @@ impl DeviceGroupService for DevicesService {
         request: PreviewRequest,
     ) -> Result<Preview, DeviceGroupError> {
         self.preview(id, request).await
+    }
+
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError> {
+        self.begin_action(caller, id, request).await
+    }
+
+    async fn actions(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError> {
+        self.list_actions(id, request).await
+    }
+
+    async fn action(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        let found = self.read_action(id, action).await;
+        Ok(found.map_err(Attempt::into_error)?.action)
+    }
+
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        self.stop_action(caller, id, action).await
     }
 
     async fn group_policies(

@@ -184,6 +184,9 @@ impl DevicesService {
         restrictions: &[Restriction],
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
         let asked = &request.request;
+        let few = self.preselect(DEVICES_IN_V2.fields, scope, asked).await;
+        let few = few.map_err(ListError::into_error::<RegistryError>)?;
+        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
         let page = list(&self.db, &DEVICES_IN_V2, scope, asked, restrictions).await;
         let page = page.map_err(ListError::into_error::<RegistryError>)?;
         let stored = self.store.complete(&page.list).await;

@@ -23,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
 use crate::follow_up::CertificatesJob;
+use crate::group_action_job::ActionsJob;
+use crate::group_renewal::RenewalJob;
 use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
+use crate::values::{IndexedPath, ValuesJob};
 
 /// What the device manager needs.
 #[derive(Clone, Debug)]
@@ -64,6 +67,8 @@ pub struct DevicesService {
     pub(crate) retain_history: bool,
     pub(crate) groups: Arc<GroupCache>,
     pub(crate) max_group_depth: u32,
+    /// Where in metadata devices are found by value.
+    pub(crate) indexed: Arc<[IndexedPath]>,
     pub(crate) refusals: Arc<RefusalLog>,
 }
 
@@ -96,6 +101,7 @@ impl DevicesService {
             retain_history: config.events.retain_after_delete,
             groups: Arc::default(),
             max_group_depth: config.device_groups.max_depth,
+            indexed: config.indexed_paths()?.into(),
         };
         service.current_groups().await.map_err(StartError::Groups)?;
         Ok(service)
@@ -110,6 +116,22 @@ impl DevicesService {
     /// The job that has certificates follow their devices. Not run, they stay as they are.
     pub fn certificates_job(&self) -> Arc<dyn Job> {
         Arc::new(CertificatesJob::new(self.clone()))
+    }
+
+    /// The job that keeps what devices are found by. Not run, filters find the same by looking longer.
+    pub fn values_job(&self) -> Arc<dyn Job> {
+        Arc::new(ValuesJob::new(self.clone()))
+    }
+
+    /// The job that does what was asked for with all members of groups. Not run, nothing is done.
+    pub fn actions_job(&self) -> Arc<dyn Job> {
+        Arc::new(ActionsJob::new(self.clone()))
+    }
+
+    /// The job that has renewal windows follow the policies of groups. Not run, they stay as they were when
+    /// the certificates were bound.
+    pub fn renewal_job(&self) -> Arc<dyn Job> {
+        Arc::new(RenewalJob::new(self.clone()))
     }
 
     /// The reader of certificate events and what it does with them.
@@ -128,6 +150,9 @@ impl DevicesService {
             subscription.run(handler, shutdown),
             run_job(&self.db, self.windows_job(), shutdown),
             run_job(&self.db, self.certificates_job(), shutdown),
+            run_job(&self.db, self.values_job(), shutdown),
+            run_job(&self.db, self.actions_job(), shutdown),
+            run_job(&self.db, self.renewal_job(), shutdown),
             self.watch_groups(shutdown),
         );
     }

@@ -1,7 +1,7 @@
 //! The device manager: which devices exist, which certificate identifies each, and how that stands.
 //!
 //! It owns the tables `device`, `device_slot`, `slot_version`, `device_event`,
-//! `device_follow_up` and `device_count`. It promises that a binding
+//! `device_follow_up`, `device_value`, `device_value_path` and `device_count`. It promises that a binding
 //! (slot version, history, status, events) is one commit that happens once or not at all; that a
 //! device follows the certificate of its active version, and no other, through revocation, hold
 //! and release; and that a slot enters its renewal windows and expires within a second of the due
@@ -54,6 +54,7 @@ mod service;
 mod slots;
 mod statistics;
 mod store;
+mod values;
 
 pub use certificate_events::CERTIFICATE_SUBSCRIPTION;
 pub use config::{ConfigError, DevicesConfig, GroupsConfig, HistoryConfig};
@@ -67,3 +68,4 @@ pub use service::{DevicesPorts, DevicesService, StartError};
 pub use store::{
     ACTION_FIELDS, DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, GROUP_FIELDS_IN_V2, SCHEMA,
 };
+pub use values::VALUES_JOB;

@@ -9,6 +9,7 @@ mod group_action;
 mod group_renewal;
 mod history;
 mod slot;
+mod value;
 mod version;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,10 @@ pub(crate) use history::{
     history_delete, history_insert, history_item,
 };
 pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
+pub(crate) use value::{
+    add_texts, complete_paths, devices_behind, devices_with, forget_paths, key as value_key,
+    path_progress, path_put, values_insert, values_update,
+};
 pub(crate) use version::{
     Binding, SLOT_COLUMN, SLOT_VERSIONS, VERSION_FIELDS, Version, bindings, listed_version,
     version_delete, version_followed, version_put,
@@ -80,6 +85,17 @@ pub const SCHEMA: Schema = Schema {
             postgres: include_str!("../migrations/V0005__slots_listed.postgres.sql"),
         },
         Migration::portable(
+            6,
+            "device_indexes",
+            include_str!("../migrations/V0006__device_indexes.sql"),
+        ),
+        Migration {
+            version: 7,
+            name: "device_text",
+            sqlite: include_str!("../migrations/V0007__device_text.sqlite.sql"),
+            postgres: include_str!("../migrations/V0007__device_text.postgres.sql"),
+        },
+        Migration::portable(
             10,
             "device_groups",
             include_str!("../migrations/V0010__device_groups.sql"),
@@ -99,7 +115,9 @@ pub const SCHEMA: Schema = Schema {
 
 /// What devices can be filtered and sorted by.
 pub static DEVICE_FIELDS: &[Field] = &[
-    Field::string("id", "id").folded("id_folded"),
+    Field::string("id", "id")
+        .folded("id_folded")
+        .searched_in("device_text"),
     Field::string("dms_owner", "dms_owner").folded("owner_folded"),
     Field::date("creation_timestamp", "created_at"),
     Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
@@ -112,8 +130,12 @@ pub static DEVICE_FIELDS: &[Field] = &[
 
 /// What devices can be filtered and sorted by in v2: the members that it shows.
 pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
-    Field::string("id", "id").folded("id_folded"),
-    Field::string("alias", "alias").folded("alias_folded"),
+    Field::string("id", "id")
+        .folded("id_folded")
+        .searched_in("device_text"),
+    Field::string("alias", "alias")
+        .folded("alias_folded")
+        .searched_in("device_text"),
     Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
     Field::string_array("tags", "tags"),
     Field::string("icon", "icon"),

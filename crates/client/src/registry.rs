@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::IF_MATCH;
 use http::{HeaderValue, Method};
 use lamassu_core::caller::Caller;
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
 use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
@@ -64,6 +65,20 @@ fn written<T: Serialize>(value: &T) -> Result<Bytes, StorageFailure> {
         .map_err(|error| StorageFailure::Internal(Box::new(error)))
 }
 
+/// A patch and its media type.
+pub(crate) fn patch_body(patch: DocumentPatch) -> Result<(Bytes, HeaderValue), StorageFailure> {
+    Ok(match patch {
+        DocumentPatch::Merge(members) => (written(&members)?, MERGE_PATCH),
+        DocumentPatch::Strict(operations) => (written(&operations)?, JSON_PATCH),
+        DocumentPatch::Metadata(operations) => {
+            let body = PatchBody {
+                patches: Some(operations),
+            };
+            (written(&body)?, JSON)
+        }
+    })
+}
+
 #[async_trait]
 impl DeviceRegistry for DeviceClient {
     async fn list_devices(
@@ -72,7 +87,11 @@ impl DeviceRegistry for DeviceClient {
         request: &ListDevices,
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
         let include = request.include.to_text();
-        let query = list_query(&request.request, request.count, &include);
+        let mut query = list_query(&request.request, request.count, &include);
+        if let Some(group) = &request.group {
+            let separator = if query.is_empty() { "" } else { "&" };
+            query.push_str(&format!("{separator}group={}", encode(group.as_str())));
+        }
         let call = Call::get(format!("/v2/devices?{query}"));
         self.0.read(caller, call).await
     }
@@ -107,16 +126,7 @@ impl DeviceRegistry for DeviceClient {
         patch: DocumentPatch,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let body = match patch {
-            DocumentPatch::Merge(members) => (written(&members)?, MERGE_PATCH),
-            DocumentPatch::Strict(operations) => (written(&operations)?, JSON_PATCH),
-            DocumentPatch::Metadata(operations) => {
-                let body = PatchBody {
-                    patches: Some(operations),
-                };
-                (written(&body)?, JSON)
-            }
-        };
+        let body = patch_body(patch)?;
         let path = device_path(id, "")?;
         let call = Call {
             body: Some(body),
@@ -151,6 +161,29 @@ impl DeviceRegistry for DeviceClient {
         let path = device_path(id, "?purge=true")?;
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
         self.0.done(caller, call.expecting(&expected)).await
+    }
+
+    async fn statistics(
+        &self,
+        caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError> {
+        let filters = ListRequest {
+            filters: request.filters.clone(),
+            ..ListRequest::default()
+        };
+        let words = [
+            (request.health, "health"),
+            (request.expiration, "expiration"),
+        ];
+        let words = words.into_iter().filter(|(is_in, _)| *is_in);
+        let words: Vec<&str> = words.map(|(_, word)| word).collect();
+        let mut query = list_query(&filters, false, &words.join(","));
+        if let Some(group_by) = &request.group_by {
+            query.push_str(&format!("&group_by={}", encode(&group_by.to_text())));
+        }
+        let call = Call::get(format!("/v2/stats/devices?{query}"));
+        self.0.read(caller, call).await
     }
 
     async fn device_history(

@@ -6,6 +6,7 @@
 
 mod registry;
 pub mod slot;
+pub mod statistics;
 pub mod v2;
 
 use std::collections::BTreeMap;

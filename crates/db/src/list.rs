@@ -125,6 +125,26 @@ pub async fn list(
     Ok(Page { next, list: rows })
 }
 
+/// What a page is asked for: the request, or that of its bookmark.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn asked(
+    db: &Db,
+    fields: &'static [Field],
+    scope: &str,
+    request: &ListRequest,
+) -> Result<ListRequest, ListError> {
+    match &request.bookmark {
+        Some(text) => {
+            let key = bookmark::key(db).await?;
+            Ok(key.open(text, scope, fields)?.0)
+        }
+        None => Ok(request.clone()),
+    }
+}
+
 /// A page as it is asked for.
 struct Asked {
     /// The request, or that of its bookmark.
@@ -217,6 +237,21 @@ pub async fn count(
     let statement = compile::count(db.dialect(), table, None, filters, restrictions)?;
     let row = db.row_opt(statement).await?;
     Ok(row.map_or(Ok(0), |row| row.get("n"))?)
+}
+
+/// The keys of the rows that fulfil the filters and restrictions, as a statement to build on: it gives one
+/// column, called as the table's key, and numbers its parameters from the first.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub fn selection(
+    db: &Db,
+    table: &ListTable,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Statement, ListError> {
+    compile::keys(db.dialect(), table, filters, restrictions)
 }
 
 /// How many rows fulfil the filters and restrictions, per value of a column; values without rows

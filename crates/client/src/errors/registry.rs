@@ -16,6 +16,7 @@ impl WireError for RegistryError {
                 Self::Forbidden,
                 Self::DeviceNotFound,
                 Self::SlotNotFound,
+                Self::GroupNotFound,
                 Self::VersionNotFound,
                 Self::CertificateNotFound,
                 Self::DeviceExists,
@@ -35,6 +36,12 @@ impl WireError for RegistryError {
             .or_else(|| {
                 let rest = refusal.after(StatusCode::BAD_REQUEST, "failed to apply the patch: ")?;
                 Some(Self::PatchFailed(rest.to_owned()))
+            })
+            .or_else(|| {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let rest = refusal.after(status, "a policy of device group ")?;
+                let id = rest.strip_suffix(" is broken")?;
+                Some(Self::PolicyBroken(id.into(), details()))
             })
             .or_else(|| query::read_in_v2(refusal).map(Self::Query))
     }

@@ -8,13 +8,14 @@ use super::slot::{
     ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
     SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
+use super::statistics::{CountDevices, DeviceStatistics};
 use super::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
 };
 use crate::caller::Caller;
 use crate::error::{ErrorDetail, ErrorKind, ServiceError, StorageFailure};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceGroupId, DeviceId};
 use crate::patch::DocumentPatch;
 use crate::query::QueryError;
 use crate::revision::Precondition;
@@ -69,6 +70,13 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
         id: &DeviceId,
         expected: Precondition,
     ) -> Result<(), RegistryError>;
+
+    /// Counts devices.
+    async fn statistics(
+        &self,
+        caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError>;
 
     /// The history of a device and its slots.
     async fn device_history(
@@ -202,6 +210,12 @@ pub enum RegistryError {
     /// The id is taken.
     #[error("device already exists")]
     DeviceExists,
+    /// No group of devices has this id.
+    #[error("device group not found")]
+    GroupNotFound,
+    /// What is written breaks a policy of this group; where, and how.
+    #[error("a policy of device group {0} is broken")]
+    PolicyBroken(DeviceGroupId, Vec<ErrorDetail>),
     /// The device is retired.
     #[error("device status does not allow this operation")]
     Decommissioned,
@@ -262,6 +276,7 @@ impl ServiceError for RegistryError {
             Self::Forbidden => ErrorKind::Forbidden,
             Self::DeviceNotFound
             | Self::SlotNotFound
+            | Self::GroupNotFound
             | Self::VersionNotFound
             | Self::CertificateNotFound => ErrorKind::NotFound,
             Self::DeviceExists
@@ -273,9 +288,10 @@ impl ServiceError for RegistryError {
             | Self::CertificateAttached
             | Self::DuplicateSecret => ErrorKind::Conflict,
             Self::RevisionConflict => ErrorKind::PreconditionFailed,
-            Self::NotDecommissioned | Self::CertificateNotActive | Self::CommonNameMismatch => {
-                ErrorKind::Unprocessable
-            }
+            Self::NotDecommissioned
+            | Self::CertificateNotActive
+            | Self::CommonNameMismatch
+            | Self::PolicyBroken(..) => ErrorKind::Unprocessable,
             Self::CaUnavailable(_) => ErrorKind::BadGateway,
             Self::Storage(failure) => failure.kind(),
         }
@@ -292,6 +308,8 @@ impl ServiceError for RegistryError {
             Self::Forbidden => "insufficient_permissions",
             Self::DeviceNotFound => "device_not_found",
             Self::SlotNotFound => "slot_not_found",
+            Self::GroupNotFound => "group_not_found",
+            Self::PolicyBroken(..) => "metadata_schema_violation",
             Self::VersionNotFound => "version_not_found",
             Self::CertificateNotFound => "certificate_not_found",
             Self::DeviceExists => "device_exists",
@@ -315,7 +333,8 @@ impl ServiceError for RegistryError {
         match self {
             Self::Validation(details)
             | Self::UnknownField(details)
-            | Self::ImmutableField(details) => details,
+            | Self::ImmutableField(details)
+            | Self::PolicyBroken(_, details) => details,
             _ => &[],
         }
     }

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::slot::SlotV2;
 use super::{DeviceStatus, RegistryError};
+use crate::device_group::EffectivePolicies;
 use crate::error::ErrorDetail;
-use crate::ids::{DeviceId, DmsId};
+use crate::ids::{DeviceGroupId, DeviceId, DmsId};
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
@@ -81,9 +82,27 @@ pub struct DeviceV2 {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<HistoryItem>>")]
     pub events: Option<Vec<HistoryItem>>,
+    /// The groups that it is in; only where `include` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NamedGroup>>")]
+    pub groups: Option<Vec<NamedGroup>>,
+    /// What its groups ask of it; only where `include` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<EffectivePolicies>")]
+    pub policies: Option<EffectivePolicies>,
     /// What succeeded, but perhaps not as meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// A group by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedGroup {
+    /// The group.
+    pub id: DeviceGroupId,
+    /// Its name.
+    #[schemars(example = &"Production")]
+    pub name: String,
 }
 
 /// Something that happened to a device or to one of its slots.
@@ -150,6 +169,10 @@ pub struct CountedPage<T> {
 pub struct Include {
     /// The newest history entries.
     pub events: bool,
+    /// The groups that it is in.
+    pub groups: bool,
+    /// What its groups ask of it.
+    pub policies: bool,
 }
 
 impl Include {
@@ -162,6 +185,8 @@ impl Include {
         for word in text.split(',').filter(|word| !word.is_empty()) {
             match word {
                 "events" => include.events = true,
+                "groups" => include.groups = true,
+                "policies" => include.policies = true,
                 other => return Err(other.to_owned()),
             }
         }
@@ -170,7 +195,11 @@ impl Include {
 
     /// The comma list; empty where there is nothing.
     pub fn to_text(self) -> String {
-        let words = [(self.events, "events")];
+        let words = [
+            (self.events, "events"),
+            (self.groups, "groups"),
+            (self.policies, "policies"),
+        ];
         let words = words.into_iter().filter(|(is_in, _)| *is_in);
         words.map(|(_, word)| word).collect::<Vec<_>>().join(",")
     }
@@ -185,6 +214,8 @@ pub struct ListDevices {
     pub count: bool,
     /// What is shown beside each.
     pub include: Include,
+    /// The group whose members they are.
+    pub group: Option<DeviceGroupId>,
 }
 
 /// Which part of a history or of the versions of a slot.

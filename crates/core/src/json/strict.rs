@@ -28,7 +28,7 @@ pub enum StrictError {
 pub fn object_from_slice_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictError> {
     // Types with members would also read them from an array, by place.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        let _array: Vec<serde::de::IgnoredAny> = from_slice_strict(bytes)?;
+        let _array: serde_json::Value = from_slice_strict(bytes)?;
         let text = "json: cannot unmarshal array into an object".to_owned();
         return Err(StrictError::Json(JsonError(text)));
     }

@@ -169,11 +169,18 @@ mod tests {
         let copies: Vec<Value> = (0..1000)
             .map(|n| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/{n}")}))
             .collect();
-        assert!(patched(document(), json!(copies)).is_err());
+        let refused = patched(document(), json!(copies)).unwrap_err();
+        assert!(refused.contains("larger than"), "{refused}");
         let deep = "/metadata".to_owned() + &"/a".repeat(100_000);
         let operation = json!({"op": "add", "path": deep, "value": 1});
-        assert!(patched(json!({"metadata": {}}), json!([operation])).is_err());
+        let refused = patched(json!({"metadata": {}}), json!([operation]));
+        let expected = "patches[0]: nested more than 100 levels deep";
+        assert_eq!(refused, Err(expected.to_owned()));
         let many = vec![json!({"op": "test", "path": "/metadata", "value": {}}); 1_001];
-        assert!(patched(json!({"metadata": {}}), json!(many)).is_err());
+        let refused = patched(json!({"metadata": {}}), json!(many));
+        assert_eq!(
+            refused,
+            Err("a patch has at most 1000 operations".to_owned())
+        );
     }
 }

@@ -92,6 +92,20 @@ pub(super) fn count(
     build(dialect, &select)
 }
 
+/// The keys of rows.
+pub(super) fn keys(
+    dialect: Dialect,
+    table: &ListTable,
+    filters: &[Filter],
+    restrictions: &[Restriction],
+) -> Result<Statement, ListError> {
+    let mut select = Query::select();
+    select.from(Alias::new(table.table));
+    select.column(Alias::new(table.key));
+    select.cond_where(conditions(dialect, filters, restrictions, &Preselect::Yes));
+    build(dialect, &select)
+}
+
 fn conditions(
     dialect: Dialect,
     filters: &[Filter],

@@ -145,6 +145,8 @@ fn explained(error: QueryError, fields: &'static [Field]) -> Error {
         | QueryError::InvalidValue { .. }
         | QueryError::InvalidJsonPath(_)
         | QueryError::InvalidBookmark
+        | QueryError::UnknownParameter(_)
+        | QueryError::InvalidParameter { .. }
         | QueryError::LimitExceeded(_) => error.into(),
     }
 }

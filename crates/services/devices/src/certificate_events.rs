@@ -253,8 +253,9 @@ fn state_of(version: &Version, news: &CertificateNews, is_active: bool) -> Versi
         VersionState::Superseded
     };
     match (news.status, version.state) {
-        (CertificateStatus::Revoked, _) => VersionState::Revoked,
-        (CertificateStatus::Expired, VersionState::Revoked) => VersionState::Revoked,
+        (CertificateStatus::Revoked, _) | (CertificateStatus::Expired, VersionState::Revoked) => {
+            VersionState::Revoked
+        }
         (CertificateStatus::Expired, _) => VersionState::Expired,
         // A hold was released.
         (CertificateStatus::Active, VersionState::Revoked | VersionState::Expired) => {

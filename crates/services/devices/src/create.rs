@@ -15,12 +15,12 @@ use time::OffsetDateTime;
 use crate::context::ChangeContext;
 use crate::service::DevicesService;
 use crate::store::{
-    HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert,
+    HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert, values_insert,
 };
 use crate::{events, metrics};
 
 /// A device to be registered that has passed the checks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewDevice(CreateDevice);
 
 impl NewDevice {
@@ -61,6 +61,8 @@ impl NewDevice {
             caller,
             now,
             bucket,
+            groups,
+            ..
         } = context;
         let entry = HistoryEntry {
             scope: HistoryScope::Device,
@@ -77,6 +79,7 @@ impl NewDevice {
         let device = &stored.device;
         let mut set = WriteSet::new();
         set.expect_one(device_insert(&stored), ID_FREE);
+        values_insert(&mut set, device, context.indexed);
         for statement in history_insert(caller, &device.id, std::slice::from_ref(&entry)) {
             set.execute(statement);
         }
@@ -84,6 +87,7 @@ impl NewDevice {
         set.event(events::device_created(caller, device, now));
         let subject = events::device_subject(&device.id);
         set.audit(AuditRecord::done(caller, "device.create", subject, now));
+        groups.tell(&mut set, caller, None, Some(&stored), now);
         (set, stored)
     }
 
@@ -132,7 +136,10 @@ impl DevicesService {
         caller: &Caller,
         request: CreateDevice,
     ) -> Result<Device, DeviceError> {
-        let stored = self.insert(caller, NewDevice::try_new(request)?).await?;
+        let new = NewDevice::try_new(request)?;
+        let planned = new.clone().into_stored(self.db.now());
+        self.warn_of_policies(&planned).await?;
+        let stored = self.insert(caller, new).await?;
         Ok(stored.ok_or(DeviceError::Exists)?.device)
     }
 

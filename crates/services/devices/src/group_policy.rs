@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::group_schema::check_schema;
 use crate::group_tree::{GroupTree, StoredGroup};
 
 const RENEWAL: &str = "renewal";
@@ -67,9 +68,7 @@ pub(crate) fn check(policies: &Map<String, Value>) -> Result<(), DeviceGroupErro
             SCHEMA => {
                 known(name, value, &["schema", "mode"])?;
                 let policy: SchemaPolicy = read(name, value)?;
-                if !policy.schema.is_object() && !policy.schema.is_boolean() {
-                    return Err(refused(name, "no schema"));
-                }
+                check_schema(&policy.schema).map_err(|reason| refused(name, &reason))?;
             }
             TAGS => {
                 if value.is_object() {
@@ -285,4 +284,10 @@ pub(crate) fn of_device(tree: &GroupTree, groups: &[&StoredGroup]) -> DevicePoli
 /// Whether the group says anything about renewal.
 pub(crate) fn has_renewal(group: &StoredGroup) -> bool {
     group.document.policies.contains_key(RENEWAL)
+}
+
+/// Whether the group has rules for what is written of its members.
+pub(crate) fn has_rules(group: &StoredGroup) -> bool {
+    let policies = &group.document.policies;
+    policies.contains_key(SCHEMA) || policies.contains_key(TAGS)
 }

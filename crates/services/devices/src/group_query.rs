@@ -1,51 +1,25 @@
 //! Reading groups, and devices by group.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats, DeviceStatus};
-use lamassu_core::device_group::{DeviceGroupError, Group};
+use lamassu_core::device_group::{DeviceGroupError, Group, ListGroups};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_db::DbError;
-use lamassu_db::list::{ListError, count_by, list};
+use lamassu_db::list::{ListError, count, count_by, list};
 
-use crate::group_tree::GroupTree;
 use crate::query::{counter, stats_of};
 use crate::service::DevicesService;
-use crate::store::{DEVICES, GROUPS, STATUS_FIELD, group_tree, tree_revision};
+use crate::store::{DEVICES, GROUPS, STATUS_FIELD};
 
 /// Bookmarks of the list of groups.
 const SCOPE: &str = "device-groups";
 
-/// The groups as they were read last.
-#[derive(Debug, Default)]
-pub(crate) struct GroupCache(Mutex<Arc<GroupTree>>);
-
-impl GroupCache {
-    fn get(&self) -> Arc<GroupTree> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn put(&self, tree: &Arc<GroupTree>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(tree);
-    }
-}
-
 impl DevicesService {
-    /// All groups as they are now. One read by key, unless a group has changed.
-    pub(crate) async fn current_groups(&self) -> Result<Arc<GroupTree>, DbError> {
-        let cached = self.groups.get();
-        if tree_revision(&self.db).await? == cached.revision {
-            return Ok(cached);
-        }
-        let tree = Arc::new(group_tree(&self.db).await?);
-        self.groups.put(&tree);
-        Ok(tree)
-    }
-
     pub(crate) async fn read_group(&self, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
         let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         Ok(tree.show(tree.find(id)?))
@@ -53,11 +27,19 @@ impl DevicesService {
 
     pub(crate) async fn list_groups(
         &self,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
-        let page = list(&self.db, &GROUPS, SCOPE, request, &[]).await;
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
+        let asked = &request.request;
+        let page = list(&self.db, &GROUPS, SCOPE, asked, &[]).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
-        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        let total = if request.count {
+            let counted = count(&self.db, &GROUPS, &asked.filters, &[]).await;
+            let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;
+            Some(u64::try_from(counted).unwrap_or_default())
+        } else {
+            None
+        };
+        let tree = self.tree().await?;
         let mut groups = Vec::with_capacity(page.list.len());
         for row in &page.list {
             let id: String = row.get("id").map_err(StorageFailure::from)?;
@@ -66,9 +48,10 @@ impl DevicesService {
                 groups.push(tree.show(group));
             }
         }
-        Ok(Page {
+        Ok(CountedPage {
             next: page.next,
             list: groups,
+            total,
         })
     }
 

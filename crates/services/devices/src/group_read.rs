@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lamassu_core::device::{CreateDevice, DeviceError};
+use lamassu_core::device::v2::{DeviceV2, Include, NamedGroup};
+use lamassu_core::device::{CreateDevice, DeviceError, RegistryError};
 use lamassu_core::device_group::{
     DeviceGroupError, DevicePolicies, Group, GroupDocument, GroupNode, GroupOfDevice,
     GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
@@ -10,7 +11,7 @@ use lamassu_core::device_group::{
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::query::ListRequest;
-use lamassu_db::list::{ListError, count, list};
+use lamassu_db::list::{ListError, Restriction, count, list};
 use time::OffsetDateTime;
 
 use crate::create::NewDevice;
@@ -155,6 +156,44 @@ impl DevicesService {
         };
         let renewal = policies(&tree, &device, self.db.now()).effective.renewal;
         Ok(renewal.unwrap_or_default())
+    }
+
+    /// The bookmarks' scope of a list of a group's members, and what they fulfil.
+    pub(crate) async fn members_of(
+        &self,
+        id: &DeviceGroupId,
+    ) -> Result<(String, Vec<Restriction>), RegistryError> {
+        let tree = self.tree().await?;
+        let group = tree.get(id).ok_or(RegistryError::GroupNotFound)?;
+        let scope = format!("v2/device-groups/{}", group.id);
+        Ok((scope, tree.restrictions(group, self.db.now())))
+    }
+
+    /// Adds what the request wants to see of the groups of devices.
+    pub(crate) async fn include_groups(
+        &self,
+        stored: &[StoredDevice],
+        devices: &mut [DeviceV2],
+        include: Include,
+    ) -> Result<(), StorageFailure> {
+        if !include.groups && !include.policies {
+            return Ok(());
+        }
+        let tree = self.tree().await?;
+        for (stored, device) in stored.iter().zip(devices) {
+            let groups = groups_of(&tree, stored, self.db.now());
+            if include.policies {
+                device.policies = Some(group_policy::of_device(&tree, &groups).effective);
+            }
+            if include.groups {
+                let named = groups.iter().map(|group| NamedGroup {
+                    id: group.id.clone(),
+                    name: group.document.name.clone(),
+                });
+                device.groups = Some(named.collect());
+            }
+        }
+        Ok(())
     }
 
     async fn stored_device(&self, id: &DeviceId) -> Result<StoredDevice, DeviceGroupError> {

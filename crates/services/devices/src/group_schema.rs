@@ -57,9 +57,9 @@ fn follow(schema: &Value, part: &Value, left: &mut usize) -> Result<(), String> 
             }
             match (name.as_str(), value) {
                 ("$ref", Value::String(reference)) => {
-                    let target = reference.strip_prefix('#').and_then(|pointer| {
-                        schema.pointer(pointer)
-                    });
+                    let target = reference
+                        .strip_prefix('#')
+                        .and_then(|pointer| schema.pointer(pointer));
                     let target = target.ok_or_else(|| {
                         format!("the schema refers to {reference}, which is no part of it")
                     })?;
@@ -123,7 +123,9 @@ mod tests {
             panic!("metadata are an object");
         };
         let details = violations(schema, &metadata).into_iter();
-        details.map(|detail| (detail.field, detail.reason)).collect()
+        details
+            .map(|detail| (detail.field, detail.reason))
+            .collect()
     }
 
     #[test]
@@ -141,7 +143,10 @@ mod tests {
             broken(&schema, json!({"location": {}, "n": 6})),
             [
                 required("/metadata/location/site~1hall"),
-                ("/metadata/n".to_owned(), "6 is greater than the maximum of 5".to_owned()),
+                (
+                    "/metadata/n".to_owned(),
+                    "6 is greater than the maximum of 5".to_owned()
+                ),
             ]
         );
     }
@@ -149,8 +154,10 @@ mod tests {
     #[test]
     fn schemas_that_reach_out_or_never_end_are_refused() {
         let doubled = |n: usize| {
-            let part = |n: usize| json!({"allOf": [{"$ref": format!("#/$defs/p{n}")},
-                                                   {"$ref": format!("#/$defs/p{n}")}]});
+            let part = |n: usize| {
+                json!({"allOf": [{"$ref": format!("#/$defs/p{n}")},
+                                                   {"$ref": format!("#/$defs/p{n}")}]})
+            };
             let mut parts: serde_json::Map<String, Value> =
                 (0..n).map(|m| (format!("p{m}"), part(m + 1))).collect();
             parts.insert(format!("p{n}"), json!({}));
@@ -158,7 +165,10 @@ mod tests {
         };
         let deep = (0..200).fold(json!({}), |inner, _| json!({"not": inner}));
         for (schema, part) in [
-            (json!({"$ref": "https://example.com/schema"}), "no part of it"),
+            (
+                json!({"$ref": "https://example.com/schema"}),
+                "no part of it",
+            ),
             (json!({"$ref": "file:///etc/passwd"}), "no part of it"),
             (json!({"$ref": "#"}), "refers to itself"),
             (json!({"items": {"$ref": "#/items"}}), "refers to itself"),

@@ -4,9 +4,10 @@
 //! added to and never taken away.
 
 use lamassu_core::caller::Caller;
-use lamassu_core::device::slot::{IDENTITY, SecretType, VersionState};
+use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus, VersionState};
 use lamassu_core::device::{Device, DeviceError, DeviceStatus, IdentityReplacement};
 use lamassu_core::ids::DeviceId;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, retry_races};
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::change::Change;
 use crate::follow_up::Task;
 use crate::lifecycle::Windows;
 use crate::service::DevicesService;
-use crate::store::{StoredDevice, Version};
+use crate::store::{Slot, StoredDevice, Version};
 
 impl DevicesService {
     pub(crate) async fn replace(
@@ -87,14 +88,14 @@ fn revoke_active(change: &mut Change<'_>, stored: &StoredDevice) {
 fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
     let now = change.now();
     let slot = change.slot_or_new(IDENTITY, SecretType::X509);
-    if slot.status == lamassu_core::device::slot::SlotStatus::Empty {
+    if slot.status == SlotStatus::Empty {
         // A slot that a client writes has no former status to tell of.
-        slot.status = lamassu_core::device::slot::SlotStatus::Active;
+        slot.status = SlotStatus::Active;
     }
     if !request.slot_type.is_empty() {
         slot.type_in_v1.clone_from(&request.slot_type);
     }
-    let end = request.expiration_date.map(|end| end.truncated_to_micros());
+    let end = request.expiration_date.map(Timestamp::truncated_to_micros);
     let same_end = slot.windows.as_ref().map(|windows| windows.not_after) == end;
     if !same_end {
         slot.windows = end.map(Windows::at_the_end);
@@ -102,7 +103,7 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
     slot.active_version = Some(request.active_version);
     let mut gone: Vec<u32> = slot.versions.keys().copied().collect();
     gone.retain(|number| !request.versions.contains_key(number));
-    let waits = |slot: &crate::store::Slot, number: &u32| {
+    let waits = |slot: &Slot, number: &u32| {
         let version = slot.versions.get(number);
         version.is_some_and(|version| version.state == VersionState::Pending)
     };
@@ -115,7 +116,7 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
         let secret = Value::from(serial.as_str());
         let version = Version {
             serial_number: Some(serial.clone()),
-            activated_at: Some(lamassu_core::timestamp::Timestamp(now)),
+            activated_at: Some(Timestamp(now)),
             state: VersionState::Superseded,
             ..Version::pending(*number, secret, now)
         };

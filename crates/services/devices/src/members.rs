@@ -36,20 +36,24 @@ impl DevicesService {
                 metadata,
                 ..writable(&stored)
             };
+            if let Some(planned) = planned(&stored, &after) {
+                let warned = self.warn_of_policies(&planned).await;
+                warned.map_err(DeviceError::from)?;
+            }
             let after = self.write_members(caller, &stored, after).await?;
             Ok(after.device)
         })
         .await
     }
 
-    /// Patches a device as v2 does.
+    /// Patches a device as v2 does; gives it with what its groups warn of.
     pub(crate) async fn patch_v2(
         &self,
         caller: &Caller,
         id: &DeviceId,
         patch: &DocumentPatch,
         expected: &Precondition,
-    ) -> Result<StoredDevice, RegistryError> {
+    ) -> Result<(StoredDevice, Vec<String>), RegistryError> {
         retry_races_up_to(ATTEMPTS, || async {
             let stored = self.stored(id, expected).await?;
             let before = writable(&stored);
@@ -61,7 +65,12 @@ impl DevicesService {
             {
                 return Err(RegistryError::Decommissioned.into());
             }
-            Ok(self.write_members(caller, &stored, after).await?)
+            let warnings = match planned(&stored, &after) {
+                Some(planned) => self.check_policies(&planned).await?,
+                None => Vec::new(),
+            };
+            let after = self.write_members(caller, &stored, after).await?;
+            Ok((after, warnings))
         })
         .await
     }
@@ -91,21 +100,7 @@ impl DevicesService {
             return Ok(stored.clone());
         }
         let mut change = Change::of(stored, self.change_by(caller));
-        let WritableDevice {
-            alias,
-            tags,
-            icon,
-            icon_color,
-            metadata,
-            dms_owner,
-        } = members;
-        let after = &mut change.after;
-        after.alias = alias;
-        after.device.tags = tags;
-        after.device.icon = icon;
-        after.device.icon_color = icon_color;
-        after.device.metadata = metadata;
-        after.device.dms_owner = dms_owner;
+        write(&mut change.after, members);
         change.members_changed(&names, self.coalesce);
         let operation = if names == ["metadata"] {
             "device.metadata.update"
@@ -129,4 +124,33 @@ pub(crate) fn writable(stored: &StoredDevice) -> WritableDevice {
         metadata: device.metadata.clone(),
         dms_owner: device.dms_owner.clone(),
     }
+}
+
+/// Puts what clients write into a device.
+fn write(device: &mut StoredDevice, members: WritableDevice) {
+    let WritableDevice {
+        alias,
+        tags,
+        icon,
+        icon_color,
+        metadata,
+        dms_owner,
+    } = members;
+    device.alias = alias;
+    device.device.tags = tags;
+    device.device.icon = icon;
+    device.device.icon_color = icon_color;
+    device.device.metadata = metadata;
+    device.device.dms_owner = dms_owner;
+}
+
+/// The device as it will be, if what changes is something that groups have rules for.
+fn planned(stored: &StoredDevice, members: &WritableDevice) -> Option<StoredDevice> {
+    let (before, after) = (&stored.device, members);
+    let is_ruled = before.metadata != after.metadata || before.tags != after.tags;
+    is_ruled.then(|| {
+        let mut planned = stored.clone();
+        write(&mut planned, members.clone());
+        planned
+    })
 }

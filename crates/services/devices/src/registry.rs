@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{IDENTITY, SlotStatus, SlotV2};
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
 use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice,
@@ -16,7 +17,7 @@ use lamassu_db::list::{ListError, Restriction, count, list};
 use uuid::Uuid;
 
 use crate::create::NewDevice;
-use crate::service::DevicesService;
+use crate::service::{DevicesService, named};
 use crate::store::{
     DEVICE_COLUMN, DEVICES_IN_V2, HISTORY, Slot, StoredDevice, history_item, shown,
 };
@@ -30,6 +31,26 @@ const SCOPE_HISTORY: &str = "v2/devices/events";
 /// How much of the history is shown beside a device.
 const N_INCLUDED_EVENTS: u32 = 20;
 
+impl DevicesService {
+    async fn register_v2(
+        &self,
+        caller: &Caller,
+        request: RegisterDevice,
+    ) -> Result<DeviceV2, RegistryError> {
+        let fresh = || DeviceId::new(Uuid::new_v4().to_string());
+        let (id, members, mut warnings) = request.checked(fresh)?;
+        let new = NewDevice::checked_in_v2(id, members);
+        let planned = new.clone().into_stored(self.db.now());
+        warnings.extend(self.check_policies(&planned).await?);
+        let stored = self.insert(caller, new).await?;
+        let stored = stored.ok_or(RegistryError::DeviceExists)?;
+        Ok(DeviceV2 {
+            warnings,
+            ..device_in_v2(&stored)
+        })
+    }
+}
+
 #[async_trait]
 impl DeviceRegistry for DevicesService {
     async fn list_devices(
@@ -37,7 +58,11 @@ impl DeviceRegistry for DevicesService {
         _caller: &Caller,
         request: &ListDevices,
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
-        self.list_in_v2(SCOPE_ALL, request, &[]).await
+        let Some(group) = &request.group else {
+            return self.list_in_v2(SCOPE_ALL, request, &[]).await;
+        };
+        let (scope, restrictions) = self.members_of(group).await?;
+        self.list_in_v2(&scope, request, &restrictions).await
     }
 
     async fn register_device(
@@ -45,15 +70,14 @@ impl DeviceRegistry for DevicesService {
         caller: &Caller,
         request: RegisterDevice,
     ) -> Result<DeviceV2, RegistryError> {
-        let fresh = || DeviceId::new(Uuid::new_v4().to_string());
-        let (id, members, warnings) = request.checked(fresh)?;
-        let new = NewDevice::checked_in_v2(id, members);
-        let stored = self.insert(caller, new).await?;
-        let stored = stored.ok_or(RegistryError::DeviceExists)?;
-        Ok(DeviceV2 {
-            warnings,
-            ..device_in_v2(&stored)
-        })
+        let asked = request
+            .id
+            .as_ref()
+            .map_or_else(|| "device".to_owned(), named);
+        let change = ("device.create", asked);
+        self.refusals
+            .watch(caller, change, self.register_v2(caller, request))
+            .await
     }
 
     async fn read_device(
@@ -66,6 +90,8 @@ impl DeviceRegistry for DevicesService {
         let stored = stored.ok_or(RegistryError::DeviceNotFound)?;
         let mut device = [device_in_v2(&stored)];
         self.include(&mut device, include).await?;
+        self.include_groups(std::slice::from_ref(&stored), &mut device, include)
+            .await?;
         let [device] = device;
         Ok(device)
     }
@@ -77,8 +103,13 @@ impl DeviceRegistry for DevicesService {
         patch: DocumentPatch,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let stored = self.patch_v2(caller, id, &patch, &expected).await?;
-        Ok(device_in_v2(&stored))
+        let change = ("device.update", named(id));
+        let patched = self.patch_v2(caller, id, &patch, &expected);
+        let (stored, warnings) = self.refusals.watch(caller, change, patched).await?;
+        Ok(DeviceV2 {
+            warnings,
+            ..device_in_v2(&stored)
+        })
     }
 
     async fn retire_device(
@@ -88,7 +119,9 @@ impl DeviceRegistry for DevicesService {
         how: Decommission,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let stored = self.decommission_v2(caller, id, &how, &expected).await?;
+        let change = ("device.decommission", named(id));
+        let retired = self.decommission_v2(caller, id, &how, &expected);
+        let stored = self.refusals.watch(caller, change, retired).await?;
         Ok(device_in_v2(&stored))
     }
 
@@ -98,7 +131,18 @@ impl DeviceRegistry for DevicesService {
         id: &DeviceId,
         expected: Precondition,
     ) -> Result<(), RegistryError> {
-        self.purge_v2(caller, id, &expected).await
+        let change = ("device.delete", named(id));
+        self.refusals
+            .watch(caller, change, self.purge_v2(caller, id, &expected))
+            .await
+    }
+
+    async fn statistics(
+        &self,
+        _caller: &Caller,
+        request: &CountDevices,
+    ) -> Result<DeviceStatistics, RegistryError> {
+        self.statistics_of(request, &[]).await
     }
 
     async fn device_history(
@@ -140,12 +184,17 @@ impl DevicesService {
         restrictions: &[Restriction],
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
         let asked = &request.request;
+        let few = self.preselect(DEVICES_IN_V2.fields, scope, asked).await;
+        let few = few.map_err(ListError::into_error::<RegistryError>)?;
+        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
         let page = list(&self.db, &DEVICES_IN_V2, scope, asked, restrictions).await;
         let page = page.map_err(ListError::into_error::<RegistryError>)?;
         let stored = self.store.complete(&page.list).await;
         let stored = stored.map_err(StorageFailure::from)?;
         let mut list: Vec<_> = stored.iter().map(device_in_v2).collect();
         self.include(&mut list, request.include).await?;
+        self.include_groups(&stored, &mut list, request.include)
+            .await?;
         let total = if request.count {
             let filters = &asked.filters;
             let counted = count(&self.db, &DEVICES_IN_V2, filters, restrictions).await;
@@ -211,6 +260,8 @@ pub(crate) fn device_in_v2(stored: &StoredDevice) -> DeviceV2 {
             .map(|slot| (slot.name.clone(), slot_in_v2(slot)))
             .collect(),
         events: None,
+        groups: None,
+        policies: None,
         warnings: Vec::new(),
     }
 }

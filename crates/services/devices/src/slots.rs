@@ -18,6 +18,7 @@ use lamassu_core::device::slot::{
 };
 use lamassu_core::device::v2::{CountedPage, ListHistory};
 use lamassu_core::device::{DeviceStatus, RegistryError, SlotService};
+use lamassu_core::duration::WireDuration;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
 use lamassu_core::ids::DeviceId;
 use lamassu_core::revision::Precondition;
@@ -106,7 +107,7 @@ impl SlotService for DevicesService {
             let known = stored.slots.get(&slot.name);
             let is_identity = slot.name == IDENTITY;
             let known_type = known.map(|slot| slot.secret_type);
-            let fixed = known_type.or(is_identity.then_some(SecretType::X509));
+            let fixed = known_type.or_else(|| is_identity.then_some(SecretType::X509));
             if fixed.is_some_and(|fixed| fixed != request.secret_type) {
                 return Err(RegistryError::SecretTypeImmutable.into());
             }
@@ -316,7 +317,7 @@ fn check_policy(policy: Option<&SlotPolicy>) -> Result<(), RegistryError> {
         ("policy.preventive_delta", policy.preventive_delta),
         ("policy.critical_delta", policy.critical_delta),
     ] {
-        if duration.is_some_and(lamassu_core::duration::WireDuration::is_negative) {
+        if duration.is_some_and(WireDuration::is_negative) {
             return Err(RegistryError::invalid(name, "negative"));
         }
     }

@@ -213,7 +213,7 @@ mod tests {
     fn a_challenge_password_is_asked_for_where_it_is_required() {
         let written = der(CryptoEnforcement::default(), false, Binding::Required);
         assert!(
-            written.starts_with("303806092a864886f70d010907"),
+            written.starts_with("303d06092a864886f70d010907"),
             "{written}"
         );
         assert!(written.contains(TEMPLATE), "{written}");

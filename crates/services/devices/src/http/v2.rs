@@ -1,7 +1,8 @@
 //! The routes under `/v2`.
 
-mod devices;
+pub(super) mod devices;
 mod slots;
+mod statistics;
 
 use lamassu_core::error::ErrorKind;
 use lamassu_http::RoutesBuilder;
@@ -10,6 +11,12 @@ use super::{DECOMMISSION, Devices, IDENTITY, READ, WRITE};
 
 pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> {
     let builder = builder
+        .get(
+            "/v2/stats/devices",
+            READ,
+            "Count devices",
+            statistics::count,
+        )
         .get("/v2/devices", READ, "List devices", devices::list)
         .post("/v2/devices", WRITE, "Register a device", devices::register)
         .refuses(&[ErrorKind::Conflict])

@@ -69,7 +69,7 @@ impl DevicesService {
         };
         let mut change = Change::of(&stored, self.change_by(caller));
         let number = insert(&mut change, &slot.name, secret_type, request, &checked)?;
-        self.attach(&mut change, &stored, slot, &checked);
+        attach(&mut change, &stored, slot, &checked);
         let (set, after) = change.into_write_set("device.slot.version.add");
         self.db.commit(set).await?;
         let slot = after.slots.get(&slot.name);
@@ -142,28 +142,22 @@ impl DevicesService {
         }
         Ok(found)
     }
+}
 
-    /// Has the certificate's metadata say whose it is, and when it must be renewed.
-    fn attach(
-        &self,
-        change: &mut Change<'_>,
-        stored: &StoredDevice,
-        slot: &SlotId,
-        checked: &Checked,
-    ) {
-        let Checked::Certificate(certificate) = checked else {
-            return;
-        };
-        let windows = windows_of(stored.slots.get(&slot.name), &slot.name);
-        change.follow_up(Task {
-            slot: slot.name.clone(),
-            serial_number: certificate.serial_number.clone(),
-            what: What::Attach {
-                dms_id: stored.device.dms_owner.clone(),
-                windows,
-            },
-        });
-    }
+/// Has the certificate's metadata say whose it is, and when it must be renewed.
+fn attach(change: &mut Change<'_>, stored: &StoredDevice, slot: &SlotId, checked: &Checked) {
+    let Checked::Certificate(certificate) = checked else {
+        return;
+    };
+    let windows = windows_of(stored.slots.get(&slot.name), &slot.name);
+    change.follow_up(Task {
+        slot: slot.name.clone(),
+        serial_number: certificate.serial_number.clone(),
+        what: What::Attach {
+            dms_id: stored.device.dms_owner.clone(),
+            windows,
+        },
+    });
 }
 
 /// The certificate that is meant: by its number, or whole.
@@ -197,7 +191,7 @@ fn secret_type(
     request: &AddVersion,
 ) -> Result<SecretType, RegistryError> {
     let known = stored.slots.get(name).map(|slot| slot.secret_type);
-    let fixed = known.or((name == IDENTITY).then_some(SecretType::X509));
+    let fixed = known.or_else(|| (name == IDENTITY).then_some(SecretType::X509));
     match (fixed, request.secret_type) {
         (Some(fixed), Some(asked)) if fixed != asked => Err(RegistryError::SecretTypeImmutable),
         (Some(fixed), _) => Ok(fixed),

@@ -9,8 +9,9 @@ use http_body_util::BodyExt;
 use lamassu_ca::{CaConfig, CaPorts, OthersRunning};
 use lamassu_client::{DeviceClient, testing};
 use lamassu_core::ca::{
-    CaService, Certificate, CertificateStatus, CertificateType, IssuerMetadata, KeyMetadata,
-    KeyStrength, RenewalWindows,
+    CaService, Certificate, CertificateStatus, CertificateType, CreateCa, CreateCertificate,
+    IssuanceProfile, IssuerMetadata, KeyMetadata, KeySource, KeyStrength, ProfileChoice,
+    RenewalWindows, Validity,
 };
 use lamassu_core::caller::{Caller, TraceContext};
 use lamassu_core::clock::{Clock, ManualClock, SharedClock};
@@ -26,7 +27,7 @@ use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{CertificateExtensions, RevocationReason};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{Db, Statement, WriteSet, sql};
+use lamassu_db::{Db, Statement, WriteSet, sql, system_caller};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
@@ -47,6 +48,8 @@ pub(crate) const ISSUER: &str = "aa01";
 pub(crate) struct Fixture {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
+    /// What certificates of devices belong to.
+    pub(crate) ca: Arc<dyn CaService>,
     /// The service itself, for its jobs.
     pub(crate) local: DevicesService,
     /// The service as others reach it.
@@ -59,7 +62,7 @@ pub(crate) struct Fixture {
 
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
-    let (db, service, database) = service(Arc::clone(&clock) as SharedClock).await;
+    let (db, ca, service, database) = with_ca(Arc::clone(&clock) as SharedClock).await;
     let reached = reached(&service).await;
     let shared = Arc::clone(&reached);
     let time = Arc::clone(&clock) as SharedClock;
@@ -70,6 +73,7 @@ pub(crate) async fn fixture() -> Fixture {
     Fixture {
         routes: Box::new(routes),
         db,
+        ca,
         clock,
         local: service,
         service: reached,
@@ -79,14 +83,21 @@ pub(crate) async fn fixture() -> Fixture {
 }
 
 pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestDatabase) {
+    let (db, _, service, database) = with_ca(clock).await;
+    (db, service, database)
+}
+
+async fn with_ca(clock: Arc<dyn Clock>) -> (Db, Arc<dyn CaService>, DevicesService, TestDatabase) {
     let database = TestDatabase::fresh();
     let db = database.open(&clock).await;
+    let ca = certificate_authorities(&db).await;
     let ports = DevicesPorts {
         db: db.clone(),
-        ca: certificate_authorities(&db).await,
+        ca: Arc::clone(&ca),
         config: DevicesConfig::default(),
     };
-    (db, DevicesService::new(ports).await.unwrap(), database)
+    let service = DevicesService::new(ports).await.unwrap();
+    (db, ca, service, database)
 }
 
 /// CAs whose keys are in memory, for what certificates of devices have to follow.
@@ -134,6 +145,135 @@ impl Fixture {
 
     pub(crate) async fn post(&self, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
         post(self.router.clone(), uri, body).await
+    }
+
+    /// What a request is answered: status, `ETag`, body.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> (StatusCode, String, Value) {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Value::Null => Body::empty(),
+            body => Body::from(body.to_string()),
+        };
+        let router = self.router.clone();
+        let reply = router.oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = reply.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let tag = parts.headers.get("etag");
+        let tag = tag.map_or("", |tag| tag.to_str().unwrap()).to_owned();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        (parts.status, tag, body)
+    }
+
+    /// What a path gives over other routes.
+    pub(crate) fn over<'f>(
+        &'f self,
+        routes: &Routes,
+    ) -> impl Fn(String) -> std::pin::Pin<Box<dyn Future<Output = Value> + 'f>> + use<'f> {
+        let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+            .mount("", routes)
+            .build()
+            .unwrap();
+        move |uri| {
+            let request = Request::get(&uri).body(Body::empty()).unwrap();
+            let router = router.clone();
+            Box::pin(async move {
+                let (status, body) = send(router, request).await;
+                assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+                body
+            })
+        }
+    }
+
+    /// Patches over other routes.
+    pub(crate) async fn patch_over(&self, routes: &Routes, uri: &str, patch: Value) {
+        let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+            .mount("", routes)
+            .build()
+            .unwrap();
+        let request = Request::patch(uri).body(Body::from(patch.to_string()));
+        let (status, body) = send(router, request.unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+    }
+
+    /// The body of a request that succeeds.
+    pub(crate) async fn ok(&self, method: Method, uri: &str, body: Value) -> Value {
+        let (status, _, answer) = self.ask(method.clone(), uri, &[], body).await;
+        assert!(status.is_success(), "{method} {uri}: {status} {answer}");
+        answer
+    }
+
+    /// Status and code of a request that is refused.
+    pub(crate) async fn refused(&self, method: Method, uri: &str, body: Value) -> (u16, String) {
+        let (status, _, answer) = self.ask(method, uri, &[], body).await;
+        let code = answer["code"].as_str().unwrap_or_default();
+        (status.as_u16(), code.to_owned())
+    }
+
+    /// A certificate of this common name, made by a CA that is made first if need be.
+    pub(crate) async fn issued(&self, common_name: &str) -> Certificate {
+        let key = || KeySource::New {
+            key_type: "ECDSA".to_owned(),
+            bits: 256,
+            engine_id: EngineId::default(),
+        };
+        if self.ca.ca(&caller(), &CaId::from("factory")).await.is_err() {
+            let profile = IssuanceProfile {
+                validity: Validity::lasting(WireDuration::from_secs(100 * 86_400)),
+                honor_subject: true,
+                ..IssuanceProfile::default()
+            };
+            let profile = self.ca.create_profile(&caller(), profile).await.unwrap();
+            let request = CreateCa {
+                id: CaId::from("factory"),
+                parent: None,
+                subject: Subject::with_common_name("factory"),
+                key: key(),
+                expiration: Validity::lasting(WireDuration::from_secs(1000 * 86_400)),
+                profile_id: profile.id,
+                metadata: Map::new(),
+                ca_profile: ProfileChoice::Default,
+            };
+            self.ca.create_ca(&caller(), request).await.unwrap();
+        }
+        let request = CreateCertificate {
+            ca: CaId::from("factory"),
+            key: key(),
+            subject: Subject::with_common_name(common_name),
+            successor_of: None,
+            profile: ProfileChoice::Default,
+            metadata: Map::new(),
+        };
+        let made = self.ca.create_certificate(&caller(), request).await;
+        made.unwrap()
+    }
+
+    /// The certificate as the CA service has it now.
+    pub(crate) async fn certificate(&self, serial: &SerialNumber) -> Certificate {
+        self.ca.certificate(&caller(), serial).await.unwrap()
+    }
+
+    /// Lets certificates follow their devices.
+    pub(crate) async fn follow(&self) {
+        let job = self.local.certificates_job();
+        let now = self.db.now();
+        job.run(&system_caller("test"), now).await.unwrap();
+    }
+
+    /// Lets time do what is due.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        self.clock.advance(duration);
+        let job = self.local.windows_job();
+        let now = self.db.now();
+        job.run(&system_caller("test"), now).await.unwrap();
     }
 
     pub(crate) async fn request(

@@ -7,7 +7,7 @@ use lamassu_core::device::v2::{
     CountedPage, Decommission, DeviceV2, HistoryItem, Include, ListDevices, ListHistory,
     RegisterDevice, WritableDevice,
 };
-use lamassu_core::ids::DeviceId;
+use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::percent::encode;
 use lamassu_core::query::{Field, ListRequest, QueryError, take_flag};
 use lamassu_core::usage::RevocationReason;
@@ -22,7 +22,7 @@ use super::super::{DELETE, Devices};
 use crate::store::{DEVICE_FIELDS_IN_V2, HISTORY_FIELDS};
 
 /// Devices, as lists of v2 know them.
-pub(super) struct Registered;
+pub(in crate::http) struct Registered;
 
 impl Listing for Registered {
     const FIELDS: &'static [Field] = DEVICE_FIELDS_IN_V2;
@@ -38,18 +38,20 @@ impl Listing for Histories {
 /// Query parameters.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read one by one")]
-pub(super) struct Beside {
-    /// What is shown beside each device, a comma list: `events`.
+pub(in crate::http) struct Beside {
+    /// What is shown beside each device, a comma list: `events`, `groups`, `policies`.
     include: Option<String>,
     /// Whether all that fulfil the filters are counted: `total`.
     count: Option<bool>,
+    /// The group whose members are listed.
+    group: Option<DeviceGroupId>,
 }
 
 /// Query parameters.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read one by one")]
 pub(super) struct Included {
-    /// What is shown beside the device, a comma list: `events`.
+    /// What is shown beside the device, a comma list: `events`, `groups`, `policies`.
     include: Option<String>,
 }
 
@@ -78,20 +80,25 @@ pub(super) async fn list(
     AskedBy(caller): AskedBy,
     query: Query<(ListedInV2<Registered>, Members<Beside>)>,
 ) -> Reply<Json200<CountedPage<DeviceV2>>> {
-    let request = list_request(&query, &devices)?;
+    let mut request = list_request(&query, &devices, &["include", "count", "group"])?;
+    request.group = query.first("group").map(DeviceGroupId::from);
     let page = devices.service.list_devices(&caller, &request).await?;
     Ok(Json200(page))
 }
 
 /// What a list of devices is asked for.
-fn list_request(query: &QueryPairs, devices: &Devices) -> Result<ListDevices, RegistryError> {
+pub(in crate::http) fn list_request(
+    query: &QueryPairs,
+    devices: &Devices,
+    others: &[&str],
+) -> Result<ListDevices, RegistryError> {
     let now = devices.clock.now();
-    let others = ["include", "count"];
     let fields = DEVICE_FIELDS_IN_V2;
     Ok(ListDevices {
-        request: ListRequest::from_pairs_in_v2(&query.0, fields, &others, now)?,
+        request: ListRequest::from_pairs_in_v2(&query.0, fields, others, now)?,
         count: take_flag(&query.0, "count")?,
         include: include(query)?,
+        group: None,
     })
 }
 
@@ -100,13 +107,13 @@ fn include(query: &QueryPairs) -> Result<Include, RegistryError> {
     Include::parse(text).map_err(|word| invalid("include", &format!("unknown word '{word}'")))
 }
 
-pub(super) fn invalid(name: &str, reason: &str) -> RegistryError {
+pub(in crate::http) fn invalid(name: &str, reason: &str) -> RegistryError {
     let (name, reason) = (name.to_owned(), reason.to_owned());
     QueryError::InvalidParameter { name, reason }.into()
 }
 
 /// Refuses parameters that the route does not have.
-pub(super) fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
+pub(in crate::http) fn only(query: &QueryPairs, known: &[&str]) -> Result<(), RegistryError> {
     let mut names = query.0.iter().map(|(name, _)| name);
     match names.find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(QueryError::UnknownParameter(name.clone()).into()),

@@ -1,0 +1,211 @@
+//! Numbers of devices for v2.
+//!
+//! All devices by status are counted as they change (`store/count.rs`), so that this number costs nothing
+//! however many there are. What a filter or a group restricts is counted in one grouped query.
+
+use std::collections::BTreeMap;
+
+use lamassu_core::device::statistics::{
+    Breakdown, CountDevices, DeviceStatistics, Expiration, GroupBy, Health,
+};
+use lamassu_core::device::{DeviceStatus, RegistryError};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_db::list::{ListError, Restriction, count, count_by, selection};
+use lamassu_db::{DbError, Dialect, FromValue as _, Row, Statement, Value, sql};
+use serde_json::Value as JsonValue;
+use time::{Duration, OffsetDateTime};
+
+use crate::service::DevicesService;
+use crate::store::{DEVICES_IN_V2, STATUS_FIELD, counted};
+
+/// Most values of a breakdown; all others are one.
+const MAX_VALUES: usize = 100;
+
+type Distribution = BTreeMap<DeviceStatus, u64>;
+
+impl DevicesService {
+    /// Counts the devices that fulfil the filters and these restrictions.
+    pub(crate) async fn statistics_of(
+        &self,
+        request: &CountDevices,
+        restrictions: &[Restriction],
+    ) -> Result<DeviceStatistics, RegistryError> {
+        let now = self.db.now();
+        let few = self.preselect_by(&request.filters).await;
+        let few = few.map_err(ListError::into_error::<RegistryError>)?;
+        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
+        let distribution = if request.filters.is_empty() && restrictions.is_empty() {
+            counted(&self.db).await.map_err(StorageFailure::from)?
+        } else {
+            self.distribution(request, restrictions).await?
+        };
+        let distribution = whole(&distribution);
+        let expiration = if request.expiration {
+            Some(self.expiration(request, restrictions, now).await?)
+        } else {
+            None
+        };
+        let breakdown = match &request.group_by {
+            Some(group_by) => Some(self.breakdown(request, restrictions, group_by).await?),
+            None => None,
+        };
+        Ok(DeviceStatistics {
+            total: distribution.values().sum(),
+            health: request.health.then(|| Health::of(&distribution)),
+            status_distribution: distribution,
+            as_of: Timestamp(now),
+            expiration,
+            breakdown,
+        })
+    }
+
+    async fn distribution(
+        &self,
+        request: &CountDevices,
+        restrictions: &[Restriction],
+    ) -> Result<Distribution, RegistryError> {
+        let filters = &request.filters;
+        let counted = count_by(
+            &self.db,
+            &DEVICES_IN_V2,
+            STATUS_FIELD,
+            filters,
+            restrictions,
+        )
+        .await;
+        let counted = counted.map_err(ListError::into_error::<RegistryError>)?;
+        let counts: Result<Distribution, DbError> = counted
+            .iter()
+            .map(|(name, n)| Ok((status(name)?, number(*n))))
+            .collect();
+        Ok(counts.map_err(StorageFailure::from)?)
+    }
+
+    /// How many identities end within each time: ranges of an index.
+    async fn expiration(
+        &self,
+        request: &CountDevices,
+        restrictions: &[Restriction],
+        now: OffsetDateTime,
+    ) -> Result<Expiration, RegistryError> {
+        let ending_within = async |duration: Duration| {
+            let gone = ["EXPIRED", "REVOKED"].map(Value::from).to_vec();
+            let mut all = restrictions.to_vec();
+            all.extend([
+                Restriction::Above("not_after", now.into()),
+                Restriction::Below("not_after", now.saturating_add(duration).into()),
+                Restriction::NoneOf("slot_status", gone),
+            ]);
+            let counted = count(&self.db, &DEVICES_IN_V2, &request.filters, &all).await;
+            crate::registry::total(counted)
+        };
+        Ok(Expiration {
+            day: ending_within(Duration::days(1)).await?,
+            week: ending_within(Duration::days(7)).await?,
+            month: ending_within(Duration::days(30)).await?,
+            quarter: ending_within(Duration::days(90)).await?,
+        })
+    }
+
+    async fn breakdown(
+        &self,
+        request: &CountDevices,
+        restrictions: &[Restriction],
+        group_by: &GroupBy,
+    ) -> Result<Vec<Breakdown>, RegistryError> {
+        let chosen = selection(&self.db, &DEVICES_IN_V2, &request.filters, restrictions);
+        let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
+        let statement = breakdown_of(self.db.dialect(), &chosen, group_by);
+        let rows = self.db.rows(statement).await;
+        let rows = rows.map_err(StorageFailure::from)?;
+        Ok(ranked(&rows).map_err(StorageFailure::from)?)
+    }
+}
+
+/// Values and statuses of the chosen devices with their numbers; values as JSON.
+fn breakdown_of(dialect: Dialect, chosen: &Statement, group_by: &GroupBy) -> Statement {
+    let mut params = chosen.params().to_vec();
+    let (value, join) = match (group_by, dialect) {
+        (GroupBy::Owner, Dialect::Sqlite) => ("json_quote(d.dms_owner)", ""),
+        (GroupBy::Owner, Dialect::Postgres) => ("CAST(to_jsonb(d.dms_owner) AS TEXT)", ""),
+        (GroupBy::Tags, Dialect::Sqlite) => {
+            ("json_quote(e.value)", "LEFT JOIN json_each(d.tags) e")
+        }
+        (GroupBy::Tags, Dialect::Postgres) => (
+            "CAST(e.value AS TEXT)",
+            "LEFT JOIN LATERAL jsonb_array_elements(d.tags) AS e(value) ON TRUE",
+        ),
+        (GroupBy::Metadata(path), Dialect::Sqlite) => {
+            params.push(path.to_sql_json().replace("[last]", "[#-1]").into());
+            ("d.metadata -> ?", "")
+        }
+        (GroupBy::Metadata(path), Dialect::Postgres) => {
+            params.push(path.to_sql_json().into());
+            (
+                "CAST(jsonb_path_query_first(d.metadata, CAST($path AS jsonpath)) AS TEXT)",
+                "",
+            )
+        }
+    };
+    let value = value.replace("$path", &format!("${}", params.len()));
+    // The chosen ones come first, as their parameters do.
+    let text = format!(
+        "WITH chosen AS ({}) SELECT value, status, COUNT(*) AS n FROM \
+         (SELECT {value} AS value, d.status AS status FROM chosen c \
+         JOIN device d ON d.id = c.id {join}) AS valued GROUP BY value, status",
+        chosen.text()
+    );
+    sql(text, params)
+}
+
+/// The values by their numbers, largest first; those beyond the most that are told, and those of devices
+/// without a value, are one.
+fn ranked(rows: &[Row]) -> Result<Vec<Breakdown>, DbError> {
+    let mut by_value: BTreeMap<Option<String>, Distribution> = BTreeMap::new();
+    for row in rows {
+        let value: Option<String> = row.get("value")?;
+        let value = value.filter(|value| value != "null");
+        let status = status(&row.get::<Value>("status")?)?;
+        let counts = by_value.entry(value).or_default();
+        let count = counts.entry(status).or_default();
+        *count = count.saturating_add(number(row.get("n")?));
+    }
+    let mut rest = by_value.remove(&None);
+    let mut values: Vec<_> = by_value.into_iter().collect();
+    let total = |counts: &Distribution| counts.values().sum::<u64>();
+    values.sort_by(|(one, a), (other, b)| total(b).cmp(&total(a)).then_with(|| one.cmp(other)));
+    for (_, counts) in values.drain(values.len().min(MAX_VALUES)..) {
+        let rest = rest.get_or_insert_default();
+        for (status, n) in counts {
+            let count = rest.entry(status).or_default();
+            *count = count.saturating_add(n);
+        }
+    }
+    let shown = values.into_iter().chain(rest.map(|counts| (None, counts)));
+    Ok(shown
+        .map(|(value, counts)| Breakdown {
+            value: value.map_or(JsonValue::Null, |text| {
+                serde_json::from_str(&text).unwrap_or(JsonValue::String(text))
+            }),
+            total: total(&counts),
+            status_distribution: whole(&counts),
+        })
+        .collect())
+}
+
+/// With every status.
+fn whole(counts: &Distribution) -> Distribution {
+    let count = |status| (status, counts.get(&status).copied().unwrap_or_default());
+    DeviceStatus::ALL.into_iter().map(count).collect()
+}
+
+fn status(name: &Value) -> Result<DeviceStatus, DbError> {
+    let corrupt = || DbError::corrupt("device.status", "unknown status");
+    let name = String::from_value(name).map_err(|_| corrupt())?;
+    name.parse().map_err(|_| corrupt())
+}
+
+fn number(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Replacing the identity slot through v1.
+
+use http::{Method, StatusCode};
+use lamassu_core::ca::CertificateStatus;
+use lamassu_core::usage::RevocationReason;
+use serde_json::{Value, json};
+
+use crate::support::{Fixture, fixture};
+
+const SLOT: &str = "/v1/devices/dev-1/idslot";
+
+async fn put(fixture: &Fixture, slot: Value) -> (StatusCode, Value) {
+    let (status, _, body) = fixture.ask(Method::PUT, SLOT, &[], slot).await;
+    (status, body)
+}
+
+#[tokio::test]
+async fn a_connector_adds_to_the_history_by_writing_the_slot_back() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let mut slot = fixture.get("/v1/devices/dev-1").await.1["identity"].clone();
+    let entry = json!({"type": "SHADOW-UPDATED", "description": "Remediation Actions: x"});
+    slot["events"] = json!({"2026-03-02T00:00:00Z": entry});
+    let (status, device) = put(&fixture, slot).await;
+    assert_eq!(status, StatusCode::OK);
+    let identity = &device["identity"];
+    // What was there stays.
+    assert_eq!(identity["events"].as_object().unwrap().len(), 2);
+    assert_eq!(identity["events"]["2026-03-02T00:00:00Z"], entry);
+    assert_eq!(identity["versions"], json!({"0": "0a"}));
+    assert_eq!(device["status"], "ACTIVE");
+    assert_eq!(fixture.get("/v1/devices/dev-1").await.1, device);
+    // The renewal windows go on.
+    fixture.pass(time::Duration::days(80)).await;
+    assert_eq!(
+        fixture.statuses("dev-1").await,
+        ("RENEWAL_PENDING", "RENEWAL_PENDING")
+    );
+}
+
+#[tokio::test]
+async fn another_status_is_the_device_s_and_told_in_order() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let told = fixture.events().await.len();
+    let slot = json!({"status": "ABOUT_TO_EXPIRE", "active_version": 0, "versions": {"0": "0a"}});
+    let (status, device) = put(&fixture, slot).await;
+    assert_eq!(
+        (status, &device["status"]),
+        (StatusCode::OK, &json!("EXPIRING_SOON"))
+    );
+    let texts = device["identity"]["events"].to_string();
+    assert!(texts.contains("Identity Slot Status updated from 'ACTIVE' to 'EXPIRING_SOON'"));
+    assert_eq!(
+        fixture.event_types(told).await,
+        ["device.status.update", "device.identity.update"]
+    );
+}
+
+#[tokio::test]
+async fn a_slot_is_made_with_what_is_missing() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    let (status, device) = put(&fixture, json!({"status": "REVOKED", "events": null})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(device["status"], "REVOKED");
+    assert_eq!(device["identity"]["type"], "x509");
+    assert_eq!(device["identity"]["versions"], json!({}));
+}
+
+#[tokio::test]
+async fn a_slot_that_is_revoked_revokes_its_certificate() {
+    let fixture = fixture().await;
+    let certificate = fixture.issued("dev-1").await;
+    let serial = certificate.serial_number.clone();
+    fixture.bound("dev-1", serial.as_str()).await;
+    let slot = json!({"status": "REVOKED", "active_version": 0, "versions": {"0": serial}});
+    let (status, device) = put(&fixture, slot).await;
+    assert_eq!(
+        (status, &device["status"]),
+        (StatusCode::OK, &json!("REVOKED"))
+    );
+    fixture.follow().await;
+    let certificate = fixture.certificate(&serial).await;
+    assert_eq!(certificate.status, CertificateStatus::Revoked);
+    assert_eq!(certificate.revocation_reason, RevocationReason::Unspecified);
+}
+
+#[tokio::test]
+async fn what_is_no_slot_is_refused_and_nothing_stored() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let before = fixture.device("dev-1").await;
+    for slot in [
+        json!({}),
+        json!({"status": "DECOMMISSIONED"}),
+        json!({"status": "NO_IDENTITY"}),
+        json!({"status": "WELL"}),
+        json!({"status": "ACTIVE", "active_version": 1, "versions": {"0": "0a"}}),
+    ] {
+        let refusal = json!({"err": "struct validation error"});
+        assert_eq!(
+            put(&fixture, slot).await,
+            (StatusCode::BAD_REQUEST, refusal)
+        );
+    }
+    assert_eq!(fixture.device("dev-1").await, before);
+    let answer = fixture
+        .ask(
+            Method::PUT,
+            "/v1/devices/x/idslot",
+            &[],
+            json!({"status": "ACTIVE"}),
+        )
+        .await;
+    assert_eq!(
+        (answer.0, &answer.2["err"]),
+        (StatusCode::NOT_FOUND, &json!("device not found"))
+    );
+}

@@ -590,6 +590,11 @@ async fn refusals_of_device_groups_read_back() {
             reason: "it's ': none".to_owned(),
         },
         DeviceGroupError::TooMany(1_000),
+        DeviceGroupError::RevisionConflict,
+        DeviceGroupError::ActionNotFound,
+        DeviceGroupError::Forbidden,
+        DeviceGroupError::Parameters("x: y".to_owned()),
+        DeviceGroupError::PatchFailed("a: b".to_owned()),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
         DeviceGroupError::DeviceNotFound,
     ];
@@ -618,6 +623,11 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::CriterionValue { .. }
             | DeviceGroupError::Policy { .. }
             | DeviceGroupError::TooMany(_)
+            | DeviceGroupError::RevisionConflict
+            | DeviceGroupError::ActionNotFound
+            | DeviceGroupError::Forbidden
+            | DeviceGroupError::Parameters(_)
+            | DeviceGroupError::PatchFailed(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)
             | DeviceGroupError::DeviceNotFound

@@ -26,7 +26,7 @@ use crate::lifecycle::{Windows, status_of_certificate};
 use crate::store::{
     HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version,
     device_update_members, device_update_slots, follow_up_insert, history_insert, slot_delete,
-    slot_put, version_delete, version_put,
+    slot_put, values_update, version_delete, version_put,
 };
 
 pub(crate) const PROVISIONED: &str = "PROVISIONED";
@@ -377,6 +377,7 @@ impl<'a> Change<'a> {
             now,
             bucket,
             groups,
+            ..
         } = self.context;
         self.after.revision = self.before.revision.saturating_add(1);
         self.after.updated_at = Timestamp(now);
@@ -422,6 +423,7 @@ impl<'a> Change<'a> {
         // One of the two moves the revision on; both hold only at the one that was read.
         if self.members {
             set.expect_one(device_update_members(&self.after), REVISION);
+            values_update(set, &self.before.device, device, self.context.indexed);
         } else {
             set.expect_one(device_update_slots(&self.after), REVISION);
         }

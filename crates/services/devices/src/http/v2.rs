@@ -1,6 +1,6 @@
 //! The routes under `/v2`.
 
-mod devices;
+pub(super) mod devices;
 mod slots;
 mod statistics;
 

@@ -148,7 +148,6 @@ impl VaService for VaClient {
             path: format!("/v1/crl/{}", encode(ca_ski)),
             headers: HeaderMap::new(),
             body: Some((crl, PKIX_CRL)),
-            headers: HeaderMap::new(),
             repeat: Repeat::Once,
             extra_time: Duration::ZERO,
         };

@@ -112,7 +112,7 @@ impl Outbound {
             status,
             headers,
             body,
-            exporter: _,
+            ..
         } = self.transport.send(outgoing).await?;
         Ok(OutboundAnswer {
             status,

@@ -9,9 +9,12 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
 use lamassu_core::device_group::{
     Children, CreateGroup as NewGroup, Criterion, DeviceGroupError, DeviceGroupService as _, Group,
-    GroupDocument, GroupEdit, OperandName, PreviewRequest,
+    GroupDocument, GroupEdit, ListGroups, OperandName, PreviewRequest,
 };
 use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::page::Page;
+use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
 
 use super::failure::{About, Noun, Refusal as _};
 use super::fields::GROUP_FIELDS;
@@ -158,9 +161,26 @@ impl Commands for GroupsCommand {
 }
 
 async fn create(session: &Session, name: &str, asked: &GroupArgs) -> Result<()> {
-    let mut document = asked.applied(session, &GroupDocument::default()).await?;
-    name.clone_into(&mut document.name);
-    let new = NewGroup { id: None, document };
+    let document = asked.applied(session, &GroupDocument::default()).await?;
+    let GroupDocument {
+        name: _,
+        description,
+        parent_id,
+        criteria,
+        priority,
+        policies,
+        notify_membership,
+    } = document;
+    let new = NewGroup {
+        id: None,
+        name: name.to_owned(),
+        description,
+        parent_id,
+        criteria,
+        priority,
+        policies,
+        notify_membership,
+    };
     let made = session.devices.create_group(&session.caller, new).await;
     show::print(session, &made.about(About::default())?)
 }
@@ -182,7 +202,11 @@ async fn update(
     );
     let edit = GroupEdit::Replace(Box::new(document));
     let (devices, caller) = (&session.devices, &session.caller);
-    let updated = devices.update_group(caller, &stored.id, edit).await;
+    // What somebody else changed since it was read is not undone.
+    let expected = Precondition::OneOf(vec![stored.revision]);
+    let updated = devices
+        .update_group(caller, &stored.id, edit, expected)
+        .await;
     show::print(session, &updated.about(About::new(Noun::Group, group))?)
 }
 
@@ -202,7 +226,10 @@ async fn delete(
         "This deletes the group {name:?}{below}; devices stay."
     ))?;
     let (devices, caller) = (&session.devices, &session.caller);
-    let deleted = devices.delete_group(caller, &found.id, children).await;
+    let expected = Precondition::None;
+    let deleted = devices
+        .delete_group(caller, &found.id, children, expected)
+        .await;
     deleted.about(About::new(Noun::Group, group))?;
     session.done(found.id.as_str(), &format!("group {name:?} is deleted"))
 }
@@ -241,7 +268,7 @@ pub(super) async fn find(session: &Session, group: &str) -> Result<Group> {
     }
     let conditions = Conditions::default().with("name[equal]", Some(group));
     let mut named = listing::first(conditions, GROUP_FIELDS, async |request| {
-        Ok(devices.groups(caller, request).await?)
+        page(session, request).await
     })
     .await?;
     match named.pop() {
@@ -251,6 +278,19 @@ pub(super) async fn find(session: &Session, group: &str) -> Result<Group> {
             Err(error) => bail!(error),
         },
     }
+}
+
+/// A page of groups.
+pub(super) async fn page(session: &Session, request: &ListRequest) -> Result<Page<Group>> {
+    let asked = ListGroups {
+        request: request.clone(),
+        count: false,
+    };
+    let page = session.devices.groups(&session.caller, &asked).await?;
+    Ok(Page {
+        next: page.next,
+        list: page.list,
+    })
 }
 
 impl GroupArgs {

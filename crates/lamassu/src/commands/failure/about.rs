@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Error;
 use lamassu_core::ca::{CaError, CaService as _};
 use lamassu_core::device::DeviceError;
-use lamassu_core::device_group::{DeviceGroupError, DeviceGroupService as _};
+use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::kms::{KmsError, KmsService as _};
 
@@ -13,6 +13,7 @@ use crate::commands::Session;
 use crate::commands::fields::{
     AUTHORITY_FIELDS, DMS_FIELDS, GROUP_FIELDS, KEY_FIELDS, PROFILE_FIELDS,
 };
+use crate::commands::groups::page;
 use crate::commands::listing::{Conditions, first};
 use crate::nearest::nearest;
 
@@ -218,7 +219,7 @@ async fn systems(session: &Session) -> Vec<String> {
 
 async fn groups(session: &Session) -> Vec<String> {
     let list = first(Conditions::default(), GROUP_FIELDS, async |request| {
-        Ok(session.devices.groups(&session.caller, request).await?)
+        page(session, request).await
     });
     let list = list.await.unwrap_or_default();
     list.into_iter().map(|one| one.document.name).collect()

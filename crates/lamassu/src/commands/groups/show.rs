@@ -4,7 +4,7 @@ use anyhow::Result;
 use lamassu_core::device_group::{Criterion, DeviceGroupService as _, Group, GroupNode};
 use serde_json::Value;
 
-use super::find;
+use super::{find, page};
 use crate::commands::Session;
 use crate::commands::devices::{LIST, counts};
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -66,7 +66,7 @@ fn record(group: &Group) -> Record {
 pub(super) async fn list(session: &Session, list: &ListArgs) -> Result<()> {
     let request = list.request(GROUP_FIELDS, Conditions::default())?;
     listing::print(session, list, request, &GROUPS, async |request| {
-        Ok(session.devices.groups(&session.caller, request).await?)
+        page(session, request).await
     })
     .await
 }

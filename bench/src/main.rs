@@ -75,6 +75,9 @@ struct Arguments {
     /// CAs that issued them.
     #[arg(long, default_value_t = 100)]
     cas: u32,
+    /// Devices of the row `fleet`.
+    #[arg(long, default_value_t = 1_000_000)]
+    devices: u32,
     /// Keys of the row `scale` beside those of the CAs.
     #[arg(long, default_value_t = 100_000)]
     keys: u32,
@@ -82,7 +85,7 @@ struct Arguments {
 
 /// The rows that are no throughput: start and memory, what the machine can do, one request that
 /// revokes many, overload, freshness, long CRLs, many rows.
-const STORIES: [&str; 7] = [
+const STORIES: [&str; 8] = [
     "start",
     "limits",
     "revoke-bulk",
@@ -90,6 +93,7 @@ const STORIES: [&str; 7] = [
     "freshness",
     "crl",
     "scale",
+    "fleet",
 ];
 
 /// Clients that the program takes on at once by default, and three times as many.
@@ -178,6 +182,10 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
         };
         let (program, directory) = (&arguments.program, &arguments.directory);
         scale::measure(program, kind, directory, amount, arguments.duration()).await?;
+    }
+    if arguments.wants("fleet") {
+        let (program, directory) = (&arguments.program, &arguments.directory);
+        scale::fleet::measure(program, kind, directory, arguments.devices).await?;
     }
     if arguments.wants("start") {
         server.stop()?;

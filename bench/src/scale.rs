@@ -5,6 +5,7 @@
 //! does meanwhile slows both.
 
 mod cases;
+pub(crate) mod fleet;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -50,7 +50,9 @@ impl Installation {
             ])?),
         };
         let directory = TempDir::new_in(directory)?;
-        let mut config = "gateway: {metrics: {listen: null}}\nlogs: {level: warn}\n".to_owned();
+        let mut config = "gateway: {metrics: {listen: null}}\nlogs: {level: warn}\n\
+             devmanager: {indexed_metadata: [\"$.site\"]}\n"
+            .to_owned();
         if let Some(server) = &postgres {
             config.push_str(&format!(
                 "storage: {{provider: postgres, hostname: 127.0.0.1, port: {}, username: lamassu, \

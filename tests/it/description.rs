@@ -1,5 +1,6 @@
 //! The API description is true: of its examples, of what is sent, of what is answered.
 
+mod devices;
 mod groups;
 
 use anyhow::{Context as _, Result};
@@ -407,6 +408,8 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     )?;
     walk.call("GET", "devmanager/v1/stats", &[], None)?;
     groups::groups(walk)?;
+    devices::changes(walk)?;
+    devices::second_version(walk, plant)?;
     Ok(())
 }
 

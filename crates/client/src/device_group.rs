@@ -3,19 +3,23 @@
 use async_trait::async_trait;
 use http::Method;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group,
+    GroupAction, GroupEdit, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, StartAction, Started, WholeList,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
 use serde::de::DeserializeOwned;
 
 use crate::device::DeviceClient;
 use crate::peer::Call;
+use crate::registry::{list_query, patch_body};
 use crate::retry::Repeat;
 
 /// The path of a group.
@@ -24,6 +28,14 @@ fn of(id: &DeviceGroupId) -> Result<String, DeviceGroupError> {
         return Err(DeviceGroupError::NotFound);
     }
     Ok(format!("/v2/device-groups/{}", encode(id.as_str())))
+}
+
+/// The path of an action.
+fn action_path(id: &DeviceGroupId, action: &str) -> Result<String, DeviceGroupError> {
+    if action.is_empty() {
+        return Err(DeviceGroupError::ActionNotFound);
+    }
+    Ok(format!("{}/actions/{}", of(id)?, encode(action)))
 }
 
 /// The path of a device.
@@ -68,9 +80,10 @@ impl DeviceGroupService for DeviceClient {
     async fn groups(
         &self,
         caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
-        let path = format!("/v2/device-groups?{}", request.to_query());
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
+        let query = list_query(&request.request, request.count, "");
+        let path = format!("/v2/device-groups?{query}");
         self.0.read(caller, Call::get(path)).await
     }
 
@@ -79,13 +92,17 @@ impl DeviceGroupService for DeviceClient {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
         let path = of(id)?;
-        let call = match &edit {
-            GroupEdit::Replace(document) => Call::json(Method::PUT, path, document, Repeat::Safe),
-            GroupEdit::Merge(members) => Call::json(Method::PATCH, path, members, Repeat::Safe),
+        let call = match edit {
+            GroupEdit::Replace(document) => Call::json(Method::PUT, path, &document, Repeat::Safe)?,
+            GroupEdit::Patch(patch) => Call {
+                body: Some(patch_body(patch)?),
+                ..Call::bare(Method::PATCH, path, Repeat::Once)
+            },
         };
-        self.0.read(caller, call?).await
+        self.0.read(caller, call.expecting(&expected)).await
     }
 
     async fn delete_group(
@@ -93,10 +110,11 @@ impl DeviceGroupService for DeviceClient {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
         let path = format!("{}?children={}", of(id)?, children.word());
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
-        self.0.done(caller, call).await
+        self.0.done(caller, call.expecting(&expected)).await
     }
 
     async fn group_devices(
@@ -143,6 +161,54 @@ impl DeviceGroupService for DeviceClient {
             None => "/v2/device-groups/preview".to_owned(),
         };
         let call = Call::json(Method::POST, path, &request, Repeat::Safe)?;
+        self.0.read(caller, call).await
+    }
+
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError> {
+        let path = format!("{}/actions", of(id)?);
+        let call = Call::json(Method::POST, path, &request, Repeat::Once)?;
+        if request.dry_run {
+            let tried = self.0.read::<_, DeviceGroupError>(caller, call);
+            return Ok(Started::DryRun(tried.await?));
+        }
+        let action = self.0.read::<_, DeviceGroupError>(caller, call).await?;
+        Ok(Started::Action(Box::new(action)))
+    }
+
+    async fn actions(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError> {
+        let path = format!("{}/actions?{}", of(id)?, request.to_query());
+        self.0.read(caller, Call::get(path)).await
+    }
+
+    async fn action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        self.0
+            .read(caller, Call::get(action_path(id, action)?))
+            .await
+    }
+
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        let path = action_path(id, action)?;
+        let call = Call::bare(Method::DELETE, path, Repeat::Safe);
         self.0.read(caller, call).await
     }
 

@@ -1,5 +1,7 @@
 //! The DMS manager of another process.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
@@ -25,6 +27,9 @@ use crate::peer::{Call, Peer, Service, internal};
 use crate::profile_body::explicit;
 use crate::retry::Repeat;
 
+/// How much longer a call may take that has to wait for its turn and then for an RSA key of 8192 bits.
+const KEY_GENERATION: Duration = Duration::from_secs(120);
+
 /// The DMS manager of another process. EST goes through `/internal/v1`, because only this side's
 /// TLS layer knows which certificates the client presented.
 ///
@@ -43,12 +48,12 @@ impl DmsClient {
         &self,
         caller: &Caller,
         operation: &str,
-        request: EstRequest,
+        (request, extra_time): (EstRequest, Duration),
     ) -> Result<EstAnswer, DmsError> {
         let body = WireEstRequest::from(request);
         let path = format!("/internal/v1/est/{operation}");
         let call = Call::json(Method::POST, path, &body, Repeat::Once)?;
-        self.0.read(caller, call).await
+        self.0.read(caller, call.taking_longer(extra_time)).await
     }
 }
 
@@ -258,6 +263,7 @@ impl DmsService for DmsClient {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<Outcome<CertificateDer>, DmsError> {
+        let request = (request, Duration::ZERO);
         let answer = self.est(caller, "simpleenroll", request).await?;
         complete(answer.into_certificate())
     }
@@ -267,6 +273,7 @@ impl DmsService for DmsClient {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<Outcome<GeneratedKey>, DmsError> {
+        let request = (request, KEY_GENERATION);
         let answer = self.est(caller, "serverkeygen", request).await?;
         complete(answer.into_generated_key())
     }
@@ -276,6 +283,7 @@ impl DmsService for DmsClient {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError> {
+        let request = (request, Duration::ZERO);
         let answer = self.est(caller, "simplereenroll", request).await?;
         match complete(answer.into_certificate())? {
             Outcome::Issued(certificate) => Ok(certificate),

@@ -65,6 +65,20 @@ fn written<T: Serialize>(value: &T) -> Result<Bytes, StorageFailure> {
         .map_err(|error| StorageFailure::Internal(Box::new(error)))
 }
 
+/// A patch and its media type.
+pub(crate) fn patch_body(patch: DocumentPatch) -> Result<(Bytes, HeaderValue), StorageFailure> {
+    Ok(match patch {
+        DocumentPatch::Merge(members) => (written(&members)?, MERGE_PATCH),
+        DocumentPatch::Strict(operations) => (written(&operations)?, JSON_PATCH),
+        DocumentPatch::Metadata(operations) => {
+            let body = PatchBody {
+                patches: Some(operations),
+            };
+            (written(&body)?, JSON)
+        }
+    })
+}
+
 #[async_trait]
 impl DeviceRegistry for DeviceClient {
     async fn list_devices(
@@ -112,16 +126,7 @@ impl DeviceRegistry for DeviceClient {
         patch: DocumentPatch,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let body = match patch {
-            DocumentPatch::Merge(members) => (written(&members)?, MERGE_PATCH),
-            DocumentPatch::Strict(operations) => (written(&operations)?, JSON_PATCH),
-            DocumentPatch::Metadata(operations) => {
-                let body = PatchBody {
-                    patches: Some(operations),
-                };
-                (written(&body)?, JSON)
-            }
-        };
+        let body = patch_body(patch)?;
         let path = device_path(id, "")?;
         let call = Call {
             body: Some(body),
@@ -176,6 +181,9 @@ impl DeviceRegistry for DeviceClient {
         let mut query = list_query(&filters, false, &words.join(","));
         if let Some(group_by) = &request.group_by {
             query.push_str(&format!("&group_by={}", encode(&group_by.to_text())));
+        }
+        if let Some(group) = &request.group {
+            query.push_str(&format!("&group={}", encode(group.as_str())));
         }
         let call = Call::get(format!("/v2/stats/devices?{query}"));
         self.0.read(caller, call).await

@@ -44,6 +44,22 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What is known at both ends of its connection only, under TLS 1.3.
+    pub(crate) exporter: Option<TlsExporter>,
+}
+
+/// The `tls-exporter` of a connection (RFC 9266).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TlsExporter(pub(crate) [u8; 32]);
+
+impl TlsExporter {
+    fn of(tls: &rustls::ClientConnection) -> Option<Self> {
+        // Before TLS 1.3 the value is not unique to a connection without further care.
+        let is_new = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        let label = b"EXPORTER-Channel-Binding";
+        let exported = is_new.then(|| tls.export_keying_material([0; 32], label, Some(b"")));
+        exported?.ok().map(Self)
+    }
 }
 
 /// A pool of connections.
@@ -97,6 +113,7 @@ impl Transport {
             status: parts.status,
             headers: parts.headers,
             body,
+            exporter: parts.extensions.get().copied(),
         })
     }
 }
@@ -138,15 +155,18 @@ impl Connector {
             }
             let tcp = TcpStream::connect(&*may_be_called).await?;
             tcp.set_nodelay(true)?;
-            let stream: Box<dyn Duplex> = match &self.tls {
+            let mut exporter = None;
+            let io: Box<dyn Duplex> = match &self.tls {
                 Some(tls) if is_tls => {
                     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                    Box::new(tls.connect(name, tcp).await.map_err(in_words)?)
+                    let stream = tls.connect(name, tcp).await.map_err(in_words)?;
+                    exporter = TlsExporter::of(stream.get_ref().1);
+                    Box::new(stream)
                 }
                 _ if is_tls => return Err(io::Error::other("TLS is not configured")),
                 _ => Box::new(tcp),
             };
-            Ok(TokioIo::new(Stream(stream)))
+            Ok(TokioIo::new(Stream { io, exporter }))
         };
         match tokio::time::timeout(self.timeout, opening).await {
             Ok(opened) => opened,
@@ -196,11 +216,17 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection, with or without TLS.
-struct Stream(Box<dyn Duplex>);
+struct Stream {
+    io: Box<dyn Duplex>,
+    exporter: Option<TlsExporter>,
+}
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self.exporter {
+            Some(exporter) => Connected::new().extra(exporter),
+            None => Connected::new(),
+        }
     }
 }
 
@@ -210,7 +236,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
@@ -220,14 +246,14 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, buffer)
+        Pin::new(&mut self.io).poll_write(context, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }

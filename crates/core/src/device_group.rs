@@ -6,6 +6,7 @@
 //!
 //! Where next: [`DeviceGroupService`]; `device_group/v1.rs` for the bodies of `/v1`.
 
+mod action;
 mod criterion;
 mod error;
 mod policy;
@@ -18,6 +19,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use self::action::{
+    ActionFailure, ActionKind, ActionState, Deed, DryRun, GroupAction, StartAction, Started,
+};
 pub use self::criterion::{Criterion, InheritedCriterion, OperandName};
 pub use self::error::DeviceGroupError;
 pub use self::policy::{
@@ -28,10 +32,13 @@ pub use self::v1::{
     CreateDeviceGroupV1, DeviceGroupPageV1, DeviceGroupV1, ListedDeviceGroupV1, UpdateDeviceGroupV1,
 };
 use crate::caller::Caller;
+use crate::device::v2::CountedPage;
 use crate::device::{CreateDevice, Device, DeviceStats};
 use crate::ids::{DeviceGroupId, DeviceId};
 use crate::page::Page;
+use crate::patch::DocumentPatch;
 use crate::query::ListRequest;
+use crate::revision::Precondition;
 use crate::timestamp::Timestamp;
 
 /// What a client writes of a group.
@@ -59,15 +66,57 @@ pub struct GroupDocument {
     pub notify_membership: bool,
 }
 
-/// A group to make.
+/// A group to make: an id, and the members of its document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct CreateGroup {
     /// A UUID; made here when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<DeviceGroupId>,
-    /// The rest.
-    #[serde(flatten)]
-    pub document: GroupDocument,
+    /// Required, different from every other group's; at most 255 characters.
+    #[schemars(example = &"Production")]
+    pub name: String,
+    /// Free text.
+    #[schemars(example = &"Everything that ships")]
+    pub description: String,
+    /// The group that this one is below; `null` for none.
+    pub parent_id: Option<DeviceGroupId>,
+    /// What a member fulfils, all of it, beside what the ancestors ask for.
+    pub criteria: Vec<Criterion>,
+    /// Of several groups' policies those of the highest priority win.
+    #[schemars(example = 0)]
+    pub priority: i32,
+    /// What the group asks of its members, as in the group itself.
+    #[schemars(example = json!({"renewal": {"critical_delta": "1w"}}))]
+    pub policies: Map<String, Value>,
+    /// Whether members that come and go are told as events.
+    pub notify_membership: bool,
+}
+
+impl CreateGroup {
+    /// The id, if there is one, and the document.
+    pub fn into_parts(self) -> (Option<DeviceGroupId>, GroupDocument) {
+        let Self {
+            id,
+            name,
+            description,
+            parent_id,
+            criteria,
+            priority,
+            policies,
+            notify_membership,
+        } = self;
+        let document = GroupDocument {
+            name,
+            description,
+            parent_id,
+            criteria,
+            priority,
+            policies,
+            notify_membership,
+        };
+        (id, document)
+    }
 }
 
 /// What becomes of a group's document.
@@ -75,8 +124,17 @@ pub struct CreateGroup {
 pub enum GroupEdit {
     /// This takes its place.
     Replace(Box<GroupDocument>),
-    /// These members are merged into it (RFC 7396).
-    Merge(Map<String, Value>),
+    /// It is patched.
+    Patch(DocumentPatch),
+}
+
+/// Which groups, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListGroups {
+    /// Page, order and filters.
+    pub request: ListRequest,
+    /// Whether all that fulfil the filters are counted.
+    pub count: bool,
 }
 
 /// What becomes of the groups below one that is deleted.
@@ -179,6 +237,8 @@ impl From<Group> for GroupNode {
 pub struct GroupListing {
     /// `true`: only roots, each with all that is below it.
     pub tree: bool,
+    /// Whether all that fulfil the filters are counted: `total`.
+    pub count: bool,
 }
 
 /// A device whose renewal is asked for.
@@ -254,8 +314,8 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
     async fn groups(
         &self,
         caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError>;
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError>;
 
     /// Changes a group. What changes nothing tells nothing.
     async fn update_group(
@@ -263,6 +323,7 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError>;
 
     /// Deletes a group.
@@ -271,6 +332,7 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError>;
 
     /// Lists the members of a group.
@@ -305,6 +367,38 @@ pub trait DeviceGroupService: Send + Sync + fmt::Debug {
         id: Option<&DeviceGroupId>,
         request: PreviewRequest,
     ) -> Result<Preview, DeviceGroupError>;
+
+    /// Has something done with all members of a group, or only counts them.
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError>;
+
+    /// Lists what is and was done with the members of a group.
+    async fn actions(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError>;
+
+    /// How far an action is.
+    async fn action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError>;
+
+    /// Puts an end to an action: what is done stays done. One that is over stays as it is.
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError>;
 
     /// What a group asks of its members.
     async fn group_policies(

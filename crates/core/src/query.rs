@@ -29,7 +29,7 @@ pub use fold::fold;
 pub use form::decode_form;
 pub use holds::FieldValue;
 pub use instant::parse_instant;
-pub use json_path::{JsonPath, JsonPathError};
+pub use json_path::{JsonPath, JsonPathError, json_scalar_text};
 pub use operand::Operand;
 pub use request::{ListRequest, QueryLimits, UnknownFields, ignored_filters};
 pub use sort::{PathStep, Sort, SortMode, SortPath};

@@ -125,6 +125,26 @@ pub async fn list(
     Ok(Page { next, list: rows })
 }
 
+/// What a page is asked for: the request, or that of its bookmark.
+///
+/// # Errors
+///
+/// [`ListError`].
+pub async fn asked(
+    db: &Db,
+    fields: &'static [Field],
+    scope: &str,
+    request: &ListRequest,
+) -> Result<ListRequest, ListError> {
+    match &request.bookmark {
+        Some(text) => {
+            let key = bookmark::key(db).await?;
+            Ok(key.open(text, scope, fields)?.0)
+        }
+        None => Ok(request.clone()),
+    }
+}
+
 /// A page as it is asked for.
 struct Asked {
     /// The request, or that of its bookmark.

@@ -17,6 +17,9 @@ impl WireError for DeviceGroupError {
                 Self::Circular,
                 Self::HasChildren,
                 Self::DeviceNotFound,
+                Self::RevisionConflict,
+                Self::ActionNotFound,
+                Self::Forbidden,
             ])
             .or_else(|| criterion(refusal))
             .or_else(|| {
@@ -37,7 +40,15 @@ impl WireError for DeviceGroupError {
                 let n = rest.strip_suffix(" device groups")?.parse().ok()?;
                 Some(Self::TooMany(n))
             })
-            .or_else(|| query::read(refusal).map(Self::Query))
+            .or_else(|| {
+                let rest = refusal.after(INVALID, "invalid parameters: ")?;
+                Some(Self::Parameters(rest.to_owned()))
+            })
+            .or_else(|| {
+                let rest = refusal.after(INVALID, "failed to apply the patch: ")?;
+                Some(Self::PatchFailed(rest.to_owned()))
+            })
+            .or_else(|| query::read_in_v2(refusal).map(Self::Query))
             .or_else(|| {
                 let is_member = refusal.code.as_deref() == Some("unknown_field");
                 is_member.then(|| Self::Member(refusal.text.clone()))

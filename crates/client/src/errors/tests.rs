@@ -32,6 +32,7 @@ async fn rendered<E: ServiceError>(error: E) -> Answer {
         status: parts.status,
         headers: parts.headers,
         body: body.collect().await.unwrap().to_bytes(),
+        exporter: None,
     }
 }
 
@@ -547,6 +548,7 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
         status: http::StatusCode::from_u16(status).unwrap(),
         headers: http::HeaderMap::new(),
         body: "<html>".into(),
+        exporter: None,
     };
     let cases = [
         (503, Repeat::Once, "storage unavailable"),
@@ -588,6 +590,11 @@ async fn refusals_of_device_groups_read_back() {
             reason: "it's ': none".to_owned(),
         },
         DeviceGroupError::TooMany(1_000),
+        DeviceGroupError::RevisionConflict,
+        DeviceGroupError::ActionNotFound,
+        DeviceGroupError::Forbidden,
+        DeviceGroupError::Parameters("x: y".to_owned()),
+        DeviceGroupError::PatchFailed("a: b".to_owned()),
         DeviceGroupError::Member("unknown member 'x'".to_owned()),
         DeviceGroupError::DeviceNotFound,
     ];
@@ -616,6 +623,11 @@ async fn refusals_of_device_groups_read_back() {
             | DeviceGroupError::CriterionValue { .. }
             | DeviceGroupError::Policy { .. }
             | DeviceGroupError::TooMany(_)
+            | DeviceGroupError::RevisionConflict
+            | DeviceGroupError::ActionNotFound
+            | DeviceGroupError::Forbidden
+            | DeviceGroupError::Parameters(_)
+            | DeviceGroupError::PatchFailed(_)
             | DeviceGroupError::Member(_)
             | DeviceGroupError::Query(_)
             | DeviceGroupError::DeviceNotFound

@@ -21,6 +21,12 @@ pub enum DeviceGroupError {
     /// The group, or one below it, would be deeper than the configuration allows.
     #[error("device groups are nested at most {0} deep")]
     TooDeep(u32),
+    /// It is at another revision than the request expects.
+    #[error("changed meanwhile")]
+    RevisionConflict,
+    /// The patch cannot be applied; the text says why.
+    #[error("failed to apply the patch: {0}")]
+    PatchFailed(String),
     /// There are groups below this one, and nobody said what becomes of them.
     #[error("device group has children")]
     HasChildren,
@@ -58,6 +64,15 @@ pub enum DeviceGroupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The parameters of an action are none that it has.
+    #[error("invalid parameters: {0}")]
+    Parameters(String),
+    /// The group has no such action.
+    #[error("action not found")]
+    ActionNotFound,
+    /// The caller may start actions, and not do this to a device.
+    #[error("insufficient permissions")]
+    Forbidden,
     /// There are more groups than one answer shows.
     #[error("there are more than {0} device groups")]
     TooMany(usize),
@@ -85,19 +100,29 @@ impl ServiceError for DeviceGroupError {
             | Self::CriterionOperand { .. }
             | Self::CriterionValue { .. }
             | Self::Policy { .. }
+            | Self::PatchFailed(_)
+            | Self::Parameters(_)
             | Self::TooMany(_)
             | Self::Member(_)
             | Self::Query(_) => ErrorKind::Invalid,
-            Self::NotFound | Self::DeviceNotFound => ErrorKind::NotFound,
+            Self::NotFound | Self::DeviceNotFound | Self::ActionNotFound => ErrorKind::NotFound,
+            Self::Forbidden => ErrorKind::Forbidden,
             Self::Exists | Self::HasChildren => ErrorKind::Conflict,
+            Self::RevisionConflict => ErrorKind::PreconditionFailed,
             Self::Storage(failure) => failure.kind(),
         }
     }
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Validation | Self::Policy { .. } | Self::TooMany(_) => Some("validation_failed"),
+            Self::Validation | Self::Policy { .. } | Self::Parameters(_) | Self::TooMany(_) => {
+                Some("validation_failed")
+            }
+            Self::ActionNotFound => Some("action_not_found"),
+            Self::Forbidden => Some("insufficient_permissions"),
             Self::NotFound => Some("group_not_found"),
+            Self::RevisionConflict => Some("revision_conflict"),
+            Self::PatchFailed(_) => Some("patch_failed"),
             Self::DeviceNotFound => Some("device_not_found"),
             Self::Exists => Some("group_exists"),
             Self::Circular => Some("group_cycle"),

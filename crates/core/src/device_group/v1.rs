@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CreateGroup, Criterion, Group, GroupDocument, GroupEdit, InheritedCriterion};
+use super::{CreateGroup, Criterion, Group, GroupEdit, InheritedCriterion};
+use crate::device::v2::CountedPage;
 use crate::ids::DeviceGroupId;
-use crate::page::Page;
+use crate::patch::DocumentPatch;
 use crate::timestamp::Timestamp;
 
 /// A group to make.
@@ -121,13 +122,11 @@ impl From<CreateDeviceGroupV1> for CreateGroup {
     fn from(body: CreateDeviceGroupV1) -> Self {
         Self {
             id: Some(body.id),
-            document: GroupDocument {
-                name: body.name,
-                description: body.description,
-                parent_id: Some(body.parent_id).filter(|parent| !parent.is_empty()),
-                criteria: body.criteria,
-                ..GroupDocument::default()
-            },
+            name: body.name,
+            description: body.description,
+            parent_id: Some(body.parent_id).filter(|parent| !parent.is_empty()),
+            criteria: body.criteria,
+            ..Self::default()
         }
     }
 }
@@ -159,7 +158,7 @@ impl From<UpdateDeviceGroupV1> for GroupEdit {
             _ => true,
         });
         let given = given.map(|(name, value)| (name.to_owned(), value));
-        Self::Merge(given.collect::<Map<String, Value>>())
+        Self::Patch(DocumentPatch::Merge(given.collect::<Map<String, Value>>()))
     }
 }
 
@@ -198,8 +197,8 @@ impl From<Group> for ListedDeviceGroupV1 {
     }
 }
 
-impl From<Page<Group>> for DeviceGroupPageV1 {
-    fn from(page: Page<Group>) -> Self {
+impl From<CountedPage<Group>> for DeviceGroupPageV1 {
+    fn from(page: CountedPage<Group>) -> Self {
         Self {
             next_bookmark: page.next.clone(),
             next: page.next,

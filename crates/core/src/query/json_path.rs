@@ -58,9 +58,67 @@ impl JsonPath {
         eval::matches(&self.tree, document)
     }
 
+    /// What a document has that fulfils the expression: at a place, as member names from the root, or in
+    /// an array there, this value. Empty where nothing can be told beforehand.
+    pub fn demands(&self) -> Vec<(Vec<String>, Value)> {
+        match (&self.tree.mode, &self.tree.root) {
+            (ast::Mode::Lax, ast::Expr::Predicate(predicate)) => demands(predicate),
+            _ => Vec::new(),
+        }
+    }
+
     /// The expression as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+fn demands(predicate: &ast::Predicate) -> Vec<(Vec<String>, Value)> {
+    use ast::{Compare, Expr, Predicate};
+    match predicate {
+        Predicate::And(all) => all.iter().flat_map(demands).collect(),
+        Predicate::Compare(Compare::Equal, Expr::Path(root, steps), Expr::Literal(literal))
+        | Predicate::Compare(Compare::Equal, Expr::Literal(literal), Expr::Path(root, steps))
+            if matches!(**root, Expr::Root) =>
+        {
+            let keys = steps.iter().map(|step| match step {
+                ast::Step::Key(key) => Some(key.clone()),
+                _ => None,
+            });
+            let keys = keys.collect::<Option<Vec<String>>>();
+            keys.zip(scalar(literal)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `null` is also what is not there.
+fn scalar(literal: &ast::Literal) -> Option<Value> {
+    match literal {
+        ast::Literal::Null => None,
+        ast::Literal::Bool(value) => Some(Value::Bool(*value)),
+        ast::Literal::String(text) => Some(Value::String(text.clone())),
+        ast::Literal::Number(ast::Number::Integer(number)) => {
+            let number = i64::try_from(*number).ok()?;
+            Some(Value::from(number))
+        }
+        ast::Literal::Number(ast::Number::Float(number)) => Some(Value::from(*number)),
+    }
+}
+
+/// A text, number or truth value as one text, the same for all values that compare equal. Numbers that
+/// differ beyond the precision of a double may have the same.
+pub fn json_scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(format!("s{text}")),
+        Value::Bool(value) => Some(format!("b{value}")),
+        Value::Number(number) => {
+            let number = number.as_f64()?;
+            // There are two zeros, which are equal.
+            let number = if number == 0.0 { 0.0 } else { number };
+            Some(format!("n{number}"))
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

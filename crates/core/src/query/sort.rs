@@ -117,6 +117,11 @@ impl SortPath {
         (!steps.is_empty()).then_some(Self { steps, text })
     }
 
+    /// The steps, at least one.
+    pub fn steps(&self) -> &[PathStep] {
+        &self.steps
+    }
+
     /// The addressed value, if the document has it.
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
         self.steps

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::schemas::{Direction, Schemas};
 
 /// Parameters in paths: the segment before where that decides, name, meaning, example.
-const IN_PATHS: [(&str, &str, &str, &str); 16] = [
+const IN_PATHS: [(&str, &str, &str, &str); 18] = [
     (
         "keys",
         "id",
@@ -30,6 +30,8 @@ const IN_PATHS: [(&str, &str, &str, &str); 16] = [
         "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
     ),
     ("devices", "id", "Id of a device.", "sensor-0001"),
+    ("slots", "slot", "Name of a slot.", "identity"),
+    ("versions", "version", "Number of a version.", "0"),
     ("dms", "id", "Id of a DMS.", "assembly-line-1"),
     ("dms", "dms_id", "Id of a DMS.", "assembly-line-1"),
     ("", "cn", "Common name of CAs.", "Factory root"),

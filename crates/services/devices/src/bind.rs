@@ -19,6 +19,7 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 use crate::change::Change;
 use crate::context::ChangeContext;
 use crate::create::NewDevice;
+use crate::group_renewal::keep_of_dms;
 use crate::service::DevicesService;
 use crate::store::StoredDevice;
 use crate::{events, metrics};
@@ -85,6 +86,13 @@ impl DevicesService {
         let (binding, after) = change.into_write_set("device.bind");
         set.append(binding);
         let announced = announced(before.device, after.device);
+        keep_of_dms(
+            &mut set,
+            &context.groups.get(),
+            &request.device_id,
+            request.windows,
+            &request.dms,
+        );
         announce(&mut set, context, request, &announced);
         self.db.commit(set).await?;
         if registered {

@@ -3,6 +3,8 @@
 use lamassu_core::duration::WireDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::values::IndexedPath;
+
 /// Configuration of the device manager.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -11,6 +13,9 @@ pub struct DevicesConfig {
     pub events: HistoryConfig,
     /// Device groups.
     pub device_groups: GroupsConfig,
+    /// Places in metadata, as `$.member.member`, by whose values devices are found by an index:
+    /// `metadata[jsonpath]$.site == "Graz"`. At most 16, the same in all processes. Default none.
+    pub indexed_metadata: Vec<String>,
 }
 
 /// Device groups.
@@ -52,11 +57,29 @@ impl Default for HistoryConfig {
 }
 
 impl DevicesConfig {
+    /// Most declared paths.
+    const MAX_PATHS: usize = 16;
+
+    /// The declared paths.
+    ///
+    /// # Errors
+    /// [`ConfigError::Path`], [`ConfigError::Paths`].
+    pub(crate) fn indexed_paths(&self) -> Result<Vec<IndexedPath>, ConfigError> {
+        if self.indexed_metadata.len() > Self::MAX_PATHS {
+            return Err(ConfigError::Paths);
+        }
+        let paths = self
+            .indexed_metadata
+            .iter()
+            .map(|text| IndexedPath::parse(text).ok_or_else(|| ConfigError::Path(text.clone())));
+        paths.collect()
+    }
+
     /// Checks the values; reads and opens nothing.
     ///
     /// # Errors
     /// [`ConfigError`] names the key and its range.
-    pub const fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.events.v1_limit == 0 {
             return Err(ConfigError::HistoryLimit);
         }
@@ -66,12 +89,12 @@ impl DevicesConfig {
         if self.events.coalesce.is_negative() {
             return Err(ConfigError::Coalesce);
         }
-        Ok(())
+        self.indexed_paths().map(drop)
     }
 }
 
 /// Why the configuration cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Without history the times of events could not be kept apart.
     #[error("events.v1_limit must be at least 1")]
@@ -79,6 +102,12 @@ pub enum ConfigError {
     /// There could be no groups.
     #[error("device_groups.max_depth must be at least 1")]
     GroupDepth,
+    /// The path is none of member names.
+    #[error("indexed_metadata: {0:?} is no path of the form $.member.member")]
+    Path(String),
+    /// Each path costs every change something.
+    #[error("indexed_metadata has at most 16 paths")]
+    Paths,
     /// Time does not run backwards.
     #[error("events.coalesce must not be negative")]
     Coalesce,

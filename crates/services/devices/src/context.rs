@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use crate::group_watch::GroupCache;
 use crate::service::DevicesService;
 use crate::store::CountBucket;
+use crate::values::IndexedPath;
 
 /// Who changes a device, when, and where this process counts devices.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct ChangeContext<'a> {
     pub(crate) bucket: CountBucket,
     /// The groups that tell who comes and goes.
     pub(crate) groups: &'a GroupCache,
+    /// Where in metadata devices are found by value.
+    pub(crate) indexed: &'a [IndexedPath],
 }
 
 impl DevicesService {
@@ -25,6 +28,7 @@ impl DevicesService {
             now: self.db.now(),
             bucket: self.bucket,
             groups: &self.groups,
+            indexed: &self.indexed,
         }
     }
 }

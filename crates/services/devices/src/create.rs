@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use crate::context::ChangeContext;
 use crate::service::DevicesService;
 use crate::store::{
-    HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert,
+    HistoryEntry, HistoryScope, ID_FREE, StoredDevice, device_insert, history_insert, values_insert,
 };
 use crate::{events, metrics};
 
@@ -62,6 +62,7 @@ impl NewDevice {
             now,
             bucket,
             groups,
+            ..
         } = context;
         let entry = HistoryEntry {
             scope: HistoryScope::Device,
@@ -78,6 +79,7 @@ impl NewDevice {
         let device = &stored.device;
         let mut set = WriteSet::new();
         set.expect_one(device_insert(&stored), ID_FREE);
+        values_insert(&mut set, device, context.indexed);
         for statement in history_insert(caller, &device.id, std::slice::from_ref(&entry)) {
             set.execute(statement);
         }

@@ -12,6 +12,7 @@ use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, Group, GroupDocument, GroupEdit,
 };
 use lamassu_core::ids::DeviceGroupId;
+use lamassu_core::revision::Precondition;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races};
 use serde_json::Value;
@@ -21,11 +22,13 @@ use uuid::Uuid;
 use crate::group_criteria::{Rule, parse};
 use crate::group_events::{group_created, group_deleted, group_subject, group_updated};
 use crate::group_policy;
+use crate::group_renewal::follow;
 use crate::group_tree::{GroupTree, StoredGroup, canonical};
 use crate::metrics;
 use crate::service::DevicesService;
 use crate::store::{
-    GROUP, TREE, group_delete, group_depth, group_insert, group_update, tree_changed,
+    GROUP, TREE, actions_cancel, group_delete, group_depth, group_insert, group_update,
+    tree_changed,
 };
 
 /// The signal of every change of the groups.
@@ -63,12 +66,13 @@ impl DevicesService {
         request: CreateGroup,
     ) -> Result<Group, DeviceGroupError> {
         let now = self.db.now();
-        let id = match request.id {
+        let (id, document) = request.into_parts();
+        let id = match id {
             None => Some(DeviceGroupId::new(Uuid::new_v4().to_string())),
             Some(id) => canonical(&id),
         };
         // What is wrong with the criteria is told first, as clients know it.
-        let filled = StoredGroup::try_new(id.clone().unwrap_or_default(), request.document, now)?;
+        let filled = StoredGroup::try_new(id.clone().unwrap_or_default(), document, now)?;
         if id.is_none() {
             return Err(DeviceGroupError::Validation);
         }
@@ -93,6 +97,7 @@ impl DevicesService {
         let mut set = changed(&tree);
         set.expect_one(group_insert(group, after.depth(group)), GROUP);
         set.event(group_created(caller, &after, group, now));
+        follow(&mut set, &tree, &after);
         let subject = group_subject(&group.id);
         set.audit(AuditRecord::done(
             caller,
@@ -111,8 +116,9 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: &GroupEdit,
+        expected: &Precondition,
     ) -> Result<Group, DeviceGroupError> {
-        retry_races(|| self.try_change_group(caller, id, edit)).await
+        retry_races(|| self.try_change_group(caller, id, edit, expected)).await
     }
 
     async fn try_change_group(
@@ -120,6 +126,7 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: &GroupEdit,
+        expected: &Precondition,
     ) -> Result<Group, Attempt<DeviceGroupError>> {
         let now = self.db.now();
         let tree = self.current_groups().await?;
@@ -129,6 +136,9 @@ impl DevicesService {
             parse(&edited(&GroupDocument::default())?.criteria, now)?;
             return Err(DeviceGroupError::NotFound.into());
         };
+        if !expected.is_met_by(before.revision) {
+            return Err(DeviceGroupError::RevisionConflict.into());
+        }
         let document = edited(&before.document)?;
         let group = StoredGroup {
             created_at: before.created_at,
@@ -153,6 +163,7 @@ impl DevicesService {
             (&after, &group),
             now,
         ));
+        follow(&mut set, &tree, &after);
         let subject = group_subject(&group.id);
         set.audit(AuditRecord::done(
             caller,
@@ -173,8 +184,9 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: &Precondition,
     ) -> Result<(), DeviceGroupError> {
-        retry_races(|| self.try_remove_group(caller, id, children)).await
+        retry_races(|| self.try_remove_group(caller, id, children, expected)).await
     }
 
     async fn try_remove_group(
@@ -182,10 +194,14 @@ impl DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: &Precondition,
     ) -> Result<(), Attempt<DeviceGroupError>> {
         let now = self.db.now();
         let tree = self.current_groups().await?;
         let group = tree.find(id)?;
+        if !expected.is_met_by(group.revision) {
+            return Err(DeviceGroupError::RevisionConflict.into());
+        }
         let mut set = changed(&tree);
         let mut doomed = vec![group];
         match children {
@@ -199,6 +215,7 @@ impl DevicesService {
         // Who is below goes first.
         for group in doomed.iter().rev() {
             set.expect_one(group_delete(&group.id), GROUP);
+            set.execute(actions_cancel(&group.id, now));
             set.event(group_deleted(caller, &group.id, now));
             let subject = group_subject(&group.id);
             set.audit(AuditRecord::done(
@@ -208,6 +225,9 @@ impl DevicesService {
                 now,
             ));
         }
+        let left = tree.all().filter(|group| !doomed.contains(group)).cloned();
+        let after = GroupTree::new(tree.revision.saturating_add(1), left);
+        follow(&mut set, &tree, &after);
         self.db.commit(set).await?;
         self.refresh_groups().await;
         metrics::groups_changed("delete", doomed.len());
@@ -256,19 +276,19 @@ fn reparent(
 
 /// The document after the edit.
 fn edited(document: &GroupDocument, edit: &GroupEdit) -> Result<GroupDocument, DeviceGroupError> {
-    let members = match edit {
+    let patch = match edit {
         GroupEdit::Replace(document) => return Ok(GroupDocument::clone(document)),
-        GroupEdit::Merge(members) => members,
+        GroupEdit::Patch(patch) => patch,
     };
     let unreadable = |error: serde_json::Error| DeviceGroupError::Member(error.to_string());
-    let mut whole = serde_json::to_value(document).map_err(unreadable)?;
-    if let Some(known) = whole.as_object()
-        && let Some(unknown) = members.keys().find(|name| !known.contains_key(*name))
-    {
+    let whole = serde_json::to_value(document).map_err(unreadable)?;
+    let whole = whole.as_object().cloned().unwrap_or_default();
+    let patched = patch.apply(&whole);
+    let patched = patched.map_err(|error| DeviceGroupError::PatchFailed(error.reason))?;
+    if let Some(unknown) = patched.keys().find(|name| !whole.contains_key(*name)) {
         return Err(DeviceGroupError::Member(format!(
             "unknown member '{unknown}'"
         )));
     }
-    group_policy::merge_patch(&mut whole, &Value::Object(members.clone()));
-    serde_json::from_value(whole).map_err(unreadable)
+    serde_json::from_value(Value::Object(patched)).map_err(unreadable)
 }

@@ -1,6 +1,7 @@
 //! What the device manager tells about groups.
 
 use lamassu_core::caller::Caller;
+use lamassu_core::device_group::GroupAction;
 use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::Event;
@@ -88,4 +89,11 @@ pub(crate) fn group_deleted(caller: &Caller, id: &DeviceGroupId, now: OffsetDate
     Event::new("device-group.delete", DEVICE_MANAGER, caller, now)
         .subject(group_subject(id))
         .data(&Deleted { id })
+}
+
+/// `device-group.action.update`
+pub(crate) fn action_updated(caller: &Caller, action: &GroupAction, now: OffsetDateTime) -> Event {
+    Event::new("device-group.action.update", DEVICE_MANAGER, caller, now)
+        .subject(group_subject(&action.group_id))
+        .data(action)
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats, DeviceStatus};
-use lamassu_core::device_group::{DeviceGroupError, Group};
+use lamassu_core::device_group::{DeviceGroupError, Group, ListGroups};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_db::DbError;
-use lamassu_db::list::{ListError, count_by, list};
+use lamassu_db::list::{ListError, count, count_by, list};
 
 use crate::query::{counter, stats_of};
 use crate::service::DevicesService;
@@ -26,11 +27,19 @@ impl DevicesService {
 
     pub(crate) async fn list_groups(
         &self,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
-        let page = list(&self.db, &GROUPS, SCOPE, request, &[]).await;
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
+        let asked = &request.request;
+        let page = list(&self.db, &GROUPS, SCOPE, asked, &[]).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
-        let tree = self.current_groups().await.map_err(StorageFailure::from)?;
+        let total = if request.count {
+            let counted = count(&self.db, &GROUPS, &asked.filters, &[]).await;
+            let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;
+            Some(u64::try_from(counted).unwrap_or_default())
+        } else {
+            None
+        };
+        let tree = self.tree().await?;
         let mut groups = Vec::with_capacity(page.list.len());
         for row in &page.list {
             let id: String = row.get("id").map_err(StorageFailure::from)?;
@@ -39,9 +48,10 @@ impl DevicesService {
                 groups.push(tree.show(group));
             }
         }
-        Ok(Page {
+        Ok(CountedPage {
             next: page.next,
             list: groups,
+            total,
         })
     }
 

@@ -2,16 +2,25 @@
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::v2::CountedPage;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group, GroupEdit,
-    GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest,
+    Children, CreateGroup, DeviceGroupError, DeviceGroupService, DevicePolicies, Group,
+    GroupAction, GroupEdit, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, StartAction, Started,
 };
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
+use lamassu_db::Attempt;
 
 use crate::service::DevicesService;
+
+/// A group as it was asked for, in the audit log.
+fn named(id: &DeviceGroupId) -> String {
+    format!("device-group/{id}")
+}
 
 #[async_trait]
 impl DeviceGroupService for DevicesService {
@@ -20,7 +29,12 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         request: CreateGroup,
     ) -> Result<Group, DeviceGroupError> {
-        self.make_group(caller, request).await
+        let asked = request.id.as_ref();
+        let asked = asked.map_or_else(|| "device-group".to_owned(), named);
+        let change = ("device-group.create", asked);
+        self.refusals
+            .watch(caller, change, self.make_group(caller, request))
+            .await
     }
 
     async fn group(&self, _caller: &Caller, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
@@ -30,8 +44,8 @@ impl DeviceGroupService for DevicesService {
     async fn groups(
         &self,
         _caller: &Caller,
-        request: &ListRequest,
-    ) -> Result<Page<Group>, DeviceGroupError> {
+        request: &ListGroups,
+    ) -> Result<CountedPage<Group>, DeviceGroupError> {
         self.list_groups(request).await
     }
 
@@ -40,8 +54,11 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         edit: GroupEdit,
+        expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
-        self.change_group(caller, id, &edit).await
+        let change = ("device-group.update", named(id));
+        let changed = self.change_group(caller, id, &edit, &expected);
+        self.refusals.watch(caller, change, changed).await
     }
 
     async fn delete_group(
@@ -49,8 +66,11 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         id: &DeviceGroupId,
         children: Children,
+        expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
-        self.remove_group(caller, id, children).await
+        let change = ("device-group.delete", named(id));
+        let removed = self.remove_group(caller, id, children, &expected);
+        self.refusals.watch(caller, change, removed).await
     }
 
     async fn group_devices(
@@ -89,6 +109,43 @@ impl DeviceGroupService for DevicesService {
         request: PreviewRequest,
     ) -> Result<Preview, DeviceGroupError> {
         self.preview(id, request).await
+    }
+
+    async fn start_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        request: StartAction,
+    ) -> Result<Started, DeviceGroupError> {
+        self.begin_action(caller, id, request).await
+    }
+
+    async fn actions(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        request: &ListRequest,
+    ) -> Result<Page<GroupAction>, DeviceGroupError> {
+        self.list_actions(id, request).await
+    }
+
+    async fn action(
+        &self,
+        _caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        let found = self.read_action(id, action).await;
+        Ok(found.map_err(Attempt::into_error)?.action)
+    }
+
+    async fn cancel_action(
+        &self,
+        caller: &Caller,
+        id: &DeviceGroupId,
+        action: &str,
+    ) -> Result<GroupAction, DeviceGroupError> {
+        self.stop_action(caller, id, action).await
     }
 
     async fn group_policies(

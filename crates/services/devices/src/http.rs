@@ -1,6 +1,7 @@
 //! HTTP: the routes under `/v1`, `/v2` and `/internal/v1`.
 
 mod devices;
+mod group_actions;
 mod groups;
 mod groups_v2;
 mod internal;
@@ -80,6 +81,6 @@ pub fn routes(service: Arc<dyn DeviceManager>, clock: SharedClock, limits: Query
             "List the devices of a DMS",
             devices::list_by_dms,
         );
-    let builder = groups_v2::routes(groups::routes(v2::routes(builder)));
+    let builder = group_actions::routes(groups_v2::routes(groups::routes(v2::routes(builder))));
     internal::routes(builder).build()
 }

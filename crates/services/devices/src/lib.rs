@@ -1,7 +1,7 @@
 //! The device manager: which devices exist, which certificate identifies each, and how that stands.
 //!
 //! It owns the tables `device`, `device_slot`, `slot_version`, `device_event`,
-//! `device_follow_up` and `device_count`. It promises that a binding
+//! `device_follow_up`, `device_value`, `device_value_path` and `device_count`. It promises that a binding
 //! (slot version, history, status, events) is one commit that happens once or not at all; that a
 //! device follows the certificate of its active version, and no other, through revocation, hold
 //! and release; and that a slot enters its renewal windows and expires within a second of the due
@@ -27,6 +27,8 @@ mod create;
 mod events;
 mod follow_up;
 mod group;
+mod group_action;
+mod group_action_job;
 mod group_check;
 mod group_criteria;
 mod group_events;
@@ -34,6 +36,7 @@ mod group_member;
 mod group_policy;
 mod group_query;
 mod group_read;
+mod group_renewal;
 mod group_schema;
 mod group_service;
 mod group_tree;
@@ -51,12 +54,18 @@ mod service;
 mod slots;
 mod statistics;
 mod store;
+mod values;
 
 pub use certificate_events::CERTIFICATE_SUBSCRIPTION;
 pub use config::{ConfigError, DevicesConfig, GroupsConfig, HistoryConfig};
 pub use follow_up::CERTIFICATES_JOB;
+pub use group_action_job::ACTIONS_JOB;
+pub use group_renewal::RENEWAL_JOB;
 pub use http::routes;
 pub use jobs::WINDOWS_JOB;
 pub use metrics::describe_metrics;
 pub use service::{DevicesPorts, DevicesService, StartError};
-pub use store::{DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, SCHEMA};
+pub use store::{
+    ACTION_FIELDS, DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, GROUP_FIELDS_IN_V2, SCHEMA,
+};
+pub use values::VALUES_JOB;

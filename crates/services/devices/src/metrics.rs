@@ -2,6 +2,7 @@
 
 use ::metrics::{counter, describe_counter};
 use lamassu_core::device::DeviceStatus;
+use lamassu_core::device_group::ActionState;
 
 /// Devices registered.
 pub const CREATED: &str = "lamassu_devices_created_total";
@@ -17,6 +18,9 @@ pub const FOLLOWED: &str = "lamassu_devices_certificates_followed_total";
 /// Devices retired.
 pub const DECOMMISSIONED: &str = "lamassu_devices_decommissioned_total";
 
+/// Actions on the members of device groups that are over, by how they ended.
+pub const ACTIONS_OVER: &str = "lamassu_devices_group_actions_total";
+
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(CREATED, "Devices registered");
@@ -29,6 +33,10 @@ pub fn describe_metrics() {
     describe_counter!(
         SLOT_STATUS,
         "Slots that changed their status by time or by their certificate"
+    );
+    describe_counter!(
+        ACTIONS_OVER,
+        "Actions on the members of device groups that are over, by how they ended"
     );
     describe_counter!(
         GROUPS_CHANGED,
@@ -59,4 +67,8 @@ pub(crate) fn slot_status_changed(status: DeviceStatus) {
 pub(crate) fn groups_changed(change: &'static str, n_groups: usize) {
     let n_groups = u64::try_from(n_groups).unwrap_or(u64::MAX);
     counter!(GROUPS_CHANGED, "change" => change).increment(n_groups);
+}
+
+pub(crate) fn action_over(state: ActionState) {
+    counter!(ACTIONS_OVER, "state" => state.word()).increment(1);
 }

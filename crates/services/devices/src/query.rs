@@ -38,7 +38,9 @@ impl DevicesService {
             SCOPE_ALL
         };
         let owner = owner.map(|owner| Restriction::Is(OWNER_COLUMN, owner.as_str().into()));
-        let restrictions: Vec<Restriction> = owner.into_iter().collect();
+        let mut restrictions: Vec<Restriction> = owner.into_iter().collect();
+        let few = self.preselect(DEVICES.fields, scope, request).await;
+        restrictions.extend(few.map_err(ListError::into_error::<DeviceError>)?);
         let page = list(&self.db, &DEVICES, scope, request, &restrictions).await;
         let page = page.map_err(ListError::into_error::<DeviceError>)?;
         let devices = self
@@ -75,7 +77,12 @@ impl DevicesService {
         &self,
         filters: &[Filter],
     ) -> Result<BTreeMap<DeviceStatus, u64>, DeviceError> {
-        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, filters, &[]).await;
+        let few = self.preselect_by(filters).await;
+        let few: Vec<Restriction> = few
+            .map_err(ListError::into_error::<DeviceError>)?
+            .into_iter()
+            .collect();
+        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, filters, &few).await;
         let counted = counted.map_err(ListError::into_error::<DeviceError>)?;
         let counters = counted.iter().map(|(name, rows)| counter(name, *rows));
         let counters: Result<_, DbError> = counters.collect();

@@ -15,7 +15,9 @@ use lamassu_db::{Attempt, AuditRecord, CommitError, WriteSet, retry_races};
 use crate::change::Change;
 use crate::follow_up::{CERTIFICATES_JOB, Task};
 use crate::service::DevicesService;
-use crate::store::{HistoryScope, StoredDevice, device_delete, follow_up_insert, history_delete};
+use crate::store::{
+    HistoryScope, StoredDevice, device_delete, dms_windows_delete, follow_up_insert, history_delete,
+};
 use crate::{events, metrics};
 
 const DECOMMISSIONED: &str = "DECOMMISSIONED";
@@ -124,6 +126,7 @@ impl DevicesService {
         let id = &stored.device.id;
         let mut set = WriteSet::new();
         device_delete(&mut set, stored);
+        set.execute(dms_windows_delete(id));
         if !self.retain_history {
             set.execute(history_delete(id));
         }

@@ -14,16 +14,21 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
-use lamassu_db::{Db, DbError, EventHandler, Job, MigrationError, Subscription, run_job};
+use lamassu_db::{
+    Db, DbError, EventHandler, Job, MigrationError, RefusalLog, Subscription, run_job,
+};
 use time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate_events::{self, CertificateEvents};
 use crate::config::{ConfigError, DevicesConfig};
 use crate::follow_up::CertificatesJob;
+use crate::group_action_job::ActionsJob;
+use crate::group_renewal::RenewalJob;
 use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
+use crate::values::{IndexedPath, ValuesJob};
 
 /// What the device manager needs.
 #[derive(Clone, Debug)]
@@ -62,6 +67,17 @@ pub struct DevicesService {
     pub(crate) retain_history: bool,
     pub(crate) groups: Arc<GroupCache>,
     pub(crate) max_group_depth: u32,
+    /// Where in metadata devices are found by value.
+    pub(crate) indexed: Arc<[IndexedPath]>,
+    pub(crate) refusals: Arc<RefusalLog>,
+}
+
+/// How many refused changes a minute go into the audit log.
+const REFUSALS_PER_MINUTE: u32 = 600;
+
+/// A device as it was asked for, in the audit log.
+pub(crate) fn named(id: &DeviceId) -> String {
+    format!("device/{id}")
 }
 
 impl DevicesService {
@@ -76,6 +92,7 @@ impl DevicesService {
         db.migrate(SCHEMA).await?;
         let store = DeviceStore::new(&db, config.events.v1_limit);
         let service = Self {
+            refusals: Arc::new(RefusalLog::new(&db, REFUSALS_PER_MINUTE)),
             db,
             store,
             bucket: CountBucket::any(),
@@ -84,6 +101,7 @@ impl DevicesService {
             retain_history: config.events.retain_after_delete,
             groups: Arc::default(),
             max_group_depth: config.device_groups.max_depth,
+            indexed: config.indexed_paths()?.into(),
         };
         service.current_groups().await.map_err(StartError::Groups)?;
         Ok(service)
@@ -98,6 +116,22 @@ impl DevicesService {
     /// The job that has certificates follow their devices. Not run, they stay as they are.
     pub fn certificates_job(&self) -> Arc<dyn Job> {
         Arc::new(CertificatesJob::new(self.clone()))
+    }
+
+    /// The job that keeps what devices are found by. Not run, filters find the same by looking longer.
+    pub fn values_job(&self) -> Arc<dyn Job> {
+        Arc::new(ValuesJob::new(self.clone()))
+    }
+
+    /// The job that does what was asked for with all members of groups. Not run, nothing is done.
+    pub fn actions_job(&self) -> Arc<dyn Job> {
+        Arc::new(ActionsJob::new(self.clone()))
+    }
+
+    /// The job that has renewal windows follow the policies of groups. Not run, they stay as they were when
+    /// the certificates were bound.
+    pub fn renewal_job(&self) -> Arc<dyn Job> {
+        Arc::new(RenewalJob::new(self.clone()))
     }
 
     /// The reader of certificate events and what it does with them.
@@ -116,6 +150,9 @@ impl DevicesService {
             subscription.run(handler, shutdown),
             run_job(&self.db, self.windows_job(), shutdown),
             run_job(&self.db, self.certificates_job(), shutdown),
+            run_job(&self.db, self.values_job(), shutdown),
+            run_job(&self.db, self.actions_job(), shutdown),
+            run_job(&self.db, self.renewal_job(), shutdown),
             self.watch_groups(shutdown),
         );
     }
@@ -128,7 +165,10 @@ impl DeviceService for DevicesService {
         caller: &Caller,
         request: CreateDevice,
     ) -> Result<Device, DeviceError> {
-        self.register(caller, request).await
+        let change = ("device.create", named(&request.id));
+        self.refusals
+            .watch(caller, change, self.register(caller, request))
+            .await
     }
 
     async fn device(&self, _caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
@@ -158,7 +198,10 @@ impl DeviceService for DevicesService {
         id: &DeviceId,
         patches: Vec<PatchOperation>,
     ) -> Result<Device, DeviceError> {
-        self.patch_v1(caller, id, &patches).await
+        let change = ("device.metadata.update", named(id));
+        self.refusals
+            .watch(caller, change, self.patch_v1(caller, id, &patches))
+            .await
     }
 
     async fn replace_identity(
@@ -167,15 +210,24 @@ impl DeviceService for DevicesService {
         id: &DeviceId,
         slot: IdentityReplacement,
     ) -> Result<Device, DeviceError> {
-        self.replace(caller, id, &slot).await
+        let change = ("device.identity.update", named(id));
+        self.refusals
+            .watch(caller, change, self.replace(caller, id, &slot))
+            .await
     }
 
     async fn decommission(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
-        self.decommission_v1(caller, id).await
+        let change = ("device.decommission", named(id));
+        self.refusals
+            .watch(caller, change, self.decommission_v1(caller, id))
+            .await
     }
 
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
-        self.delete_v1(caller, id).await
+        let change = ("device.delete", named(id));
+        self.refusals
+            .watch(caller, change, self.delete_v1(caller, id))
+            .await
     }
 
     async fn renewal_policy(

@@ -32,6 +32,9 @@ impl DevicesService {
         restrictions: &[Restriction],
     ) -> Result<DeviceStatistics, RegistryError> {
         let now = self.db.now();
+        let few = self.preselect_by(&request.filters).await;
+        let few = few.map_err(ListError::into_error::<RegistryError>)?;
+        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
         let distribution = if request.filters.is_empty() && restrictions.is_empty() {
             counted(&self.db).await.map_err(StorageFailure::from)?
         } else {

@@ -5,8 +5,11 @@ mod details;
 mod device;
 mod follow_up;
 mod group;
+mod group_action;
+mod group_renewal;
 mod history;
 mod slot;
+mod value;
 mod version;
 
 use std::collections::BTreeMap;
@@ -25,16 +28,30 @@ pub(crate) use device::{device_delete, device_insert, device_update_members, dev
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
 };
-pub use group::GROUP_FIELDS;
 pub(crate) use group::{
     GROUP, GROUPS, TREE, group_delete, group_depth, group_insert, group_tree, group_update,
     tree_changed, tree_revision,
+};
+pub use group::{GROUP_FIELDS, GROUP_FIELDS_IN_V2};
+pub use group_action::ACTION_FIELDS;
+pub(crate) use group_action::{
+    ACTIONS, GROUP_COLUMN, MAX_ERRORS, STATE, StoredAction, action, action_insert, action_moved,
+    action_progress, actions_cancel, actions_expire, error_insert, members, members_clear,
+    members_count, members_done, members_insert, oldest_end, open_action,
+};
+pub(crate) use group_renewal::{
+    dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
+    renewal_wanted, ruled_devices,
 };
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
     history_delete, history_insert, history_item,
 };
 pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
+pub(crate) use value::{
+    add_texts, complete_paths, devices_behind, devices_with, forget_paths, key as value_key,
+    path_progress, path_put, values_insert, values_update,
+};
 pub(crate) use version::{
     Binding, SLOT_COLUMN, SLOT_VERSIONS, VERSION_FIELDS, Version, bindings, listed_version,
     version_delete, version_followed, version_put,
@@ -68,16 +85,39 @@ pub const SCHEMA: Schema = Schema {
             postgres: include_str!("../migrations/V0005__slots_listed.postgres.sql"),
         },
         Migration::portable(
+            6,
+            "device_indexes",
+            include_str!("../migrations/V0006__device_indexes.sql"),
+        ),
+        Migration {
+            version: 7,
+            name: "device_text",
+            sqlite: include_str!("../migrations/V0007__device_text.sqlite.sql"),
+            postgres: include_str!("../migrations/V0007__device_text.postgres.sql"),
+        },
+        Migration::portable(
             10,
             "device_groups",
             include_str!("../migrations/V0010__device_groups.sql"),
+        ),
+        Migration::portable(
+            11,
+            "group_actions",
+            include_str!("../migrations/V0011__group_actions.sql"),
+        ),
+        Migration::portable(
+            12,
+            "group_renewal",
+            include_str!("../migrations/V0012__group_renewal.sql"),
         ),
     ],
 };
 
 /// What devices can be filtered and sorted by.
 pub static DEVICE_FIELDS: &[Field] = &[
-    Field::string("id", "id").folded("id_folded"),
+    Field::string("id", "id")
+        .folded("id_folded")
+        .searched_in("device_text"),
     Field::string("dms_owner", "dms_owner").folded("owner_folded"),
     Field::date("creation_timestamp", "created_at"),
     Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
@@ -90,8 +130,12 @@ pub static DEVICE_FIELDS: &[Field] = &[
 
 /// What devices can be filtered and sorted by in v2: the members that it shows.
 pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
-    Field::string("id", "id").folded("id_folded"),
-    Field::string("alias", "alias").folded("alias_folded"),
+    Field::string("id", "id")
+        .folded("id_folded")
+        .searched_in("device_text"),
+    Field::string("alias", "alias")
+        .folded("alias_folded")
+        .searched_in("device_text"),
     Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
     Field::string_array("tags", "tags"),
     Field::string("icon", "icon"),

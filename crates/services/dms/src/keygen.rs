@@ -7,6 +7,7 @@
 //! device wants the new key encrypted for it: see `key_delivery.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lamassu_core::ca::EnrollmentMode;
 use lamassu_core::caller::Caller;
@@ -29,6 +30,10 @@ use crate::service::DmsManager;
 /// Requests that may make a key or wait for it; the others come back later.
 const PLACES: usize = 64;
 
+/// How long a request waits for its turn; a device would hang up soon after, and its certificate would
+/// have to be taken for delivered.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
 /// Makes keys off the threads that answer requests, a few at a time: RSA of 4096 bits takes a core
 /// a second or more.
 #[derive(Debug)]
@@ -48,8 +53,10 @@ impl KeyMaker {
     /// Makes a key. When the caller goes away, a key being made is finished and dropped.
     async fn make(&self, spec: KeySpec) -> Result<PrivateKey, DmsError> {
         let _place = self.places.try_acquire().map_err(|_| KeygenRefusal::Busy)?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await;
-        let worker = worker.map_err(|_| KeygenRefusal::Busy)?;
+        let turn = Arc::clone(&self.workers).acquire_owned();
+        let Ok(Ok(worker)) = tokio::time::timeout(LONGEST_WAIT, turn).await else {
+            return Err(KeygenRefusal::Busy.into());
+        };
         let made = tokio::task::spawn_blocking(move || {
             let made = PrivateKey::generate(spec);
             drop(worker);

@@ -9,6 +9,7 @@ use lamassu_client::PeerError;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
+use lamassu_core::dms::approval::Verdict;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
     Approval, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError, DmsService, DmsStats,
@@ -261,10 +262,18 @@ fn is_refused_credential(error: &DmsError) -> bool {
     )
 }
 
+/// A DMS as it was asked for, in the audit log.
+fn named(id: &DmsId) -> String {
+    format!("dms/{id}")
+}
+
 #[async_trait]
 impl DmsService for DmsManager {
     async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
-        self.create(caller, dms).await
+        let change = ("dms.create", named(&dms.id));
+        self.refusals
+            .watch(caller, change, self.create(caller, dms))
+            .await
     }
 
     async fn dms(&self, _caller: &Caller, id: &DmsId) -> Result<Dms, DmsError> {
@@ -288,7 +297,10 @@ impl DmsService for DmsManager {
     }
 
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
-        self.update(caller, dms).await
+        let change = ("dms.update", named(&dms.id));
+        self.refusals
+            .watch(caller, change, self.update(caller, dms))
+            .await
     }
 
     async fn patch_dms_metadata(
@@ -350,7 +362,10 @@ impl DmsService for DmsManager {
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
-        self.bind_by_hand(&caller.from_source(SOURCE), request)
+        let change = ("device.bind", format!("device/{}", request.device_id));
+        let caller = caller.from_source(SOURCE);
+        self.refusals
+            .watch(&caller, change, self.bind_by_hand(&caller, request))
             .await
     }
 
@@ -450,7 +465,14 @@ impl DmsService for DmsManager {
         id: &ApprovalId,
         decision: Decision,
     ) -> Result<Approval, DmsError> {
-        self.decide(caller, id, decision).await
+        let operation = match decision.verdict {
+            Verdict::Approve => "dms.approval.approve",
+            Verdict::Deny => "dms.approval.deny",
+        };
+        let change = (operation, format!("approval/{id}"));
+        self.refusals
+            .watch(caller, change, self.decide(caller, id, decision))
+            .await
     }
 
     async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {

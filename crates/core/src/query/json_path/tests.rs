@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::JsonPath;
+use super::{JsonPath, json_scalar_text};
 
 /// Expression, whether the full row matches, whether `{}` matches; what PostgreSQL 15 answers.
 const TABLE: &[(&str, bool, bool)] = &[
@@ -275,4 +275,41 @@ proptest! {
             path.matches(&json!({"a": [1, {"a": "a"}, [], -0.5]}));
         }
     }
+}
+
+#[test]
+fn what_a_document_must_have_is_told_beforehand() {
+    let demands = |text: &str| JsonPath::parse(text).unwrap().demands();
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        demands(r#"$.site == "Graz" && 7 == $.a.b && $.c > 1"#),
+        [
+            (keys(&["site"]), json!("Graz")),
+            (keys(&["a", "b"]), json!(7))
+        ]
+    );
+    for text in [
+        r#"$.a == "x" || $.b == "y""#,
+        r#"!($.a == "x")"#,
+        r#"strict $.a == "x""#,
+        "$.a == null",
+        "$.a[0] == 1",
+        r#"$.a != "x""#,
+    ] {
+        assert_eq!(demands(text), [], "{text}");
+    }
+}
+
+#[test]
+fn equal_scalars_have_one_text() {
+    for (one, other, same) in [
+        (json!(1), json!(1.0), true),
+        (json!(0), json!(-0.0), true),
+        (json!("1"), json!(1), false),
+        (json!(true), json!("true"), false),
+    ] {
+        let texts = [json_scalar_text(&one), json_scalar_text(&other)];
+        assert_eq!(texts[0] == texts[1], same, "{one} {other}");
+    }
+    assert_eq!(json_scalar_text(&json!([1])), None);
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lamassu_core::dms::Dms;
-use lamassu_core::dms::settings::{AUTH_CLIENT_CERTIFICATE, AUTH_NONE, PROTOCOL_EST};
+use lamassu_core::dms::settings::{
+    AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, PROTOCOL_EST,
+};
 use lamassu_core::duration::WireDuration;
 use serde_json::json;
 
@@ -66,7 +68,7 @@ pub(crate) struct DmsArgs {
 /// Who enrolls, and as what.
 #[derive(Clone, Debug, Default, Args)]
 struct EnrollmentArgs {
-    /// How a device proves who it is: certificate, none, or a mode by the API's name.
+    /// How a device proves who it is: certificate, password, none, or a mode by the API's name.
     #[arg(long, value_name = "MODE", value_parser = auth_mode)]
     auth: Option<String>,
     /// A CA whose certificates prove it; repeatable.
@@ -84,6 +86,12 @@ struct EnrollmentArgs {
     /// Whether requests must prove that their sender has the key.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     verify_csr: Option<bool>,
+    /// Whether somebody has to approve each enrollment: automatic (nobody), manual.
+    #[arg(long, value_name = "MODE", value_parser = ["automatic", "manual"])]
+    approval: Option<String>,
+    /// Whether requests are tied to their TLS connection: off, if_possible, required.
+    #[arg(long, value_name = "MODE", value_parser = ["off", "if_possible", "required"])]
+    channel_binding: Option<String>,
     /// Tag of the devices that are registered; repeatable.
     #[arg(long, value_name = "TEXT")]
     tag: Vec<String>,
@@ -133,9 +141,14 @@ fn keygen(text: &str) -> Result<Keygen, String> {
 fn auth_mode(text: &str) -> Result<String, String> {
     Ok(match text {
         "certificate" => AUTH_CLIENT_CERTIFICATE.to_owned(),
+        "password" => AUTH_PASSWORD.to_owned(),
         "none" => AUTH_NONE.to_owned(),
         name if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') => name.to_owned(),
-        _ => return Err("it is certificate, none, or a name like CLIENT_CERTIFICATE".to_owned()),
+        _ => {
+            return Err(
+                "it is certificate, password, none, or a name like CLIENT_CERTIFICATE".to_owned(),
+            );
+        }
     })
 }
 
@@ -239,6 +252,8 @@ impl EnrollmentArgs {
         members.put_in(ENROLLMENT, "registration_mode", registration);
         members.put_in(ENROLLMENT, "enable_replaceable_enrollment", self.replace);
         members.put_in(ENROLLMENT, "verify_csr_signature", self.verify_csr);
+        members.put_in(ENROLLMENT, "approval", self.approval.as_ref());
+        members.put_in(ENROLLMENT, "channel_binding", self.channel_binding.as_ref());
         members.put_in(DEVICES, "tags", some(&self.tag));
     }
 }

@@ -3,13 +3,15 @@
 use axum::extract::State;
 use lamassu_core::device::{Device, DeviceStats};
 use lamassu_core::device_group::{
-    Children, CreateDeviceGroupV1, DeviceGroupPageV1, DeviceGroupV1, UpdateDeviceGroupV1,
+    Children, CreateDeviceGroupV1, DeviceGroupPageV1, DeviceGroupV1, ListGroups,
+    UpdateDeviceGroupV1,
 };
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::page::Page;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::Field;
+use lamassu_core::revision::Precondition;
 use lamassu_http::{
     AskedBy, GoJson, Json200, Json201, Listed, Listing, NoContent, PathParams, Query, Reply,
     RoutesBuilder,
@@ -73,6 +75,10 @@ async fn list(
     query: Query<Listed<Grouped>>,
 ) -> Reply<Json200<DeviceGroupPageV1>> {
     let request = query.request(devices.limits)?;
+    let request = ListGroups {
+        request,
+        count: false,
+    };
     let page = devices.service.groups(&caller, &request).await?;
     Ok(Json200(page.into()))
 }
@@ -105,7 +111,7 @@ async fn update(
     let id = DeviceGroupId::from(id);
     let group = devices
         .service
-        .update_group(&caller, &id, body.into())
+        .update_group(&caller, &id, body.into(), Precondition::None)
         .await?;
     Ok(Json200(group.into()))
 }
@@ -118,7 +124,7 @@ async fn delete(
     let id = DeviceGroupId::from(id);
     devices
         .service
-        .delete_group(&caller, &id, Children::Cascade)
+        .delete_group(&caller, &id, Children::Cascade, Precondition::None)
         .await?;
     Ok(NoContent)
 }

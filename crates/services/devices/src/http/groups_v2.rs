@@ -1,21 +1,34 @@
 //! `/v2/device-groups`.
 
 use axum::extract::State;
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
+use lamassu_core::device::v2::{CountedPage, DeviceV2, ListDevices};
 use lamassu_core::device_group::{
-    Children, CreateGroup, DevicePolicies, Group, GroupDeletion, GroupDocument, GroupEdit,
-    GroupListing, GroupNode, GroupOfDevice, GroupPolicies, Preview, PreviewRequest, WholeList,
+    Children, CreateGroup, DeviceGroupError, DevicePolicies, Group, GroupDeletion, GroupDocument,
+    GroupEdit, GroupListing, GroupNode, GroupOfDevice, GroupPolicies, ListGroups, Preview,
+    PreviewRequest, WholeList,
 };
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
-use lamassu_core::page::Page;
+use lamassu_core::query::{Field, ListRequest, take_flag};
 use lamassu_http::{
-    AskedBy, GoJson, Json200, Json201, Listed, Members, NoContent, PathParams, Query, Reply,
-    RoutesBuilder,
+    AskedBy, CountedInV2, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing, Members,
+    NoContent, PatchOf, PathParams, Query, ReadVersioned, Reply, RoutesBuilder, StrictJson,
+    Versioned,
 };
-use serde_json::{Map, Value};
 
-use super::groups::{GROUPS, Grouped};
+use super::groups::GROUPS;
+use super::v2::devices::{Beside, Registered, list_request, only};
+use super::v2::statistics::{Numbers, count_request};
 use super::{Devices, READ};
+use crate::store::GROUP_FIELDS_IN_V2;
+
+/// Groups, as lists of v2 know them.
+struct Grouped;
+
+impl Listing for Grouped {
+    const FIELDS: &'static [Field] = GROUP_FIELDS_IN_V2;
+}
 
 pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> {
     const CHANGES: &[ErrorKind] = &[ErrorKind::NotFound, ErrorKind::Conflict];
@@ -46,6 +59,20 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             delete,
         )
         .refuses(CHANGES)
+        .get(
+            "/v2/device-groups/{id}/devices",
+            READ,
+            "List the devices of a group",
+            members,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/device-groups/{id}/stats",
+            READ,
+            "Count the devices of a group",
+            stats,
+        )
+        .refuses(&[ErrorKind::NotFound])
         .get(
             "/v2/device-groups/{id}/children",
             READ,
@@ -100,71 +127,121 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
 async fn list(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    query: Query<(Listed<Grouped>, Members<GroupListing>)>,
-) -> Reply<Json200<Page<GroupNode>>> {
-    if query.first("tree") == Some("true") {
+    query: Query<(ListedInV2<Grouped>, Members<GroupListing>)>,
+) -> Reply<Json200<CountedPage<GroupNode>>> {
+    let flag = |name| take_flag(&query.0, name).map_err(DeviceGroupError::from);
+    if flag("tree")? {
+        only(&query, &["tree"])?;
         let list = devices.service.group_tree(&caller).await?;
-        let next = String::new();
-        return Ok(Json200(Page { next, list }));
+        let (next, total) = (String::new(), None);
+        return Ok(Json200(CountedPage { next, list, total }));
     }
-    let request = query.request(devices.limits)?;
+    let (fields, now) = (Grouped::FIELDS, devices.clock.now());
+    let request = ListRequest::from_pairs_in_v2(&query.0, fields, &["count", "tree"], now);
+    let request = ListGroups {
+        request: request.map_err(DeviceGroupError::from)?,
+        count: flag("count")?,
+    };
     let page = devices.service.groups(&caller, &request).await?;
-    Ok(Json200(Page {
+    Ok(Json200(CountedPage {
         next: page.next,
         list: page.list.into_iter().map(GroupNode::from).collect(),
+        total: page.total,
     }))
 }
 
 async fn create(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    GoJson(body): GoJson<CreateGroup>,
-) -> Reply<Json201<Group>> {
-    Ok(Json201(devices.service.create_group(&caller, body).await?))
+    StrictJson(body): StrictJson<CreateGroup>,
+) -> Reply<Versioned<Json201<Group>>> {
+    let group = devices.service.create_group(&caller, body).await?;
+    let location = format!("device-groups/{}", group.id);
+    Ok(Versioned::new(group.revision, Json201(group)).at(location))
 }
 
 async fn read(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<DeviceGroupId>,
-) -> Reply<Json200<Group>> {
-    Ok(Json200(devices.service.group(&caller, &id).await?))
+    known: IfNoneMatch,
+) -> Reply<ReadVersioned<Json200<Group>>> {
+    let group = devices.service.group(&caller, &id).await?;
+    Ok(Versioned::new(group.revision, Json200(group)).unless(&known))
 }
 
 async fn replace(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<DeviceGroupId>,
-    GoJson(body): GoJson<GroupDocument>,
-) -> Reply<Json200<Group>> {
+    IfMatch(expected): IfMatch,
+    StrictJson(body): StrictJson<GroupDocument>,
+) -> Reply<Versioned<Json200<Group>>> {
     let edit = GroupEdit::Replace(Box::new(body));
-    let group = devices.service.update_group(&caller, &id, edit).await?;
-    Ok(Json200(group))
+    let service = &devices.service;
+    let group = service.update_group(&caller, &id, edit, expected).await?;
+    Ok(Versioned::new(group.revision, Json200(group)))
 }
 
 async fn patch(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<DeviceGroupId>,
-    GoJson(body): GoJson<Map<String, Value>>,
-) -> Reply<Json200<Group>> {
-    let edit = GroupEdit::Merge(body);
-    let group = devices.service.update_group(&caller, &id, edit).await?;
-    Ok(Json200(group))
+    IfMatch(expected): IfMatch,
+    patch: PatchOf<GroupDocument>,
+) -> Reply<Versioned<Json200<Group>>> {
+    let edit = GroupEdit::Patch(patch.into_inner());
+    let service = &devices.service;
+    let group = service.update_group(&caller, &id, edit, expected).await?;
+    Ok(Versioned::new(group.revision, Json200(group)))
 }
 
 async fn delete(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<DeviceGroupId>,
+    IfMatch(expected): IfMatch,
     query: Query<Members<GroupDeletion>>,
 ) -> Reply<NoContent> {
+    only(&query, &["children"])?;
     let children = match query.first("children") {
         None => Children::default(),
         Some(word) => Children::from_word(word)?,
     };
-    devices.service.delete_group(&caller, &id, children).await?;
+    let service = &devices.service;
+    service
+        .delete_group(&caller, &id, children, expected)
+        .await?;
     Ok(NoContent)
+}
+
+async fn members(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+    query: Query<(ListedInV2<Registered>, Members<Beside>)>,
+) -> Reply<Json200<CountedPage<DeviceV2>>> {
+    let request = ListDevices {
+        group: Some(id),
+        ..list_request(&query, &devices, &["include", "count"])?
+    };
+    let page = devices.service.list_devices(&caller, &request).await?;
+    Ok(Json200(page))
+}
+
+async fn stats(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+    query: Query<(CountedInV2<Registered>, Members<Numbers>)>,
+) -> Reply<Json200<DeviceStatistics>> {
+    let request = CountDevices {
+        group: Some(id),
+        ..count_request(&query, &devices)?
+    };
+    Ok(Json200(
+        devices.service.statistics(&caller, &request).await?,
+    ))
 }
 
 async fn children(
@@ -197,7 +274,7 @@ async fn preview(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
     PathParams(id): PathParams<DeviceGroupId>,
-    GoJson(body): GoJson<PreviewRequest>,
+    StrictJson(body): StrictJson<PreviewRequest>,
 ) -> Reply<Json200<Preview>> {
     let preview = devices.service.preview_group(&caller, Some(&id), body);
     Ok(Json200(preview.await?))
@@ -206,7 +283,7 @@ async fn preview(
 async fn preview_alone(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    GoJson(body): GoJson<PreviewRequest>,
+    StrictJson(body): StrictJson<PreviewRequest>,
 ) -> Reply<Json200<Preview>> {
     let preview = devices.service.preview_group(&caller, None, body);
     Ok(Json200(preview.await?))

@@ -1,8 +1,8 @@
 //! The routes under `/v2`.
 
-mod devices;
+pub(super) mod devices;
 mod slots;
-mod statistics;
+pub(super) mod statistics;
 
 use lamassu_core::error::ErrorKind;
 use lamassu_http::RoutesBuilder;

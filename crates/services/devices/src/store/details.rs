@@ -122,9 +122,12 @@ pub(crate) async fn due_devices(
     limit: u32,
 ) -> Result<Vec<DeviceId>, DbError> {
     let query = sql(
-        "SELECT id FROM (SELECT id, next_due FROM device WHERE next_due <= $1 \
-         UNION ALL SELECT device_id, next_due FROM device_slot WHERE next_due <= $1 \
-         UNION ALL SELECT device_id, next_due FROM slot_version WHERE next_due <= $1) AS due \
+        "SELECT id FROM (SELECT id, next_due FROM (SELECT id, next_due FROM device \
+         WHERE next_due <= $1 ORDER BY next_due LIMIT $2) AS of_device \
+         UNION ALL SELECT device_id, next_due FROM (SELECT device_id, next_due FROM device_slot \
+         WHERE next_due <= $1 ORDER BY next_due LIMIT $2) AS of_slot \
+         UNION ALL SELECT device_id, next_due FROM (SELECT device_id, next_due FROM slot_version \
+         WHERE next_due <= $1 ORDER BY next_due LIMIT $2) AS of_version) AS due \
          GROUP BY id ORDER BY MIN(next_due) LIMIT $2",
         params![now, limit],
     );

@@ -105,6 +105,7 @@ pub(crate) fn device_delete(set: &mut WriteSet, stored: &StoredDevice) {
     for text in [
         "DELETE FROM slot_version WHERE device_id = $1",
         "DELETE FROM device_slot WHERE device_id = $1",
+        "DELETE FROM device_value WHERE device_id = $1",
     ] {
         set.execute(sql(text, params![id]));
     }

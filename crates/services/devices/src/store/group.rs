@@ -24,13 +24,25 @@ pub static GROUP_FIELDS: &[Field] = &[
     Field::date("updated_at", "updated_at"),
 ];
 
+/// The same in v2.
+pub static GROUP_FIELDS_IN_V2: &[Field] = &[
+    Field::string("id", "id"),
+    Field::string("name", "name").folded("name_folded"),
+    Field::string("description", "description"),
+    Field::string("parent_id", "parent_id").nullable(),
+    Field::number("priority", "priority"),
+    Field::number("depth", "depth"),
+    Field::date("created_at", "created_at"),
+    Field::date("updated_at", "updated_at"),
+];
+
 /// How groups are listed: which, and in what order. What they look like is in the tree.
 pub(crate) const GROUPS: ListTable = ListTable {
     table: "device_group",
     columns: &["id"],
     key: "id",
     created: "created_at",
-    fields: GROUP_FIELDS,
+    fields: GROUP_FIELDS_IN_V2,
 };
 
 /// No group has changed since all of them were read.

@@ -134,7 +134,7 @@ async fn no_route_is_open() {
     let router = stack.build().unwrap();
     let open = audit(&router, &table, |role: Role| role.name().to_owned()).await;
     assert_eq!(open, []);
-    assert_eq!(table.len(), 50);
+    assert_eq!(table.len(), 56);
 }
 
 /// PostgreSQL stores no U+0000 in texts, and one database must not take what the other does not.

@@ -10,6 +10,7 @@ use crate::support::fixture;
 const ERRORS: &str = include_str!("../../../../core/src/device.rs");
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_error_has_its_status_and_text() {
     let fixture = fixture().await;
     fixture.register("dev-1").await;

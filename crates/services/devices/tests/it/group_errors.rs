@@ -91,6 +91,38 @@ async fn every_error_of_groups_has_its_status_and_text() {
             "TooMany",
             Met::Never("a test that makes a thousand groups takes too long; the limit is one line"),
         ),
+        (
+            "PatchFailed",
+            Met::Tested(
+                include_str!("groups_v2.rs"),
+                "changes_hold_at_the_revision_that_was_read",
+                "failed to apply the patch",
+            ),
+        ),
+        (
+            "RevisionConflict",
+            Met::Tested(
+                include_str!("groups_v2.rs"),
+                "changes_hold_at_the_revision_that_was_read",
+                "412, \"changed meanwhile\"",
+            ),
+        ),
+        (
+            "Parameters",
+            Met::Tested(
+                include_str!("group_actions.rs"),
+                "what_is_no_action_is_refused",
+                "invalid parameters: purge has no parameters",
+            ),
+        ),
+        (
+            "ActionNotFound",
+            get(&format!("{one}/actions/x"), 404, "action not found"),
+        ),
+        (
+            "Forbidden",
+            Met::Never("no role of ours may start actions and not do what they do"),
+        ),
         ("Member", patch(json!({"nope": 1}), "unknown member 'nope'")),
         (
             "Query",

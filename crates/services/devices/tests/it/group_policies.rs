@@ -232,3 +232,135 @@ async fn renewal_is_told_of_devices_that_are_about_to_be_registered_too() {
         "device not found"
     );
 }
+
+#[tokio::test]
+async fn metadata_and_tags_keep_the_rules_of_every_group() {
+    let fixture = fixture().await;
+    fixture
+        .group(1, None, json!([criterion("tags", "ct", "strict")]))
+        .await;
+    fixture.group(2, None, json!([])).await;
+    fixture
+        .with_policies(
+            1,
+            json!({
+                "metadata_schema": {"schema": {"required": ["location"],
+                    "properties": {"location": {"type": "string"}}}},
+                "required_tags": ["iot"],
+            }),
+        )
+        .await;
+    fixture
+        .with_policies(
+            2,
+            json!({"metadata_schema": {"schema": {"maxProperties": 1}, "mode": "warn"}}),
+        )
+        .await;
+    let device = |tags: Value, metadata: Value| json!({"id": "dev-1", "dms_owner": "f", "tags": tags, "metadata": metadata});
+    let broken = format!("a policy of device group {} is broken", id(1));
+    let (status, answer) = fixture
+        .send(
+            Method::POST,
+            "/v2/devices",
+            device(json!(["strict", "iot"]), json!({})),
+        )
+        .await;
+    assert_eq!((status, &answer["err"]), (422, &json!(broken)));
+    assert_eq!(answer["code"], "metadata_schema_violation");
+    assert_eq!(
+        answer["details"],
+        json!([{"field": "/metadata/location", "reason": "required"}])
+    );
+    let good = json!({"location": "B3"});
+    let (status, answer) = fixture
+        .send(
+            Method::POST,
+            "/v2/devices",
+            device(json!(["strict"]), good.clone()),
+        )
+        .await;
+    assert_eq!(
+        (status, &answer["details"][0]["reason"]),
+        (422, &json!("'iot' is required"))
+    );
+    let (status, answer) = fixture
+        .send(
+            Method::POST,
+            "/v2/devices",
+            device(json!(["strict", "iot"]), good),
+        )
+        .await;
+    assert_eq!(
+        (status, &answer["warnings"]),
+        (201, &Value::Null),
+        "{answer}"
+    );
+    let patch = |body: Value| fixture.send(Method::PATCH, "/v2/devices/dev-1", body);
+    let (status, answer) = patch(json!({"metadata": {"location": 3}})).await;
+    assert_eq!(
+        (status, &answer["details"][0]["field"]),
+        (422, &json!("/metadata/location"))
+    );
+    // What only warns is stored.
+    let (status, answer) = patch(json!({"metadata": {"n": 1}})).await;
+    assert_eq!(status, 200);
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{answer}");
+    assert!(warnings[0].as_str().unwrap().contains(&id(2)), "{answer}");
+    // The groups are those of the device as it will be.
+    let (status, _) = patch(json!({"tags": [], "metadata": {"location": null, "n": null}})).await;
+    assert_eq!(status, 200);
+    assert_eq!(patch(json!({"tags": ["strict", "iot"]})).await.0, 422);
+    // Clients of v1 know no such refusal.
+    let v1 = json!({"id": "dev-2", "dms_id": "f", "tags": ["strict"]});
+    assert_eq!(fixture.send(Method::POST, "/v1/devices", v1).await.0, 201);
+    let patches = json!({"patches": [{"op": "add", "path": "/location", "value": 3}]});
+    let uri = "/v1/devices/dev-2/metadata";
+    assert_eq!(fixture.send(Method::PUT, uri, patches).await.0, 200);
+}
+
+#[tokio::test]
+async fn slots_take_from_groups_what_they_do_not_say_themselves() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    fixture.group(1, None, json!([])).await;
+    fixture
+        .with_policies(1, json!({"slots": {"overlap": "1h", "max_versions": 2}}))
+        .await;
+    let versions = "/v2/devices/dev-1/slots/app/versions";
+    let add = async |n: u32| {
+        let body = json!({"secret": {"token": format!("correct-horse-battery-{n}")}, "secret_type": "TOKEN"});
+        let (status, answer) = fixture.send(Method::POST, versions, body).await;
+        assert_eq!(status, 201, "{answer}");
+    };
+    add(0).await;
+    add(1).await;
+    let (_, before) = fixture.get("/v2/devices/dev-1/slots/app/versions/0").await;
+    assert_eq!(
+        (&before["state"], &before["overlap_until"]),
+        (&json!("SUPERSEDED"), &json!("2026-03-01T10:00:01Z"))
+    );
+    // The slot's own word counts more.
+    let own = json!({"secret_type": "TOKEN", "policy": {"overlap": "0s"}});
+    assert_eq!(
+        fixture
+            .send(Method::PUT, "/v2/devices/dev-1/slots/app", own)
+            .await
+            .0,
+        200
+    );
+    add(2).await;
+    // Out of use at once, and one more than the group has slots keep.
+    let gone = fixture.get("/v2/devices/dev-1/slots/app/versions/1").await;
+    assert_eq!(gone.0, 404, "{}", gone.1);
+    add(3).await;
+    // Two at most of those that are out of use or active; the superseded one still counts.
+    let (_, slot) = fixture.get("/v2/devices/dev-1/slots/app").await;
+    let numbers: Vec<_> = slot["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["version"].clone())
+        .collect();
+    assert_eq!(numbers, [3, 0]);
+}

@@ -1,7 +1,10 @@
 //! Groups of `/v2`.
 
-use http::Method;
+use axum::body::Body;
+use http::{Method, Request};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::groups::{criterion, id};
 use crate::support::{Fixture, fixture};
@@ -253,4 +256,347 @@ async fn a_device_knows_its_groups() {
             {"id": id(4), "name": "group-4", "path": ["group-1", "group-4"], "depth": 2},
         ]})
     );
+}
+
+#[tokio::test]
+async fn changes_hold_at_the_revision_that_was_read() {
+    let fixture = fixture().await;
+    fixture.group(1, None, json!([])).await;
+    let uri = format!("/v2/device-groups/{}", id(1));
+    let send = async |method: Method, headers: &[(&str, &str)], body: Value| {
+        let mut request = Request::builder().method(method).uri(&uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = request.body(Body::from(body)).unwrap();
+        let answer = fixture.router.clone().oneshot(request).await.unwrap();
+        let tag = answer.headers().get("etag");
+        let tag = tag.map(|tag| tag.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        (status, tag.unwrap_or_default(), body)
+    };
+    let (status, tag, _) = send(Method::GET, &[], Value::Null).await;
+    assert_eq!((status, tag.as_str()), (200, "\"1\""));
+    let known = [("if-none-match", tag.as_str())];
+    assert_eq!(send(Method::GET, &known, Value::Null).await.0, 304);
+    let seen = [("if-match", tag.as_str())];
+    let (status, changed, _) = send(Method::PATCH, &seen, json!({"priority": 1})).await;
+    assert_eq!((status, changed.as_str()), (200, "\"2\""));
+    let replacement = json!({"name": "x"});
+    for (method, body) in [
+        (Method::PATCH, json!({"priority": 2})),
+        (Method::PUT, replacement),
+        (Method::DELETE, Value::Null),
+    ] {
+        let (status, _, answer) = send(method, &seen, body).await;
+        let text = answer["err"].as_str().unwrap();
+        assert_eq!((status, text), (412, "changed meanwhile"));
+        assert_eq!(answer["code"], "revision_conflict");
+    }
+    let strict = [("content-type", "application/json-patch+json")];
+    let test = json!([{"op": "test", "path": "/priority", "value": 7}]);
+    let (status, _, answer) = send(Method::PATCH, &strict, test).await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["err"]
+            .as_str()
+            .unwrap()
+            .starts_with("failed to apply the patch: ")
+    );
+    let add = json!([{"op": "replace", "path": "/priority", "value": 7}]);
+    let (_, _, answer) = send(Method::PATCH, &strict, add).await;
+    assert_eq!(answer["priority"], 7);
+}
+
+#[tokio::test]
+async fn v2_refuses_what_it_does_not_know() {
+    let fixture = fixture().await;
+    fixture.group(1, None, json!([])).await;
+    let one = format!("/v2/device-groups/{}", id(1));
+    let criterion = json!([{"field": "id", "operand": "eq", "value": "x", "extra": 1}]);
+    for (method, uri, body, code) in [
+        (
+            Method::POST,
+            "/v2/device-groups",
+            json!({"name": "x", "nope": 1}),
+            "unknown_field",
+        ),
+        (
+            Method::POST,
+            "/v2/device-groups",
+            json!({"name": "x", "criteria": criterion}),
+            "unknown_field",
+        ),
+        (
+            Method::PUT,
+            one.as_str(),
+            json!({"name": 1}),
+            "validation_failed",
+        ),
+        (
+            Method::PATCH,
+            one.as_str(),
+            json!({"created_at": 1}),
+            "unknown_field",
+        ),
+        (
+            Method::GET,
+            "/v2/device-groups?filter=nope[eq]x",
+            Value::Null,
+            "invalid_filter",
+        ),
+        (
+            Method::GET,
+            "/v2/device-groups?sort_by=nope",
+            Value::Null,
+            "invalid_sort",
+        ),
+        (
+            Method::GET,
+            "/v2/device-groups?nope=1",
+            Value::Null,
+            "unknown_field",
+        ),
+        (
+            Method::GET,
+            "/v2/device-groups?tree=maybe",
+            Value::Null,
+            "validation_failed",
+        ),
+        (
+            Method::DELETE,
+            &format!("{one}?child=x"),
+            Value::Null,
+            "unknown_field",
+        ),
+    ] {
+        let (status, answer) = fixture.send(method, uri, body).await;
+        assert_eq!(
+            (status, answer["code"].as_str()),
+            (400, Some(code)),
+            "{uri}: {answer}"
+        );
+    }
+    let (status, answer) = fixture.send(Method::POST, &one, json!({})).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (405, &json!("method_not_allowed"))
+    );
+}
+
+#[tokio::test]
+async fn groups_are_counted_and_found_by_depth_and_parent() {
+    let fixture = fixture().await;
+    for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2)), (4, None)] {
+        fixture.group(n, parent, json!([])).await;
+    }
+    for (query, found) in [
+        ("filter=parent_id[is_null]true", vec![id(1), id(4)]),
+        (
+            "filter=depth[ge]2&sort_by=depth&sort_mode=desc",
+            vec![id(3), id(2)],
+        ),
+        ("filter=created_at[af]now-2s", vec![id(4)]),
+    ] {
+        let uri = format!("/v2/device-groups?{query}");
+        assert_eq!(fixture.ids(&uri).await, found, "{query}");
+    }
+    let (_, page) = fixture
+        .get("/v2/device-groups?count=true&page_size=1")
+        .await;
+    assert_eq!(page["total"], 4);
+}
+
+#[tokio::test]
+async fn devices_are_listed_by_group_and_show_theirs() {
+    let fixture = fixture().await;
+    fixture
+        .tagged(&[("dev-1", "a"), ("dev-2", "b"), ("dev-3", "a")])
+        .await;
+    fixture
+        .group(1, None, json!([criterion("tags", "ct", "a")]))
+        .await;
+    fixture
+        .group(2, None, json!([criterion("tags", "nct", "a")]))
+        .await;
+    fixture
+        .group(
+            3,
+            None,
+            json!([criterion("creation_timestamp", "af", "now-6s")]),
+        )
+        .await;
+    for (uri, found) in [
+        (
+            format!("/v2/devices?group={}", id(1)),
+            vec!["dev-1", "dev-3"],
+        ),
+        (
+            format!("/v2/device-groups/{}/devices", id(1)),
+            vec!["dev-1", "dev-3"],
+        ),
+        (
+            format!("/v2/device-groups/{}/devices?filter=id[ne]dev-1", id(1)),
+            vec!["dev-3"],
+        ),
+        (format!("/v2/devices?group={}", id(2)), vec!["dev-2"]),
+        (
+            format!("/v2/devices?group={}", id(3)),
+            vec!["dev-2", "dev-3"],
+        ),
+    ] {
+        assert_eq!(fixture.ids(&uri).await, found, "{uri}");
+    }
+    let (_, page) = fixture
+        .get(&format!(
+            "/v2/devices?group={}&count=true&page_size=1",
+            id(1)
+        ))
+        .await;
+    assert_eq!(page["total"], 2);
+    let next = page["next"].as_str().unwrap();
+    let other = format!("/v2/devices?group={}&bookmark={next}", id(2));
+    fixture
+        .refuses(
+            Method::GET,
+            &other,
+            Value::Null,
+            (400, "not a valid bookmark"),
+        )
+        .await;
+    let unknown = (404, "device group not found");
+    for uri in [
+        "/v2/devices?group=x".to_owned(),
+        format!("/v2/device-groups/{}/devices", id(9)),
+    ] {
+        fixture
+            .refuses(Method::GET, &uri, Value::Null, unknown)
+            .await;
+    }
+    let (_, device) = fixture
+        .get("/v2/devices/dev-1?include=groups,policies")
+        .await;
+    assert_eq!(device["groups"], json!([{"id": id(1), "name": "group-1"}]));
+    assert_eq!(device["policies"], json!({}));
+    let (_, page) = fixture.get("/v2/devices?include=groups").await;
+    assert_eq!(page["list"][1]["groups"][0]["id"], id(2));
+    // Time alone moves devices out.
+    fixture.clock.advance(time::Duration::minutes(1));
+    assert_eq!(
+        fixture.ids(&format!("/v2/devices?group={}", id(3))).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        fixture.get("/v2/devices/dev-3?include=groups").await.1["groups"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_is_told_of_groups_that_want_it() {
+    let fixture = fixture().await;
+    for (n, tag) in [(1, "a"), (2, "b")] {
+        fixture
+            .group(n, None, json!([criterion("tags", "ct", tag)]))
+            .await;
+        fixture
+            .v2(Method::PATCH, n, json!({"notify_membership": true}))
+            .await;
+    }
+    fixture.group(3, None, json!([])).await;
+    let told = async |skip: usize| -> Vec<(String, Value)> {
+        let events = fixture.events().await;
+        let told = events[skip..].iter().filter(|event| {
+            event["type"]
+                .as_str()
+                .unwrap()
+                .starts_with("device-group.member")
+        });
+        told.map(|event| {
+            assert_eq!(event["subject"], "device/dev-1");
+            (
+                event["type"].as_str().unwrap().to_owned(),
+                event["data"].clone(),
+            )
+        })
+        .collect()
+    };
+    let data = |n: u32| json!({"group_id": id(n), "device_id": "dev-1"});
+    let added = |n| ("device-group.member.add".to_owned(), data(n));
+    let removed = |n| ("device-group.member.remove".to_owned(), data(n));
+    let n = fixture.events().await.len();
+    fixture.tagged(&[("dev-1", "a")]).await;
+    assert_eq!(told(n).await, [added(1)]);
+    let n = fixture.events().await.len();
+    let patch =
+        |tags: Value| fixture.send(Method::PATCH, "/v2/devices/dev-1", json!({"tags": tags}));
+    assert_eq!(patch(json!(["a", "c"])).await.0, 200);
+    assert_eq!(told(n).await, []);
+    assert_eq!(patch(json!(["b"])).await.0, 200);
+    assert_eq!(told(n).await, [removed(1), added(2)]);
+    let n = fixture.events().await.len();
+    assert_eq!(
+        fixture
+            .send(Method::DELETE, "/v2/devices/dev-1", Value::Null)
+            .await
+            .0,
+        200
+    );
+    let purge = "/v2/devices/dev-1?purge=true";
+    assert_eq!(
+        fixture.send(Method::DELETE, purge, Value::Null).await.0,
+        204
+    );
+    assert_eq!(told(n).await, [removed(2)]);
+}
+
+#[tokio::test]
+async fn members_are_counted_as_devices_are() {
+    let fixture = fixture().await;
+    fixture
+        .tagged(&[("dev-1", "a"), ("dev-2", "b"), ("dev-3", "a")])
+        .await;
+    fixture
+        .group(1, None, json!([criterion("tags", "ct", "a")]))
+        .await;
+    let by_id = format!("/v2/device-groups/{}/stats", id(1));
+    let by_filter = format!("/v2/stats/devices?group={}", id(1));
+    for uri in [&by_id, &by_filter] {
+        let (status, numbers) = fixture.get(uri).await;
+        assert_eq!(
+            (status.as_u16(), &numbers["total"]),
+            (200, &json!(2)),
+            "{numbers}"
+        );
+        assert_eq!(numbers["status_distribution"]["NO_IDENTITY"], 2);
+    }
+    let (_, numbers) = fixture
+        .get(&format!(
+            "{by_id}?filter=id[eq]dev-1&include=health&group_by=tags"
+        ))
+        .await;
+    assert_eq!(
+        (&numbers["total"], &numbers["health"]["inactive"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(numbers["breakdown"][0]["value"], "a");
+    let unknown = format!("/v2/device-groups/{}/stats", id(9));
+    fixture
+        .refuses(
+            Method::GET,
+            &unknown,
+            Value::Null,
+            (404, "device group not found"),
+        )
+        .await;
 }

@@ -268,6 +268,7 @@ async fn keys_and_values_are_kept_as_they_are_unless_sensitive() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn secrets_are_checked() {
     let fixture = registered().await;
     fixture.register("dev-2").await;

@@ -173,6 +173,37 @@ impl Fixture {
         (parts.status, tag, body)
     }
 
+    /// What a path gives over other routes.
+    pub(crate) fn over<'f>(
+        &'f self,
+        routes: &Routes,
+    ) -> impl Fn(String) -> std::pin::Pin<Box<dyn Future<Output = Value> + 'f>> + use<'f> {
+        let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+            .mount("", routes)
+            .build()
+            .unwrap();
+        move |uri| {
+            let request = Request::get(&uri).body(Body::empty()).unwrap();
+            let router = router.clone();
+            Box::pin(async move {
+                let (status, body) = send(router, request).await;
+                assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+                body
+            })
+        }
+    }
+
+    /// Patches over other routes.
+    pub(crate) async fn patch_over(&self, routes: &Routes, uri: &str, patch: Value) {
+        let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
+            .mount("", routes)
+            .build()
+            .unwrap();
+        let request = Request::patch(uri).body(Body::from(patch.to_string()));
+        let (status, body) = send(router, request.unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+    }
+
     /// The body of a request that succeeds.
     pub(crate) async fn ok(&self, method: Method, uri: &str, body: Value) -> Value {
         let (status, _, answer) = self.ask(method.clone(), uri, &[], body).await;

@@ -22,7 +22,7 @@ use super::super::{DELETE, Devices};
 use crate::store::{DEVICE_FIELDS_IN_V2, HISTORY_FIELDS};
 
 /// Devices, as lists of v2 know them.
-pub(super) struct Registered;
+pub(in crate::http) struct Registered;
 
 impl Listing for Registered {
     const FIELDS: &'static [Field] = DEVICE_FIELDS_IN_V2;
@@ -38,7 +38,7 @@ impl Listing for Histories {
 /// Query parameters.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read one by one")]
-pub(super) struct Beside {
+pub(in crate::http) struct Beside {
     /// What is shown beside each device, a comma list: `events`, `groups`, `policies`.
     include: Option<String>,
     /// Whether all that fulfil the filters are counted: `total`.
@@ -80,21 +80,25 @@ pub(super) async fn list(
     AskedBy(caller): AskedBy,
     query: Query<(ListedInV2<Registered>, Members<Beside>)>,
 ) -> Reply<Json200<CountedPage<DeviceV2>>> {
-    let request = list_request(&query, &devices)?;
+    let mut request = list_request(&query, &devices, &["include", "count", "group"])?;
+    request.group = query.first("group").map(DeviceGroupId::from);
     let page = devices.service.list_devices(&caller, &request).await?;
     Ok(Json200(page))
 }
 
 /// What a list of devices is asked for.
-fn list_request(query: &QueryPairs, devices: &Devices) -> Result<ListDevices, RegistryError> {
+pub(in crate::http) fn list_request(
+    query: &QueryPairs,
+    devices: &Devices,
+    others: &[&str],
+) -> Result<ListDevices, RegistryError> {
     let now = devices.clock.now();
-    let others = ["include", "count", "group"];
     let fields = DEVICE_FIELDS_IN_V2;
     Ok(ListDevices {
-        request: ListRequest::from_pairs_in_v2(&query.0, fields, &others, now)?,
+        request: ListRequest::from_pairs_in_v2(&query.0, fields, others, now)?,
         count: take_flag(&query.0, "count")?,
         include: include(query)?,
-        group: query.first("group").map(DeviceGroupId::from),
+        group: None,
     })
 }
 

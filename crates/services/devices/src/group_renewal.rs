@@ -1,0 +1,243 @@
+//! Renewal windows follow the policies of groups.
+//!
+//! A certificate that is bound gets the windows that apply then. When a policy changes, or which devices it
+//! is about, those that are bound already follow in the background: the change commits together with the
+//! wish for it, and a pass over the devices in question fulfils it. A pass that a crash interrupts begins
+//! again, which costs reads only, since whoever has the right windows is left alone. The certificate's
+//! metadata follow as for every change of a slot.
+//!
+//! The windows of a device's DMS are kept as long as others apply, for the day when they do again.
+
+use async_trait::async_trait;
+use lamassu_core::ca::RenewalWindows;
+use lamassu_core::caller::Caller;
+use lamassu_core::device::DeviceError;
+use lamassu_core::device::slot::{IDENTITY, SlotStatus};
+use lamassu_core::device_group::DeviceGroupError;
+use lamassu_core::dms::Dms;
+use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::DeviceId;
+use lamassu_core::query::ListRequest;
+use lamassu_db::list::{ListError, list};
+use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
+use time::OffsetDateTime;
+
+use crate::change::Change;
+use crate::follow_up::{Task, What};
+use crate::group_policy::has_renewal;
+use crate::group_read::policies;
+use crate::group_tree::{GroupTree, StoredGroup};
+use crate::lifecycle::Windows;
+use crate::service::DevicesService;
+use crate::store::{
+    DEVICES_IN_V2, Slot, StoredDevice, dms_windows, dms_windows_delete, dms_windows_put,
+    renewal_due, renewal_followed, renewal_wanted, ruled_devices,
+};
+
+/// The job that has renewal windows follow policies; also its lease and its signal.
+pub const RENEWAL_JOB: &str = "device-group-renewal";
+
+/// Devices of one look.
+const BATCH: u32 = 128;
+
+/// Adds the wish that devices follow, if a change of groups is about renewal at all.
+pub(crate) fn follow(set: &mut WriteSet, before: &GroupTree, after: &GroupTree) {
+    let says = |tree: &GroupTree| tree.all().any(|group| has_renewal(group));
+    if says(before) || says(after) {
+        set.execute(renewal_wanted(after.revision));
+        set.wake(RENEWAL_JOB);
+    }
+}
+
+/// Keeps, with a binding, what its DMS would have.
+pub(crate) fn keep_of_dms(
+    set: &mut WriteSet,
+    tree: &GroupTree,
+    device: &DeviceId,
+    bound: RenewalWindows,
+    dms: &Dms,
+) {
+    let settings = &dms.settings.reenrollment_settings;
+    let of_dms = RenewalWindows {
+        preventive: settings.preventive_delta,
+        critical: settings.critical_delta,
+    };
+    if bound != of_dms {
+        set.execute(dms_windows_put(device, of_dms));
+    } else if tree.all().any(|group| has_renewal(group)) {
+        set.execute(dms_windows_delete(device));
+    }
+}
+
+/// See [`RENEWAL_JOB`].
+#[derive(Debug)]
+pub(crate) struct RenewalJob {
+    service: DevicesService,
+}
+
+#[async_trait]
+impl Job for RenewalJob {
+    fn name(&self) -> &'static str {
+        RENEWAL_JOB
+    }
+
+    async fn run(&self, caller: &Caller, _now: OffsetDateTime) -> Result<NextRun, JobError> {
+        let db = &self.service.db;
+        let Some(wanted) = renewal_due(db).await? else {
+            return Ok(NextRun::WhenWoken);
+        };
+        let tree = self.service.current_groups().await?;
+        for group in tree.all().filter(|group| has_renewal(group)) {
+            self.follow_members(caller, &tree, group).await?;
+        }
+        self.follow_ruled(caller, &tree).await?;
+        let mut set = WriteSet::new();
+        set.execute(renewal_followed(wanted));
+        db.commit(set).await?;
+        tracing::info!(
+            revision = wanted,
+            "renewal windows follow the policies of device groups"
+        );
+        // Perhaps there is a newer wish.
+        Ok(NextRun::At(db.now()))
+    }
+}
+
+impl RenewalJob {
+    pub(crate) const fn new(service: DevicesService) -> Self {
+        Self { service }
+    }
+
+    async fn follow_members(
+        &self,
+        caller: &Caller,
+        tree: &GroupTree,
+        group: &StoredGroup,
+    ) -> Result<(), JobError> {
+        let db = &self.service.db;
+        let restrictions = tree.restrictions(group, db.now());
+        let mut request = ListRequest {
+            page_size: BATCH,
+            ..ListRequest::default()
+        };
+        loop {
+            let page = list(db, &DEVICES_IN_V2, RENEWAL_JOB, &request, &restrictions).await;
+            let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
+            let ids = page.list.iter().map(|row| row.get::<String>("id"));
+            let ids = ids.map(|id| id.map(DeviceId::new));
+            let ids: Vec<DeviceId> = ids.collect::<Result<_, _>>()?;
+            self.follow_each(caller, tree, &ids).await?;
+            if page.next.is_empty() {
+                return Ok(());
+            }
+            request.bookmark = Some(page.next);
+        }
+    }
+
+    /// Those whom some policy was about.
+    async fn follow_ruled(&self, caller: &Caller, tree: &GroupTree) -> Result<(), JobError> {
+        let mut after = DeviceId::default();
+        loop {
+            let ids = ruled_devices(&self.service.db, after.as_str(), BATCH).await?;
+            let Some(last) = ids.last().cloned() else {
+                return Ok(());
+            };
+            self.follow_each(caller, tree, &ids).await?;
+            after = last;
+        }
+    }
+
+    async fn follow_each(
+        &self,
+        caller: &Caller,
+        tree: &GroupTree,
+        ids: &[DeviceId],
+    ) -> Result<(), JobError> {
+        for id in ids {
+            retry_races(|| self.follow_one(caller, tree, id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_one(
+        &self,
+        caller: &Caller,
+        tree: &GroupTree,
+        id: &DeviceId,
+    ) -> Result<(), Attempt<DeviceError>> {
+        let service = &self.service;
+        let Some(stored) = service.store.device(id).await? else {
+            return Ok(());
+        };
+        let Some(current) = current(&stored) else {
+            return Ok(());
+        };
+        let kept = dms_windows(&service.db, std::slice::from_ref(id)).await?;
+        let kept = kept.get(id).copied();
+        let of_dms = kept.unwrap_or(current);
+        let renewal = policies(tree, &stored, service.db.now()).effective.renewal;
+        let wanted = renewal.unwrap_or_default().over(of_dms);
+        if wanted == current {
+            return Ok(());
+        }
+        let mut set = change(service, caller, &stored, wanted);
+        set.execute(if wanted == of_dms {
+            dms_windows_delete(id)
+        } else {
+            dms_windows_put(id, of_dms)
+        });
+        service.db.commit(set).await?;
+        tracing::info!(device_id = %id, "renewal windows changed by the policies of its groups");
+        Ok(())
+    }
+}
+
+/// The windows that a device has now, if its certificate is one that can still be renewed in time.
+fn current(stored: &StoredDevice) -> Option<RenewalWindows> {
+    let slot = stored.identity().filter(|slot| {
+        matches!(
+            slot.status,
+            SlotStatus::Active | SlotStatus::RenewalPending | SlotStatus::ExpiringSoon
+        )
+    })?;
+    let windows = slot.windows.as_ref()?;
+    let before = |at: OffsetDateTime| {
+        let nanos = (windows.not_after.0 - at).whole_nanoseconds();
+        i64::try_from(nanos).ok().map(WireDuration::from_nanos)
+    };
+    Some(RenewalWindows {
+        preventive: before(windows.preventive_at.0)?,
+        critical: before(windows.critical_at.0)?,
+    })
+}
+
+/// Gives the identity other windows, with the status that follows, and its certificate's metadata too.
+fn change(
+    service: &DevicesService,
+    caller: &Caller,
+    stored: &StoredDevice,
+    wanted: RenewalWindows,
+) -> WriteSet {
+    let mut change = Change::of(stored, service.change_by(caller));
+    let now = change.now();
+    let windows = change.slot(IDENTITY).and_then(|slot: &mut Slot| {
+        let not_after = slot.windows.as_ref()?.not_after;
+        let windows = Windows::of(not_after, wanted);
+        slot.windows = Some(windows);
+        Some((windows, slot.active_serial().cloned()))
+    });
+    if let Some((windows, serial)) = windows {
+        change.set_slot_status(IDENTITY, windows.status_at(now));
+        if let Some(serial_number) = serial {
+            change.follow_up(Task {
+                slot: IDENTITY.to_owned(),
+                serial_number,
+                what: What::Attach {
+                    dms_id: stored.device.dms_owner.clone(),
+                    windows: wanted,
+                },
+            });
+        }
+    }
+    change.into_write_set("device.renewal.update").0
+}

@@ -143,13 +143,10 @@ impl VaService for VaClient {
         if ca_ski.is_empty() {
             return Err(VaError::CaNotFound);
         }
+        let path = format!("/v1/crl/{}", encode(ca_ski));
         let call = Call {
-            method: Method::PUT,
-            path: format!("/v1/crl/{}", encode(ca_ski)),
             body: Some((crl, PKIX_CRL)),
-            headers: http::HeaderMap::new(),
-            repeat: Repeat::Once,
-            extra_time: Duration::ZERO,
+            ..Call::bare(Method::PUT, path, Repeat::Once)
         };
         self.0.read(caller, call).await
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DeviceStatus;
+use crate::ids::DeviceGroupId;
 use crate::query::{Filter, SortPath};
 use crate::timestamp::Timestamp;
 
@@ -21,6 +22,8 @@ pub struct CountDevices {
     pub health: bool,
     /// Whether it is told how many identities end soon.
     pub expiration: bool,
+    /// The group whose members they are.
+    pub group: Option<DeviceGroupId>,
 }
 
 /// What devices are divided by.

@@ -372,6 +372,23 @@ fn devices(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
     walk.call("GET", "dmsmanager/v1/dms/{id}", &["walked"], None)?;
     walk.call("GET", "dmsmanager/v1/dms", &[], None)?;
     walk.call("GET", "dmsmanager/v1/stats", &[], None)?;
+    let patch = json!({"patches": [{"op": "add", "path": "/b", "value": 2}]});
+    for method in ["PUT", "PATCH"] {
+        let path = "dmsmanager/v1/dms/{id}/metadata";
+        walk.call(method, path, &["walked"], Some(&patch))?;
+    }
+    passwords(walk)?;
+    walk.call("GET", "dmsmanager/v1/refused-enrollments", &[], None)?;
+    let tried = json!({"operation": "enroll"});
+    walk.call(
+        "POST",
+        "dmsmanager/v1/dms/{id}/dry-run",
+        &["walked"],
+        Some(&tried),
+    )?;
+    let gone = json!({"id": "gone", "name": "Gone"});
+    walk.call("POST", "dmsmanager/v1/dms", &[], Some(&gone))?;
+    walk.call("DELETE", "dmsmanager/v1/dms/{id}", &["gone"], None)?;
     approvals(walk, plant)?;
     let device = json!({"id": "by-hand", "dms_id": "walked", "tags": ["t"], "metadata": {"a": 1}});
     walk.call("POST", "devmanager/v1/devices", &[], Some(&device))?;
@@ -434,5 +451,17 @@ fn validation(walk: &mut Walk<'_>, plant: &Plant) -> Result<()> {
             Some(&options),
         )?;
     }
+    Ok(())
+}
+
+/// Enrollment passwords of the DMS `walked`.
+fn passwords(walk: &mut Walk<'_>) -> Result<()> {
+    let path = "dmsmanager/v1/dms/{id}/passwords";
+    let wanted = json!({"device_ids": ["d"], "expires_in": "1h"});
+    let made = walk.call("POST", path, &["walked"], Some(&wanted))?;
+    walk.call("GET", path, &["walked"], None)?;
+    let id = made["list"][0]["id"].as_str().context("id")?;
+    let path = "dmsmanager/v1/dms/{id}/passwords/{password_id}";
+    walk.call("DELETE", path, &["walked", id], None)?;
     Ok(())
 }

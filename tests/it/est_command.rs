@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::plant::{DeviceKey, client_certificate_auth, dms_settings};
-use crate::support::program::executable;
+use crate::support::program::{Options, executable};
 use crate::support::wait::wait_for;
 use crate::support::{Plant, Program};
 
@@ -323,5 +323,133 @@ fn signal(service: &Service, name: &str) -> Result<()> {
         .args([&format!("-{name}"), &pid])
         .status()?;
     ensure!(status.success());
+    Ok(())
+}
+
+/// A DMS whose enrollment settings have these members as well.
+fn dms(plant: &Plant, id: &str, members: &Value) -> Result<()> {
+    let mut settings = dms_settings(&client_certificate_auth());
+    let enrollment = settings["enrollment_settings"].as_object_mut();
+    let members = members.as_object().context("members")?.clone();
+    enrollment.context("settings")?.extend(members);
+    settings["server_keygen_settings"] =
+        json!({"enabled": true, "key": {"type": "RSA", "bits": 2048}});
+    plant.create_dms(id, &settings)?;
+    Ok(())
+}
+
+#[test]
+fn an_approval_is_waited_for_also_by_the_next_run() -> Result<()> {
+    let config = "gateway: {metrics: {listen: null}}\nest: {approval_retry_after: 1s}\n";
+    let program = Program::start_with(Options {
+        config: Some(config.to_owned()),
+        ..Options::default()
+    })?;
+    let plant = Plant::set_up(&program)?;
+    dms(&plant, "manual", &json!({"approval": "manual"}))?;
+    let line = format!("enroll --dms manual --subject slow --key s.key --cert s.pem {BOOT}");
+    let said = refused(&est(&plant, &program, &format!("{line} --wait 0s")).output()?)?;
+    assert!(said.contains("has not decided yet"), "{said}");
+    let request = plant.read("s.pem.request")?;
+
+    // The same request goes on being asked, until somebody approves.
+    let mut waiting = est(&plant, &program, &format!("{line} --wait 60s"));
+    let log = std::fs::File::create(plant.directory.join("waiting.log"))?;
+    let mut waiting = Service(waiting.stderr(log).spawn()?);
+    wait_for("it to wait", Duration::from_secs(20), || {
+        plant
+            .read("waiting.log")
+            .ok()?
+            .contains("asked again")
+            .then_some(())
+    })?;
+    let approvals = |line: &str| -> Result<String> {
+        let output = Command::new(executable())
+            .arg("approvals")
+            .args(line.split_whitespace())
+            .env("LAMASSU_DATA_DIR", program.data_dir())
+            .env("LAMASSU_CONFIG_FILE", program.scratch().join("config.yml"))
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let id = approvals("list --dms manual -q")?;
+    assert_eq!(id.lines().count(), 1, "one request: {id}");
+    assert!(approvals(&format!("show {id}"))?.contains("CN=slow"));
+    let decided = approvals(&format!("approve {id} --reason seen"))?;
+    assert!(
+        decided.contains("APPROVED") && decided.contains("seen"),
+        "{decided}"
+    );
+    let status = wait_for("the certificate", Duration::from_secs(30), || {
+        waiting.0.try_wait().ok().flatten()
+    })?;
+    assert!(status.success(), "{}", plant.read("waiting.log")?);
+    assert_eq!(approvals("list -q")?, "");
+    assert_eq!(approvals("list --status issued -q")?, id);
+    assert!(request.contains("CERTIFICATE REQUEST"));
+    assert!(!plant.directory.join("s.pem.request").exists());
+    plant.openssl("verify -CAfile root.pem -untrusted issuing.pem s.pem")?;
+
+    let line = format!("enroll --dms manual --subject no --key n.key --cert n.pem {BOOT}");
+    refused(&est(&plant, &program, &format!("{line} --wait 0s")).output()?)?;
+    let id = approvals("list -q")?;
+    approvals(&format!("deny {id}"))?;
+    let said = refused(&est(&plant, &program, &line).output()?)?;
+    assert!(said.contains("enrollment was denied"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn requests_are_tied_to_their_connection_where_that_is_required() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    dms(&plant, "bound", &json!({"channel_binding": "required"}))?;
+    let wishes = ok(&plant, &program, "csrattrs --dms bound")?;
+    let wishes = wishes["oids"].as_array().context("wishes")?;
+    assert!(
+        wishes.contains(&json!("1.2.840.113549.1.9.7")),
+        "{wishes:?}"
+    );
+    let enroll = format!("enroll --dms bound --subject tied --key t.key --cert t.pem {BOOT}");
+    let first = ok(&plant, &program, &enroll)?;
+    let second = ok(
+        &plant,
+        &program,
+        "renew --dms bound --key t.key --cert t.pem",
+    )?;
+    assert_ne!(first["serial_number"], second["serial_number"]);
+    Ok(())
+}
+
+#[test]
+fn the_server_makes_a_key_where_the_device_cannot() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    dms(&plant, "made", &json!({}))?;
+    let line = format!("serverkeygen --dms made --subject weak --key w.key --cert w.pem {BOOT}");
+    ok(&plant, &program, &line)?;
+    assert_eq!(mode(&plant.directory.join("w.key"))?, 0o600);
+    assert!(
+        plant
+            .openssl("pkey -in w.key -noout -text")?
+            .contains("2048 bit")
+    );
+    plant.openssl("verify -CAfile root.pem -untrusted issuing.pem w.pem")?;
+    // Key and certificate belong together: the device renews with them, by itself.
+    ok(
+        &plant,
+        &program,
+        "renew --dms made --key w.key --cert w.pem",
+    )?;
+    let said = refused(&est(&plant, &program, &line).output()?)?;
+    assert!(said.contains("--force"), "{said}");
+    let said = format!("serverkeygen --subject weak --key x.key --cert x.pem {BOOT}");
+    let said = refused(&est(&plant, &program, &said).output()?)?;
+    assert!(said.contains("not enabled"), "{said}");
     Ok(())
 }

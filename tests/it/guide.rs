@@ -74,6 +74,9 @@ fn run(name: &str) -> Result<()> {
     std::fs::create_dir(&scratch)?;
     // No `pipefail`: `head` may end before what it reads from, and what is printed is compared.
     let output = command::run(&scratch, "bash", &["-e", "-c", &script])?;
+    let output = output
+        .replace(&program.http(), "http://localhost:8080")
+        .replace(&program.https(), "https://localhost:8443");
     let mut printed = output.split(MARK);
     for block in blocks {
         let printed = printed.next().context("a mark behind every block")?;
@@ -92,6 +95,7 @@ fn script(program: &Program, blocks: &[Block<'_>]) -> Result<String> {
         .context("the program is in a folder")?;
     let mut script = format!(
         "exec 2>&1\nunset LAMASSU_URL LAMASSU_TOKEN LAMASSU_TOKEN_FILE LAMASSU_CA_FILE\n\
+         unset LAMASSU_EST_URL LAMASSU_EST_DMS LAMASSU_EST_CA LAMASSU_EST_FINGERPRINT LAMASSU_EST_TOKEN\n\
          export LAMASSU_CONFIG_FILE='{}' LAMASSU_DATA_DIR='{}' PATH='{}':$PATH\n",
         program.scratch().join("config.yml").display(),
         program.data_dir().display(),
@@ -99,7 +103,8 @@ fn script(program: &Program, blocks: &[Block<'_>]) -> Result<String> {
     );
     for block in blocks {
         let commands = block.commands;
-        script.push_str(&commands.replace("http://localhost:8080", &program.http()));
+        let commands = commands.replace("http://localhost:8080", &program.http());
+        script.push_str(&commands.replace("https://localhost:8443", &program.https()));
         script.push_str(&format!("printf '{}'\n", MARK.replace('\n', "\\n")));
     }
     Ok(script)
@@ -126,6 +131,26 @@ fn the_chapter_about_certificates_does_what_it_says() -> Result<()> {
 }
 
 #[test]
+fn the_chapter_about_fleets_does_what_it_says() -> Result<()> {
+    run("fleet.md")
+}
+
+#[test]
+fn the_chapter_about_est_clients_does_what_it_says() -> Result<()> {
+    run("est-clients.md")
+}
+
+#[test]
+fn the_chapter_about_expired_fleets_does_what_it_says() -> Result<()> {
+    run("recovery.md")
+}
+
+#[test]
+fn the_chapter_about_relying_parties_does_what_it_says() -> Result<()> {
+    run("revocation.md")
+}
+
+#[test]
 fn forms_are_equal_where_only_ids_and_times_differ() -> Result<()> {
     let one =
         "ID    LEFT  \n4324e57bb158225ee17155b4e9f0dec4351fcb7a   89d  2027-02-27T21:05:25Z\n";
@@ -135,8 +160,18 @@ fn forms_are_equal_where_only_ids_and_times_differ() -> Result<()> {
 }
 
 #[test]
-fn the_systemd_unit_is_one_and_starts_the_program_with_options_that_exist() -> Result<()> {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+fn the_systemd_units_are_some_and_start_the_program_with_options_that_exist() -> Result<()> {
+    for document in ["docs/operations.md", "docs/guide/fleet.md"] {
+        check_unit(document).context(document)?;
+    }
+    Ok(())
+}
+
+/// The unit in a document.
+fn check_unit(document: &str) -> Result<()> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(document);
     let guide = std::fs::read_to_string(guide)?;
     let unit = guide.split("```ini\n").nth(1);
     let unit = unit.and_then(|rest| rest.split("```").next());
@@ -147,10 +182,11 @@ fn the_systemd_unit_is_one_and_starts_the_program_with_options_that_exist() -> R
         .context("it starts the program")?;
     let directory = TempDir::new()?;
     let program = executable().to_string_lossy();
-    let mut words = command.split_whitespace();
-    let help = [words.next().context("a command")?, "--help"];
+    let words: Vec<_> = command.split_whitespace().collect();
+    let commands = words.iter().take_while(|word| !word.starts_with("--"));
+    let help: Vec<_> = commands.copied().chain(["--help"]).collect();
     let help = command::run(directory.path(), &program, &help)?;
-    for option in words.filter(|word| word.starts_with("--")) {
+    for option in words.iter().filter(|word| word.starts_with("--")) {
         ensure!(help.contains(option), "{option} is no option");
     }
     let file = directory.path().join("lamassu.service");

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use lamassu_core::duration::WireDuration;
+use lamassu_core::network::AddressPolicy;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -30,12 +31,16 @@ pub struct ClientConfig {
     pub base_path: String,
     /// Whether the server's certificate is believed unseen. Default false.
     pub insecure_skip_verify: bool,
-    /// PEM file of trust anchors beside those of the system. Default none.
+    /// PEM file of trust anchors beside those of the system, or the PEM text itself. Default none.
     pub ca_cert_file: Option<PathBuf>,
     /// PEM file of the only certificate that is believed, whatever it says. For the program's own
     /// listeners, whose file it is; no key of a configuration.
     #[serde(skip)]
     pub server_certificate: Option<PathBuf>,
+    /// Which addresses may be called; every one, as the configuration names it. For what others name;
+    /// no key of a configuration.
+    #[serde(skip, default = "AddressPolicy::everything")]
+    pub addresses: AddressPolicy,
     /// Longest time for a call, its repeats included. Default `30s`. Calls that make a key have five
     /// minutes more, as the key manager itself.
     pub timeout: WireDuration,
@@ -66,6 +71,7 @@ impl Default for ClientConfig {
             insecure_skip_verify: false,
             ca_cert_file: None,
             server_certificate: None,
+            addresses: AddressPolicy::everything(),
             timeout: WireDuration::from_secs(30),
             connect_timeout: WireDuration::from_secs(5),
             retries: 3,

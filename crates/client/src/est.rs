@@ -12,9 +12,11 @@ mod answer;
 mod multipart;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
@@ -31,7 +33,7 @@ use zeroize::Zeroizing;
 use crate::config::ClientConfig;
 use crate::credentials::Authorization;
 use crate::tls::{Identity, TlsError, Trust, anchors, connecting, only_anchors};
-use crate::transport::{Answer, Transport, TransportError};
+use crate::transport::{Answer, TlsExporter, Transport, TransportError};
 
 const CONTENT_TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
 const PKCS10: HeaderValue = HeaderValue::from_static("application/pkcs10");
@@ -220,6 +222,8 @@ pub struct EstClient {
     base: String,
     authorization: Option<Arc<Authorization>>,
     timeout: Duration,
+    /// Of the connection of the last answer.
+    exporter: Arc<Mutex<Option<TlsExporter>>>,
 }
 
 impl EstClient {
@@ -253,7 +257,16 @@ impl EstClient {
             base: base(options)?,
             authorization: options.authorization.clone().map(Arc::new),
             timeout: options.timeout,
+            exporter: Arc::default(),
         })
+    }
+
+    /// What ties a request to the connection that the last answer came over (RFC 7030 section 3.5, RFC
+    /// 9266): for the challenge password of the next request, which goes over the same one as long as
+    /// that is open. There is none before TLS 1.3.
+    pub fn channel_binding(&self) -> Option<String> {
+        let exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
+        exporter.map(|TlsExporter(octets)| STANDARD.encode(octets))
     }
 
     /// The address in front of the operations.
@@ -380,7 +393,11 @@ impl EstClient {
             Err(elapsed) => Err(EstError::NoAnswer(elapsed.into())),
             Ok(Err(error @ TransportError::Connect(_))) => Err(EstError::Unreachable(error.into())),
             Ok(Err(error)) => Err(EstError::NoAnswer(error.into())),
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                let mut exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
+                *exporter = answer.exporter;
+                Ok(answer)
+            }
         }
     }
 }

@@ -11,10 +11,11 @@
 //! repeated. Nothing that may have been executed is repeated unless the repeat has the same
 //! answer; each method says which it is.
 //!
-//! Two clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
-//! EST, and [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers.
+//! Three clients are of no service of ours in particular: [`est`] enrolls at any server that speaks
+//! EST, [`fetch`] gets what is published for everybody, such as CRLs and OCSP answers, and
+//! [`Outbound`] calls what settings and certificates name, with credentials and within bounds.
 //!
-//! Where next: [`ClientConfig`], [`Credentials`], [`Peer`].
+//! Where next: [`ClientConfig`], [`Credentials`], [`Peer`], [`Outbound`].
 
 mod ca;
 mod config;
@@ -27,6 +28,7 @@ pub mod est;
 pub mod fetch;
 mod kms;
 mod metrics;
+mod outbound;
 mod peer;
 mod process;
 mod profile_body;
@@ -53,6 +55,7 @@ pub use device::DeviceClient;
 pub use dms::DmsClient;
 pub use kms::KmsClient;
 pub use metrics::describe_metrics;
+pub use outbound::{Outbound, OutboundAnswer, OutboundError};
 pub use peer::{Peer, PeerError};
 pub use process::{ProcessClient, Readiness, SignIn};
 pub use refusal::UnexpectedAnswer;

@@ -187,6 +187,7 @@ mod tests {
             status: StatusCode::FORBIDDEN,
             headers: HeaderMap::from_iter(headers),
             body: r#"{"err":"insufficient permissions"}"#.into(),
+            exporter: None,
         };
         let CaError::Storage(StorageFailure::Internal(cause)) = refused(&answer, Repeat::Safe)
         else {

@@ -116,7 +116,10 @@ pub(crate) fn only_anchors(file: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
-    let text = std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?;
+    let text = match path.to_str() {
+        Some(path) => file_or_text(path)?,
+        None => std::fs::read(path).map_err(|cause| TlsError::Unreadable(path.into(), cause))?,
+    };
     for certificate in certificates("ca_cert_file", &text)? {
         store.add(certificate)?;
     }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lamassu_core::network::AddressPolicy;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -43,6 +44,22 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What is known at both ends of its connection only, under TLS 1.3.
+    pub(crate) exporter: Option<TlsExporter>,
+}
+
+/// The `tls-exporter` of a connection (RFC 9266).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TlsExporter(pub(crate) [u8; 32]);
+
+impl TlsExporter {
+    fn of(tls: &rustls::ClientConnection) -> Option<Self> {
+        // Before TLS 1.3 the value is not unique to a connection without further care.
+        let is_new = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        let label = b"EXPORTER-Channel-Binding";
+        let exported = is_new.then(|| tls.export_keying_material([0; 32], label, Some(b"")));
+        exported?.ok().map(Self)
+    }
 }
 
 /// A pool of connections.
@@ -60,6 +77,7 @@ impl Transport {
         let connector = Connector {
             tls: tls.map(TlsConnector::from),
             timeout: std_duration(config.connect_timeout),
+            addresses: Arc::new(config.addresses.clone()),
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -95,6 +113,7 @@ impl Transport {
             status: parts.status,
             headers: parts.headers,
             body,
+            exporter: parts.extensions.get().copied(),
         })
     }
 }
@@ -104,7 +123,13 @@ impl Transport {
 struct Connector {
     tls: Option<TlsConnector>,
     timeout: Duration,
+    addresses: Arc<AddressPolicy>,
 }
+
+/// A name leads to none but addresses that must not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("the address of {0} must not be called")]
+pub(crate) struct AddressRefused(String);
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -121,17 +146,27 @@ impl Connector {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let is_tls = uri.scheme_str() == Some("https");
             let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-            let tcp = TcpStream::connect((host, port)).await?;
+            let found = tokio::net::lookup_host((host, port)).await?;
+            let may_be_called = found
+                .filter(|address| self.addresses.allows(address.ip()))
+                .collect::<Vec<_>>();
+            if may_be_called.is_empty() {
+                return Err(io::Error::other(AddressRefused(host.to_owned())));
+            }
+            let tcp = TcpStream::connect(&*may_be_called).await?;
             tcp.set_nodelay(true)?;
-            let stream: Box<dyn Duplex> = match &self.tls {
+            let mut exporter = None;
+            let io: Box<dyn Duplex> = match &self.tls {
                 Some(tls) if is_tls => {
                     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                    Box::new(tls.connect(name, tcp).await.map_err(in_words)?)
+                    let stream = tls.connect(name, tcp).await.map_err(in_words)?;
+                    exporter = TlsExporter::of(stream.get_ref().1);
+                    Box::new(stream)
                 }
                 _ if is_tls => return Err(io::Error::other("TLS is not configured")),
                 _ => Box::new(tcp),
             };
-            Ok(TokioIo::new(Stream(stream)))
+            Ok(TokioIo::new(Stream { io, exporter }))
         };
         match tokio::time::timeout(self.timeout, opening).await {
             Ok(opened) => opened,
@@ -181,11 +216,17 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection, with or without TLS.
-struct Stream(Box<dyn Duplex>);
+struct Stream {
+    io: Box<dyn Duplex>,
+    exporter: Option<TlsExporter>,
+}
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self.exporter {
+            Some(exporter) => Connected::new().extra(exporter),
+            None => Connected::new(),
+        }
     }
 }
 
@@ -195,7 +236,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
@@ -205,14 +246,14 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, buffer)
+        Pin::new(&mut self.io).poll_write(context, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }

@@ -3,10 +3,16 @@
 //! One DMS is one EST label. What the wire shows of it is in [`settings`].
 
 pub mod approval;
+mod dry_run;
 mod error;
 mod est;
+mod origin;
+mod password;
+mod policy_refusal;
 mod refusal;
+mod refused;
 pub mod settings;
+pub mod webhook;
 
 use std::fmt;
 
@@ -21,14 +27,20 @@ use crate::caller::Caller;
 use crate::device::Device;
 use crate::ids::{ApprovalId, DeviceId, DmsId};
 use crate::page::Page;
+use crate::patch::PatchOperation;
 use crate::pem::CertificateDer;
 use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
 pub use approval::{Approval, Decision};
+pub use dry_run::{DryRun, DryRunCheck, DryRunReport};
 pub use error::{CertificateRefusal, DmsError};
 pub use est::{DeliveredKey, EstRequest, GeneratedKey, Outcome};
+pub use origin::{EstOrigin, EstToken, TokenHolder};
+pub use password::{CreatePasswords, EnrollmentPassword, MAX_PASSWORDS, NewPassword, NewPasswords};
+pub use policy_refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 pub use refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
+pub use refused::RefusedEnrollment;
 pub use settings::DmsSettings;
 
 /// A DMS.
@@ -99,6 +111,56 @@ pub trait DmsService: Send + Sync + fmt::Debug {
 
     /// Replaces name, metadata and settings.
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError>;
+
+    /// Changes the metadata of a DMS by a patch.
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError>;
+
+    /// Deletes a DMS. Its devices and their certificates stay; they cannot be renewed under it.
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError>;
+
+    /// Makes enrollment passwords, and shows them this once.
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError>;
+
+    /// Lists the enrollment passwords of a DMS.
+    async fn passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError>;
+
+    /// Revokes an enrollment password; one that is revoked stays so.
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError>;
+
+    /// What the DMS would say to a device. Nothing is issued, used up or stored.
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError>;
+
+    /// Lists enrollments that were refused lately.
+    async fn refused_enrollments(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError>;
 
     /// Binds a certificate to a device by hand.
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError>;

@@ -25,6 +25,7 @@ pub mod internal;
 pub mod json;
 pub mod kms;
 pub mod monitoring_job;
+pub mod network;
 pub mod page;
 pub mod patch;
 pub mod pattern;

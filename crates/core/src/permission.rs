@@ -9,7 +9,8 @@ use std::fmt;
 /// What a route needs: an area and an action, for example `ca:read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Permission {
-    /// The resource: `ca`, `certificate`, `profile`, `kms`, `device`, `dms`, `va`, `internal`.
+    /// The resource: `ca`, `certificate`, `profile`, `kms`, `device`, `dms`, `est`, `va`,
+    /// `internal`.
     pub area: &'static str,
     /// What is done with it.
     pub action: &'static str,

@@ -10,7 +10,6 @@
 //! `envoy.rs` for the one format with a grammar, [`Cidr`] for who is trusted.
 
 mod address;
-mod cidr;
 mod envoy;
 mod forwarded;
 
@@ -21,8 +20,8 @@ use lamassu_core::caller::ClientCertificateChain;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-pub use cidr::{Cidr, CidrError};
 pub use forwarded::HeaderFormat;
+pub use lamassu_core::network::{Cidr, CidrError};
 
 use crate::error::GatewayError;
 use crate::metrics::{Refusal, count_refusal};

@@ -31,6 +31,10 @@ pub struct AdmissionLimits {
     /// Bytes of request bodies in memory, those that are still arriving among them; 256 MiB by
     /// default, at least 10 MiB. A request whose body is too much is answered 503.
     pub max_held_body_bytes: usize,
+    /// Requests for OCSP answers, CRLs and CA certificates that one address (a /64 network under
+    /// IPv6) may send per second, and five times as many at once; 0 for any number, 1000 by default.
+    /// Loopback addresses are not counted.
+    pub max_validations_per_second: u32,
 }
 
 impl Default for AdmissionLimits {
@@ -40,6 +44,7 @@ impl Default for AdmissionLimits {
             max_waiting: 32,
             max_wait_ms: 250,
             max_held_body_bytes: 256 * 1024 * 1024,
+            max_validations_per_second: 1_000,
         }
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use lamassu_core::caller::{Caller, Principal};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
@@ -18,12 +18,13 @@ use tower::ServiceExt;
 use crate::admission::{Admission, Asker};
 use crate::body::with_body_read;
 use crate::edge::RequestContext;
+use crate::extract::PeerAddress;
 use crate::failure::{Failure, HttpError};
-use crate::identity::{Authenticator, Identity};
+use crate::identity::{Authenticator, Authority, Identity, PresentedToken};
 use crate::owned::run_owned;
 use crate::path::{cleaned, first_segment, without_trailing_slash};
 use crate::refusal::AuthRefusal;
-use crate::routes::{Access, Endpoint, PathForm, RouteInfo, Urgency};
+use crate::routes::{Access, Endpoint, PathForm, RouteInfo, Tokens, Urgency};
 
 /// Longest event source that a peer may ask for, in bytes.
 const MAX_SOURCE_BYTES: usize = 128;
@@ -72,7 +73,11 @@ impl Dispatcher {
             }
             return self.refuse_or_not_found(request).await;
         };
-        let mut response = match self.admit(&endpoint.info, request).await {
+        let admitted = match within_limit(&endpoint.info, &request) {
+            Ok(()) => self.admit(&endpoint.info, request).await,
+            Err(error) => Err(Failure::from(error).into_response()),
+        };
+        let mut response = match admitted {
             Ok(admitted) => self.run(endpoint, admitted).await,
             Err(refused) => refused,
         };
@@ -147,12 +152,30 @@ impl Dispatcher {
             Ok(identity) => identity,
             Err(refusal) => return Err(reply_to(&refusal, &parts)),
         };
+        if let Some(token) = self.presented_token(info, &parts).await {
+            parts.extensions.insert(token);
+        }
         let caller = caller(&parts, &identity);
         record(&caller);
         parts.extensions.insert(info.limits);
         parts.extensions.insert(identity);
         parts.extensions.insert(caller);
         Ok(Request::from_parts(parts, body))
+    }
+
+    /// What a bearer token says on a public route that looks at one.
+    async fn presented_token(&self, info: &RouteInfo, parts: &Parts) -> Option<PresentedToken> {
+        let is_public = info.access == Access::Public;
+        if !is_public || info.tokens == Tokens::Ignored || !has_bearer_token(&parts.headers) {
+            return None;
+        }
+        let verified = self.authenticator.authenticate(parts).await.ok();
+        // Where nobody is authenticated, no token was verified.
+        let verified = verified.filter(|identity| {
+            matches!(identity.authority, Authority::Granted { .. })
+                && matches!(identity.principal, Principal::Token { .. })
+        });
+        Some(PresentedToken(verified))
     }
 
     async fn decide(&self, access: Access, parts: &Parts) -> Result<Identity, AuthRefusal> {
@@ -225,10 +248,28 @@ impl Dispatcher {
     }
 }
 
+fn has_bearer_token(headers: &HeaderMap) -> bool {
+    let authorization = headers.get(AUTHORIZATION);
+    let scheme = authorization.and_then(|value| value.as_bytes().get(..7));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
+}
+
 /// What a request takes of the process until its answer is made.
 struct Taken {
     _place: Option<OwnedSemaphorePermit>,
     _body: Option<OwnedSemaphorePermit>,
+}
+
+/// Refuses a request of an address that sends too many. A request without an address is one of a test,
+/// or came over no network.
+fn within_limit(info: &RouteInfo, request: &Request) -> Result<(), HttpError> {
+    let address = request.extensions().get::<PeerAddress>();
+    match (&info.limit, address) {
+        (Some(limit), Some(PeerAddress(address))) => {
+            limit.admit(address.ip()).map_err(HttpError::RateLimited)
+        }
+        (None, _) | (_, None) => Ok(()),
+    }
 }
 
 /// Who asks, as far as it matters for a place: a service by its credential or, where nobody has one,

@@ -5,6 +5,7 @@
 //! request id: whoever returns an error does not log it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
@@ -109,6 +110,9 @@ pub enum HttpError {
     /// As many requests are in progress as this process takes on.
     #[error("too many requests in progress")]
     Overloaded,
+    /// The client sends more requests than one address may; may go on after so long.
+    #[error("too many requests from this address")]
+    RateLimited(Duration),
     /// A handler was mounted past the route table: a defect.
     #[error("internal error")]
     Unguarded,
@@ -131,7 +135,15 @@ impl ServiceError for HttpError {
             Self::TooLarge => ErrorKind::TooLarge,
             Self::TooSlow => ErrorKind::RequestTimeout,
             Self::Overloaded => ErrorKind::Unavailable,
+            Self::RateLimited(_) => ErrorKind::RateLimited,
             Self::Unserialisable(_) | Self::TaskLost(_) | Self::Unguarded => ErrorKind::Internal,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(wait) => Some(*wait),
+            other => other.kind().retry_after(),
         }
     }
 
@@ -150,6 +162,7 @@ impl ServiceError for HttpError {
             | Self::TooLarge
             | Self::TooSlow
             | Self::Overloaded
+            | Self::RateLimited(_)
             | Self::Unserialisable(_)
             | Self::TaskLost(_)
             | Self::Unguarded => None,

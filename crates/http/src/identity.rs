@@ -142,6 +142,11 @@ impl Identity {
     }
 }
 
+/// What a bearer token said that was presented on a public route: whose it is, or that it is not valid.
+/// Absent from a request's extensions where none was presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentedToken(pub Option<Identity>);
+
 impl<S: Sync> axum::extract::FromRequestParts<S> for Identity {
     type Rejection = Failure;
 

@@ -54,6 +54,7 @@ mod owned;
 mod patch;
 mod path;
 mod query;
+mod rate;
 mod refusal;
 mod reply;
 pub mod route_audit;
@@ -68,7 +69,7 @@ pub use connection::{ConnectionInfo, ProvenCertificate, Scheme, TlsExporter};
 pub use edge::RequestContext;
 pub use extract::{AskedBy, PathParams, PeerAddress, refuse_nul_in_path};
 pub use failure::{Failure, HttpError, Reply};
-pub use identity::{Authenticator, Authority, Identity, ScopeGrant};
+pub use identity::{Authenticator, Authority, Identity, PresentedToken, ScopeGrant};
 pub use media::{CacheableMedia, DeferrableMedia, Media, MediaBody, MediaTypes, NotOffered};
 pub use metrics::describe_metrics;
 pub use operation::{
@@ -80,7 +81,10 @@ pub use query::{
     Counted, CountedInV2, ListParts, Listed, ListedInV2, Listing, Members, Query, QueryPairs,
     QueryParts,
 };
+pub use rate::AddressLimit;
 pub use refusal::AuthRefusal;
 pub use reply::{ErrorBody, Json200, Json201, Json202, NoContent, to_json};
-pub use routes::{Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Urgency};
+pub use routes::{
+    Access, MountedRoute, PathForm, RouteInfo, Routes, RoutesBuilder, Tokens, Urgency,
+};
 pub use stack::{RouteTableError, Stack};

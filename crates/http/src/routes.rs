@@ -13,6 +13,7 @@ use lamassu_core::permission::Permission;
 
 use crate::body::BodyLimits;
 use crate::operation::{Described, Operation};
+use crate::rate::AddressLimit;
 
 /// What a route needs from its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,16 @@ pub enum Urgency {
     Always,
 }
 
+/// Whether a bearer token is looked at where none is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// It is not.
+    Ignored,
+    /// One that is presented is verified, and what came of it is handed to the handler
+    /// ([`PresentedToken`](crate::PresentedToken)), which decides.
+    Verified,
+}
+
 /// One declared route, as tests and the API description read it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -69,6 +80,10 @@ pub struct RouteInfo {
     pub path_form: PathForm,
     /// Whether it is answered under overload, too.
     pub urgency: Urgency,
+    /// Whether a bearer token is looked at though the route is public.
+    pub tokens: Tokens,
+    /// How many requests one address may send to it and to those that share the limit.
+    pub limit: Option<Arc<AddressLimit>>,
     /// What it takes and gives.
     pub operation: Operation,
 }
@@ -116,7 +131,25 @@ impl Routes {
             limits: BodyLimits::default(),
             path_form: PathForm::Cleaned,
             urgency: Urgency::Normal,
+            tokens: Tokens::Ignored,
             endpoints: Vec::new(),
+        }
+    }
+
+    /// The same table, its public routes under this limit, which they share.
+    #[must_use]
+    pub fn limited(self, limit: Option<AddressLimit>) -> Self {
+        let Some(limit) = limit.map(Arc::new) else {
+            return self;
+        };
+        let endpoints = self.endpoints.iter().cloned().map(|mut endpoint| {
+            if endpoint.info.access == Access::Public {
+                Arc::make_mut(&mut endpoint.info).limit = Some(Arc::clone(&limit));
+            }
+            endpoint
+        });
+        Self {
+            endpoints: endpoints.collect(),
         }
     }
 
@@ -134,6 +167,7 @@ pub struct RoutesBuilder<S> {
     limits: BodyLimits,
     path_form: PathForm,
     urgency: Urgency,
+    tokens: Tokens,
     endpoints: Vec<Endpoint>,
 }
 
@@ -156,6 +190,13 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
     #[must_use]
     pub fn urgency(mut self, urgency: Urgency) -> Self {
         self.urgency = urgency;
+        self
+    }
+
+    /// Says whether public routes declared after this call look at bearer tokens.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
         self
     }
 
@@ -187,6 +228,8 @@ impl<S: Clone + Send + Sync + 'static> RoutesBuilder<S> {
             limits: self.limits,
             path_form: self.path_form,
             urgency: self.urgency,
+            tokens: self.tokens,
+            limit: None,
             operation: H::operation(),
         });
         self.endpoints.push(Endpoint { info, handler });

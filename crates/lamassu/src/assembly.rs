@@ -19,7 +19,7 @@ use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
 use lamassu_devices::{DevicesPorts, DevicesService};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
-use lamassu_http::{MountedRoute, Routes, Stack};
+use lamassu_http::{AddressLimit, MountedRoute, Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_va::{VaPorts, VaService};
 use tokio_util::sync::CancellationToken;
@@ -181,13 +181,16 @@ impl Platform {
         }
         if let Some(dms) = &self.reach.dms {
             mounted.push(("dmsmanager", lamassu_dms::routes(Arc::clone(dms), query)));
-            let est = lamassu_dms::est_routes(Arc::clone(dms), config.est.clone());
+            let est = lamassu_dms::est_routes(Arc::clone(dms), config.est.clone())
+                .limited(AddressLimit::per_second(config.est.rate_limit));
             for prefix in ["/api/dmsmanager", "/api", ""] {
                 stack = stack.mount(prefix, &est);
             }
         }
         if let Some(va) = &self.reach.va {
             let routes = lamassu_va::routes(Arc::clone(va), Arc::clone(&self.clock), query);
+            let limit = config.requests.max_validations_per_second;
+            let routes = routes.limited(AddressLimit::per_second(limit));
             mounted.push(("va", routes));
         }
         let health = health_routes::routes(Arc::clone(readiness), build_info());

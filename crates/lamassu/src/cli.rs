@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lamassu_gateway::Environment;
 
 use crate::commands::Noun;
+use crate::commands::approvals::ApprovalsCommand;
 use crate::commands::cas::CasCommand;
 use crate::commands::certificates::CertificatesCommand;
 use crate::commands::completion::{Completion, Man};
@@ -14,6 +15,7 @@ use crate::commands::crl::Crl;
 use crate::commands::devices::DevicesCommand;
 use crate::commands::dms::DmsCommand;
 use crate::commands::est::Est;
+use crate::commands::groups::GroupsCommand;
 use crate::commands::keys::KeysCommand;
 use crate::commands::login::{Login, Logout};
 use crate::commands::ocsp::Ocsp;
@@ -59,6 +61,10 @@ pub(crate) enum Command {
     Dms(Box<Noun<DmsCommand>>),
     /// Devices, their identities and their status.
     Devices(Box<Noun<DevicesCommand>>),
+    /// Groups of devices.
+    Groups(Box<Noun<GroupsCommand>>),
+    /// Enrollments that somebody has to approve.
+    Approvals(Box<Noun<ApprovalsCommand>>),
     /// Enroll a device by EST, and keep its certificate valid.
     Est(Box<Est>),
     /// Ask by OCSP whether a certificate is revoked.

@@ -8,6 +8,7 @@
 //! [`est`], [`ocsp`] and [`crl`] are for devices and relying parties: their servers are any that speak the
 //! protocol, and nobody logs in.
 
+pub(crate) mod approvals;
 pub(crate) mod cas;
 pub(crate) mod certificates;
 pub(crate) mod completion;
@@ -19,6 +20,7 @@ pub(crate) mod est;
 mod failure;
 mod fields;
 mod files;
+pub(crate) mod groups;
 pub(crate) mod keys;
 mod listing;
 pub(crate) mod login;

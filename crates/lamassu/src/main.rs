@@ -119,6 +119,8 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
         Command::Profiles(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Dms(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Devices(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Groups(noun) => runtime()?.block_on(commands::run(&*noun)),
+        Command::Approvals(noun) => runtime()?.block_on(commands::run(&*noun)),
         Command::Est(est) => runtime()?.block_on(commands::est::run(&est)),
         Command::Ocsp(asked) => runtime()?.block_on(commands::ocsp::run(&asked)),
         Command::Crl(asked) => runtime()?.block_on(commands::crl::run(&asked)),

@@ -1,9 +1,12 @@
 //! `lamassu dms` and `lamassu devices`.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{Shell, told};
+use crate::support::wait::wait_for;
 
 impl Shell {
     /// The plant with a DMS `line`, whose devices enroll with certificates of `plant`.
@@ -210,5 +213,85 @@ fn an_import_stops_where_the_server_is_away() -> Result<()> {
     shell.program.restart()?;
     let outcome = shell.json("devices import fleet.csv").context("again")?;
     assert_eq!(outcome["registered"], 20);
+    Ok(())
+}
+
+#[test]
+fn a_device_is_changed_retired_and_forgotten() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    shell.ok("devices create old --dms line --set plant=A")?;
+    let serial = shell.ok("certificates create --ca plant --subject old -q")?;
+    shell.ok(&format!("devices bind old {serial} -q"))?;
+    let changed = shell.ok("devices update old --unset plant --set 'place={\"hall\": 3}'")?;
+    assert_eq!(told(&changed, "metadata")?, "{\"place\":{\"hall\":3}}");
+    let said = shell.refused("devices delete old --yes", 1)?;
+    assert!(said.contains("does not allow"), "{said}");
+    let said = shell.refused("devices decommission old", 1)?;
+    assert!(said.contains("--yes"), "{said}");
+    let said = shell.refused("devices decommission old odl --yes", 1)?;
+    assert!(said.contains("there is no device \"odl\""), "{said}");
+    assert_eq!(shell.json("devices show old")?["status"], "ACTIVE");
+    let retired = shell.ok("devices decommission old --yes")?;
+    assert_eq!(told(&retired, "status")?, "DECOMMISSIONED");
+    wait_for(
+        "the certificate to be revoked",
+        Duration::from_secs(10),
+        || {
+            let shown = shell.json(&format!("certificates show {serial}")).ok()?;
+            (shown["status"] == "REVOKED").then_some(())
+        },
+    )?;
+    assert_eq!(
+        shell.ok("devices delete old --yes")?,
+        "device old is removed"
+    );
+    assert_eq!(shell.ok("devices list -q")?, "");
+    Ok(())
+}
+
+#[test]
+fn groups_are_made_tried_nested_and_deleted() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    for (name, tags) in [
+        ("a", "--tag indoor"),
+        ("b", "--tag indoor --tag hot"),
+        ("c", ""),
+    ] {
+        shell.ok(&format!("devices create {name} --dms line {tags} -q"))?;
+    }
+    let tried = shell.ok("groups preview --where tags[contains]indoor")?;
+    assert_eq!(
+        (told(&tried, "devices")?, told(&tried, "oldest")?),
+        ("2", "a, b")
+    );
+    shell.ok("groups create Indoor --where tags[contains]indoor --description 'with a roof'")?;
+    let hot = shell.ok("groups create Hot --parent Indoor --where tags[contains]hot")?;
+    assert_eq!(told(&hot, "place")?, "Indoor / Hot");
+    assert_eq!(told(&hot, "and from above")?, "tags[contains]indoor");
+    assert_eq!(shell.ok("groups devices Hot -q")?, "b");
+    assert_eq!(told(&shell.ok("groups stats Indoor")?, "all")?, "2");
+    let tree = shell.ok("groups tree")?;
+    assert_eq!(tree.lines().count(), 3, "{tree}");
+    let of_device = shell.ok("devices groups b")?;
+    assert!(of_device.contains("Indoor / Hot"), "{of_device}");
+    let renamed = shell.ok("groups update Hot --name Furnace --priority 5")?;
+    assert_eq!(told(&renamed, "priority")?, "5");
+    assert_eq!(told(&renamed, "members fulfil")?, "tags[contains]hot");
+    let said = shell.refused("groups show Hot", 1)?;
+    assert!(
+        said.contains("there is no group \"Hot\"") && said.contains("Furnace"),
+        "{said}"
+    );
+    let said = shell.refused("groups create Indoor --where tags[contains]x", 1)?;
+    assert!(said.contains("already exists"), "{said}");
+    let said = shell.refused("groups create Typo --where tgas[contains]x", 1)?;
+    assert!(said.contains("tgas"), "{said}");
+    let said = shell.refused("groups delete Indoor --yes", 1)?;
+    assert!(said.contains("--children"), "{said}");
+    shell.ok("groups delete Indoor --children cascade --yes")?;
+    assert_eq!(shell.ok("groups list -q")?, "");
+    assert_eq!(shell.ok("devices stats -q")?, "3");
     Ok(())
 }

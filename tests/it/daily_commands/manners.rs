@@ -166,7 +166,9 @@ fn shells_and_man_learn_the_command_line() -> Result<()> {
     };
     for name in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = shell(name)?;
-        assert!(script.contains("bulk-revoke"), "{name}");
+        for word in ["bulk-revoke", "serverkeygen", "decommission", "approvals"] {
+            assert!(script.contains(word), "{name}: {word}");
+        }
     }
     let directory = TempDir::new()?;
     let script = directory.path().join("completion.bash");
@@ -183,7 +185,17 @@ fn shells_and_man_learn_the_command_line() -> Result<()> {
         .args(["man", "--to", &to])
         .output()?;
     assert!(output.status.success());
-    let page = std::fs::read_to_string(directory.path().join("lamassu-cas-create.1"))?;
-    assert!(page.contains(".TH"), "{page}");
+    for page in [
+        "cas-create",
+        "est-renew",
+        "ocsp",
+        "crl-check",
+        "devices-import",
+        "groups",
+    ] {
+        let name = format!("lamassu-{page}.1");
+        let page = std::fs::read_to_string(directory.path().join(&name)).context(name)?;
+        assert!(page.contains(".TH"), "{page}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! endpoint is asked with HTTP Basic first, and with the secret in the body when that is refused
 //! (RFC 6749 section 2.3.1).
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -59,6 +59,8 @@ struct Provider {
     /// The block, as the provider is reached by it.
     config: ClientConfig,
     cached: StdMutex<Option<Cached>>,
+    /// Where tokens are asked for, once it was found out; forgotten after a failure.
+    endpoint: StdMutex<Option<String>>,
     failed: StdMutex<Option<(Instant, Failure)>>,
 }
 
@@ -105,6 +107,7 @@ impl ClientCredentials {
             transport: Transport::new(tls::client_config(&provider)?, &provider),
             config: provider,
             cached: StdMutex::new(None),
+            endpoint: StdMutex::new(None),
             failed: StdMutex::new(None),
         };
         Ok(Self {
@@ -191,6 +194,7 @@ impl Provider {
                 Ok(authorization)
             }
             Err(error) => {
+                *self.endpoint() = None;
                 let error = Failure::from(error);
                 let failed = Some((Instant::now(), Arc::clone(&error)));
                 *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
@@ -221,13 +225,22 @@ impl Provider {
         })
     }
 
+    fn endpoint(&self) -> MutexGuard<'_, Option<String>> {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn token_endpoint(&self) -> Result<String, CredentialsError> {
         let options = &self.config.jwt_options;
         if !options.token_url.is_empty() {
             return Ok(options.token_url.clone());
         }
+        let known = self.endpoint().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
         let request = Request::get(&options.oidc_well_known).body(Full::default())?;
         let discovery: Discovery = read(&self.transport.send(request).await?)?;
+        *self.endpoint() = Some(discovery.token_endpoint.clone());
         Ok(discovery.token_endpoint)
     }
 

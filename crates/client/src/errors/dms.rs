@@ -1,9 +1,11 @@
 use http::StatusCode;
-use lamassu_core::ca::CaError;
+use lamassu_core::ca::{CaError, EnrollmentMode};
 use lamassu_core::device::DeviceError;
 use lamassu_core::dms::{
-    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
+    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
+use lamassu_core::patch::PatchError;
 
 use super::query;
 use crate::refusal::{Refusal, WireError};
@@ -22,6 +24,19 @@ impl WireError for DmsError {
     fn read(refusal: &Refusal) -> Option<Self> {
         own(refusal)
             .or_else(|| refusal.one_of(INVALID_CERTIFICATE.map(Self::InvalidCertificate)))
+            .or_else(|| refusal.one_of(CredentialRefusal::ALL.map(Self::Credential)))
+            .or_else(|| refusal.one_of(DeviceRefusal::ALL.map(Self::DeviceRefused)))
+            .or_else(|| refusal.one_of(RenewalRefusal::ALL.map(Self::Renewal)))
+            .or_else(|| webhook(refusal).map(Self::Webhook))
+            .or_else(|| {
+                let reason = refusal.after(StatusCode::BAD_REQUEST, "settings: ")?;
+                Some(Self::Settings(reason.to_owned()))
+            })
+            .or_else(|| {
+                let prefix = "failed to apply patches to metadata: ";
+                let reason = refusal.after(StatusCode::BAD_REQUEST, prefix)?.to_owned();
+                Some(Self::Patch(PatchError { reason }))
+            })
             .or_else(|| {
                 let misconfigured = [
                     CaError::CaNotFound,
@@ -44,6 +59,24 @@ impl WireError for DmsError {
             .or_else(|| refusal.one_of([Self::Device(DeviceError::Exists)]))
             .or_else(|| CaError::read(refusal).map(Self::Ca))
     }
+}
+
+fn webhook(refusal: &Refusal) -> Option<WebhookRefusal> {
+    let prefix = "error while calling external webhook: ";
+    let fixed = [
+        WebhookRefusal::TimedOut,
+        WebhookRefusal::Denied(EnrollmentMode::Enroll),
+        WebhookRefusal::Denied(EnrollmentMode::Reenroll),
+    ];
+    let is = |known: &WebhookRefusal| refusal.is(&DmsError::Webhook(known.clone()));
+    let reason = refusal.text.strip_prefix(prefix).unwrap_or_default();
+    let status = reason.strip_prefix("unexpected status code: ");
+    let status = status.and_then(|status| status.parse().ok());
+    fixed
+        .into_iter()
+        .chain(status.map(WebhookRefusal::Status))
+        .chain([WebhookRefusal::Failed(reason.to_owned())])
+        .find(is)
 }
 
 fn own(refusal: &Refusal) -> Option<DmsError> {
@@ -77,6 +110,7 @@ fn own(refusal: &Refusal) -> Option<DmsError> {
         E::ProfileSignsCa,
         E::CaProfile,
         E::SlotChanged,
+        E::PasswordNotFound,
         KeygenRefusal::Disabled.into(),
         KeygenRefusal::Busy.into(),
         KeygenRefusal::SymmetricKey.into(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
-use lamassu_core::ca::CaError;
+use lamassu_core::ca::{CaError, EnrollmentMode};
 use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{
-    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal,
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
+    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
 use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
@@ -31,6 +32,7 @@ async fn rendered<E: ServiceError>(error: E) -> Answer {
         status: parts.status,
         headers: parts.headers,
         body: body.collect().await.unwrap().to_bytes(),
+        exporter: None,
     }
 }
 
@@ -427,6 +429,7 @@ fn of_issuing() -> Vec<DmsError> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn refusals_of_the_dms_manager_read_back() {
     let mut all = vec![
         DmsError::Validation,
@@ -470,7 +473,21 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Ca(CaError::CertificateNotFound),
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),
+        DmsError::PasswordNotFound,
+        DmsError::Settings("max_devices must be above zero".to_owned()),
+        DmsError::Patch(PatchError {
+            reason: "patches[0]: a: b".to_owned(),
+        }),
+        DmsError::Webhook(WebhookRefusal::TimedOut),
+        DmsError::Webhook(WebhookRefusal::Status(401)),
+        DmsError::Webhook(WebhookRefusal::Status(500)),
+        DmsError::Webhook(WebhookRefusal::Failed("invalid method: GET".to_owned())),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Enroll)),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Reenroll)),
     ];
+    all.extend(CredentialRefusal::ALL.map(DmsError::Credential));
+    all.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));
+    all.extend(RenewalRefusal::ALL.map(DmsError::Renewal));
     all.extend(of_issuing());
     all.extend(queries().into_iter().map(DmsError::Query));
     all.extend(storage());
@@ -506,6 +523,13 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::ProfileSignsCa
             | DmsError::CaProfile
             | DmsError::SlotChanged
+            | DmsError::PasswordNotFound
+            | DmsError::Settings(_)
+            | DmsError::Patch(_)
+            | DmsError::Webhook(_)
+            | DmsError::Credential(_)
+            | DmsError::DeviceRefused(_)
+            | DmsError::Renewal(_)
             | DmsError::Keygen(_)
             | DmsError::Approval(_)
             | DmsError::ChannelBinding(_)
@@ -524,6 +548,7 @@ async fn what_no_service_says_is_a_failure_of_its_kind() {
         status: http::StatusCode::from_u16(status).unwrap(),
         headers: http::HeaderMap::new(),
         body: "<html>".into(),
+        exporter: None,
     };
     let cases = [
         (503, Repeat::Once, "storage unavailable"),

@@ -144,6 +144,7 @@ mod tests {
                 status: StatusCode::FORBIDDEN,
                 headers: HeaderMap::new(),
                 body: body.into(),
+                exporter: None,
             };
             match refusal(&answer) {
                 EstError::Refused { text, .. } => text,

@@ -35,6 +35,11 @@ impl<T> Member<T> {
         !matches!(self, Self::Set(_))
     }
 
+    /// Whether it is `null`.
+    pub const fn is_cleared(&self) -> bool {
+        matches!(self, Self::Cleared)
+    }
+
     /// What was said now, or else what is stored.
     #[must_use]
     pub fn or_stored(self, stored: &Self) -> Self

@@ -5,10 +5,12 @@ mod tests;
 
 use std::time::Duration;
 
+use super::policy_refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 use super::refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::patch::PatchError;
 use crate::query::QueryError;
 
 /// Why the DMS manager refused.
@@ -104,6 +106,27 @@ pub enum DmsError {
     /// Somebody else bound a certificate to the device meanwhile.
     #[error("device identity changed meanwhile")]
     SlotChanged,
+    /// A setting cannot work; names it.
+    #[error("settings: {0}")]
+    Settings(String),
+    /// The webhook did not let the device through.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
+    /// A password or token did not let the device through.
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
+    /// The device is none that the DMS takes.
+    #[error(transparent)]
+    DeviceRefused(#[from] DeviceRefusal),
+    /// The request does not renew the certificate.
+    #[error(transparent)]
+    Renewal(#[from] RenewalRefusal),
+    /// No enrollment password of the DMS has this id.
+    #[error("enrollment password not found")]
+    PasswordNotFound,
+    /// The patch of the metadata cannot be applied.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
     /// No key was made for the device.
     #[error(transparent)]
     Keygen(#[from] KeygenRefusal),
@@ -196,8 +219,15 @@ impl ServiceError for DmsError {
             | Self::CsrSignature
             | Self::NoCommonName
             | Self::CaProfile
+            | Self::Settings(_)
             | Self::Query(_) => ErrorKind::Invalid,
-            Self::DmsNotFound | Self::DeviceNotFound => ErrorKind::NotFound,
+            Self::Patch(error) => error.kind(),
+            Self::Webhook(refusal) => refusal.kind(),
+            Self::Credential(refusal) => refusal.kind(),
+            Self::DeviceRefused(refusal) => refusal.kind(),
+            Self::DmsNotFound | Self::DeviceNotFound | Self::PasswordNotFound => {
+                ErrorKind::NotFound
+            }
             Self::DmsExists | Self::CommonNameMismatch => ErrorKind::Conflict,
             Self::ClientCertificateMissing => ErrorKind::Unauthenticated,
             Self::MediaType => ErrorKind::UnsupportedMediaType,
@@ -212,6 +242,7 @@ impl ServiceError for DmsError {
             | Self::Decommissioned
             | Self::NoDeviceCertificate
             | Self::SubjectChanged
+            | Self::Renewal(_)
             | Self::WindowClosed(_)
             | Self::ChannelBinding(_) => ErrorKind::Forbidden,
             Self::Keygen(refusal) => refusal.kind(),
@@ -242,7 +273,14 @@ impl ServiceError for DmsError {
             Self::Approval(refusal) => refusal.code(),
             Self::ChannelBinding(refusal) => Some(refusal.code()),
             Self::Query(error) => error.code(),
+            Self::Patch(error) => error.code(),
+            Self::Webhook(refusal) => Some(refusal.code()),
+            Self::Credential(refusal) => Some(refusal.code()),
+            Self::DeviceRefused(refusal) => Some(refusal.code()),
+            Self::Renewal(refusal) => Some(refusal.code()),
             Self::Validation
+            | Self::Settings(_)
+            | Self::PasswordNotFound
             | Self::IdMismatch
             | Self::DmsExists
             | Self::LabelMissing

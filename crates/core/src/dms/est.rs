@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::origin::EstOrigin;
 use crate::caller::ClientCertificateChain;
 use crate::ids::DmsId;
 use crate::kms::PrivateKeyBytes;
@@ -21,6 +22,8 @@ pub struct EstRequest {
     /// The channel binding `tls-exporter` (RFC 9266) of the client's own connection; none where
     /// the connection has none, or is a proxy's.
     pub exporter: Option<Bytes>,
+    /// The HTTP request that it came in.
+    pub origin: EstOrigin,
 }
 
 /// What an EST operation that issues came to.

@@ -8,13 +8,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::approval::ApprovalMode;
+use super::webhook::WebhookSettings;
 use crate::ca::certificate::named_enum;
 use crate::ca::{IssuanceProfile, Member};
 use crate::duration::WireDuration;
-use crate::ids::{CaId, ProfileId};
+use crate::ids::{CaId, DeviceId, ProfileId};
 
 /// The value of `auth_mode` that asks for a client certificate.
 pub const AUTH_CLIENT_CERTIFICATE: &str = "CLIENT_CERTIFICATE";
+/// The value of `auth_mode` that asks a webhook.
+pub const AUTH_WEBHOOK: &str = "EXTERNAL_WEBHOOK";
+/// The value of `auth_mode` that asks for a client certificate, and then a webhook.
+pub const AUTH_BOTH: &str = "CLIENT_CERTIFICATE_AND_EXTERNAL_WEBHOOK";
+/// The value of `auth_mode` that asks for a password (RFC 7030 3.2.3); the reference has none.
+pub const AUTH_PASSWORD: &str = "HTTP_BASIC";
 /// The value of `auth_mode` that asks for nothing.
 pub const AUTH_NONE: &str = "NO_AUTH";
 /// What dashboards write for [`AUTH_NONE`].
@@ -40,6 +47,71 @@ pub struct DmsSettings {
     pub issuance_profile_id: Option<ProfileId>,
     /// An inline profile.
     pub issuance_profile: Option<IssuanceProfile>,
+}
+
+impl DmsSettings {
+    /// The members that were cleared, as JSON Pointers to their objects and their names: an answer
+    /// leaves them out, a request must not.
+    pub fn cleared(&self) -> Vec<(&'static str, &'static str)> {
+        const ENROLLMENT: &str = "/enrollment_settings";
+        const REENROLLMENT: &str = "/reenrollment_settings";
+        let (first, again) = (&self.enrollment_settings, &self.reenrollment_settings);
+        let mut members = vec![
+            (ENROLLMENT, "max_devices", first.max_devices.is_cleared()),
+            (
+                ENROLLMENT,
+                "allowed_device_ids",
+                first.allowed_device_ids.is_cleared(),
+            ),
+            (
+                ENROLLMENT,
+                "device_id_pattern",
+                first.device_id_pattern.is_cleared(),
+            ),
+            (
+                ENROLLMENT,
+                "repeat_enrollment_window",
+                first.repeat_enrollment_window.is_cleared(),
+            ),
+            (
+                REENROLLMENT,
+                "strict_identity",
+                again.strict_identity.is_cleared(),
+            ),
+            (REENROLLMENT, "key_reuse", again.key_reuse.is_cleared()),
+        ];
+        let est = &first.est_rfc7030_settings;
+        members.extend([
+            (
+                "/enrollment_settings/est_rfc7030_settings/client_certificate_settings",
+                "revocation",
+                est.client_certificate_settings.revocation.is_cleared(),
+            ),
+            (
+                "/enrollment_settings/est_rfc7030_settings/external_webhook_settings/config",
+                "ca_cert",
+                est.external_webhook_settings.clears_anchors(),
+            ),
+        ]);
+        if let Some(est) = &again.est_rfc7030_settings {
+            members.extend([
+                (
+                    "/reenrollment_settings/est_rfc7030_settings/client_certificate_settings",
+                    "revocation",
+                    est.client_certificate_settings.revocation.is_cleared(),
+                ),
+                (
+                    "/reenrollment_settings/est_rfc7030_settings/external_webhook_settings/config",
+                    "ca_cert",
+                    est.external_webhook_settings.clears_anchors(),
+                ),
+            ]);
+        }
+        let cleared = members.into_iter().filter(|(_, _, is_cleared)| *is_cleared);
+        cleared
+            .map(|(object, member, _)| (object, member))
+            .collect()
+    }
 }
 
 /// Server-side key generation.
@@ -106,6 +178,23 @@ pub struct EnrollmentSettings {
     /// Where dashboards look for the stored profile; the same as
     /// [`DmsSettings::issuance_profile_id`]. Absent only in what clients send.
     pub issuance_profile_id: Option<ProfileId>,
+    /// How many devices the DMS may have; any number when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = 10_000)]
+    pub max_devices: Member<u32>,
+    /// The devices that may enroll; any when not set, none when empty.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = ["sensor-0001", "sensor-0002"])]
+    pub allowed_device_ids: Member<Vec<DeviceId>>,
+    /// What the whole id of a device must match, a regular expression.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = &"sensor-[0-9]{4}")]
+    pub device_id_pattern: Member<String>,
+    /// How long an enrollment whose answer was lost may be repeated with the same request and the
+    /// same credential; not at all when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = &"10m")]
+    pub repeat_enrollment_window: Member<WireDuration>,
 }
 
 named_enum! {
@@ -125,13 +214,18 @@ named_enum! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EstSettings {
-    /// `CLIENT_CERTIFICATE`, `NO_AUTH`, …; every other text refuses every call.
+    /// `CLIENT_CERTIFICATE`, `EXTERNAL_WEBHOOK`, `CLIENT_CERTIFICATE_AND_EXTERNAL_WEBHOOK`,
+    /// `HTTP_BASIC` or `NO_AUTH`; every other text refuses every call.
     #[schemars(example = &"CLIENT_CERTIFICATE")]
     pub auth_mode: String,
     /// For the modes with client certificate.
     pub client_certificate_settings: ClientCertificateSettings,
-    /// For the modes with webhook; kept as sent.
-    pub external_webhook_settings: Map<String, Value>,
+    /// For the modes with webhook.
+    pub external_webhook_settings: WebhookSettings,
+    /// What the oldest dashboards call `external_webhook_settings`; the same, and only there where
+    /// it was sent once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_webhook: Option<WebhookSettings>,
 }
 
 /// Which client certificates pass.
@@ -146,6 +240,37 @@ pub struct ClientCertificateSettings {
     /// Whether an expired certificate passes.
     #[schemars(example = false)]
     pub allow_expired: bool,
+    /// How it is found out whether a certificate that the platform did not issue is revoked;
+    /// `if_possible` when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub revocation: Member<ForeignRevocation>,
+}
+
+/// How it is found out whether a certificate of a foreign issuer is revoked. What the platform knows
+/// itself is looked at whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForeignRevocation {
+    /// Its OCSP responder is asked, else its CRL is read; where neither can be had, it passes.
+    #[default]
+    IfPossible,
+    /// The same; where neither can be had, it does not pass.
+    Required,
+    /// Nobody is asked.
+    Off,
+}
+
+/// What a renewal must do about its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyReuse {
+    /// The key may stay or change.
+    #[default]
+    Allowed,
+    /// The key must change.
+    Forbidden,
+    /// The key must stay.
+    Required,
 }
 
 /// What devices registered just in time look like.
@@ -184,6 +309,14 @@ pub struct ReenrollmentSettings {
     pub preventive_delta: WireDuration,
     /// Before `notAfter`: renew now.
     pub critical_delta: WireDuration,
+    /// Whether the whole subject and the alternative names must be those of the certificate to renew
+    /// (RFC 7030 4.2.2); common name and the usual attributes only when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    #[schemars(example = false)]
+    pub strict_identity: Member<bool>,
+    /// What a renewal must do about its key; `allowed` when not set.
+    #[serde(skip_serializing_if = "Member::is_silent")]
+    pub key_reuse: Member<KeyReuse>,
 }
 
 /// What `cacerts` gives.

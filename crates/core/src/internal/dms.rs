@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Base64;
 use crate::caller::ClientCertificateChain;
-use crate::dms::{DeliveredKey, EstRequest, GeneratedKey, Outcome, SweepScope};
+use crate::dms::{DeliveredKey, EstOrigin, EstRequest, GeneratedKey, Outcome, SweepScope};
 use crate::ids::DmsId;
 use crate::kms::PrivateKeyBytes;
 use crate::pem::CertificateDer;
@@ -22,6 +22,9 @@ pub struct WireEstRequest {
     pub csr: Base64,
     /// The certificates that the client presented, DER, end entity first.
     pub client_chain: Option<Vec<Base64>>,
+    /// The HTTP request.
+    #[serde(default)]
+    pub origin: EstOrigin,
     /// The channel binding of the client's connection.
     pub exporter: Option<Base64>,
 }
@@ -35,6 +38,7 @@ impl From<EstRequest> for WireEstRequest {
             label: request.label,
             csr: Base64(request.csr),
             client_chain: request.client_chain.map(chain),
+            origin: request.origin,
             exporter: request.exporter.map(Base64),
         }
     }
@@ -49,6 +53,7 @@ impl From<WireEstRequest> for EstRequest {
             label: wire.label,
             csr: wire.csr.0,
             client_chain: wire.client_chain.map(chain),
+            origin: wire.origin,
             exporter: wire.exporter.map(|Base64(octets)| octets),
         }
     }

@@ -45,6 +45,7 @@ const LIMITS: AdmissionLimits = AdmissionLimits {
     max_waiting: 1,
     max_wait_ms: 60_000,
     max_held_body_bytes: 1_000,
+    max_validations_per_second: 0,
 };
 
 /// One request at a time, one that waits, for a minute.

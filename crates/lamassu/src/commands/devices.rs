@@ -1,6 +1,7 @@
 //! `lamassu devices`: the devices that are known, and fleets as files.
 
 mod bulk;
+mod change;
 mod import;
 mod rows;
 mod show;
@@ -13,9 +14,11 @@ use lamassu_core::device::{CreateDevice as NewDevice, DeviceService as _};
 use lamassu_core::dms::{BindDevice, DmsService as _};
 use lamassu_core::ids::{DeviceId, DmsId};
 
+pub(super) use self::show::{LIST, counts};
 use super::failure::{About, Noun, Refusal as _};
 use super::listing::ListArgs;
-use super::metadata::NewMetadata;
+use super::metadata::{MetadataChanges, NewMetadata};
+use super::question::Question;
 use super::{Commands, Session};
 
 /// Devices, their identities and their status.
@@ -31,6 +34,35 @@ pub(crate) enum DevicesCommand {
     },
     /// Register a device.
     Create(CreateDevice),
+    /// Change the metadata.
+    Update {
+        /// The device's id.
+        device: String,
+        #[command(flatten)]
+        metadata: MetadataChanges,
+    },
+    /// Retire devices for good: they renew no more, and their certificates are revoked.
+    Decommission {
+        /// The devices' ids.
+        #[arg(value_name = "DEVICE", required = true)]
+        devices: Vec<String>,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// Remove the records of retired devices.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// The devices' ids.
+        #[arg(value_name = "DEVICE", required = true)]
+        devices: Vec<String>,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// List the groups that a device is in.
+    Groups {
+        /// The device's id.
+        device: String,
+    },
     /// Give a device a certificate that was issued without it.
     Bind {
         /// The device's id.
@@ -167,6 +199,12 @@ impl Commands for DevicesCommand {
             Self::List(asked) => show::list(session, asked).await,
             Self::Show { device } => show::one(session, device).await,
             Self::Create(asked) => create(session, asked).await,
+            Self::Update { device, metadata } => change::update(session, device, metadata).await,
+            Self::Decommission { devices, question } => {
+                change::decommission(session, devices, *question).await
+            }
+            Self::Delete { devices, question } => change::delete(session, devices, *question).await,
+            Self::Groups { device } => show::groups(session, device).await,
             Self::Bind {
                 device,
                 serial,

@@ -8,6 +8,7 @@ use http::StatusCode;
 use lamassu_client::UnexpectedAnswer;
 use lamassu_core::ca::CaError;
 use lamassu_core::device::DeviceError;
+use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::DmsError;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::KmsError;
@@ -110,7 +111,15 @@ fn storage_failure(error: &Error) -> Option<&StorageFailure> {
         Some(DmsError::Storage(failure)) => Some(failure),
         _ => None,
     };
-    of_kms.or_else(of_ca).or_else(of_devices).or_else(of_dms)
+    let of_groups = || match cause::<DeviceGroupError>(error) {
+        Some(DeviceGroupError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
+    of_kms
+        .or_else(of_ca)
+        .or_else(of_devices)
+        .or_else(of_dms)
+        .or_else(of_groups)
 }
 
 #[cfg(test)]

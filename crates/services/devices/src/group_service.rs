@@ -17,6 +17,11 @@ use lamassu_db::Attempt;
 
 use crate::service::DevicesService;
 
+/// A group as it was asked for, in the audit log.
+fn named(id: &DeviceGroupId) -> String {
+    format!("device-group/{id}")
+}
+
 #[async_trait]
 impl DeviceGroupService for DevicesService {
     async fn create_group(
@@ -24,7 +29,12 @@ impl DeviceGroupService for DevicesService {
         caller: &Caller,
         request: CreateGroup,
     ) -> Result<Group, DeviceGroupError> {
-        self.make_group(caller, request).await
+        let asked = request.id.as_ref();
+        let asked = asked.map_or_else(|| "device-group".to_owned(), named);
+        let change = ("device-group.create", asked);
+        self.refusals
+            .watch(caller, change, self.make_group(caller, request))
+            .await
     }
 
     async fn group(&self, _caller: &Caller, id: &DeviceGroupId) -> Result<Group, DeviceGroupError> {
@@ -46,7 +56,9 @@ impl DeviceGroupService for DevicesService {
         edit: GroupEdit,
         expected: Precondition,
     ) -> Result<Group, DeviceGroupError> {
-        self.change_group(caller, id, &edit, &expected).await
+        let change = ("device-group.update", named(id));
+        let changed = self.change_group(caller, id, &edit, &expected);
+        self.refusals.watch(caller, change, changed).await
     }
 
     async fn delete_group(
@@ -56,7 +68,9 @@ impl DeviceGroupService for DevicesService {
         children: Children,
         expected: Precondition,
     ) -> Result<(), DeviceGroupError> {
-        self.remove_group(caller, id, children, &expected).await
+        let change = ("device-group.delete", named(id));
+        let removed = self.remove_group(caller, id, children, &expected);
+        self.refusals.watch(caller, change, removed).await
     }
 
     async fn group_devices(

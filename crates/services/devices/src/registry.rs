@@ -17,7 +17,7 @@ use lamassu_db::list::{ListError, Restriction, count, list};
 use uuid::Uuid;
 
 use crate::create::NewDevice;
-use crate::service::DevicesService;
+use crate::service::{DevicesService, named};
 use crate::store::{
     DEVICE_COLUMN, DEVICES_IN_V2, HISTORY, Slot, StoredDevice, history_item, shown,
 };
@@ -30,6 +30,26 @@ const SCOPE_HISTORY: &str = "v2/devices/events";
 
 /// How much of the history is shown beside a device.
 const N_INCLUDED_EVENTS: u32 = 20;
+
+impl DevicesService {
+    async fn register_v2(
+        &self,
+        caller: &Caller,
+        request: RegisterDevice,
+    ) -> Result<DeviceV2, RegistryError> {
+        let fresh = || DeviceId::new(Uuid::new_v4().to_string());
+        let (id, members, mut warnings) = request.checked(fresh)?;
+        let new = NewDevice::checked_in_v2(id, members);
+        let planned = new.clone().into_stored(self.db.now());
+        warnings.extend(self.check_policies(&planned).await?);
+        let stored = self.insert(caller, new).await?;
+        let stored = stored.ok_or(RegistryError::DeviceExists)?;
+        Ok(DeviceV2 {
+            warnings,
+            ..device_in_v2(&stored)
+        })
+    }
+}
 
 #[async_trait]
 impl DeviceRegistry for DevicesService {
@@ -50,17 +70,14 @@ impl DeviceRegistry for DevicesService {
         caller: &Caller,
         request: RegisterDevice,
     ) -> Result<DeviceV2, RegistryError> {
-        let fresh = || DeviceId::new(Uuid::new_v4().to_string());
-        let (id, members, mut warnings) = request.checked(fresh)?;
-        let new = NewDevice::checked_in_v2(id, members);
-        let planned = new.clone().into_stored(self.db.now());
-        warnings.extend(self.check_policies(&planned).await?);
-        let stored = self.insert(caller, new).await?;
-        let stored = stored.ok_or(RegistryError::DeviceExists)?;
-        Ok(DeviceV2 {
-            warnings,
-            ..device_in_v2(&stored)
-        })
+        let asked = request
+            .id
+            .as_ref()
+            .map_or_else(|| "device".to_owned(), named);
+        let change = ("device.create", asked);
+        self.refusals
+            .watch(caller, change, self.register_v2(caller, request))
+            .await
     }
 
     async fn read_device(
@@ -86,7 +103,9 @@ impl DeviceRegistry for DevicesService {
         patch: DocumentPatch,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let (stored, warnings) = self.patch_v2(caller, id, &patch, &expected).await?;
+        let change = ("device.update", named(id));
+        let patched = self.patch_v2(caller, id, &patch, &expected);
+        let (stored, warnings) = self.refusals.watch(caller, change, patched).await?;
         Ok(DeviceV2 {
             warnings,
             ..device_in_v2(&stored)
@@ -100,7 +119,9 @@ impl DeviceRegistry for DevicesService {
         how: Decommission,
         expected: Precondition,
     ) -> Result<DeviceV2, RegistryError> {
-        let stored = self.decommission_v2(caller, id, &how, &expected).await?;
+        let change = ("device.decommission", named(id));
+        let retired = self.decommission_v2(caller, id, &how, &expected);
+        let stored = self.refusals.watch(caller, change, retired).await?;
         Ok(device_in_v2(&stored))
     }
 
@@ -110,7 +131,10 @@ impl DeviceRegistry for DevicesService {
         id: &DeviceId,
         expected: Precondition,
     ) -> Result<(), RegistryError> {
-        self.purge_v2(caller, id, &expected).await
+        let change = ("device.delete", named(id));
+        self.refusals
+            .watch(caller, change, self.purge_v2(caller, id, &expected))
+            .await
     }
 
     async fn statistics(

@@ -14,7 +14,9 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
-use lamassu_db::{Db, DbError, EventHandler, Job, MigrationError, Subscription, run_job};
+use lamassu_db::{
+    Db, DbError, EventHandler, Job, MigrationError, RefusalLog, Subscription, run_job,
+};
 use time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +69,15 @@ pub struct DevicesService {
     pub(crate) max_group_depth: u32,
     /// Where in metadata devices are found by value.
     pub(crate) indexed: Arc<[IndexedPath]>,
+    pub(crate) refusals: Arc<RefusalLog>,
+}
+
+/// How many refused changes a minute go into the audit log.
+const REFUSALS_PER_MINUTE: u32 = 600;
+
+/// A device as it was asked for, in the audit log.
+pub(crate) fn named(id: &DeviceId) -> String {
+    format!("device/{id}")
 }
 
 impl DevicesService {
@@ -81,6 +92,7 @@ impl DevicesService {
         db.migrate(SCHEMA).await?;
         let store = DeviceStore::new(&db, config.events.v1_limit);
         let service = Self {
+            refusals: Arc::new(RefusalLog::new(&db, REFUSALS_PER_MINUTE)),
             db,
             store,
             bucket: CountBucket::any(),
@@ -153,7 +165,10 @@ impl DeviceService for DevicesService {
         caller: &Caller,
         request: CreateDevice,
     ) -> Result<Device, DeviceError> {
-        self.register(caller, request).await
+        let change = ("device.create", named(&request.id));
+        self.refusals
+            .watch(caller, change, self.register(caller, request))
+            .await
     }
 
     async fn device(&self, _caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
@@ -183,7 +198,10 @@ impl DeviceService for DevicesService {
         id: &DeviceId,
         patches: Vec<PatchOperation>,
     ) -> Result<Device, DeviceError> {
-        self.patch_v1(caller, id, &patches).await
+        let change = ("device.metadata.update", named(id));
+        self.refusals
+            .watch(caller, change, self.patch_v1(caller, id, &patches))
+            .await
     }
 
     async fn replace_identity(
@@ -192,15 +210,24 @@ impl DeviceService for DevicesService {
         id: &DeviceId,
         slot: IdentityReplacement,
     ) -> Result<Device, DeviceError> {
-        self.replace(caller, id, &slot).await
+        let change = ("device.identity.update", named(id));
+        self.refusals
+            .watch(caller, change, self.replace(caller, id, &slot))
+            .await
     }
 
     async fn decommission(&self, caller: &Caller, id: &DeviceId) -> Result<Device, DeviceError> {
-        self.decommission_v1(caller, id).await
+        let change = ("device.decommission", named(id));
+        self.refusals
+            .watch(caller, change, self.decommission_v1(caller, id))
+            .await
     }
 
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError> {
-        self.delete_v1(caller, id).await
+        let change = ("device.delete", named(id));
+        self.refusals
+            .watch(caller, change, self.delete_v1(caller, id))
+            .await
     }
 
     async fn renewal_policy(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::DmsId;
+use lamassu_core::network::{AddressPolicy, Cidr};
 use serde::{Deserialize, Serialize};
 
 /// How EST behaves on this installation.
@@ -34,6 +35,21 @@ pub struct EstConfig {
     pub default_dms_by_server_name: BTreeMap<String, DmsId>,
     /// How long a re-enrollment whose answer was lost may be repeated. Default `10m`.
     pub repeat_window: WireDuration,
+    /// What bearer tokens are for, beside or instead of what a DMS asks for. Default `record`.
+    pub dual_auth: DualAuth,
+    /// Whether webhooks are told the `Authorization` header and cookies of the client. Default
+    /// `false`.
+    pub forward_authorization: bool,
+    /// What webhooks may be.
+    pub webhook: WebhookPolicy,
+    /// How OCSP responders and CRLs of foreign issuers are asked.
+    pub revocation: RevocationConfig,
+    /// EST requests that one address (a /64 network under IPv6) may send per second, and five times as
+    /// many at once; 0 for any number. Loopback addresses are not counted. Default 200.
+    pub rate_limit: u32,
+    /// Enrollments and renewals that one DMS takes per second, and five times as many at once; 0 for
+    /// any number. Default 2000.
+    pub dms_rate_limit: u32,
     /// RSA keys that are made for devices at the same time. Default 2.
     pub max_key_generations: usize,
     /// When a device whose enrollment waits for approval is told to come again. Default `1m`.
@@ -58,10 +74,112 @@ impl Default for EstConfig {
             default_dms: None,
             default_dms_by_server_name: BTreeMap::new(),
             repeat_window: WireDuration::from_secs(600),
+            dual_auth: DualAuth::Record,
+            forward_authorization: false,
+            webhook: WebhookPolicy::default(),
+            revocation: RevocationConfig::default(),
+            rate_limit: 200,
+            dms_rate_limit: 2_000,
             max_key_generations: 2,
             approval_retry_after: WireDuration::from_secs(60),
             approval_lifetime: WireDuration::from_secs(7 * 86_400),
             max_pending_approvals: 10_000,
+        }
+    }
+}
+
+/// What webhooks may be. Who may write DMSs names them, and that is not who runs the installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookPolicy {
+    /// Whether they may be on this machine. Default `true`, `false` in production.
+    pub allow_loopback: bool,
+    /// Networks that they may be in whatever else is forbidden: loopback, link-local and metadata
+    /// addresses. Default none.
+    pub allowed_networks: Vec<Cidr>,
+    /// Whether `mtls` may name files of this machine instead of PEM texts. Default `false`.
+    pub allow_files: bool,
+}
+
+impl Default for WebhookPolicy {
+    fn default() -> Self {
+        Self {
+            allow_loopback: true,
+            allowed_networks: Vec::new(),
+            allow_files: false,
+        }
+    }
+}
+
+impl WebhookPolicy {
+    /// Where they may be.
+    pub(crate) fn addresses(&self) -> AddressPolicy {
+        let outside = AddressPolicy::outside(&self.allowed_networks);
+        if self.allow_loopback {
+            outside.with_loopback()
+        } else {
+            outside
+        }
+    }
+}
+
+/// How OCSP responders and CRLs of foreign issuers are asked. What a certificate names is called,
+/// anywhere but at loopback, link-local and metadata addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RevocationConfig {
+    /// Longest time for one certificate, all its addresses together. Default `5s`.
+    pub timeout: WireDuration,
+    /// Longest CRL that is read, in bytes. Default 10 MiB.
+    pub max_crl_bytes: usize,
+    /// Bytes of CRLs that are kept. Default 64 MiB.
+    pub crl_cache_bytes: u64,
+    /// Longest time that an OCSP answer or CRL is kept, however long it says that it is valid.
+    /// Default `1h`.
+    pub max_age: WireDuration,
+    /// Networks that may be called whatever else is forbidden. Default none.
+    pub allowed_networks: Vec<Cidr>,
+}
+
+impl Default for RevocationConfig {
+    fn default() -> Self {
+        Self {
+            timeout: WireDuration::from_secs(5),
+            max_crl_bytes: 10 * 1024 * 1024,
+            crl_cache_bytes: 64 * 1024 * 1024,
+            max_age: WireDuration::from_secs(3600),
+            allowed_networks: Vec::new(),
+        }
+    }
+}
+
+/// What bearer tokens are for at EST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DualAuth {
+    /// Nothing.
+    Off,
+    /// A valid one is noted in the log, one that is not is passed over.
+    Record,
+    /// One that is presented must be valid.
+    RequireValid,
+    /// One with permission `est:enroll` (`est:reenroll` to renew) may stand for the client
+    /// certificate that the DMS asks for, where none is presented.
+    Alternative,
+    /// Enrollment needs one with permission `est:enroll` beside what the DMS asks for.
+    Both,
+}
+
+impl DualAuth {
+    /// Reads the word of the setting.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        match word {
+            "off" => Some(Self::Off),
+            "record" => Some(Self::Record),
+            "require_valid" => Some(Self::RequireValid),
+            "alternative" => Some(Self::Alternative),
+            "both" => Some(Self::Both),
+            _ => None,
         }
     }
 }
@@ -79,6 +197,10 @@ impl EstConfig {
     pub fn production() -> Self {
         Self {
             allow_no_auth: false,
+            webhook: WebhookPolicy {
+                allow_loopback: false,
+                ..WebhookPolicy::default()
+            },
             ..Self::staging()
         }
     }
@@ -98,6 +220,8 @@ impl EstConfig {
         for (key, duration) in [
             ("clock_skew", self.clock_skew),
             ("repeat_window", self.repeat_window),
+            ("revocation.timeout", self.revocation.timeout),
+            ("revocation.max_age", self.revocation.max_age),
             ("approval_retry_after", self.approval_retry_after),
             ("approval_lifetime", self.approval_lifetime),
         ] {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use lamassu_core::ca::{CaError, CertificateStatus};
 use lamassu_core::caller::{Caller, ClientCertificateChain, Principal};
 use lamassu_core::dms::settings::{
-    AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_NONE_ALIAS, ClientCertificateSettings,
+    AUTH_BOTH, AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_NONE_ALIAS, AUTH_PASSWORD, AUTH_WEBHOOK,
+    ClientCertificateSettings,
 };
 use lamassu_core::dms::{CertificateRefusal, DmsError};
 use lamassu_core::ids::CaId;
@@ -23,17 +24,34 @@ use crate::known_paths::KnownPaths;
 pub(crate) enum AuthMode {
     /// By a client certificate.
     ClientCertificate,
+    /// By what a webhook says.
+    Webhook,
+    /// By a client certificate, then by what a webhook says.
+    CertificateAndWebhook,
+    /// By user name and password.
+    Password,
     /// Not at all.
     Nothing,
 }
 
 impl AuthMode {
-    /// Reads the setting. Modes with a webhook are not among those that this service knows.
+    /// Reads the setting.
     pub(crate) fn parse(text: &str) -> Result<Self, DmsError> {
         match text {
             AUTH_CLIENT_CERTIFICATE => Ok(Self::ClientCertificate),
+            AUTH_PASSWORD => Ok(Self::Password),
+            AUTH_WEBHOOK => Ok(Self::Webhook),
+            AUTH_BOTH => Ok(Self::CertificateAndWebhook),
             AUTH_NONE | AUTH_NONE_ALIAS => Ok(Self::Nothing),
             _ => Err(DmsError::AuthModeUnsupported),
+        }
+    }
+
+    /// Whether a webhook is asked.
+    pub(crate) const fn asks_webhook(self) -> bool {
+        match self {
+            Self::Webhook | Self::CertificateAndWebhook => true,
+            Self::ClientCertificate | Self::Password | Self::Nothing => false,
         }
     }
 }

@@ -11,8 +11,10 @@ use lamassu_core::ids::DeviceId;
 use lamassu_core::pem::CertificateDer;
 
 use crate::approval::Clearance;
-use crate::credential::AuthMode;
+use crate::authenticate::{Asker, Attempt};
 use crate::issue::Approved;
+use crate::limits::Place;
+use crate::password::PasswordUse;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 use crate::{channel_binding, profile};
@@ -27,6 +29,8 @@ pub(crate) struct Admitted {
     pub(crate) slot: SlotState,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
+    /// Its place among the devices of the DMS, where those are limited.
+    pub(crate) place: Option<Place>,
 }
 
 impl DmsManager {
@@ -39,8 +43,22 @@ impl DmsManager {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let settings = &dms.settings.enrollment_settings;
+        self.limits.check_rate(&dms)?;
         // 1. Who asks.
-        let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        let attempt = Attempt {
+            caller,
+            dms: &dms,
+            est: &est,
+            request: &request,
+            mode: EnrollmentMode::Enroll,
+        };
+        let asker = self.admit_enrollment(attempt).await;
+        if let Some(certificate) = self.repeated(attempt, &asker).await? {
+            return Ok(Outcome::Issued(certificate));
+        }
+        let Asker {
+            caller, password, ..
+        } = asker?;
         channel_binding::check(&dms, &request, &est)?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device, under which rules, with whose approval.
@@ -62,8 +80,10 @@ impl DmsManager {
             create: admitted.create,
             slot: admitted.slot,
         };
-        let certificate = self.issue(&caller, approved).await?;
+        let certificate = self.issue_once(&caller, approved, password).await?;
+        admitted.place.map(Place::keep);
         self.close_approval(&caller, approval, &certificate).await;
+        self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))
     }
 
@@ -74,38 +94,39 @@ impl DmsManager {
         dms: &Dms,
         id: &DeviceId,
     ) -> Result<Admitted, DmsError> {
+        self.limits.check_allowed(dms, id)?;
         let device = self.device_if_any(caller, id).await?;
         check_device(dms, device.as_ref())?;
+        let place = match device {
+            Some(_) => None,
+            None => self.limits.place(caller, dms, &*self.devices).await?,
+        };
         let slot = SlotState::of(device.as_ref());
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
             create: registration(dms, id, device.as_ref())?,
             slot,
+            place,
         })
     }
 
-    /// Checks the credential that the DMS asks for; what follows is done in its name.
-    pub(crate) async fn enrolling_caller(
+    /// Issues and binds, and uses up the password that was presented.
+    pub(crate) async fn issue_once(
         &self,
         caller: &Caller,
-        dms: &Dms,
-        est: &EstRequest,
-    ) -> Result<Caller, DmsError> {
-        let settings = &dms.settings.enrollment_settings.est_rfc7030_settings;
-        let judge = self.judge(caller);
-        match AuthMode::parse(&settings.auth_mode)? {
-            AuthMode::Nothing => {
-                judge.nothing()?;
-                Ok(caller.clone())
-            }
-            AuthMode::ClientCertificate => {
-                let rules = &settings.client_certificate_settings;
-                let presented = judge.enrolling(est.client_chain.as_ref(), rules).await?;
-                self.revocation(caller).check(&presented).await?;
-                Ok(presented.principal(caller))
-            }
+        approved: Approved<'_>,
+        password: Option<PasswordUse>,
+    ) -> Result<CertificateDer, DmsError> {
+        let Some(password) = password else {
+            return self.issue(caller, approved).await;
+        };
+        self.use_password(&password).await?;
+        let issued = self.issue(caller, approved).await;
+        if let Err(error) = &issued {
+            self.give_password_back(&password, error).await;
         }
+        issued
     }
 
     /// The device of this id, if it is registered.

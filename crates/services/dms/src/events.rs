@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{Approval, Dms};
+use lamassu_core::ids::DmsId;
 use lamassu_db::{
     Db, Event, EventHandler, HandlerError, LoggedEvent, StartAt, Subscription, WriteSet,
 };
@@ -50,6 +51,32 @@ pub(crate) fn updated(
     Event::new("dms.update", SOURCE, caller, now)
         .subject(subject(updated))
         .data(&Change { previous, updated })
+}
+
+/// `dms.metadata.update`
+pub(crate) fn metadata_updated(
+    caller: &Caller,
+    previous: &Dms,
+    updated: &Dms,
+    now: OffsetDateTime,
+) -> Event {
+    Event::new("dms.metadata.update", SOURCE, caller, now)
+        .subject(subject(updated))
+        .data(&Change { previous, updated })
+}
+
+/// What is told of a DMS that is gone.
+#[derive(Serialize)]
+struct Gone<'a> {
+    #[serde(rename = "ID")]
+    id: &'a DmsId,
+}
+
+/// `dms.delete`
+pub(crate) fn deleted(caller: &Caller, dms: &Dms, now: OffsetDateTime) -> Event {
+    Event::new("dms.delete", SOURCE, caller, now)
+        .subject(subject(dms))
+        .data(&Gone { id: &dms.id })
 }
 
 /// How events and audit records address a DMS.

@@ -6,9 +6,12 @@ mod est;
 mod est_body;
 mod est_failure;
 mod est_multipart;
+mod est_origin;
 mod est_reply;
 mod internal;
 mod management;
+mod passwords;
+mod refused;
 
 pub use est::est_routes;
 pub use management::routes;

@@ -7,6 +7,7 @@
 //! device wants the new key encrypted for it: see `key_delivery.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lamassu_core::ca::EnrollmentMode;
 use lamassu_core::caller::Caller;
@@ -19,14 +20,20 @@ use lamassu_x509::RequestTemplate;
 use tokio::sync::Semaphore;
 
 use crate::approval::Clearance;
+use crate::authenticate::{Asker, Attempt};
 use crate::channel_binding;
 use crate::issue::Approved;
 use crate::key_delivery::Delivery;
+use crate::limits::Place;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 
 /// Requests that may make a key or wait for it; the others come back later.
 const PLACES: usize = 64;
+
+/// How long a request waits for its turn; a device would hang up soon after, and its certificate would
+/// have to be taken for delivered.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Makes keys off the threads that answer requests, a few at a time: RSA of 4096 bits takes a core
 /// a second or more.
@@ -47,8 +54,10 @@ impl KeyMaker {
     /// Makes a key. When the caller goes away, a key being made is finished and dropped.
     async fn make(&self, spec: KeySpec) -> Result<PrivateKey, DmsError> {
         let _place = self.places.try_acquire().map_err(|_| KeygenRefusal::Busy)?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await;
-        let worker = worker.map_err(|_| KeygenRefusal::Busy)?;
+        let turn = Arc::clone(&self.workers).acquire_owned();
+        let Ok(Ok(worker)) = tokio::time::timeout(LONGEST_WAIT, turn).await else {
+            return Err(KeygenRefusal::Busy.into());
+        };
         let made = tokio::task::spawn_blocking(move || {
             let made = PrivateKey::generate(spec);
             drop(worker);
@@ -70,8 +79,18 @@ impl DmsManager {
         let asked = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let spec = key_spec(&dms.settings.server_keygen_settings)?;
+        self.limits.check_rate(&dms)?;
         // 1. Who asks.
-        let caller = self.enrolling_caller(caller, &dms, &est).await?;
+        let attempt = Attempt {
+            caller,
+            dms: &dms,
+            est: &est,
+            request: &asked,
+            mode: EnrollmentMode::Enroll,
+        };
+        let Asker {
+            caller, password, ..
+        } = self.admit_enrollment(attempt).await?;
         channel_binding::check(&dms, &asked, &est)?;
         let delivery = Delivery::asked_for(&asked, est.client_chain.as_ref())?;
         // 2. For which device, under which rules, with whose approval.
@@ -99,7 +118,8 @@ impl DmsManager {
             create: admitted.create,
             slot: admitted.slot,
         };
-        let certificate = self.issue(&caller, approved).await?;
+        let certificate = self.issue_once(&caller, approved, password).await?;
+        admitted.place.map(Place::keep);
         self.close_approval(&caller, approval, &certificate).await;
         Ok(Outcome::Issued(GeneratedKey {
             certificate,

@@ -5,6 +5,7 @@ use lamassu_core::dms::{Dms, DmsError, DmsStats};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
+use lamassu_core::patch::{PatchOperation, apply_to_object};
 use lamassu_core::query::ListRequest;
 use lamassu_db::list::{ListError, count, list};
 use lamassu_db::{AuditRecord, DbError, WriteSet, retry_races};
@@ -20,14 +21,15 @@ impl DmsManager {
             return Err(DmsError::Validation);
         }
         let now = self.db.now();
+        let (settings, secrets) = settings::for_create(sent.settings)?;
         let dms = Dms {
-            settings: settings::for_create(sent.settings),
+            settings,
             creation_ts: now.into(),
             ..sent
         };
         profile::check_before_saving(&self.directory, caller, &dms.settings).await?;
         let mut set = WriteSet::new();
-        set.expect_one(store::insert(&dms)?, store::NEW_ID);
+        set.expect_one(store::insert(&dms, &secrets)?, store::NEW_ID);
         set.event(events::created(caller, &dms, now));
         set.audit(AuditRecord::done(
             caller,
@@ -65,19 +67,25 @@ impl DmsManager {
     ) -> Result<(Dms, WriteSet), DmsError> {
         let StoredDms {
             dms: previous,
+            secrets,
             revision,
         } = stored;
         let now = self.db.now();
+        let (settings, secrets) =
+            settings::for_update(sent.settings.clone(), &previous.settings, secrets)?;
         let updated = Dms {
             id: previous.id.clone(),
             name: sent.name.clone(),
             metadata: sent.metadata.clone(),
             creation_ts: previous.creation_ts,
-            settings: settings::for_update(sent.settings.clone(), &previous.settings),
+            settings,
         };
         profile::check_before_saving(&self.directory, caller, &updated.settings).await?;
         let mut set = WriteSet::new();
-        set.expect_one(store::update(&updated, *revision)?, store::REVISION);
+        set.expect_one(
+            store::update(&updated, &secrets, *revision)?,
+            store::REVISION,
+        );
         set.event(events::updated(caller, previous, &updated, now));
         set.audit(AuditRecord::done(
             caller,
@@ -86,6 +94,82 @@ impl DmsManager {
             now,
         ));
         Ok((updated, set))
+    }
+
+    /// Changes the metadata by a patch; what changes nothing is told to nobody.
+    pub(crate) async fn patch(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: &[PatchOperation],
+    ) -> Result<Dms, DmsError> {
+        retry_races(|| async {
+            let stored = store::by_id(&self.db, id).await?;
+            let stored = stored.ok_or(DmsError::DmsNotFound)?;
+            let (patched, set) = self.patched(caller, stored, operations)?;
+            if let Some(set) = set {
+                let committed = self.db.commit(set).await;
+                self.directory.forget();
+                committed?;
+            }
+            Ok(patched)
+        })
+        .await
+    }
+
+    fn patched(
+        &self,
+        caller: &Caller,
+        stored: StoredDms,
+        operations: &[PatchOperation],
+    ) -> Result<(Dms, Option<WriteSet>), DmsError> {
+        let StoredDms {
+            dms: previous,
+            secrets,
+            revision,
+        } = stored;
+        let metadata = apply_to_object(&previous.metadata, operations, &[])?;
+        if metadata == previous.metadata {
+            return Ok((previous, None));
+        }
+        let updated = Dms {
+            metadata,
+            ..previous.clone()
+        };
+        let now = self.db.now();
+        let mut set = WriteSet::new();
+        set.expect_one(
+            store::update(&updated, &secrets, revision)?,
+            store::REVISION,
+        );
+        set.event(events::metadata_updated(caller, &previous, &updated, now));
+        set.audit(AuditRecord::done(
+            caller,
+            "dms.metadata.update",
+            events::subject(&updated),
+            now,
+        ));
+        Ok((updated, Some(set)))
+    }
+
+    /// Deletes the DMS; its devices keep naming it as their owner.
+    pub(crate) async fn delete(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
+        retry_races(|| async {
+            let stored = store::by_id(&self.db, id).await?;
+            let stored = stored.ok_or(DmsError::DmsNotFound)?;
+            let now = self.db.now();
+            let mut set = WriteSet::new();
+            set.expect_one(store::delete(id, stored.revision), store::REVISION);
+            set.execute(store::password::delete_of(id));
+            set.event(events::deleted(caller, &stored.dms, now));
+            let resource = events::subject(&stored.dms);
+            set.audit(AuditRecord::done(caller, "dms.delete", resource, now));
+            let committed = self.db.commit(set).await;
+            self.directory.forget();
+            committed?;
+            Ok(())
+        })
+        .await
     }
 
     /// The DMS of this id.

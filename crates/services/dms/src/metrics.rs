@@ -6,9 +6,11 @@ use ::metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use bytes::Bytes;
-use lamassu_core::dms::{DmsError, Outcome};
+use lamassu_core::dms::{DmsError, Outcome, WebhookRefusal};
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::pem::CertificateDer;
+
+use crate::foreign_revocation::Standing;
 
 /// EST requests answered, by operation and result.
 pub(crate) const REQUESTS: &str = "lamassu_est_requests_total";
@@ -17,9 +19,27 @@ pub(crate) const DURATION: &str = "lamassu_est_request_duration_seconds";
 /// Enrollments that nobody has decided on, as of the last look, which is at most a minute old.
 pub(crate) const APPROVALS_PENDING: &str = "lamassu_est_approvals_pending";
 
+/// Webhooks asked, by result.
+pub(crate) const WEBHOOKS: &str = "lamassu_est_webhook_calls_total";
+
+/// Foreign certificates asked about, by what came of it.
+pub(crate) const FOREIGN: &str = "lamassu_est_foreign_revocation_checks_total";
+
+/// Refused enrollments beyond what the log takes per minute.
+pub(crate) const NOT_LOGGED: &str = "lamassu_est_refusals_unlogged_total";
+
 /// Tells the recorder what the metrics mean; call once after installing it.
 pub fn describe_metrics() {
     describe_counter!(REQUESTS, "EST requests answered");
+    describe_counter!(
+        FOREIGN,
+        "Certificates of foreign issuers asked about by OCSP or CRL"
+    );
+    describe_counter!(
+        NOT_LOGGED,
+        "Refused enrollments that the log had no room for"
+    );
+    describe_counter!(WEBHOOKS, "Webhooks of DMSs asked");
     describe_gauge!(APPROVALS_PENDING, "Enrollments that wait for approval");
     describe_histogram!(DURATION, Unit::Seconds, "Time that an EST operation took");
 }
@@ -62,6 +82,32 @@ pub(crate) fn answered<T: Told>(
     };
     counter!(REQUESTS, "operation" => operation, "result" => result).increment(1);
     histogram!(DURATION, "operation" => operation).record(started.elapsed().as_secs_f64());
+}
+
+/// Records that a refusal was not logged.
+pub(crate) fn refusal_not_logged() {
+    counter!(NOT_LOGGED).increment(1);
+}
+
+/// Records how a foreign certificate stands.
+pub(crate) fn foreign_revocation(standing: Standing) {
+    let result = match standing {
+        Standing::Good => "good",
+        Standing::Revoked => "revoked",
+        Standing::Unknown => "unknown",
+    };
+    counter!(FOREIGN, "result" => result).increment(1);
+}
+
+/// Records what a webhook said.
+pub(crate) fn webhook(asked: &Result<(), WebhookRefusal>) {
+    let result = match asked {
+        Ok(()) => "authorized",
+        Err(WebhookRefusal::Denied(_) | WebhookRefusal::Status(400..=499)) => "denied",
+        Err(WebhookRefusal::TimedOut) => "timeout",
+        Err(WebhookRefusal::Status(_) | WebhookRefusal::Failed(_)) => "failed",
+    };
+    counter!(WEBHOOKS, "result" => result).increment(1);
 }
 
 /// The code of a refusal, or else its kind.

@@ -4,14 +4,15 @@ use lamassu_core::ca::enrollment::{Detach, Revoke};
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus, EnrollmentMode, Superseded};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
-use lamassu_core::dms::settings::{EstSettings, ReenrollmentSettings};
-use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest};
+use lamassu_core::dms::settings::{KeyReuse, ReenrollmentSettings};
+use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest, RenewalRefusal};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::pem::CertificateDer;
 use lamassu_x509::VerifiedCsr;
 use time::{Duration, OffsetDateTime};
 
+use crate::authenticate::{Asker, Attempt};
 use crate::credential::{AuthMode, ExpiredRenewal, Presented};
 use crate::enroll::check_owner;
 use crate::issue::Approved;
@@ -21,13 +22,19 @@ use crate::sweep::holds;
 use crate::{channel_binding, profile, subject};
 
 /// Who asks for a renewal.
-enum Renewer {
-    /// Nobody in particular: the DMS asks for nothing.
-    Anybody,
-    /// The holder of this certificate.
-    Holder(Box<Presented>),
+#[derive(Debug)]
+pub(crate) enum Renewer {
+    /// Whoever this is.
+    Asker(Asker),
     /// The holder of a certificate that this very request has superseded: its answer was lost.
     Repeats(CertificateDer),
+}
+
+/// A device and the certificate that is to be renewed.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) device: Device,
+    pub(crate) active: Certificate,
 }
 
 impl DmsManager {
@@ -39,24 +46,29 @@ impl DmsManager {
     ) -> Result<CertificateDer, DmsError> {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
+        self.limits.check_rate(&dms)?;
         // 1. Who asks.
-        let renewer = self.renewer(caller, &dms, &request, &est).await?;
-        let (caller, presented) = match renewer {
+        let attempt = Attempt {
+            caller,
+            dms: &dms,
+            est: &est,
+            request: &request,
+            mode: EnrollmentMode::Reenroll,
+        };
+        let Asker {
+            caller,
+            presented,
+            password,
+        } = match self.renewer(attempt).await? {
             Renewer::Repeats(certificate) => return Ok(certificate),
-            Renewer::Anybody => (caller.clone(), None),
-            Renewer::Holder(presented) => (presented.principal(caller), Some(presented)),
+            Renewer::Asker(admitted) => admitted,
         };
         channel_binding::check(&dms, &request, &est)?;
         // 2. For which device, and which of its certificates.
-        let device = self.devices.device(&caller, &request.device_id).await?;
-        check_owner(&dms, &device)?;
-        let active = self.active_certificate(&caller, &dms, &device).await?;
-        if let Some(presented) = &presented {
-            self.check_of_device(&caller, presented, &device, &active)
-                .await?;
-        }
+        let renewed = self.renewed(&caller, &dms, &request, presented.as_deref());
+        let Renewed { device, active } = renewed.await?;
         // 3. Whether it may be renewed now.
-        let csr = check_renewal(&dms, &request, &active, self.db.now())?;
+        let csr = self.check_renewal(&caller, &dms, &request, &active).await?;
         let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
         let approved = Approved {
             dms: &dms,
@@ -69,33 +81,95 @@ impl DmsManager {
             slot: SlotState::of(Some(&device)),
             create: None,
         };
-        self.issue(&caller, approved).await
+        self.issue_once(&caller, approved, password).await
     }
 
-    /// Checks the credential that the DMS asks for.
-    async fn renewer(
+    /// The device that asks, and its certificate; refuses one that presents another's.
+    pub(crate) async fn renewed(
         &self,
         caller: &Caller,
         dms: &Dms,
         request: &DeviceRequest,
-        est: &EstRequest,
-    ) -> Result<Renewer, DmsError> {
-        let settings = &dms.settings.reenrollment_settings;
-        let mode = settings
-            .est_rfc7030_settings
-            .as_ref()
-            .map_or("", |EstSettings { auth_mode, .. }| auth_mode);
-        let judge = self.judge(caller);
-        if AuthMode::parse(mode)? == AuthMode::Nothing {
-            judge.nothing()?;
-            return Ok(Renewer::Anybody);
+        presented: Option<&Presented>,
+    ) -> Result<Renewed, DmsError> {
+        let device = self.devices.device(caller, &request.device_id).await?;
+        check_owner(dms, &device)?;
+        let active = self.active_certificate(caller, dms, &device).await?;
+        if let Some(presented) = presented {
+            self.check_of_device(caller, presented, &device, &active)
+                .await?;
         }
-        let anchors = anchors(dms);
+        Ok(Renewed { device, active })
+    }
+
+    /// The request, if it may renew this certificate now.
+    pub(crate) async fn check_renewal(
+        &self,
+        caller: &Caller,
+        dms: &Dms,
+        request: &DeviceRequest,
+        active: &Certificate,
+    ) -> Result<VerifiedCsr, DmsError> {
+        let effective = profile::effective(&self.directory, caller, &dms.settings).await?;
+        let names = if effective.honor_extensions {
+            AlternativeNames::OfRequest
+        } else {
+            AlternativeNames::OfProfile
+        };
+        check_renewal(dms, request, active, (names, self.db.now()))
+    }
+
+    /// Checks what the DMS asks for.
+    async fn renewer(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
+        let renewer = self.renewal_credential(attempt).await?;
+        if let Renewer::Asker(_) = &renewer {
+            self.ask_webhook(attempt, attempt.auth_mode()?).await?;
+        }
+        Ok(renewer)
+    }
+
+    /// Checks the credential of a renewal; no webhook is asked.
+    pub(crate) async fn renewal_credential(
+        &self,
+        attempt: Attempt<'_>,
+    ) -> Result<Renewer, DmsError> {
+        let token = self.token_for_certificate(attempt)?;
+        let mode = attempt.auth_mode()?;
+        let has_certificate = attempt.est.client_chain.is_some();
+        Ok(match mode {
+            AuthMode::Nothing => {
+                self.judge(attempt.caller).nothing()?;
+                Renewer::Asker(Asker::anybody(attempt.caller))
+            }
+            AuthMode::Webhook => Renewer::Asker(Asker::anybody(attempt.caller)),
+            AuthMode::Password => {
+                let presented = self.presented_password(attempt).await?;
+                Renewer::Asker(Asker::by_password(presented))
+            }
+            AuthMode::ClientCertificate | AuthMode::CertificateAndWebhook => {
+                match token.filter(|_| !has_certificate) {
+                    Some(holder) => Renewer::Asker(Asker::by_token(attempt.caller, holder)),
+                    None => self.holder(attempt).await?,
+                }
+            }
+        })
+    }
+
+    /// Checks the certificate that is presented.
+    async fn holder(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
+        let Attempt {
+            caller,
+            dms,
+            est,
+            request,
+            ..
+        } = attempt;
+        let judge = self.judge(caller);
         let device_id = request.device_id.as_str();
         let presented = judge
-            .renewing(est.client_chain.as_ref(), device_id, &anchors)
+            .renewing(est.client_chain.as_ref(), device_id, &anchors(dms))
             .await?;
-        let expired = if settings.enable_expired_renewal {
+        let expired = if dms.settings.reenrollment_settings.enable_expired_renewal {
             ExpiredRenewal::Allowed
         } else {
             ExpiredRenewal::Refused
@@ -105,8 +179,10 @@ impl DmsManager {
         if let Some(certificate) = self.lost_answer(caller, dms, request, &presented).await? {
             return Ok(Renewer::Repeats(certificate));
         }
-        self.revocation(caller).check(&presented).await?;
-        Ok(Renewer::Holder(Box::new(presented)))
+        self.revocation(caller)
+            .check(&presented, attempt.foreign_revocation())
+            .await?;
+        Ok(Renewer::Asker(Asker::holder(caller, presented)))
     }
 
     /// The certificate that a completed renewal issued for this very request in exchange for the
@@ -206,17 +282,43 @@ fn serial_of(presented: &Presented) -> Option<SerialNumber> {
     SerialNumber::parse(&presented.certificate.serial().to_hex())
 }
 
+/// Whose the alternative names of what is issued are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AlternativeNames {
+    OfRequest,
+    OfProfile,
+}
+
 /// The request, if it may renew this certificate now.
 fn check_renewal(
     dms: &Dms,
     request: &DeviceRequest,
     active: &Certificate,
-    now: OffsetDateTime,
+    (names, now): (AlternativeNames, OffsetDateTime),
 ) -> Result<VerifiedCsr, DmsError> {
+    let settings = &dms.settings.reenrollment_settings;
     let current = lamassu_x509::Certificate::from_der(active.certificate.der().clone())
         .map_err(|error| StorageFailure::Internal(Box::new(error)))?;
-    if !subject::is_same(request.csr.subject(), current.subject()) {
+    let is_strict = settings.strict_identity.value() == Some(&true);
+    let is_same = if is_strict {
+        request.csr.subject().matches(current.subject())
+    } else {
+        subject::is_same(request.csr.subject(), current.subject())
+    };
+    if !is_same {
         return Err(DmsError::SubjectChanged);
+    }
+    if is_strict
+        && names == AlternativeNames::OfRequest
+        && !subject::has_same_names(request.csr.requested_extensions(), current.extensions())
+    {
+        return Err(RenewalRefusal::OtherNames.into());
+    }
+    let is_same_key = request.csr.spki_der() == current.spki_der();
+    match settings.key_reuse.value().copied().unwrap_or_default() {
+        KeyReuse::Forbidden if is_same_key => return Err(RenewalRefusal::SameKey.into()),
+        KeyReuse::Required if !is_same_key => return Err(RenewalRefusal::OtherKey.into()),
+        KeyReuse::Allowed | KeyReuse::Forbidden | KeyReuse::Required => {}
     }
     let csr = request.decide_possession(Possession::of(
         dms.settings.enrollment_settings.verify_csr_signature,

@@ -5,16 +5,20 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lamassu_client::PeerError;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceService;
+use lamassu_core::dms::approval::Verdict;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
-    Approval, BindDevice, Binding, Decision, Dms, DmsError, DmsService, DmsStats, EstRequest,
-    GeneratedKey, Outcome, SweepScope,
+    Approval, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError, DmsService, DmsStats,
+    DryRun, DryRunReport, EnrollmentPassword, EstRequest, GeneratedKey, NewPasswords, Outcome,
+    RefusedEnrollment, SweepScope, WebhookRefusal,
 };
 use lamassu_core::ids::{ApprovalId, DmsId};
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchOperation;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::query::ListRequest;
 use lamassu_db::{
@@ -27,12 +31,17 @@ use crate::config::{EstConfig, InvalidEstConfig};
 use crate::credential::Judge;
 use crate::directory::Directory;
 use crate::events::{self, ForgetOnChange, SOURCE};
-use crate::jobs::{ApprovalEnds, Sweep};
+use crate::foreign_revocation::ForeignIssuers;
+use crate::jobs::{ApprovalEnds, Clean, Sweep};
 use crate::keygen::KeyMaker;
 use crate::known_paths::KnownPaths;
+use crate::limits::Limits;
+use crate::password::DigestKey;
+use crate::refused::RefusedLog;
 use crate::revocation::RevocationCheck;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
+use crate::webhook::Hooks;
 use crate::{channel_binding, csr_attrs, metrics, profile};
 
 /// Most refused credentials per minute that are written to the audit log.
@@ -62,6 +71,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// Nobody can be asked about foreign certificates.
+    #[error(transparent)]
+    Outbound(#[from] PeerError),
 }
 
 /// The DMS manager.
@@ -74,10 +86,15 @@ pub struct DmsManager {
     pub(crate) config: EstConfig,
     pub(crate) directory: Arc<Directory>,
     pub(crate) paths: KnownPaths,
+    pub(crate) hooks: Hooks,
+    pub(crate) limits: Limits,
+    pub(crate) password_key: DigestKey,
+    pub(crate) foreign: ForeignIssuers,
     pub(crate) keys: KeyMaker,
     /// Whatever was open before was opened by another process.
     pub(crate) started_at: OffsetDateTime,
     refusals: RefusalLog,
+    refused: RefusedLog,
 }
 
 impl DmsManager {
@@ -99,9 +116,14 @@ impl DmsManager {
         Ok(Self {
             directory: Arc::new(Directory::new(Arc::clone(&ca))),
             paths: KnownPaths::new(),
+            hooks: Hooks::new(),
+            limits: Limits::new(config.dms_rate_limit),
+            password_key: DigestKey::default(),
+            foreign: ForeignIssuers::new(&config.revocation)?,
             keys: KeyMaker::new(config.max_key_generations),
             started_at: db.now(),
             refusals: RefusalLog::new(&db, REFUSALS_PER_MINUTE),
+            refused: RefusedLog::new(),
             db,
             ca,
             devices,
@@ -135,6 +157,7 @@ impl DmsManager {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.sweep_job(), shutdown),
+            run_job(&self.db, Arc::new(Clean(self.db.clone())), shutdown),
             run_job(&self.db, self.approval_job(), shutdown),
         );
     }
@@ -177,7 +200,9 @@ impl DmsManager {
         RevocationCheck {
             ca: &*self.ca,
             directory: &self.directory,
+            foreign: &self.foreign,
             caller,
+            now: self.db.now(),
         }
     }
 
@@ -189,12 +214,15 @@ impl DmsManager {
         result: Result<T, DmsError>,
     ) -> Result<T, DmsError> {
         metrics::answered(operation.name, operation.started, &result);
+        if let Err(error) = &result {
+            let asked = (operation.name, operation.request);
+            self.refused.record(&self.db, caller, asked, error).await;
+        }
         if let Err(error) = &result
             && is_refused_credential(error)
         {
-            let resource = operation
-                .label
-                .map_or_else(|| "dms".to_owned(), |label| format!("dms/{label}"));
+            let label = operation.request.label.as_ref();
+            let resource = label.map_or_else(|| "dms".to_owned(), |label| format!("dms/{label}"));
             let record = AuditRecord::done(caller, operation.audited_as, resource, self.db.now());
             if let Err(error) = self
                 .refusals
@@ -215,7 +243,8 @@ struct Operation<'a> {
     /// As in the audit log.
     audited_as: &'static str,
     started: Instant,
-    label: Option<&'a DmsId>,
+    /// A copy: what is refused is logged with it.
+    request: &'a EstRequest,
 }
 
 /// Whether the error is about what was presented, not about what was asked for.
@@ -227,14 +256,24 @@ fn is_refused_credential(error: &DmsError) -> bool {
             | DmsError::ExpiredCertificate
             | DmsError::PresentedRevoked
             | DmsError::NoAuthForbidden
+            | DmsError::Credential(_)
+            | DmsError::Webhook(WebhookRefusal::Denied(_) | WebhookRefusal::Status(400..=499))
             | DmsError::ChannelBinding(_)
     )
+}
+
+/// A DMS as it was asked for, in the audit log.
+fn named(id: &DmsId) -> String {
+    format!("dms/{id}")
 }
 
 #[async_trait]
 impl DmsService for DmsManager {
     async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
-        self.create(caller, dms).await
+        let change = ("dms.create", named(&dms.id));
+        self.refusals
+            .watch(caller, change, self.create(caller, dms))
+            .await
     }
 
     async fn dms(&self, _caller: &Caller, id: &DmsId) -> Result<Dms, DmsError> {
@@ -258,11 +297,75 @@ impl DmsService for DmsManager {
     }
 
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
-        self.update(caller, dms).await
+        let change = ("dms.update", named(&dms.id));
+        self.refusals
+            .watch(caller, change, self.update(caller, dms))
+            .await
+    }
+
+    async fn patch_dms_metadata(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        operations: Vec<PatchOperation>,
+    ) -> Result<Dms, DmsError> {
+        self.patch(caller, id, &operations).await
+    }
+
+    async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
+        self.delete(caller, id).await
+    }
+
+    async fn create_passwords(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: CreatePasswords,
+    ) -> Result<NewPasswords, DmsError> {
+        self.make_passwords(caller, id, request).await
+    }
+
+    async fn passwords(
+        &self,
+        _caller: &Caller,
+        id: &DmsId,
+        request: &ListRequest,
+    ) -> Result<Page<EnrollmentPassword>, DmsError> {
+        self.list_passwords(id, request).await
+    }
+
+    async fn revoke_password(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        password: &str,
+    ) -> Result<(), DmsError> {
+        self.end_password(caller, id, password).await
+    }
+
+    async fn dry_run(
+        &self,
+        caller: &Caller,
+        id: &DmsId,
+        request: DryRun,
+    ) -> Result<DryRunReport, DmsError> {
+        let caller = caller.from_source(SOURCE);
+        self.try_policy(&caller, id, request).await
+    }
+
+    async fn refused_enrollments(
+        &self,
+        _caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<RefusedEnrollment>, DmsError> {
+        self.list_refused(request).await
     }
 
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
-        self.bind_by_hand(&caller.from_source(SOURCE), request)
+        let change = ("device.bind", format!("device/{}", request.device_id));
+        let caller = caller.from_source(SOURCE);
+        self.refusals
+            .watch(&caller, change, self.bind_by_hand(&caller, request))
             .await
     }
 
@@ -298,12 +401,12 @@ impl DmsService for DmsManager {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<Outcome<CertificateDer>, DmsError> {
-        let label = request.label.clone();
+        let asked = request.clone();
         let operation = Operation {
             name: "simpleenroll",
             audited_as: "dms.enroll",
             started: Instant::now(),
-            label: label.as_ref(),
+            request: &asked,
         };
         let caller = caller.from_source(SOURCE);
         let result = self.enroll_device(&caller, request).await;
@@ -315,12 +418,12 @@ impl DmsService for DmsManager {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<Outcome<GeneratedKey>, DmsError> {
-        let label = request.label.clone();
+        let asked = request.clone();
         let operation = Operation {
             name: "serverkeygen",
             audited_as: "dms.serverkeygen",
             started: Instant::now(),
-            label: label.as_ref(),
+            request: &asked,
         };
         let caller = caller.from_source(SOURCE);
         let result = self.generate_key(&caller, request).await;
@@ -332,12 +435,12 @@ impl DmsService for DmsManager {
         caller: &Caller,
         request: EstRequest,
     ) -> Result<CertificateDer, DmsError> {
-        let label = request.label.clone();
+        let asked = request.clone();
         let operation = Operation {
             name: "simplereenroll",
             audited_as: "dms.reenroll",
             started: Instant::now(),
-            label: label.as_ref(),
+            request: &asked,
         };
         let caller = caller.from_source(SOURCE);
         let result = self.reenroll_device(&caller, request).await;
@@ -362,7 +465,14 @@ impl DmsService for DmsManager {
         id: &ApprovalId,
         decision: Decision,
     ) -> Result<Approval, DmsError> {
-        self.decide(caller, id, decision).await
+        let operation = match decision.verdict {
+            Verdict::Approve => "dms.approval.approve",
+            Verdict::Deny => "dms.approval.deny",
+        };
+        let change = (operation, format!("approval/{id}"));
+        self.refusals
+            .watch(caller, change, self.decide(caller, id, decision))
+            .await
     }
 
     async fn sweep_enrollments(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {

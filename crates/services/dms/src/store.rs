@@ -2,10 +2,15 @@
 
 pub(crate) mod approval;
 mod dms;
+pub(crate) mod password;
+pub(crate) mod refused;
+pub(crate) mod repeat;
 
 pub use approval::APPROVAL_FIELDS;
 pub use dms::FIELDS;
-pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, insert, update};
+pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
+pub use password::FIELDS as PASSWORD_FIELDS;
+pub use refused::FIELDS as REFUSED_FIELDS;
 
 use lamassu_db::{Migration, Schema};
 
@@ -14,6 +19,26 @@ pub const SCHEMA: Schema = Schema {
     name: "dms",
     migrations: &[
         Migration::portable(1, "dms", include_str!("../migrations/V0001__dms.sql")),
+        Migration::portable(
+            2,
+            "secrets",
+            include_str!("../migrations/V0002__secrets.sql"),
+        ),
+        Migration::portable(
+            3,
+            "enrollment_passwords",
+            include_str!("../migrations/V0003__enrollment_passwords.sql"),
+        ),
+        Migration::portable(
+            4,
+            "refused_enrollments",
+            include_str!("../migrations/V0004__refused_enrollments.sql"),
+        ),
+        Migration::portable(
+            5,
+            "repeats",
+            include_str!("../migrations/V0005__repeats.sql"),
+        ),
         Migration::portable(
             10,
             "approvals",

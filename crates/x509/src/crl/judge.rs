@@ -13,17 +13,12 @@ use crate::oids;
 use crate::signed::SignatureError;
 use crate::tlv::{Reader, context, context_constructed};
 
-/// RFC 5280 §5.2.4, `deltaCRLIndicator`.
-const DELTA_CRL_INDICATOR: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
-/// RFC 5280 §5.2.5.
-const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
-
 /// Critical extensions whose meaning is honoured here.
 const UNDERSTOOD: [ObjectIdentifier; 4] = [
     oids::CE_AUTHORITY_KEY_IDENTIFIER,
     oids::CE_CRL_NUMBER,
-    DELTA_CRL_INDICATOR,
-    ISSUING_DISTRIBUTION_POINT,
+    oids::CE_DELTA_CRL_INDICATOR,
+    oids::CE_ISSUING_DISTRIBUTION_POINT,
 ];
 
 /// Why a list is not believed.
@@ -84,7 +79,11 @@ impl CertificateList {
         if extensions.any(|extension| extension.is_critical() && !known(extension)) {
             return Err(CrlRefusal::CriticalExtension);
         }
-        if self.extensions().find(&DELTA_CRL_INDICATOR).is_some() {
+        if self
+            .extensions()
+            .find(&oids::CE_DELTA_CRL_INDICATOR)
+            .is_some()
+        {
             return Err(CrlRefusal::Delta);
         }
         if self.this_update() > now.saturating_add(clock_skew) {
@@ -105,7 +104,7 @@ impl CertificateList {
     pub fn is_about(&self, certificate: &Certificate) -> Result<bool, ParseError> {
         let scope = self
             .extensions()
-            .parsed(&ISSUING_DISTRIBUTION_POINT, Scope::read)?;
+            .parsed(&oids::CE_ISSUING_DISTRIBUTION_POINT, Scope::read)?;
         let Some(scope) = scope else {
             return Ok(true);
         };

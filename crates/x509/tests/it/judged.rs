@@ -130,11 +130,11 @@ fn only_the_issuer_and_its_delegates_answer_for_it() {
 }
 
 fn list(extensions: Vec<Extension>) -> CertificateList {
-    let mut builder = CrlBuilder::new(fields(&ROOT)).unwrap();
+    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
     for extension in extensions {
         builder.push_extension(extension);
     }
-    CertificateList::from_der(signed(builder.finish().unwrap(), &ROOT.key)).unwrap()
+    CertificateList::from_der(signed(builder.finish(), &ROOT.key)).unwrap()
 }
 
 fn critical(oid: &str, value: Vec<u8>) -> Extension {

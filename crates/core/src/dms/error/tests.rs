@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, DmsError, KeygenRefusal};
+use super::{
+    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
+    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
+};
+use crate::ca::EnrollmentMode;
 use crate::error::ServiceError as _;
 
 /// What EST answers by itself, one of each; `None` for what only the management API answers and
@@ -33,6 +37,10 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::AuthModeUnsupported
         | DmsError::Protocol
         | DmsError::ProfileSignsCa
+        | DmsError::Webhook(_)
+        | DmsError::Credential(_)
+        | DmsError::DeviceRefused(_)
+        | DmsError::Renewal(_)
         | DmsError::Keygen(_)
         | DmsError::Approval(ApprovalRefusal::Denied | ApprovalRefusal::QueueFull)
         | DmsError::ChannelBinding(_)
@@ -43,6 +51,9 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::DmsExists
         | DmsError::CommonNameMismatch
         | DmsError::CaProfile
+        | DmsError::Settings(_)
+        | DmsError::PasswordNotFound
+        | DmsError::Patch(_)
         | DmsError::Query(_)
         | DmsError::Misconfigured(_)
         | DmsError::Ca(_)
@@ -86,6 +97,12 @@ fn samples() -> Vec<DmsError> {
         DmsError::Protocol,
         DmsError::ProfileSignsCa,
         DmsError::SlotChanged,
+        DmsError::Webhook(WebhookRefusal::TimedOut),
+        DmsError::Webhook(WebhookRefusal::Status(401)),
+        DmsError::Webhook(WebhookRefusal::Status(500)),
+        DmsError::Webhook(WebhookRefusal::Failed("…".to_owned())),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Enroll)),
+        DmsError::Webhook(WebhookRefusal::Denied(EnrollmentMode::Reenroll)),
         DmsError::Keygen(KeygenRefusal::Disabled),
         DmsError::Keygen(KeygenRefusal::KeyType("…".to_owned())),
         DmsError::Keygen(KeygenRefusal::Busy),
@@ -99,6 +116,9 @@ fn samples() -> Vec<DmsError> {
         DmsError::ChannelBinding(ChannelBindingRefusal::Unavailable),
         DmsError::ChannelBinding(ChannelBindingRefusal::Mismatch),
     ];
+    samples.extend(CredentialRefusal::ALL.map(DmsError::Credential));
+    samples.extend(DeviceRefusal::ALL.map(DmsError::DeviceRefused));
+    samples.extend(RenewalRefusal::ALL.map(DmsError::Renewal));
     samples.extend(refusals.map(DmsError::InvalidCertificate));
     samples
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use lamassu_core::device::{CreateDevice, Device};
 use lamassu_core::ids::{DeviceId, DmsId};
 use serde_json::{Map, Value};
@@ -105,7 +105,7 @@ fn read_csv(input: impl Read, rows: &Sender<Row>) -> Result<()> {
             Ok(false) => return Ok(()),
             Ok(true) => of_cells(&headings, &record),
             Err(error) if error.is_io_error() => return Err(error.into()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(malformed(&error)),
         };
         let row = Row {
             line,
@@ -116,6 +116,17 @@ fn read_csv(input: impl Read, rows: &Sender<Row>) -> Result<()> {
         if rows.blocking_send(row).is_err() {
             return Ok(());
         }
+    }
+}
+
+/// What is wrong with a line that is none of the table.
+fn malformed(error: &csv::Error) -> Error {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => anyhow!("it has {len} cells, and the heading {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => anyhow!("it is no UTF-8"),
+        _ => anyhow!("it is no line of a table"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use lamassu_core::device::{Device, DeviceEvent, DeviceService as _, DeviceStats};
+use lamassu_core::device_group::{DeviceGroupService as _, GroupOfDevice};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
@@ -12,11 +13,12 @@ use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::DEVICE_FIELDS;
 use crate::commands::listing::{self, Conditions};
-use crate::commands::output::{Form, Record, Shape, write};
+use crate::commands::output::{Form, ListPrinter, Record, Shape, write};
 use crate::commands::values::at;
 use crate::table::{Columns, line};
 
-const LIST: Shape<Device> = Shape {
+/// Devices in lists.
+pub(in crate::commands) const LIST: Shape<Device> = Shape {
     headings: &["ID", "STATUS", "DMS", "TAGS", "EXPIRES", "SERIAL NUMBER"],
     row: |device, _| {
         let identity = device.identity.as_ref();
@@ -146,11 +148,16 @@ pub(super) async fn stats(session: &Session, which: &Which, filter: &[String]) -
         ..ListRequest::default()
     };
     let stats = session.devices.stats(&session.caller, &request).await?;
+    counts(session, &stats)
+}
+
+/// Prints how many devices there are.
+pub(in crate::commands) fn counts(session: &Session, stats: &DeviceStats) -> Result<()> {
     let DeviceStats {
         total,
         status_distribution,
-    } = &stats;
-    session.print(&stats, &total.to_string(), || {
+    } = stats;
+    session.print(stats, &total.to_string(), || {
         let by_status = status_distribution.iter();
         let by_status = by_status.map(|(status, n)| (status.name(), n.to_string()));
         [("all", total.to_string())]
@@ -158,4 +165,21 @@ pub(super) async fn stats(session: &Session, which: &Which, filter: &[String]) -
             .chain(by_status)
             .collect()
     })
+}
+
+const GROUPS: Shape<GroupOfDevice> = Shape {
+    headings: &["NAME", "ID"],
+    row: |group, _| vec![group.path.join(" / "), group.id.to_string()],
+    id: |group| group.id.to_string(),
+};
+
+/// The groups that a device is in.
+pub(super) async fn groups(session: &Session, device: &str) -> Result<()> {
+    let (devices, caller) = (&session.devices, &session.caller);
+    let id = DeviceId::from(device);
+    let groups = devices.groups_of_device(caller, &id).await;
+    let groups = groups.about(About::new(Noun::Device, device))?;
+    let mut printer = ListPrinter::new(session, &GROUPS);
+    printer.page(&groups)?;
+    printer.end()
 }

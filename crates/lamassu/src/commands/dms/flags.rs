@@ -84,6 +84,12 @@ struct EnrollmentArgs {
     /// Whether requests must prove that their sender has the key.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     verify_csr: Option<bool>,
+    /// Whether somebody has to approve each enrollment: automatic (nobody), manual.
+    #[arg(long, value_name = "MODE", value_parser = ["automatic", "manual"])]
+    approval: Option<String>,
+    /// Whether requests are tied to their TLS connection: off, if_possible, required.
+    #[arg(long, value_name = "MODE", value_parser = ["off", "if_possible", "required"])]
+    channel_binding: Option<String>,
     /// Tag of the devices that are registered; repeatable.
     #[arg(long, value_name = "TEXT")]
     tag: Vec<String>,
@@ -239,6 +245,8 @@ impl EnrollmentArgs {
         members.put_in(ENROLLMENT, "registration_mode", registration);
         members.put_in(ENROLLMENT, "enable_replaceable_enrollment", self.replace);
         members.put_in(ENROLLMENT, "verify_csr_signature", self.verify_csr);
+        members.put_in(ENROLLMENT, "approval", self.approval.as_ref());
+        members.put_in(ENROLLMENT, "channel_binding", self.channel_binding.as_ref());
         members.put_in(DEVICES, "tags", some(&self.tag));
     }
 }

@@ -24,13 +24,13 @@ pub(super) async fn enroll(server: &ServerArgs, output: OutputArgs, asked: &Enro
     let key = match pair.key()? {
         Some(key) => key,
         None => {
-            let key = PrivateKey::generate(key_spec(asked.key_type.as_ref(), None, &wishes)?)?;
+            let key = PrivateKey::generate(key_spec(asked.key_type.as_ref(), None, &wishes.csr)?)?;
             // Kept before anybody certifies it.
             pair.write_key(&key)?;
             key
         }
     };
-    check_key(key.public_key(), &wishes);
+    check_key(key.public_key(), &wishes.csr);
     let csr = request(&pair, &Subject::of(&asked.who), &key, &wishes)?;
     let ask = Ask {
         client: &client,

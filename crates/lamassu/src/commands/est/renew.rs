@@ -73,10 +73,10 @@ pub(super) async fn once(
     let wishes = wishes(&client).await?;
     let new = match asked.same_key {
         true => None,
-        false => Some(new_key(asked, pair, held, &wishes)?),
+        false => Some(new_key(asked, pair, held, &wishes.csr)?),
     };
     let key = new.as_ref().unwrap_or(&held.key);
-    check_key(key.public_key(), &wishes);
+    check_key(key.public_key(), &wishes.csr);
     let subject = Subject::of_certificate(held.certificate()?);
     let csr = request(pair, &subject, key, &wishes)?;
     let ask = Ask {

@@ -86,7 +86,7 @@ impl Subject {
         }
     }
 
-    fn template(&self, key: &PublicKey, wishes: &CsrWishes) -> RequestTemplate {
+    fn template(&self, key: &PublicKey, wishes: &Wishes) -> RequestTemplate {
         let mut template = RequestTemplate::new(self.name.clone(), key);
         match &self.sans {
             Sans::Named(names) if names.is_empty() => {}
@@ -94,7 +94,10 @@ impl Subject {
             Sans::Copied(Some(extension)) => template = template.with_extension(extension.clone()),
             Sans::Copied(None) => {}
         }
-        for wanted in wishes.extensions() {
+        if let Some(binding) = &wishes.binding {
+            template = template.with_challenge_password(binding);
+        }
+        for wanted in wishes.csr.extensions() {
             if wanted == oids::CE_KEY_USAGE {
                 let usage = [KeyUsageBit::DigitalSignature].into_iter().collect();
                 template = template.with_key_usage(usage);
@@ -106,16 +109,28 @@ impl Subject {
     }
 }
 
+/// What a server wishes.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) csr: CsrWishes,
+    /// What ties a request to the connection, where the server wants that and there is something.
+    binding: Option<String>,
+}
+
 /// What the server wishes. One whose wishes cannot be read is asked without them.
 ///
 /// # Errors
 /// It cannot be reached, or refuses.
-pub(super) async fn wishes(client: &EstClient) -> Result<CsrWishes> {
+pub(super) async fn wishes(client: &EstClient) -> Result<Wishes> {
     match client.csr_attrs().await {
-        Ok(wishes) => Ok(wishes),
+        Ok(csr) => {
+            let wants = csr.wants(&oids::CHALLENGE_PASSWORD);
+            let binding = wants.then(|| client.channel_binding()).flatten();
+            Ok(Wishes { csr, binding })
+        }
         Err(EstError::Malformed(_) | EstError::Unreadable(_)) => {
             note("what the server wants to see in requests cannot be read, and is passed over");
-            Ok(CsrWishes::default())
+            Ok(Wishes::default())
         }
         Err(error) => Err(error.into()),
     }
@@ -170,7 +185,7 @@ pub(super) fn request(
     pair: &Pair,
     subject: &Subject,
     key: &PrivateKey,
-    wishes: &CsrWishes,
+    wishes: &Wishes,
 ) -> Result<Bytes> {
     if let Some(waiting) = pair.request()
         && waiting.spki_der().as_ref() == key.public_key().spki_der()
@@ -190,7 +205,7 @@ pub(super) fn request(
 pub(super) fn request_without_key(
     pair: &Pair,
     subject: &Subject,
-    wishes: &CsrWishes,
+    wishes: &Wishes,
 ) -> Result<Bytes> {
     if let Some(waiting) = pair.request()
         && let Ok(key) = PublicKey::from_spki_der(waiting.spki_der())
@@ -208,16 +223,16 @@ fn says_the_same(
     waiting: &CertificationRequest,
     subject: &Subject,
     key: &PublicKey,
-    wishes: &CsrWishes,
+    wishes: &Wishes,
 ) -> bool {
     let template = subject.template(key, wishes);
     let fresh = template.to_be_signed(key.default_scheme());
     fresh.is_ok_and(|fresh| fresh.as_bytes() == waiting.info_der().as_ref())
 }
 
-fn signed(subject: &Subject, key: &PrivateKey, wishes: &CsrWishes) -> Result<Bytes> {
+fn signed(subject: &Subject, key: &PrivateKey, wishes: &Wishes) -> Result<Bytes> {
     let template = subject.template(key.public_key(), wishes);
-    let scheme = scheme(key, wishes);
+    let scheme = scheme(key, &wishes.csr);
     let to_be_signed = template.to_be_signed(scheme)?;
     let signature = key.sign(scheme, Message::Raw(to_be_signed.as_bytes()))?;
     Ok(to_be_signed.assemble_verified(&signature, key.public_key())?)

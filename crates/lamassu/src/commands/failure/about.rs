@@ -5,11 +5,14 @@ use std::fmt;
 use anyhow::Error;
 use lamassu_core::ca::{CaError, CaService as _};
 use lamassu_core::device::DeviceError;
-use lamassu_core::dms::{DmsError, DmsService as _};
+use lamassu_core::device_group::{DeviceGroupError, DeviceGroupService as _};
+use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::kms::{KmsError, KmsService as _};
 
 use crate::commands::Session;
-use crate::commands::fields::{AUTHORITY_FIELDS, DMS_FIELDS, KEY_FIELDS, PROFILE_FIELDS};
+use crate::commands::fields::{
+    AUTHORITY_FIELDS, DMS_FIELDS, GROUP_FIELDS, KEY_FIELDS, PROFILE_FIELDS,
+};
 use crate::commands::listing::{Conditions, first};
 use crate::nearest::nearest;
 
@@ -19,11 +22,13 @@ const NAMED: usize = 10;
 /// Kinds of things that commands name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Noun {
+    Approval,
     Ca,
     Certificate,
     Device,
     Dms,
     Engine,
+    Group,
     Job,
     Key,
     Profile,
@@ -33,11 +38,13 @@ pub(in crate::commands) enum Noun {
 impl fmt::Display for Noun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Approval => "approval",
             Self::Ca => "CA",
             Self::Certificate => "certificate",
             Self::Device => "device",
             Self::Dms => "DMS",
             Self::Engine => "engine",
+            Self::Group => "group",
             Self::Job => "job",
             Self::Key => "key",
             Self::Profile => "profile",
@@ -115,8 +122,19 @@ impl Absence for DmsError {
         match self {
             Self::DmsNotFound => Some(Noun::Dms),
             Self::DeviceNotFound => Some(Noun::Device),
+            Self::Approval(ApprovalRefusal::NotFound) => Some(Noun::Approval),
             Self::Ca(error) | Self::Misconfigured(error) => error.absent(),
             Self::Device(error) => error.absent(),
+            _ => None,
+        }
+    }
+}
+
+impl Absence for DeviceGroupError {
+    fn absent(&self) -> Option<Noun> {
+        match self {
+            Self::NotFound => Some(Noun::Group),
+            Self::DeviceNotFound => Some(Noun::Device),
             _ => None,
         }
     }
@@ -162,10 +180,11 @@ pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> 
         Noun::Ca => authorities(session).await,
         Noun::Dms => systems(session).await,
         Noun::Engine => engines(session).await,
+        Noun::Group => groups(session).await,
         Noun::Key => keys(session).await,
         Noun::Profile => profiles(session).await,
         // They are too many to be guessed.
-        Noun::Certificate | Noun::Device | Noun::Job | Noun::Request => {
+        Noun::Approval | Noun::Certificate | Noun::Device | Noun::Job | Noun::Request => {
             return Some(absent.to_string());
         }
     };
@@ -195,6 +214,14 @@ async fn systems(session: &Session) -> Vec<String> {
     });
     let list = list.await.unwrap_or_default();
     list.iter().map(|one| one.id.to_string()).collect()
+}
+
+async fn groups(session: &Session) -> Vec<String> {
+    let list = first(Conditions::default(), GROUP_FIELDS, async |request| {
+        Ok(session.devices.groups(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    list.into_iter().map(|one| one.document.name).collect()
 }
 
 async fn profiles(session: &Session) -> Vec<String> {

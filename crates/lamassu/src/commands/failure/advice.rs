@@ -3,7 +3,8 @@
 use anyhow::Error;
 use lamassu_core::ca::CaError;
 use lamassu_core::device::DeviceError;
-use lamassu_core::dms::DmsError;
+use lamassu_core::device_group::DeviceGroupError;
+use lamassu_core::dms::{ApprovalRefusal, DmsError};
 use lamassu_core::kms::KmsError;
 
 use super::cause;
@@ -15,6 +16,7 @@ pub(super) fn on(error: &Error) -> Option<&'static str> {
         .or_else(|| cause::<KmsError>(error).and_then(of_kms))
         .or_else(|| cause::<DeviceError>(error).and_then(of_device))
         .or_else(|| cause::<DmsError>(error).and_then(of_dms))
+        .or_else(|| cause::<DeviceGroupError>(error).and_then(of_group))
 }
 
 fn of_ca(error: &CaError) -> Option<&'static str> {
@@ -56,8 +58,22 @@ fn of_dms(error: &DmsError) -> Option<&'static str> {
         DmsError::CommonNameMismatch => {
             "a certificate belongs to the device that its common name names"
         }
+        DmsError::Approval(ApprovalRefusal::NotPending) => {
+            "`lamassu approvals show` says what became of it"
+        }
         DmsError::Device(error) => return of_device(error),
         DmsError::Ca(error) | DmsError::Misconfigured(error) => return of_ca(error),
+        _ => return None,
+    })
+}
+
+fn of_group(error: &DeviceGroupError) -> Option<&'static str> {
+    Some(match error {
+        DeviceGroupError::Exists => "a name belongs to one group",
+        DeviceGroupError::HasChildren => {
+            "--children cascade deletes them, too, --children reparent moves them up"
+        }
+        DeviceGroupError::Validation => "a value is missing or cannot be used",
         _ => return None,
     })
 }

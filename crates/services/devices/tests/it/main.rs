@@ -17,6 +17,7 @@ mod identity_slot;
 mod lists;
 mod metadata;
 mod metrics;
+mod refused_changes;
 mod retire;
 mod slots;
 mod statistics;

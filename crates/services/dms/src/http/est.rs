@@ -12,17 +12,18 @@ use http::HeaderValue;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use lamassu_core::caller::{Caller, ClientCertificateChain};
-use lamassu_core::dms::{DmsError, DmsService, EstRequest, Outcome};
+use lamassu_core::dms::{DmsError, DmsService, EstOrigin, EstRequest, Outcome};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_http::{
     Access, AskedBy, BodyLimits, DeferrableMedia, Failure, Media, MediaBody, NotOffered, Operation,
-    PathForm, Reads, Routes, TlsExporter, media_types, refuse_nul_in_path,
+    PathForm, Reads, Routes, TlsExporter, Tokens, media_types, refuse_nul_in_path,
 };
 
 use super::est_body::certification_request;
 use super::est_failure::EstFailure;
 use super::est_multipart::key_and_certificate;
+use super::est_origin::origin;
 use super::est_reply::ReplyForm;
 use crate::config::EstConfig;
 
@@ -51,6 +52,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
     Routes::builder("est", est)
         .path_form(PathForm::Raw)
         .body_limits(LIMITS)
+        .tokens(Tokens::Verified)
         .get(
             "/.well-known/est/cacerts",
             Access::Public,
@@ -171,6 +173,7 @@ struct EstCall {
     label: Option<DmsId>,
     form: ReplyForm,
     client_chain: Option<ClientCertificateChain>,
+    origin: EstOrigin,
     exporter: Option<Bytes>,
     content_type: Option<HeaderValue>,
 }
@@ -181,6 +184,7 @@ impl EstCall {
             csr: certification_request(self.content_type.as_ref(), body.0)?,
             label: self.label,
             client_chain: self.client_chain,
+            origin: self.origin,
             exporter: self.exporter,
         })
     }
@@ -215,6 +219,7 @@ impl FromRequestParts<Est> for EstCall {
             label: label.or_else(|| est.config.default_label(server_name(parts))),
             form: ReplyForm::of(&parts.headers, est.config.line_length),
             client_chain: parts.extensions.get::<ClientCertificateChain>().cloned(),
+            origin: origin(parts),
             exporter: parts
                 .extensions
                 .get::<TlsExporter>()

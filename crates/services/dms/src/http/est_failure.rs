@@ -7,13 +7,17 @@
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
-use lamassu_core::dms::DmsError;
+use lamassu_core::dms::{CredentialRefusal, DmsError};
 use lamassu_http::Failure;
 
 use crate::config::StatusCodes;
 
 /// HTTP wants a challenge with 401; no client knows a scheme for what TLS does.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate realm=\"est\"");
+/// RFC 7030 3.2.3, spelled as libest reads it.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"estrealm\"");
+/// RFC 6750 3.
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"estrealm\"");
 
 /// An error on its way to an EST client.
 #[derive(Debug)]
@@ -37,14 +41,26 @@ impl IntoResponse for EstFailure {
             StatusCodes::Standard => None,
             StatusCodes::Reference => Some(reference_status(&self.error)),
         };
+        let challenge = challenge(&self.error);
         let mut response = Failure::from(self.error).into_response();
         if response.status() == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(status) = reference {
             *response.status_mut() = status;
         }
         response
+    }
+}
+
+/// What a client is asked for.
+const fn challenge(error: &DmsError) -> HeaderValue {
+    match error {
+        DmsError::Credential(CredentialRefusal::PasswordMissing) => BASIC,
+        DmsError::Credential(CredentialRefusal::TokenMissing | CredentialRefusal::TokenInvalid) => {
+            BEARER
+        }
+        _ => CHALLENGE,
     }
 }
 
@@ -82,6 +98,13 @@ const fn reference_status(error: &DmsError) -> StatusCode {
         | DmsError::ProfileSignsCa
         | DmsError::CaProfile
         | DmsError::SlotChanged
+        | DmsError::Settings(_)
+        | DmsError::PasswordNotFound
+        | DmsError::Patch(_)
+        | DmsError::Webhook(_)
+        | DmsError::Credential(_)
+        | DmsError::DeviceRefused(_)
+        | DmsError::Renewal(_)
         | DmsError::Keygen(_)
         | DmsError::Approval(_)
         | DmsError::ChannelBinding(_)

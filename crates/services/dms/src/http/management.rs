@@ -3,20 +3,25 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats};
+use lamassu_core::dms::{
+    BindDevice, Binding, Dms, DmsError, DmsService, DmsSettings, DmsStats, DryRun, DryRunReport,
+};
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_core::page::Page;
+use lamassu_core::patch::PatchBody;
 use lamassu_core::permission::Permission;
 use lamassu_core::query::{Field, QueryLimits};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_http::{
-    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, PathParams, Query, Reply, Routes,
+    AskedBy, Counted, GoJson, Json200, Json201, Listed, Listing, NoContent, PathParams, Query,
+    Reply, Routes,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::{passwords, refused};
 use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
@@ -38,6 +43,12 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
     let builder = Routes::builder("dms", Management { service, limits })
         .get("/v1/stats", READ, "Count DMSs", stats)
         .get("/v1/dms", READ, "List DMSs", list)
+        .get(
+            "/v1/refused-enrollments",
+            READ,
+            "List enrollments that were refused lately, and why",
+            refused::list,
+        )
         .post("/v1/dms", WRITE, "Create a DMS", create)
         .refuses(&[ErrorKind::Conflict])
         .post(
@@ -48,7 +59,46 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         )
         .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
-        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update);
+        .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
+        .delete("/v1/dms/{id}", WRITE, "Delete a DMS", delete)
+        .post(
+            "/v1/dms/{id}/dry-run",
+            WRITE,
+            "What the DMS would say to a device",
+            dry_run,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v1/dms/{id}/passwords",
+            READ,
+            "List the enrollment passwords of a DMS",
+            passwords::list,
+        )
+        .post(
+            "/v1/dms/{id}/passwords",
+            WRITE,
+            "Make enrollment passwords, which are shown this once",
+            passwords::create,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .delete(
+            "/v1/dms/{id}/passwords/{password_id}",
+            WRITE,
+            "Revoke an enrollment password",
+            passwords::revoke,
+        )
+        .put(
+            "/v1/dms/{id}/metadata",
+            WRITE,
+            "Change the metadata of a DMS by a JSON Patch",
+            patch_metadata,
+        )
+        .patch(
+            "/v1/dms/{id}/metadata",
+            WRITE,
+            "Change the metadata of a DMS by a JSON Patch",
+            patch_metadata,
+        );
     super::internal::routes(super::approval::routes(builder)).build()
 }
 
@@ -177,6 +227,43 @@ async fn update(
             .update_dms(&caller, body.into_dms(id))
             .await?,
     ))
+}
+
+async fn dry_run(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(request): GoJson<DryRun>,
+) -> Reply<Json200<DryRunReport>> {
+    let service = &management.service;
+    Ok(Json200(
+        service.dry_run(&caller, &DmsId::from(id), request).await?,
+    ))
+}
+
+/// PUT and PATCH alike.
+async fn patch_metadata(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+    GoJson(body): GoJson<PatchBody>,
+) -> Reply<Json200<Dms>> {
+    let operations = body.patches.ok_or(DmsError::Validation)?;
+    let service = &management.service;
+    let patched = service
+        .patch_dms_metadata(&caller, &DmsId::from(id), operations)
+        .await?;
+    Ok(Json200(patched))
+}
+
+async fn delete(
+    State(management): State<Management>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<String>,
+) -> Reply<NoContent> {
+    let service = &management.service;
+    service.delete_dms(&caller, &DmsId::from(id)).await?;
+    Ok(NoContent)
 }
 
 async fn bind(

@@ -9,6 +9,8 @@ use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Json, Row, Statement, params, sql};
 use serde_json::{Map, Value};
 
+use crate::secrets::{DmsSecrets, SecretsRow};
+
 /// No DMS has the id yet.
 pub(crate) const NEW_ID: Check = Check::new("DMS id is free");
 /// The DMS is as it was read.
@@ -32,6 +34,7 @@ pub(crate) const TABLE: ListTable = ListTable {
         "metadata",
         "settings",
         "created_at",
+        "secrets",
         "revision",
     ],
     key: "id",
@@ -43,6 +46,7 @@ pub(crate) const TABLE: ListTable = ListTable {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredDms {
     pub(crate) dms: Dms,
+    pub(crate) secrets: DmsSecrets,
     pub(crate) revision: i64,
 }
 
@@ -61,8 +65,10 @@ impl TryFrom<Row> for StoredDms {
             creation_ts: created_at,
             settings,
         };
+        let Json(secrets) = row.get::<Json<SecretsRow>>("secrets")?;
         Ok(Self {
             dms,
+            secrets: secrets.into(),
             revision: row.get("revision")?,
         })
     }
@@ -71,7 +77,7 @@ impl TryFrom<Row> for StoredDms {
 /// The DMS of this id. One indexed read.
 pub(crate) async fn by_id(db: &Db, id: &DmsId) -> Result<Option<StoredDms>, DbError> {
     let query = sql(
-        "SELECT id, name, metadata, settings, created_at, revision FROM dms WHERE id = $1",
+        "SELECT id, name, metadata, settings, created_at, secrets, revision FROM dms WHERE id = $1",
         params![id.as_str()],
     );
     db.row_opt(query)
@@ -81,10 +87,11 @@ pub(crate) async fn by_id(db: &Db, id: &DmsId) -> Result<Option<StoredDms>, DbEr
 }
 
 /// Inserts a DMS unless its id is taken.
-pub(crate) fn insert(dms: &Dms) -> Result<Statement, StorageFailure> {
+pub(crate) fn insert(dms: &Dms, secrets: &DmsSecrets) -> Result<Statement, StorageFailure> {
     Ok(sql(
-        "INSERT INTO dms (id, id_folded, name, name_folded, metadata, settings, created_at, revision) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO dms \
+         (id, id_folded, name, name_folded, metadata, settings, created_at, secrets, revision) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT DO NOTHING",
         params![
             dms.id.as_str(),
             fold(dms.id.as_str()),
@@ -93,24 +100,38 @@ pub(crate) fn insert(dms: &Dms) -> Result<Statement, StorageFailure> {
             document(&dms.metadata)?,
             document(&dms.settings)?,
             dms.creation_ts.to_micros(),
+            document(&SecretsRow::from(secrets))?,
         ],
     ))
 }
 
 /// Replaces name, metadata and settings of the DMS that is still at this revision.
-pub(crate) fn update(dms: &Dms, revision: i64) -> Result<Statement, StorageFailure> {
+pub(crate) fn update(
+    dms: &Dms,
+    secrets: &DmsSecrets,
+    revision: i64,
+) -> Result<Statement, StorageFailure> {
     Ok(sql(
-        "UPDATE dms SET name = $1, name_folded = $2, metadata = $3, settings = $4, \
-         revision = revision + 1 WHERE id = $5 AND revision = $6",
+        "UPDATE dms SET name = $1, name_folded = $2, metadata = $3, settings = $4, secrets = $5, \
+         revision = revision + 1 WHERE id = $6 AND revision = $7",
         params![
             dms.name.as_str(),
             fold(&dms.name),
             document(&dms.metadata)?,
             document(&dms.settings)?,
+            document(&SecretsRow::from(secrets))?,
             dms.id.as_str(),
             revision,
         ],
     ))
+}
+
+/// Deletes the DMS that is still at this revision.
+pub(crate) fn delete(id: &DmsId, revision: i64) -> Statement {
+    sql(
+        "DELETE FROM dms WHERE id = $1 AND revision = $2",
+        params![id.as_str(), revision],
+    )
 }
 
 fn document<T: serde::Serialize>(value: &T) -> Result<lamassu_db::Value, StorageFailure> {

@@ -11,8 +11,8 @@ use lamassu_x509::issue::{
 use lamassu_x509::lint::LintPolicy;
 use lamassu_x509::pkcs7;
 use lamassu_x509::{
-    AccessLocations, Certificate, CertificationRequest, Extensions, RequestTemplate, SerialNumber,
-    SubjectFields,
+    AccessLocations, Certificate, CertificationRequest, Extensions, GeneralName, RequestTemplate,
+    SerialNumber, SubjectFields,
 };
 use serde_json::Value;
 use time::Duration;
@@ -49,12 +49,31 @@ impl Device {
         to_be_signed.assemble(&signature.unwrap()).to_vec()
     }
 
+    /// A request for any subject and these DNS names.
+    pub(crate) fn csr_with_names(&self, subject: &SubjectFields, names: &[&str]) -> Vec<u8> {
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| GeneralName::Dns((*name).to_owned()))
+            .collect();
+        let template = RequestTemplate::new(subject.to_name(), self.key.public_key());
+        let template = template.with_subject_alt_names(&names);
+        let to_be_signed = template.to_be_signed(self.key.default_scheme()).unwrap();
+        let signature = self
+            .key
+            .sign(to_be_signed.scheme(), Message::Raw(to_be_signed.as_bytes()));
+        to_be_signed.assemble(&signature.unwrap()).to_vec()
+    }
+
     /// A device with this key.
     pub(crate) fn with_key(name: &str, spec: KeySpec) -> Self {
         Self {
             name: name.to_owned(),
             key: PrivateKey::generate(spec).unwrap(),
         }
+    }
+
+    pub(crate) fn into_key(self) -> PrivateKey {
+        self.key
     }
 
     pub(crate) fn key(&self) -> &PrivateKey {

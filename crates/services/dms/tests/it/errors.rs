@@ -17,6 +17,7 @@ const REENROLL: &str = include_str!("reenroll.rs");
 const WIRE: &str = include_str!("est_wire.rs");
 
 /// What is refused to managers.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn management() -> Vec<(&'static str, Met)> {
     let fleet = || dms("fleet-1", &json!({}), &json!({}));
     let mut other = fleet();
@@ -74,6 +75,34 @@ fn management() -> Vec<(&'static str, Met)> {
                 include_str!("management.rs"),
                 "refusals_have_their_texts",
                 "issuance profile signs CA certificates and cannot be used for enrollment",
+            ),
+        ),
+        (
+            "Settings",
+            Met::Tested(
+                include_str!("settings.rs"),
+                "settings_that_can_never_work_are_refused",
+                "settings: reenrollment_delta must not be negative",
+            ),
+        ),
+        (
+            "PasswordNotFound",
+            asked(
+                Method::DELETE,
+                "/v1/dms/fleet-1/passwords/x",
+                Value::Null,
+                404,
+                "enrollment password not found",
+            ),
+        ),
+        (
+            "Patch",
+            asked(
+                Method::PATCH,
+                "/v1/dms/fleet-1/metadata",
+                json!({"patches": [{"op": "test", "path": "/a", "value": 1}]}),
+                400,
+                "failed to apply patches to metadata: patches[0]: there is no value at this path",
             ),
         ),
         (
@@ -239,6 +268,30 @@ fn enrollment() -> Vec<(&'static str, Met)> {
             ENROLL,
             "a_ca_profile_is_refused_before_anything_is_issued",
             "issuance profile signs CA certificates and cannot be used for enrollment",
+        ),
+        tested(
+            "Webhook",
+            include_str!("webhook.rs"),
+            "only_a_clear_yes_lets_a_device_through",
+            "external webhook denied enrollment",
+        ),
+        tested(
+            "Credential",
+            include_str!("password.rs"),
+            "a_password_is_good_once_and_for_its_device",
+            "user name and password required",
+        ),
+        tested(
+            "DeviceRefused",
+            include_str!("limits.rs"),
+            "only_devices_that_are_listed_enroll",
+            "device is not one that the DMS may enroll",
+        ),
+        tested(
+            "Renewal",
+            include_str!("limits.rs"),
+            "the_key_of_a_renewal_is_as_the_dms_says",
+            "the key must be that of the certificate to renew",
         ),
         tested(
             "SlotChanged",

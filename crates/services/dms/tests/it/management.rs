@@ -255,3 +255,40 @@ async fn lists_are_filtered_sorted_paged_and_counted() {
         .await;
     assert_eq!(filtered, json!({"total": 2}));
 }
+
+#[tokio::test]
+async fn each_refused_change_is_recorded_with_its_reason() {
+    let world = World::new().await;
+    world.created(json!({"id": "a", "name": "A"})).await;
+    let cases = [
+        (
+            "POST",
+            "/v1/dms",
+            json!({"id": "a", "name": "again"}),
+            "dms.create",
+            "dms/a",
+        ),
+        (
+            "PUT",
+            "/v1/dms/x",
+            json!({"id": "x", "name": "X"}),
+            "dms.update",
+            "dms/x",
+        ),
+        (
+            "POST",
+            "/v1/dms/bind-identity",
+            json!({"device_id": "d", "certificate_serial_number": "01"}),
+            "device.bind",
+            "device/d",
+        ),
+    ];
+    let mut expected = Vec::new();
+    for (method, path, body, operation, resource) in cases {
+        let (status, answer) = world.call(method, path, body).await;
+        assert!(status.is_client_error(), "{path}: {status}");
+        let text = answer["err"].as_str().unwrap().to_owned();
+        expected.push((operation.to_owned(), resource.to_owned(), text));
+    }
+    assert_eq!(world.refusals().await, expected);
+}

@@ -207,7 +207,11 @@ impl World {
             .body(body)
             .unwrap();
         let answer = self.send(request).await;
-        (answer.status, answer.json())
+        let body = match answer.body.is_empty() {
+            true => Value::Null,
+            false => answer.json(),
+        };
+        (answer.status, body)
     }
 
     pub(crate) async fn created(&self, dms: Value) -> Value {

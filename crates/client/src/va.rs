@@ -143,10 +143,13 @@ impl VaService for VaClient {
         if ca_ski.is_empty() {
             return Err(VaError::CaNotFound);
         }
-        let path = format!("/v1/crl/{}", encode(ca_ski));
         let call = Call {
+            method: Method::PUT,
+            path: format!("/v1/crl/{}", encode(ca_ski)),
+            headers: HeaderMap::new(),
             body: Some((crl, PKIX_CRL)),
-            ..Call::bare(Method::PUT, path, Repeat::Once)
+            repeat: Repeat::Once,
+            extra_time: Duration::ZERO,
         };
         self.0.read(caller, call).await
     }

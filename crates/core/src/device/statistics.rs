@@ -125,7 +125,7 @@ impl Health {
 
 /// Numbers of devices are exact as floats for a long time to come.
 fn ratio(part: u64, whole: u64) -> Option<f64> {
-    let float = |number: u64| u32::try_from(number).map_or(f64::from(u32::MAX), f64::from);
+    let float = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     (whole > 0).then(|| float(part) / float(whole))
 }
 

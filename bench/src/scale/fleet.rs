@@ -147,7 +147,8 @@ fn seed(kind: Kind, devices: u32) -> String {
     let step = 364 * DAY / i64::from(devices.max(1));
     let status = "CASE WHEN n % 1000 = 999 THEN 'DECOMMISSIONED' WHEN n % 10 = 0 THEN 'NO_IDENTITY' \
         WHEN n % 10 = 1 THEN 'EXPIRED' WHEN n % 10 = 2 THEN 'REVOKED' ELSE 'ACTIVE' END";
-    let end = format!("CASE WHEN n % 10 = 1 THEN {now} - n ELSE {now} + CAST(n AS BIGINT) * {step} END");
+    let end =
+        format!("CASE WHEN n % 10 = 1 THEN {now} - n ELSE {now} + CAST(n AS BIGINT) * {step} END");
     [
         format!(
             "INSERT INTO device (id, id_folded, alias, alias_folded, tags, status, icon, icon_color, \

@@ -1,9 +1,11 @@
 //! All or nothing, which expectation failed, and many committers at once.
 
+use std::sync::{Arc, Mutex};
+
 use lamassu_core::error::StorageFailure;
 use lamassu_db::{
-    AuditRecord, Check, CommitError, DbError, Event, Expectation, Json, RefusalLog, Seq, Value,
-    WriteSet, params, retry_races, sql,
+    AuditRecord, Check, CommitError, CommitWatcher, DbError, Event, Expectation, Json, RefusalLog,
+    Seq, Value, WriteSet, params, retry_races, sql,
 };
 use time::macros::datetime;
 
@@ -29,7 +31,49 @@ for_every_database!(
     a_snapshot_answers_every_statement,
     a_stream_delivers_every_row_in_chunks,
     refusals_are_recorded_up_to_a_limit,
+    a_watcher_hears_of_what_is_committed_before_its_caller,
 );
+
+/// What a watcher heard, type and subject.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl CommitWatcher for Heard {
+    fn committed(&self, events: &[Event]) {
+        let heard = events.iter().map(|event| {
+            let subject = event.subject_text().unwrap_or_default();
+            format!("{} {subject}", event.event_type())
+        });
+        self.0.lock().expect("heard").extend(heard);
+    }
+
+    fn doubted(&self) {
+        self.0.lock().expect("heard").push("doubt".to_owned());
+    }
+}
+
+async fn a_watcher_hears_of_what_is_committed_before_its_caller<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let heard = Arc::new(Heard::default());
+    db.watch_commits(Arc::clone(&heard) as _);
+    let insert = |id: &str| {
+        let mut set = WriteSet::new();
+        set.expect_one(insert_thing(id, "A", 1), FREE);
+        let event = Event::new("thing.create", "service/test", &caller(), db.now());
+        set.event(event.subject(format!("thing/{id}")));
+        set
+    };
+    let so_far = || heard.0.lock().expect("heard").clone();
+    db.commit(insert("a")).await.expect("commit");
+    assert_eq!(so_far(), ["thing.create thing/a"]);
+    // What is not committed did not happen, and without an event nothing is told.
+    db.commit(insert("a")).await.expect_err("the id is taken");
+    put_thing(db, "b", "B", 1).await;
+    assert_eq!(so_far(), ["thing.create thing/a"]);
+    db.commit(insert("c")).await.expect("commit");
+    assert_eq!(so_far().len(), 2);
+}
 
 async fn a_set_is_applied_with_its_event_and_audit_record<F: Fixture>() {
     let fixture = F::fresh().await;

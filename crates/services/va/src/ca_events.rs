@@ -275,6 +275,10 @@ impl EventHandler for CaEvents {
         {
             self.service.authorities.outdate();
         }
+        for event in events {
+            let subject = event.subject.as_deref();
+            self.service.delegates.heard(&event.event_type, subject);
+        }
         let news = events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         self.effect(caller, &news).await
     }

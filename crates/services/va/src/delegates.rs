@@ -99,6 +99,18 @@ impl Delegates {
         Arc::clone(slots.entry(ca.clone()).or_default())
     }
 
+    /// Follows what is told of certificates and CAs, here or in another process.
+    pub(crate) fn heard(&self, event_type: &str, subject: Option<&str>) {
+        match event_type {
+            "certificate.status.update" => {
+                let subject = subject.unwrap_or_default();
+                self.give_up(subject.strip_prefix("certificate/"));
+            }
+            "ca.import" | "ca.reissue" | "ca.status.update" | "ca.delete" => self.give_up(None),
+            _ => {}
+        }
+    }
+
     /// Gives up responders: all, or the one whose certificate has this serial number.
     fn give_up(&self, serial: Option<&str>) {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,14 +125,7 @@ impl Delegates {
 impl CommitWatcher for Delegates {
     fn committed(&self, events: &[Event]) {
         for event in events {
-            match event.event_type() {
-                "certificate.status.update" => {
-                    let subject = event.subject_text().unwrap_or_default();
-                    self.give_up(subject.strip_prefix("certificate/"));
-                }
-                "ca.import" | "ca.reissue" | "ca.status.update" | "ca.delete" => self.give_up(None),
-                _ => {}
-            }
+            self.heard(event.event_type(), event.subject_text());
         }
     }
 

@@ -146,7 +146,6 @@ impl VaService for VaClient {
         let call = Call {
             method: Method::PUT,
             path: format!("/v1/crl/{}", encode(ca_ski)),
-            headers: HeaderMap::new(),
             body: Some((crl, PKIX_CRL)),
             headers: HeaderMap::new(),
             repeat: Repeat::Once,

@@ -453,3 +453,47 @@ fn the_server_makes_a_key_where_the_device_cannot() -> Result<()> {
     assert!(said.contains("not enabled"), "{said}");
     Ok(())
 }
+
+#[test]
+fn a_password_enrolls_a_device_without_certificate() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let home = |line: &str| -> Result<String> {
+        let output = Command::new(executable())
+            .args(line.split_whitespace())
+            .current_dir(&plant.directory)
+            .env("LAMASSU_DATA_DIR", program.data_dir())
+            .env("LAMASSU_CONFIG_FILE", program.scratch().join("config.yml"))
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    home("dms create basic --ca issuing --auth password --renewal-auth certificate")?;
+    let made = home("dms passwords create basic --device meter-1 --out meter.password -q")?;
+    assert_eq!(mode(&plant.directory.join("meter.password"))?, 0o600);
+    let enroll = "enroll --dms basic --subject meter-1 --key m.key --cert m.pem";
+    let said = refused(&est(&plant, &program, enroll).output()?)?;
+    assert!(said.contains("401"), "{said}");
+    let line = format!("{enroll} --user meter-1 --password-file meter.password");
+    let first = ok(&plant, &program, &line)?;
+    let second = ok(
+        &plant,
+        &program,
+        "renew --dms basic --key m.key --cert m.pem",
+    )?;
+    assert_ne!(first["serial_number"], second["serial_number"]);
+    assert!(home("dms passwords list basic")?.contains("1 of 1"));
+    let other = "enroll --dms basic --subject meter-2 --key o.key --cert o.pem --user meter-1 \
+                 --password-file meter.password";
+    let said = refused(&est(&plant, &program, other).output()?)?;
+    assert!(said.contains("(40"), "{said}");
+    home(&format!("dms passwords revoke basic {made} --yes"))?;
+    wait_for("the refusals to be listed", Duration::from_secs(10), || {
+        home("dms refused").ok()?.contains("meter-2").then_some(())
+    })?;
+    Ok(())
+}

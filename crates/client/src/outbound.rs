@@ -112,6 +112,7 @@ impl Outbound {
             status,
             headers,
             body,
+            ..
         } = self.transport.send(outgoing).await?;
         Ok(OutboundAnswer {
             status,

@@ -182,6 +182,9 @@ impl DeviceRegistry for DeviceClient {
         if let Some(group_by) = &request.group_by {
             query.push_str(&format!("&group_by={}", encode(&group_by.to_text())));
         }
+        if let Some(group) = &request.group {
+            query.push_str(&format!("&group={}", encode(group.as_str())));
+        }
         let call = Call::get(format!("/v2/stats/devices?{query}"));
         self.0.read(caller, call).await
     }

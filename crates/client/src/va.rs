@@ -147,7 +147,6 @@ impl VaService for VaClient {
             method: Method::PUT,
             path: format!("/v1/crl/{}", encode(ca_ski)),
             body: Some((crl, PKIX_CRL)),
-            headers: HeaderMap::new(),
             repeat: Repeat::Once,
             extra_time: Duration::ZERO,
         };

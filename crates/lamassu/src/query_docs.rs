@@ -47,6 +47,21 @@ const LISTS: &[(&str, &str, &[Field])] = &[
         lamassu_devices::DEVICE_FIELDS_IN_V2,
     ),
     (
+        "Device groups",
+        "`/api/devmanager/v1/device-groups`",
+        lamassu_devices::GROUP_FIELDS,
+    ),
+    (
+        "Device groups in v2",
+        "`/api/devmanager/v2/device-groups`",
+        lamassu_devices::GROUP_FIELDS_IN_V2,
+    ),
+    (
+        "Actions on device groups",
+        "`/api/devmanager/v2/device-groups/{id}/actions`",
+        lamassu_devices::ACTION_FIELDS,
+    ),
+    (
         "DMSs",
         "`/api/dmsmanager/v1/dms`, `/api/dmsmanager/v1/stats`",
         lamassu_dms::DMS_FIELDS,

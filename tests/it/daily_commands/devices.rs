@@ -58,6 +58,8 @@ fn a_dms_is_made_shown_and_changed() -> Result<()> {
     assert_eq!(shell.ok("dms list -q --name 'line 2'")?, "line-2");
     assert_eq!(shell.ok("dms stats -q")?, "2");
 
+    shell.ok("dms delete line-2 --yes")?;
+    assert_eq!(shell.ok("dms list -q")?, "line");
     let said = shell.refused("dms show lin", 1)?;
     assert!(
         said.contains("there is no DMS \"lin\"") && said.contains("line"),

@@ -185,7 +185,14 @@ fn shells_and_man_learn_the_command_line() -> Result<()> {
         .args(["man", "--to", &to])
         .output()?;
     assert!(output.status.success());
-    for page in ["cas-create", "est-renew", "ocsp", "crl-check", "devices-import", "groups"] {
+    for page in [
+        "cas-create",
+        "est-renew",
+        "ocsp",
+        "crl-check",
+        "devices-import",
+        "groups",
+    ] {
         let name = format!("lamassu-{page}.1");
         let page = std::fs::read_to_string(directory.path().join(&name)).context(name)?;
         assert!(page.contains(".TH"), "{page}");

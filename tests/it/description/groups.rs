@@ -39,6 +39,23 @@ pub(super) fn groups(walk: &mut Walk<'_>) -> Result<()> {
     walk.call("PATCH", group, &[below], Some(&json!({"priority": 3})))?;
     walk.call("GET", "devmanager/v2/device-groups", &[], None)?;
     walk.call("GET", "devmanager/v2/device-groups?tree=true", &[], None)?;
+    walk.call(
+        "GET",
+        &format!("{group}/devices?count=true"),
+        &[below],
+        None,
+    )?;
+    walk.call("GET", &format!("{group}/stats"), &[below], None)?;
+    let started = json!({"action": "add_tags", "parameters": {"tags": ["walked"]}});
+    let actions = format!("{group}/actions");
+    let action = walk.call("POST", &actions, &[below], Some(&started))?;
+    let tried = json!({"action": "purge", "dry_run": true});
+    walk.call("POST", &actions, &[below], Some(&tried))?;
+    let one = format!("{actions}/{{action_id}}");
+    let names = [below, text(&action, "id")?];
+    walk.call("GET", &one, &names, None)?;
+    walk.call("GET", &actions, &[below], None)?;
+    walk.call("DELETE", &one, &names, None)?;
     walk.call("GET", &format!("{group}/children"), &[id], None)?;
     walk.call("GET", &format!("{group}/ancestors"), &[below], None)?;
     walk.call("GET", &format!("{group}/policies"), &[below], None)?;

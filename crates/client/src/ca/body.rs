@@ -5,20 +5,138 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lamassu_core::ca::{
-    CaError, CreateCertificate, ImportCa, ImportCertificate, KeySource, RawMessage,
+    CaError, CertificateStatus, CreateCa, CreateCertificate, ImportCa, ImportCertificate,
+    KeySource, ProfileChoice, RawMessage, Validity,
 };
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId, SerialNumber};
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
-use lamassu_core::pem::CertificateDer;
+use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::percent::encode;
 use lamassu_core::query::Filter;
 use lamassu_core::subject::Subject;
+use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::pem::{PemLabel, der_to_pem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::profile;
 use crate::peer::internal;
+use crate::profile_body::explicit;
+
+/// The members of bodies that choose a profile.
+pub(super) fn profile(
+    choice: &ProfileChoice,
+) -> Result<(Option<Value>, Option<&ProfileId>), StorageFailure> {
+    Ok(match choice {
+        ProfileChoice::Inline(profile) => (Some(explicit(profile).map_err(internal)?), None),
+        ProfileChoice::Stored(id) => (None, Some(id)),
+        ProfileChoice::Default => (None, None),
+    })
+}
+
+#[derive(Serialize)]
+pub(super) struct CreateCaBody<'a> {
+    id: &'a CaId,
+    parent_id: Option<&'a CaId>,
+    subject: &'a Subject,
+    key_metadata: KeyBody<'a>,
+    ca_expiration: &'a Validity,
+    profile_id: &'a ProfileId,
+    engine_id: Option<&'a EngineId>,
+    metadata: &'a Map<String, Value>,
+    ca_issuance_profile_id: Option<&'a ProfileId>,
+    ca_issuance_profile: Option<Value>,
+}
+
+#[derive(Default, Serialize)]
+pub(super) struct KeyBody<'a> {
+    key_id: Option<&'a KeyRef>,
+    #[serde(rename = "type")]
+    key_type: &'a str,
+    bits: u32,
+}
+
+impl<'a> KeyBody<'a> {
+    /// The member of bodies that says which key, and the one that says where to make it.
+    pub(super) fn new(source: &'a KeySource) -> (Self, Option<&'a EngineId>) {
+        match source {
+            KeySource::Existing(key) => {
+                let key_id = Some(key);
+                let key = Self {
+                    key_id,
+                    ..Self::default()
+                };
+                (key, None)
+            }
+            KeySource::New {
+                key_type,
+                bits,
+                engine_id,
+            } => {
+                let key = Self {
+                    key_id: None,
+                    key_type,
+                    bits: *bits,
+                };
+                (key, Some(engine_id))
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct CreateCaRequestBody<'a> {
+    pub(super) id: &'a CaRequestId,
+    pub(super) subject: &'a Subject,
+    pub(super) key_metadata: KeyBody<'a>,
+    pub(super) engine_id: Option<&'a EngineId>,
+    pub(super) metadata: &'a Map<String, Value>,
+}
+
+impl<'a> CreateCaBody<'a> {
+    pub(super) fn new(request: &'a CreateCa) -> Result<Self, StorageFailure> {
+        let (key_metadata, engine_id) = KeyBody::new(&request.key);
+        let (ca_issuance_profile, ca_issuance_profile_id) = profile(&request.ca_profile)?;
+        Ok(Self {
+            id: &request.id,
+            parent_id: request.parent.as_ref(),
+            subject: &request.subject,
+            key_metadata,
+            ca_expiration: &request.expiration,
+            profile_id: &request.profile_id,
+            engine_id,
+            metadata: &request.metadata,
+            ca_issuance_profile_id,
+            ca_issuance_profile,
+        })
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SignBody<'a> {
+    pub(super) csr: Option<&'a CsrDer>,
+    pub(super) profile: Option<Value>,
+    pub(super) profile_id: Option<&'a ProfileId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verify_csr_signature: Option<bool>,
+}
+
+#[derive(Serialize)]
+pub(super) struct StatusBody {
+    pub(super) status: CertificateStatus,
+    pub(super) revocation_reason: RevocationReason,
+}
+
+#[derive(Serialize)]
+pub(super) struct RevocationsBody<'a> {
+    pub(super) ca_id: Option<&'a CaId>,
+    pub(super) profile_id: Option<&'a ProfileId>,
+    pub(super) issued_after: Timestamp,
+    pub(super) issued_before: Timestamp,
+    pub(super) filter: Vec<String>,
+    pub(super) revocation_reason: RevocationReason,
+}
 
 #[derive(Serialize)]
 pub(super) struct ImportCaBody<'a> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DeviceStatus;
+use crate::ids::DeviceGroupId;
 use crate::query::{Filter, SortPath};
 use crate::timestamp::Timestamp;
 
@@ -21,6 +22,8 @@ pub struct CountDevices {
     pub health: bool,
     /// Whether it is told how many identities end soon.
     pub expiration: bool,
+    /// The group whose members they are.
+    pub group: Option<DeviceGroupId>,
 }
 
 /// What devices are divided by.
@@ -122,7 +125,7 @@ impl Health {
 
 /// Numbers of devices are exact as floats for a long time to come.
 fn ratio(part: u64, whole: u64) -> Option<f64> {
-    let float = |number: u64| u32::try_from(number).map_or(f64::from(u32::MAX), f64::from);
+    let float = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     (whole > 0).then(|| float(part) / float(whole))
 }
 

@@ -1,18 +1,20 @@
 //! `lamassu dms`: device manufacturing systems, the enrollment policies of fleets.
 
 mod flags;
+mod passwords;
 mod show;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use lamassu_core::dms::{Dms, DmsService as _};
 use lamassu_core::ids::DmsId;
-use lamassu_core::patch::apply_to_object;
 
 use self::flags::DmsArgs;
+use self::passwords::PasswordsCommand;
 use super::failure::{About, Noun, Refusal as _};
 use super::listing::ListArgs;
-use super::metadata::MetadataChanges;
+use super::metadata::{MetadataChanges, NewMetadata};
+use super::question::Question;
 use super::{Commands, Session};
 
 /// Device manufacturing systems: who enrolls, under which CA, and when certificates are renewed.
@@ -30,6 +32,22 @@ pub(crate) enum DmsCommand {
     Create(Box<CreateDms>),
     /// Change settings or metadata. What is not said stays.
     Update(Box<UpdateDms>),
+    /// Delete a DMS. Its devices and their certificates stay; nobody renews under it.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// The DMS's id.
+        dms: String,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// Enrollment passwords, for devices without a certificate (--auth password).
+    #[command(subcommand)]
+    Passwords(PasswordsCommand),
+    /// List enrollments that were refused lately, and why.
+    Refused {
+        #[command(flatten)]
+        list: ListArgs,
+    },
     /// Count DMSs.
     Stats,
 }
@@ -52,7 +70,7 @@ pub(crate) struct CreateDms {
     #[command(flatten)]
     settings: DmsArgs,
     #[command(flatten)]
-    metadata: super::metadata::NewMetadata,
+    metadata: NewMetadata,
 }
 
 /// Change a DMS.
@@ -73,6 +91,9 @@ impl Commands for DmsCommand {
             Self::Show { dms } => show::print(session, &find(session, dms).await?),
             Self::Create(asked) => create(session, asked).await,
             Self::Update(asked) => update(session, asked).await,
+            Self::Delete { dms, question } => delete(session, dms, *question).await,
+            Self::Passwords(command) => passwords::run(session, command).await,
+            Self::Refused { list } => passwords::refused(session, list).await,
             Self::Stats => show::stats(session).await,
         }
     }
@@ -89,18 +110,35 @@ async fn create(session: &Session, asked: &CreateDms) -> Result<()> {
 }
 
 async fn update(session: &Session, asked: &UpdateDms) -> Result<()> {
+    let (dms, caller) = (&session.dms, &session.caller);
     let operations = asked.metadata.operations();
     ensure!(
         asked.settings.says_something() || !operations.is_empty(),
         "nothing to change: say what, by --file or a flag"
     );
-    let stored = find(session, &asked.dms).await?;
-    let mut changed = asked.settings.applied(session, &stored).await?;
-    changed.metadata = apply_to_object(&changed.metadata, &operations, &[])?;
-    // A file of another DMS does not rename this one.
-    changed.id = stored.id;
-    let updated = session.dms.update_dms(&session.caller, changed).await;
-    show::print(session, &updated.about(About::new(Noun::Dms, &asked.dms))?)
+    let mut stored = find(session, &asked.dms).await?;
+    let id = stored.id.clone();
+    if asked.settings.says_something() {
+        let mut changed = asked.settings.applied(session, &stored).await?;
+        // A file of another DMS does not rename this one.
+        changed.id = id.clone();
+        let updated = dms.update_dms(caller, changed).await;
+        stored = updated.about(About::new(Noun::Dms, &asked.dms))?;
+    }
+    if !operations.is_empty() {
+        stored = dms.patch_dms_metadata(caller, &id, operations).await?;
+    }
+    show::print(session, &stored)
+}
+
+async fn delete(session: &Session, dms: &str, question: Question) -> Result<()> {
+    let found = find(session, dms).await?;
+    question.ask(&format!(
+        "This deletes the DMS {dms:?}; its devices and their certificates stay."
+    ))?;
+    let deleted = session.dms.delete_dms(&session.caller, &found.id).await;
+    deleted.about(About::new(Noun::Dms, dms))?;
+    session.done(dms, &format!("DMS {dms} is deleted"))
 }
 
 /// The DMS of this id.

@@ -4,5 +4,5 @@ pub(super) use lamassu_ca::{
     AUTHORITY_FIELDS, CERTIFICATE_FIELDS, JOB_FIELDS, PROFILE_FIELDS, REQUEST_FIELDS,
 };
 pub(super) use lamassu_devices::{DEVICE_FIELDS, GROUP_FIELDS};
-pub(super) use lamassu_dms::{APPROVAL_FIELDS, DMS_FIELDS};
+pub(super) use lamassu_dms::{APPROVAL_FIELDS, DMS_FIELDS, PASSWORD_FIELDS, REFUSED_FIELDS};
 pub(super) use lamassu_kms::KEY_FIELDS;

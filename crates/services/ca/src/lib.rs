@@ -13,7 +13,7 @@
 //! Deliberately absent: CRLs and OCSP (the validation authority), devices and their slots, and
 //! whatever authenticates callers.
 //!
-//! Where next: `service.rs` for the whole of what it does, `issue.rs` for how a certificate is
+//! Where next: `service/calls.rs` for the whole of what it does, `issue.rs` for how a certificate is
 //! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere,
 //! `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `cascade.rs` for what
 //! goes down from a CA, `retire.rs` for deleted ones, `revocations.rs` for many at once, `enrollment.rs` for

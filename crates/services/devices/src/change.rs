@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lamassu_core::ca::{Certificate, RenewalWindows};
 use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus, VersionState};
 use lamassu_core::device::{DeviceEvent, DeviceStatus};
+use lamassu_core::device_group::SlotDefaults;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
@@ -21,6 +22,7 @@ use time::{Duration, OffsetDateTime};
 use crate::context::ChangeContext;
 use crate::events;
 use crate::follow_up::{CERTIFICATES_JOB, Task};
+use crate::group_policy::slot_defaults;
 use crate::jobs::{WAKE_HORIZON, WINDOWS_JOB};
 use crate::lifecycle::{Windows, status_of_certificate};
 use crate::store::{
@@ -111,8 +113,10 @@ impl<'a> Change<'a> {
     /// Makes the certificate the active version of the identity slot.
     pub(crate) fn bind(&mut self, certificate: &Certificate, mode: &str, windows: RenewalWindows) {
         let now = self.now();
+        let defaults = self.slot_defaults();
         let slot = self.slot_or_new(IDENTITY, SecretType::X509);
-        let (overlap, revoke) = (slot.policy.overlap, slot.policy.revoke_superseded);
+        let overlap = slot.policy.overlap.or(defaults.overlap);
+        let revoke = slot.policy.revoke_superseded.or(defaults.revoke_superseded);
         let is_first = slot.status == SlotStatus::Empty;
         let waiting = slot.versions.values().find(|version| {
             version.state == VersionState::Pending
@@ -209,12 +213,21 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// What the groups of the device say of its slots, where those say nothing themselves.
+    pub(crate) fn slot_defaults(&self) -> SlotDefaults {
+        slot_defaults(&self.context.groups.get(), &self.after, self.context.now)
+    }
+
     /// Takes out the oldest versions that are out of use, beyond as many as the policy allows.
     pub(crate) fn trim_versions(&mut self, name: &str) {
         let Some(slot) = self.after.slots.get(name) else {
             return;
         };
-        let max = usize::try_from(slot.policy.max_versions).unwrap_or(usize::MAX);
+        let max = match slot.policy.max_versions {
+            0 => self.slot_defaults().max_versions.unwrap_or(0),
+            max => max,
+        };
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         if max == 0 || slot.versions.len() <= max {
             return;
         }

@@ -15,9 +15,12 @@ use lamassu_core::duration::WireDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
+use crate::group_member::groups_of;
 use crate::group_schema::check_schema;
 use crate::group_tree::{GroupTree, StoredGroup};
+use crate::store::StoredDevice;
 
 const RENEWAL: &str = "renewal";
 const SLOTS: &str = "slots";
@@ -169,7 +172,7 @@ impl Merged {
             self.members.remove(name);
         } else {
             let target = self.members.entry(name).or_insert(Value::Null);
-            merge_patch(target, value);
+            json_patch::merge(target, value);
         }
         note_sources(&mut self.sources, &pointer, value, &source);
     }
@@ -202,27 +205,6 @@ fn add_rule<T>(
             rule,
         }),
         None => rules.retain(|known| !above.iter().any(|group| group.id == known.group_id)),
-    }
-}
-
-/// RFC 7396.
-pub(crate) fn merge_patch(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(target) = target else {
-        return;
-    };
-    for (name, value) in members {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge_patch(target.entry(name.as_str()).or_insert(Value::Null), value);
-        }
     }
 }
 
@@ -290,4 +272,20 @@ pub(crate) fn has_renewal(group: &StoredGroup) -> bool {
 pub(crate) fn has_rules(group: &StoredGroup) -> bool {
     let policies = &group.document.policies;
     policies.contains_key(SCHEMA) || policies.contains_key(TAGS)
+}
+
+/// What the groups of a device say of its slots.
+pub(crate) fn slot_defaults(
+    tree: &GroupTree,
+    device: &StoredDevice,
+    now: OffsetDateTime,
+) -> SlotDefaults {
+    let says = |group: &StoredGroup| group.document.policies.contains_key(SLOTS);
+    if !tree.all().any(|group| says(group)) {
+        return SlotDefaults::default();
+    }
+    let slots = of_device(tree, &groups_of(tree, device, now))
+        .effective
+        .slots;
+    slots.unwrap_or_default()
 }

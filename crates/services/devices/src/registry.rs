@@ -142,7 +142,11 @@ impl DeviceRegistry for DevicesService {
         _caller: &Caller,
         request: &CountDevices,
     ) -> Result<DeviceStatistics, RegistryError> {
-        self.statistics_of(request, &[]).await
+        let restrictions = match &request.group {
+            Some(group) => self.members_of(group).await?.1,
+            None => Vec::new(),
+        };
+        self.statistics_of(request, &restrictions).await
     }
 
     async fn device_history(

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::JsonPath;
+use super::{JsonPath, json_scalar_text};
 
 /// Expression, whether the full row matches, whether `{}` matches; what PostgreSQL 15 answers.
 const TABLE: &[(&str, bool, bool)] = &[

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lamassu_core::dms::Dms;
-use lamassu_core::dms::settings::{AUTH_CLIENT_CERTIFICATE, AUTH_NONE, PROTOCOL_EST};
+use lamassu_core::dms::settings::{
+    AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, PROTOCOL_EST,
+};
 use lamassu_core::duration::WireDuration;
 use serde_json::json;
 
@@ -66,7 +68,7 @@ pub(crate) struct DmsArgs {
 /// Who enrolls, and as what.
 #[derive(Clone, Debug, Default, Args)]
 struct EnrollmentArgs {
-    /// How a device proves who it is: certificate, none, or a mode by the API's name.
+    /// How a device proves who it is: certificate, password, none, or a mode by the API's name.
     #[arg(long, value_name = "MODE", value_parser = auth_mode)]
     auth: Option<String>,
     /// A CA whose certificates prove it; repeatable.
@@ -139,9 +141,14 @@ fn keygen(text: &str) -> Result<Keygen, String> {
 fn auth_mode(text: &str) -> Result<String, String> {
     Ok(match text {
         "certificate" => AUTH_CLIENT_CERTIFICATE.to_owned(),
+        "password" => AUTH_PASSWORD.to_owned(),
         "none" => AUTH_NONE.to_owned(),
         name if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') => name.to_owned(),
-        _ => return Err("it is certificate, none, or a name like CLIENT_CERTIFICATE".to_owned()),
+        _ => {
+            return Err(
+                "it is certificate, password, none, or a name like CLIENT_CERTIFICATE".to_owned(),
+            );
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! A first certificate, for a key made here or by the server.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use http::StatusCode;
 use lamassu_client::est::{EstClient, EstError, EstRequest};
 use lamassu_crypto::{PrivateKey, PublicKey};
@@ -73,18 +73,15 @@ pub(super) async fn generated(
 }
 
 fn nothing_there(pair: &Pair) -> Result<()> {
-    let Some(held) = pair.held()? else {
-        ensure!(
-            !pair.cert_file().exists(),
-            "there is a certificate in {}, without its key: --force replaces it",
-            pair.cert_file().display()
+    let file = pair.cert_file().display();
+    if pair.held()?.is_some() {
+        bail!(
+            "there is a certificate in {file}: `lamassu est renew` gets its successor, --force enrolls anew"
         );
-        return Ok(());
-    };
+    }
     ensure!(
-        held.chain.is_empty(),
-        "there is a certificate in {}: `lamassu est renew` gets its successor, --force enrolls anew",
-        pair.cert_file().display()
+        !pair.cert_file().exists(),
+        "there is a certificate in {file}, without its key: --force replaces it"
     );
     Ok(())
 }

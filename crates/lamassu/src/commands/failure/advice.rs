@@ -58,6 +58,7 @@ fn of_dms(error: &DmsError) -> Option<&'static str> {
         DmsError::CommonNameMismatch => {
             "a certificate belongs to the device that its common name names"
         }
+        DmsError::PasswordNotFound => "`lamassu dms passwords list` lists them",
         DmsError::Approval(ApprovalRefusal::NotPending) => {
             "`lamassu approvals show` says what became of it"
         }

@@ -21,5 +21,5 @@ async fn every_route_refuses_whoever_lacks_its_permission() {
     let router = stack.build().unwrap();
     let open = route_audit::audit(&router, &table, |role| role.name().to_owned()).await;
     assert_eq!(open, []);
-    assert_eq!(table.len(), 43 + 11);
+    assert_eq!(table.len(), 43 + 12);
 }

@@ -1,6 +1,7 @@
 //! `/v2/device-groups`.
 
 use axum::extract::State;
+use lamassu_core::device::statistics::{CountDevices, DeviceStatistics};
 use lamassu_core::device::v2::{CountedPage, DeviceV2, ListDevices};
 use lamassu_core::device_group::{
     Children, CreateGroup, DeviceGroupError, DevicePolicies, Group, GroupDeletion, GroupDocument,
@@ -11,12 +12,14 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::query::{Field, ListRequest, take_flag};
 use lamassu_http::{
-    AskedBy, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing, Members, NoContent,
-    PatchOf, PathParams, Query, ReadVersioned, Reply, RoutesBuilder, StrictJson, Versioned,
+    AskedBy, CountedInV2, IfMatch, IfNoneMatch, Json200, Json201, ListedInV2, Listing, Members,
+    NoContent, PatchOf, PathParams, Query, ReadVersioned, Reply, RoutesBuilder, StrictJson,
+    Versioned,
 };
 
 use super::groups::GROUPS;
 use super::v2::devices::{Beside, Registered, list_request, only};
+use super::v2::statistics::{Numbers, count_request};
 use super::{Devices, READ};
 use crate::store::GROUP_FIELDS_IN_V2;
 
@@ -61,6 +64,13 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             READ,
             "List the devices of a group",
             members,
+        )
+        .refuses(&[ErrorKind::NotFound])
+        .get(
+            "/v2/device-groups/{id}/stats",
+            READ,
+            "Count the devices of a group",
+            stats,
         )
         .refuses(&[ErrorKind::NotFound])
         .get(
@@ -217,6 +227,21 @@ async fn members(
     };
     let page = devices.service.list_devices(&caller, &request).await?;
     Ok(Json200(page))
+}
+
+async fn stats(
+    State(devices): State<Devices>,
+    AskedBy(caller): AskedBy,
+    PathParams(id): PathParams<DeviceGroupId>,
+    query: Query<(CountedInV2<Registered>, Members<Numbers>)>,
+) -> Reply<Json200<DeviceStatistics>> {
+    let request = CountDevices {
+        group: Some(id),
+        ..count_request(&query, &devices)?
+    };
+    Ok(Json200(
+        devices.service.statistics(&caller, &request).await?,
+    ))
 }
 
 async fn children(

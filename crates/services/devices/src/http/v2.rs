@@ -2,7 +2,7 @@
 
 pub(super) mod devices;
 mod slots;
-mod statistics;
+pub(super) mod statistics;
 
 use lamassu_core::error::ErrorKind;
 use lamassu_http::RoutesBuilder;

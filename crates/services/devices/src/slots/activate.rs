@@ -54,8 +54,12 @@ impl DevicesService {
         self.check_activatable(caller, wanted).await?;
         let mut change = Change::of(&stored, self.change_by(caller));
         let policy = &slot.policy;
-        let overlap = request.overlap.or(policy.overlap);
-        let revoke = request.revoke_superseded.or(policy.revoke_superseded);
+        let defaults = change.slot_defaults();
+        let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
+        let revoke = request
+            .revoke_superseded
+            .or(policy.revoke_superseded)
+            .or(defaults.revoke_superseded);
         let mut activation = activation(slot, wanted, overlap, revoke.unwrap_or(false));
         if let Some(comment) = request.comment.as_deref().filter(|text| !text.is_empty())
             && !activation.entry.1.is_empty()

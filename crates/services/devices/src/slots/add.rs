@@ -233,6 +233,7 @@ fn insert(
     checked: &Checked,
 ) -> Result<u32, RegistryError> {
     let now = change.now();
+    let defaults = change.slot_defaults();
     let slot = change.slot_or_new(name, secret_type);
     let mut version = version(slot.next_version(), request, checked, now);
     let holds = |known: &Version| {
@@ -254,8 +255,12 @@ fn insert(
     let (number, end) = (version.version, version.expires_at);
     let is_first = slot.status == SlotStatus::Empty;
     let windows = end.map(|end| Windows::of(end, windows_of(Some(slot), name)));
-    let overlap = request.overlap.or(slot.policy.overlap);
-    let revoke_superseded = slot.policy.revoke_superseded.unwrap_or(false);
+    let policy = &slot.policy;
+    let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
+    let revoke_superseded = policy
+        .revoke_superseded
+        .or(defaults.revoke_superseded)
+        .unwrap_or(false);
     slot.versions.insert(number, version);
     if request.activate {
         let text = if is_first && name == IDENTITY {

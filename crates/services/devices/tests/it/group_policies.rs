@@ -318,3 +318,49 @@ async fn metadata_and_tags_keep_the_rules_of_every_group() {
     let uri = "/v1/devices/dev-2/metadata";
     assert_eq!(fixture.send(Method::PUT, uri, patches).await.0, 200);
 }
+
+#[tokio::test]
+async fn slots_take_from_groups_what_they_do_not_say_themselves() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    fixture.group(1, None, json!([])).await;
+    fixture
+        .with_policies(1, json!({"slots": {"overlap": "1h", "max_versions": 2}}))
+        .await;
+    let versions = "/v2/devices/dev-1/slots/app/versions";
+    let add = async |n: u32| {
+        let body = json!({"secret": {"token": format!("correct-horse-battery-{n}")}, "secret_type": "TOKEN"});
+        let (status, answer) = fixture.send(Method::POST, versions, body).await;
+        assert_eq!(status, 201, "{answer}");
+    };
+    add(0).await;
+    add(1).await;
+    let (_, before) = fixture.get("/v2/devices/dev-1/slots/app/versions/0").await;
+    assert_eq!(
+        (&before["state"], &before["overlap_until"]),
+        (&json!("SUPERSEDED"), &json!("2026-03-01T10:00:01Z"))
+    );
+    // The slot's own word counts more.
+    let own = json!({"secret_type": "TOKEN", "policy": {"overlap": "0s"}});
+    assert_eq!(
+        fixture
+            .send(Method::PUT, "/v2/devices/dev-1/slots/app", own)
+            .await
+            .0,
+        200
+    );
+    add(2).await;
+    // Out of use at once, and one more than the group has slots keep.
+    let gone = fixture.get("/v2/devices/dev-1/slots/app/versions/1").await;
+    assert_eq!(gone.0, 404, "{}", gone.1);
+    add(3).await;
+    // Two at most of those that are out of use or active; the superseded one still counts.
+    let (_, slot) = fixture.get("/v2/devices/dev-1/slots/app").await;
+    let numbers: Vec<_> = slot["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["version"].clone())
+        .collect();
+    assert_eq!(numbers, [3, 0]);
+}

@@ -559,3 +559,44 @@ async fn who_comes_and_goes_is_told_of_groups_that_want_it() {
     );
     assert_eq!(told(n).await, [removed(2)]);
 }
+
+#[tokio::test]
+async fn members_are_counted_as_devices_are() {
+    let fixture = fixture().await;
+    fixture
+        .tagged(&[("dev-1", "a"), ("dev-2", "b"), ("dev-3", "a")])
+        .await;
+    fixture
+        .group(1, None, json!([criterion("tags", "ct", "a")]))
+        .await;
+    let by_id = format!("/v2/device-groups/{}/stats", id(1));
+    let by_filter = format!("/v2/stats/devices?group={}", id(1));
+    for uri in [&by_id, &by_filter] {
+        let (status, numbers) = fixture.get(uri).await;
+        assert_eq!(
+            (status.as_u16(), &numbers["total"]),
+            (200, &json!(2)),
+            "{numbers}"
+        );
+        assert_eq!(numbers["status_distribution"]["NO_IDENTITY"], 2);
+    }
+    let (_, numbers) = fixture
+        .get(&format!(
+            "{by_id}?filter=id[eq]dev-1&include=health&group_by=tags"
+        ))
+        .await;
+    assert_eq!(
+        (&numbers["total"], &numbers["health"]["inactive"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(numbers["breakdown"][0]["value"], "a");
+    let unknown = format!("/v2/device-groups/{}/stats", id(9));
+    fixture
+        .refuses(
+            Method::GET,
+            &unknown,
+            Value::Null,
+            (404, "device group not found"),
+        )
+        .await;
+}

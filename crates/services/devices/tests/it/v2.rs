@@ -580,6 +580,18 @@ async fn every_error_of_the_second_version_has_its_status_and_text() {
             get("/v2/devices/dev-1/slots/identity", 404, "slot not found"),
         ),
         (
+            "GroupNotFound",
+            get("/v2/devices?group=x", 404, "device group not found"),
+        ),
+        (
+            "PolicyBroken",
+            Met::Tested(
+                include_str!("group_policies.rs"),
+                "metadata_and_tags_keep_the_rules_of_every_group",
+                "a policy of device group {} is broken",
+            ),
+        ),
+        (
             "VersionNotFound",
             tested("versions_are_deleted_when_out_of_use", "version_not_found"),
         ),

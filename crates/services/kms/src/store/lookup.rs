@@ -2,7 +2,7 @@
 //! request asks whether its key is one of ours, and a statement for each of them costs more than
 //! all else about it.
 //!
-//! One look-up at a time leads: it asks for itself and for all that wait. A statement begins after
+//! A few look-ups at a time lead: each asks for itself and for others that wait. A statement begins after
 //! everybody whom it answers has asked, so nobody is told what was true before that.
 
 use std::collections::VecDeque;
@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 use super::row::StoredKey;
 use crate::key_address::KeyAddress;
 
+/// Statements at a time. With one, few who ask would wait for each other more than for the database.
+const AT_A_TIME: usize = 4;
+
 /// Most addresses of one statement.
 const TOGETHER: usize = 64;
 
@@ -24,14 +27,14 @@ pub(super) struct Lookups {
     line: Arc<Line>,
 }
 
-/// Those that wait while one leads.
+/// Those that wait while others lead.
 #[derive(Debug, Default)]
 struct Line(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     lookups: VecDeque<Lookup>,
-    is_led: bool,
+    n_leading: usize,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,7 @@ enum Told {
     Lead(Turn),
 }
 
-/// The lead. Whoever drops it hands it on, whether it was done with it or has gone away.
+/// A lead. Whoever drops it hands it on, whether it was done with it or has gone away.
 #[derive(Debug)]
 struct Turn(Arc<Line>);
 
@@ -58,7 +61,7 @@ impl Drop for Turn {
         let next = loop {
             match waiting.lookups.pop_front() {
                 None => {
-                    waiting.is_led = false;
+                    waiting.n_leading = waiting.n_leading.saturating_sub(1);
                     return;
                 }
                 Some(gone) if gone.tell.is_closed() => {}
@@ -72,11 +75,11 @@ impl Drop for Turn {
 }
 
 impl Line {
-    /// The lead, or a place behind who has it.
+    /// A lead, or a place behind those who have one.
     fn join(self: &Arc<Self>, address: &KeyAddress) -> Result<Turn, oneshot::Receiver<Told>> {
         let mut waiting = self.lock();
-        if !waiting.is_led {
-            waiting.is_led = true;
+        if waiting.n_leading < AT_A_TIME {
+            waiting.n_leading = waiting.n_leading.saturating_add(1);
             return Ok(Turn(Arc::clone(self)));
         }
         let (tell, told) = oneshot::channel();

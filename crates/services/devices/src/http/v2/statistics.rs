@@ -3,6 +3,7 @@
 use axum::extract::State;
 use lamassu_core::device::RegistryError;
 use lamassu_core::device::statistics::{CountDevices, DeviceStatistics, GroupBy};
+use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::query::{ListRequest, QueryError};
 use lamassu_http::{AskedBy, CountedInV2, Json200, Members, Query, QueryPairs, Reply};
 use schemars::JsonSchema;
@@ -19,6 +20,8 @@ pub(in crate::http) struct Numbers {
     group_by: Option<String>,
     /// What else is told, a comma list of `health` and `expiration`.
     include: Option<String>,
+    /// The group whose members are counted.
+    group: Option<DeviceGroupId>,
 }
 
 pub(super) async fn count(
@@ -37,15 +40,16 @@ pub(in crate::http) fn count_request(
     query: &QueryPairs,
     devices: &Devices,
 ) -> Result<CountDevices, RegistryError> {
-    let known = |name: &str| matches!(name, "filter" | "group_by" | "include");
+    let known = |name: &str| matches!(name, "filter" | "group_by" | "include" | "group");
     if let Some((name, _)) = query.0.iter().find(|(name, _)| !known(name)) {
         return Err(QueryError::UnknownParameter(name.clone()).into());
     }
-    let others = ["group_by", "include"];
+    let others = ["group_by", "include", "group"];
     let now = devices.clock.now();
     let list = ListRequest::from_pairs_in_v2(&query.0, DEVICE_FIELDS_IN_V2, &others, now)?;
     let mut request = CountDevices {
         filters: list.filters,
+        group: query.first("group").map(DeviceGroupId::from),
         ..CountDevices::default()
     };
     if let Some(text) = query.first("group_by") {

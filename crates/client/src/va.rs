@@ -146,6 +146,7 @@ impl VaService for VaClient {
         let call = Call {
             method: Method::PUT,
             path: format!("/v1/crl/{}", encode(ca_ski)),
+            headers: HeaderMap::new(),
             body: Some((crl, PKIX_CRL)),
             repeat: Repeat::Once,
             extra_time: Duration::ZERO,

@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
     ),
     few("devmanager/v1/devices?filter=id[contains]device-00077"),
     few("devmanager/v1/devices?filter=id[contains]nowhere"),
-    few("devmanager/v2/devices?filter=serial_number[eq]5b00000000000000000000000000000077"),
+    few("devmanager/v2/devices?filter=serial_number[eq]5b000000000000000000000000000077"),
     few("devmanager/v1/stats?"),
     few("devmanager/v2/stats/devices?"),
     few("devmanager/v2/stats/devices?include=health,expiration"),
@@ -147,7 +147,8 @@ fn seed(kind: Kind, devices: u32) -> String {
     let step = 364 * DAY / i64::from(devices.max(1));
     let status = "CASE WHEN n % 1000 = 999 THEN 'DECOMMISSIONED' WHEN n % 10 = 0 THEN 'NO_IDENTITY' \
         WHEN n % 10 = 1 THEN 'EXPIRED' WHEN n % 10 = 2 THEN 'REVOKED' ELSE 'ACTIVE' END";
-    let end = format!("CASE WHEN n % 10 = 1 THEN {now} - n ELSE {now} + n * {step} END");
+    let end =
+        format!("CASE WHEN n % 10 = 1 THEN {now} - n ELSE {now} + CAST(n AS BIGINT) * {step} END");
     [
         format!(
             "INSERT INTO device (id, id_folded, alias, alias_folded, tags, status, icon, icon_color, \

@@ -81,7 +81,9 @@ impl DmsManager {
             slot: admitted.slot,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
-        admitted.place.map(Place::keep);
+        if let Some(place) = admitted.place {
+            place.keep();
+        }
         self.close_approval(&caller, approval, &certificate).await;
         self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))

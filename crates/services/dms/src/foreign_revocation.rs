@@ -138,7 +138,7 @@ impl ForeignIssuers {
         };
         let timeout = Duration::from(self.config.timeout).unsigned_abs();
         let answer = tokio::time::timeout(timeout, self.ask(asked)).await;
-        let answer = answer.unwrap_or(None).unwrap_or(Answer {
+        let answer = answer.unwrap_or(None).unwrap_or_else(|| Answer {
             standing: Standing::Unknown,
             until: now.saturating_add(SILENCE),
         });

@@ -24,7 +24,6 @@ use crate::authenticate::{Asker, Attempt};
 use crate::channel_binding;
 use crate::issue::Approved;
 use crate::key_delivery::Delivery;
-use crate::limits::Place;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 
@@ -119,7 +118,9 @@ impl DmsManager {
             slot: admitted.slot,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
-        admitted.place.map(Place::keep);
+        if let Some(place) = admitted.place {
+            place.keep();
+        }
         self.close_approval(&caller, approval, &certificate).await;
         Ok(Outcome::Issued(GeneratedKey {
             certificate,

@@ -56,7 +56,7 @@ impl Fixture {
     async fn restarted(&self) -> DevicesService {
         let ports = DevicesPorts {
             db: self.db.clone(),
-            ca: self.ca.clone(),
+            ca: std::sync::Arc::clone(&self.ca),
             config: DevicesConfig::default(),
         };
         DevicesService::new(ports).await.unwrap()

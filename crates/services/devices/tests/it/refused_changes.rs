@@ -53,7 +53,7 @@ async fn each_refused_change_is_recorded_once_with_its_reason() {
             Method::DELETE,
             "/v2/devices/x",
             Value::Null,
-            "device.delete",
+            "device.decommission",
             "device/x",
         ),
         (

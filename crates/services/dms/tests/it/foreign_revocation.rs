@@ -183,7 +183,7 @@ impl Publisher {
 
 async fn ocsp(State(publisher): State<Publisher>, body: Bytes) -> Bytes {
     publisher.asked.lock().unwrap().push("ocsp");
-    let Some(status) = publisher.status.lock().unwrap().clone() else {
+    let Some(status) = *publisher.status.lock().unwrap() else {
         return error_response(OcspResponseStatus::TryLater);
     };
     let request = OcspRequest::from_der(body).unwrap();

@@ -271,9 +271,8 @@ fn named(id: &DmsId) -> String {
 impl DmsService for DmsManager {
     async fn create_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
         let change = ("dms.create", named(&dms.id));
-        self.refusals
-            .watch(caller, change, self.create(caller, dms))
-            .await
+        let created = Box::pin(self.create(caller, dms));
+        self.refusals.watch(caller, change, created).await
     }
 
     async fn dms(&self, _caller: &Caller, id: &DmsId) -> Result<Dms, DmsError> {
@@ -298,9 +297,8 @@ impl DmsService for DmsManager {
 
     async fn update_dms(&self, caller: &Caller, dms: Dms) -> Result<Dms, DmsError> {
         let change = ("dms.update", named(&dms.id));
-        self.refusals
-            .watch(caller, change, self.update(caller, dms))
-            .await
+        let updated = Box::pin(self.update(caller, dms));
+        self.refusals.watch(caller, change, updated).await
     }
 
     async fn patch_dms_metadata(

@@ -120,7 +120,7 @@ fn the_first_algorithms_of_the_recipient_are_chosen() -> Result<(), ParseError> 
         Some((ContentCipher::Aes256Cbc, KeyTransport::Pkcs1))
     );
     assert_eq!(chosen(&[(triple_des, &[])])?, None);
-    assert!(Capabilities::from_der(&[0x30, 2, 5, 0]).is_err());
+    Capabilities::from_der(&[0x30, 2, 5, 0]).unwrap_err();
     Ok(())
 }
 

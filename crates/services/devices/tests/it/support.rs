@@ -174,10 +174,9 @@ impl Fixture {
     }
 
     /// What a path gives over other routes.
-    pub(crate) fn over<'f>(
-        &'f self,
+    pub(crate) fn over(
         routes: &Routes,
-    ) -> impl Fn(String) -> std::pin::Pin<Box<dyn Future<Output = Value> + 'f>> + use<'f> {
+    ) -> impl Fn(String) -> std::pin::Pin<Box<dyn Future<Output = Value>>> + use<> {
         let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
             .mount("", routes)
             .build()
@@ -194,7 +193,7 @@ impl Fixture {
     }
 
     /// Patches over other routes.
-    pub(crate) async fn patch_over(&self, routes: &Routes, uri: &str, patch: Value) {
+    pub(crate) async fn patch_over(routes: &Routes, uri: &str, patch: Value) {
         let router = Stack::new(Arc::new(AllowAll), TaskTracker::new())
             .mount("", routes)
             .build()

@@ -45,7 +45,7 @@ async fn ids(fixture: &Fixture, service: &DevicesService, query: &str) -> String
     let clock = Arc::clone(&fixture.clock) as SharedClock;
     let limits = lamassu_core::query::QueryLimits::default();
     let routes = lamassu_devices::routes(Arc::new(service.clone()), clock, limits);
-    let fixture = fixture.over(&routes);
+    let fixture = Fixture::over(&routes);
     let uri = format!(
         "/v2/devices?{}",
         query
@@ -127,7 +127,7 @@ async fn declared_values_and_tags_find_what_reading_finds() {
     let limits = lamassu_core::query::QueryLimits::default();
     let routes = lamassu_devices::routes(Arc::new(service.clone()), clock, limits);
     let patch = json!({"tags": ["z"], "metadata": {"site": "Linz"}});
-    fixture.patch_over(&routes, "/v2/devices/a", patch).await;
+    Fixture::patch_over(&routes, "/v2/devices/a", patch).await;
     assert_eq!(
         ids(
             &fixture,

@@ -500,6 +500,18 @@ fn keys() -> Vec<Case> {
         case("Ed25519", ours(KeySpec::Ed25519), Accepted),
         case("Ed448", openssl("-algorithm ed448", ""), unsupported),
         case("ML-DSA-65", ours(KeySpec::MlDsa65), Accepted),
+    ]
+}
+
+/// Signatures that prove nothing.
+fn broken_proofs() -> Vec<Case> {
+    let unproven = Refused("invalid CSR signature");
+    let case = |about, der, verdict| Case {
+        about,
+        der,
+        verdict,
+    };
+    vec![
         case(
             "signed by another key",
             Parts {
@@ -518,7 +530,7 @@ fn keys() -> Vec<Case> {
 }
 
 fn corpus() -> Vec<Case> {
-    [structure(), names(), extensions(), keys()]
+    [structure(), names(), extensions(), keys(), broken_proofs()]
         .into_iter()
         .flatten()
         .collect()

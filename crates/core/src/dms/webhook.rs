@@ -4,6 +4,8 @@
 //! dashboards beside it. Both are answered; what clients send is made one by the DMS manager.
 //! Secrets are shown as [`REDACTED`], which stands for what is stored where it is sent back.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +99,7 @@ impl Default for WebhookConfig {
 }
 
 /// Client credentials of OAuth 2.0 at an OpenID provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WebhookOidc {
     /// Client id.
@@ -111,8 +113,18 @@ pub struct WebhookOidc {
     pub well_known: String,
 }
 
+/// Without the secret.
+impl fmt::Debug for WebhookOidc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookOidc")
+            .field("client_id", &self.client_id)
+            .field("well_known", &self.well_known)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A fixed key in a header.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WebhookApiKey {
     /// The key; shown as [`REDACTED`].
@@ -123,8 +135,17 @@ pub struct WebhookApiKey {
     pub header: String,
 }
 
+/// Without the secret.
+impl fmt::Debug for WebhookApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookApiKey")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WebhookMtls {
     /// Certificates in PEM, end entity first; the name of a file where the installation allows that.
@@ -133,8 +154,15 @@ pub struct WebhookMtls {
     pub key: String,
 }
 
+/// Without the secret.
+impl fmt::Debug for WebhookMtls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookMtls").finish_non_exhaustive()
+    }
+}
+
 /// [`WebhookApiKey`] as dashboards write it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FlatApiKey {
     /// The key; shown as [`REDACTED`].
@@ -142,8 +170,15 @@ pub struct FlatApiKey {
     pub key: String,
 }
 
+/// Without the secret.
+impl fmt::Debug for FlatApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlatApiKey").finish_non_exhaustive()
+    }
+}
+
 /// [`WebhookOidc`] as dashboards write it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FlatOidc {
     /// Client id.
@@ -153,4 +188,14 @@ pub struct FlatOidc {
     pub client_secret: String,
     /// Address of the discovery document.
     pub well_known_url: String,
+}
+
+/// Without the secret.
+impl fmt::Debug for FlatOidc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlatOidc")
+            .field("client_id", &self.client_id)
+            .field("well_known_url", &self.well_known_url)
+            .finish_non_exhaustive()
+    }
 }

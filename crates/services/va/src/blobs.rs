@@ -2,6 +2,7 @@
 //!
 //! Either way a file appears whole or not at all, and is durable when a write returns.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub fn local_blobs(directory: &Path) -> Result<Blobs, BlobError> {
 }
 
 /// A bucket, as the block `filesystem_storage` of type `s3` describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct S3Config {
     /// The bucket. Required.
@@ -88,6 +89,17 @@ pub enum S3Auth {
     Static,
     /// A role.
     Role,
+}
+
+/// Without the secrets.
+impl fmt::Debug for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Config")
+            .field("bucket_name", &self.bucket_name)
+            .field("endpoint_url", &self.endpoint_url)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
 }
 
 impl S3Config {

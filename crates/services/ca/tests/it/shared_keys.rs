@@ -6,6 +6,7 @@ use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::KmsService as _;
 use lamassu_core::patch::PatchOperation;
 use lamassu_crypto::{PrivateKey, PublicKey};
+use lamassu_db::{WriteSet, params, sql};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -70,6 +71,33 @@ async fn the_key_of_another_ca_outlives_a_deleted_one_whatever_its_certificate_s
     world.clock.advance(time::Duration::DAY);
     delete(&world, "active").await;
     assert_eq!(world.kms.n_keys(), 0);
+}
+
+/// CAs are read in pages.
+#[tokio::test]
+async fn a_ca_with_the_key_is_found_behind_a_thousand_others() {
+    let world = World::new().await;
+    let doomed = world.root("doomed").await;
+    let key = key_of(&doomed["certificate"]);
+    let mut twin = root_body("twin", doomed["profile_id"].as_str().unwrap());
+    twin["key_metadata"] = json!({ "key_id": key });
+    let twin = world.post("/v1/cas", twin).await.with(StatusCode::CREATED);
+    assert_eq!(key_of(&twin["certificate"]), key);
+    world.root("many").await;
+    let columns = "revision, created_at, certificate_id, level, profile_id, metadata, next_window";
+    let text = format!(
+        "WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < 1100) \
+         INSERT INTO certificate_authority (id, {columns}) \
+         SELECT id || '-' || i, {columns} FROM certificate_authority, counter WHERE id = 'many'"
+    );
+    let mut set = WriteSet::new();
+    set.execute(sql(text, params![]));
+    world.db.commit(set).await.unwrap();
+    let bound = world.kms.bound(&key);
+    delete(&world, "doomed").await;
+    assert_eq!((world.kms.n_keys(), world.kms.bound(&key)), (2, bound));
+    delete(&world, "twin").await;
+    assert_eq!(world.kms.n_keys(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 import schemathesis
 
-schemathesis.serializer.alias(["application/pkcs10", "application/ocsp-request"], "application/octet-stream")
+schemathesis.serializer.alias(
+    ["application/pkcs10", "application/ocsp-request", "application/pkix-crl"], "application/octet-stream"
+)
 
 
 @schemathesis.check

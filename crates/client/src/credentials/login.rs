@@ -16,9 +16,13 @@ use lamassu_crypto::HashAlgorithm;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::config::{ClientConfig, Protocol, std_duration};
+use crate::config::{ClientConfig, Protocol};
 use crate::tls;
 use crate::transport::{Answer, Transport};
+
+/// How long a provider may take for an answer. A call that renews a login waits for two answers, and
+/// has three times as long: nobody gives up while a refresh token that is good once is being used.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a token lasts whose provider does not say.
 const UNSAID_LIFETIME: Duration = Duration::from_secs(60);
@@ -60,6 +64,12 @@ pub enum LoginError {
         /// What it says to that, perhaps nothing.
         description: String,
     },
+    /// The provider gave an access token of its own kind, and no id token with it.
+    #[error(
+        "the identity provider gave no token that a server can read: neither is its access token a JWT, \
+         nor did an id token come with it"
+    )]
+    Opaque,
     /// The code was not typed in in time.
     #[error("the code was not typed in in time")]
     Expired,
@@ -96,7 +106,6 @@ pub struct LoginClient {
 #[derive(Debug)]
 pub struct LoginProvider {
     transport: Transport,
-    timeout: Duration,
     discovery: Discovery,
     client: LoginClient,
 }
@@ -189,11 +198,10 @@ impl LoginProvider {
         let tls =
             tls::client_config(&config).map_err(|error| LoginError::Unreachable(error.into()))?;
         let transport = Transport::new(tls, &config);
-        let timeout = std_duration(config.timeout);
         let issuer = client.provider.trim_end_matches('/');
         let issuer = issuer.strip_suffix(WELL_KNOWN).unwrap_or(issuer).to_owned();
         let request = Request::get(address(&format!("{issuer}{WELL_KNOWN}"))?);
-        let answer = sent(&transport, timeout, request, String::new()).await?;
+        let answer = sent(&transport, request, String::new()).await?;
         let discovery: Discovery = read(&answer)?;
         if discovery.issuer.trim_end_matches('/') != issuer {
             return Err(LoginError::OtherIssuer {
@@ -203,7 +211,6 @@ impl LoginProvider {
         }
         Ok(Self {
             transport,
-            timeout,
             discovery,
             client,
         })
@@ -349,8 +356,9 @@ impl LoginProvider {
         let endpoint = &self.discovery.token_endpoint;
         let reply: TokenReply = read(&self.post(endpoint, &form(&members)).await?)?;
         let token = match reply.id_token {
-            Some(id_token) if !is_jwt(&reply.access_token) => id_token,
-            Some(_) | None => reply.access_token,
+            _ if is_jwt(&reply.access_token) => reply.access_token,
+            Some(id_token) => id_token,
+            None => return Err(LoginError::Opaque),
         };
         Ok(LoginTokens {
             token,
@@ -364,13 +372,12 @@ impl LoginProvider {
     async fn post(&self, endpoint: &str, form: &str) -> Result<Answer, LoginError> {
         let request = Request::post(address(endpoint)?)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        sent(&self.transport, self.timeout, request, form.to_owned()).await
+        sent(&self.transport, request, form.to_owned()).await
     }
 }
 
 async fn sent(
     transport: &Transport,
-    timeout: Duration,
     request: http::request::Builder,
     body: String,
 ) -> Result<Answer, LoginError> {
@@ -378,7 +385,7 @@ async fn sent(
         .header(ACCEPT, "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| LoginError::Unreachable(error.into()))?;
-    match tokio::time::timeout(timeout, transport.send(request)).await {
+    match tokio::time::timeout(PATIENCE, transport.send(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(LoginError::Unreachable(error.into())),
         Err(elapsed) => Err(LoginError::Unreachable(elapsed.into())),

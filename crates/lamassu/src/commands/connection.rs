@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::login::LoggedIn;
+use super::login::{self, LoggedIn};
 use super::output::OutputArgs;
 use crate::address;
 use crate::cli::Installation;
@@ -131,7 +131,8 @@ impl ConnectionArgs {
     fn server(&self, config: &Config) -> Result<ClientConfig> {
         let own = trust_anchor(&config.data_dir);
         if let Some(url) = &self.url {
-            let anchor = self.ca_file.clone();
+            let said = self.ca_file.clone();
+            let anchor = said.map_or_else(|| login::anchor(url), |said| Ok(Some(said)))?;
             return address::at(
                 url,
                 anchor.or_else(|| Some(own).filter(|path| path.exists())),

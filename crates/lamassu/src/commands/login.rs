@@ -6,13 +6,13 @@ mod browser;
 mod kept;
 mod renewing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use lamassu_client::{
-    ClientConfig, LoginClient, LoginProvider, LoginTokens, NoAuth, Peer, ProcessClient,
+    ClientConfig, LoginClient, LoginProvider, LoginTokens, NoAuth, Peer, ProcessClient, Protocol,
 };
 use lamassu_db::system_caller;
 
@@ -70,6 +70,11 @@ pub(crate) struct Logout {
 /// One sentence.
 pub(crate) async fn login(arguments: Login) -> Result<()> {
     let server = address::at(&arguments.url, arguments.ca_file.clone())?;
+    ensure!(
+        server.protocol == Protocol::Https || is_here(&server.hostname),
+        "{} would get the token in clear: name it by https://",
+        address::origin(&server)
+    );
     let client = client(&arguments, &server).await?;
     let provider = LoginProvider::discover(client.clone()).await?;
     let tokens = if arguments.device {
@@ -78,7 +83,7 @@ pub(crate) async fn login(arguments: Login) -> Result<()> {
         browser::sign_in(&provider).await?
     };
     let place = address::origin(&server);
-    let login = KeptLogin::new(client, tokens);
+    let login = KeptLogin::new(client, tokens, absolute(arguments.ca_file.as_deref())?);
     let is_renewed = login.can_renew();
     let path = KeptLogins::at_home()?.keep(&place, login)?;
     let how_long = if is_renewed {
@@ -91,6 +96,29 @@ pub(crate) async fn login(arguments: Login) -> Result<()> {
         path.display()
     ));
     Ok(())
+}
+
+/// Whether a host is this machine, which nobody listens in on.
+fn is_here(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// A path that means the same wherever a command runs.
+fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
+    let absolute = path.map(std::path::absolute).transpose();
+    absolute.context("a file cannot be named from the root directory")
+}
+
+/// The file that vouches for a server's certificate, as it was said at the login.
+///
+/// # Errors
+/// The file with the logins cannot be read.
+pub(super) fn anchor(url: &str) -> Result<Option<PathBuf>> {
+    let place = address::origin(&address::at(url, None)?);
+    let Ok(logins) = KeptLogins::at_home() else {
+        return Ok(None);
+    };
+    Ok(logins.find(&place)?.and_then(KeptLogin::into_server_anchor))
 }
 
 /// Forgets what a login brought.
@@ -134,7 +162,7 @@ async fn client(arguments: &Login, server: &ClientConfig) -> Result<LoginClient>
         client_id,
         scopes: arguments.scopes.clone(),
         resource: arguments.resource.clone(),
-        ca_file: arguments.provider_ca_file.clone(),
+        ca_file: absolute(arguments.provider_ca_file.as_deref())?,
     })
 }
 

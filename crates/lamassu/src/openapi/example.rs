@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 /// Deeper than any type is nested.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 32;
 
 /// Puts an example beside the schema of every JSON body of the operations.
 pub(super) fn complete(paths: &mut Value, schemas: &Map<String, Value>) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::schemas::{Direction, Schemas};
 
 /// Parameters in paths: the segment before where that decides, name, meaning, example.
-const IN_PATHS: [(&str, &str, &str, &str); 18] = [
+const IN_PATHS: [(&str, &str, &str, &str); 22] = [
     (
         "keys",
         "id",
@@ -30,10 +30,34 @@ const IN_PATHS: [(&str, &str, &str, &str); 18] = [
         "0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21",
     ),
     ("devices", "id", "Id of a device.", "sensor-0001"),
+    (
+        "device-groups",
+        "id",
+        "Id of a group of devices.",
+        "3f0c2f6e-6c1b-4a57-9d0e-5f7a3e1b9c42",
+    ),
+    (
+        "actions",
+        "action_id",
+        "Id of a bulk action.",
+        "8c2e6f0a-1b3d-4e5f-8a7b-9c0d1e2f3a4b",
+    ),
     ("slots", "slot", "Name of a slot.", "identity"),
     ("versions", "version", "Number of a version.", "0"),
     ("dms", "id", "Id of a DMS.", "assembly-line-1"),
     ("dms", "dms_id", "Id of a DMS.", "assembly-line-1"),
+    (
+        "approvals",
+        "id",
+        "Id of an enrollment that needs approval.",
+        "2f4b8c1e-7a63-4d5e-9b0f-6c1d8e2a3f40",
+    ),
+    (
+        "passwords",
+        "password_id",
+        "Id of an enrollment password.",
+        "5d0b7e92-4c1f-4a68-b3d7-2e9f6a1c8b05",
+    ),
     ("", "cn", "Common name of CAs.", "Factory root"),
     (
         "",

@@ -58,8 +58,9 @@ async fn every_type_has_a_name_of_its_own_and_a_readable_description() {
     let document = document(&table);
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         // A generator that meets a name twice puts a number behind it.
+        let unversioned = name.trim_end_matches("V2");
         assert!(
-            !name.ends_with(|last: char| last.is_ascii_digit()),
+            !unversioned.ends_with(|last: char| last.is_ascii_digit()),
             "{name}"
         );
         assert!(!schema.to_string().contains("[`"), "{name}: {schema}");

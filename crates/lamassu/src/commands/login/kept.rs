@@ -27,6 +27,7 @@ pub(super) struct KeptLogin {
     scopes: Vec<String>,
     resource: Option<String>,
     ca_file: Option<PathBuf>,
+    server_ca_file: Option<PathBuf>,
     #[serde(serialize_with = "exposed")]
     token: SecretString,
     /// Unix time.
@@ -36,7 +37,12 @@ pub(super) struct KeptLogin {
 }
 
 impl KeptLogin {
-    pub(super) fn new(client: LoginClient, tokens: LoginTokens) -> Self {
+    /// What this client was given; `server_ca_file` vouches for the server's certificate.
+    pub(super) fn new(
+        client: LoginClient,
+        tokens: LoginTokens,
+        server_ca_file: Option<PathBuf>,
+    ) -> Self {
         let LoginClient {
             provider,
             client_id,
@@ -51,10 +57,20 @@ impl KeptLogin {
             scopes,
             resource,
             ca_file,
+            server_ca_file,
             token: tokens.token,
             expires_at: now().saturating_add(lifetime),
             refresh_token: tokens.refresh_token,
         }
+    }
+
+    /// The same login with its next tokens.
+    pub(super) fn renewed(&self, tokens: LoginTokens) -> Self {
+        Self::new(self.client(), tokens, self.server_ca_file.clone())
+    }
+
+    pub(super) fn into_server_anchor(self) -> Option<PathBuf> {
+        self.server_ca_file
     }
 
     pub(super) const fn can_renew(&self) -> bool {

@@ -62,8 +62,7 @@ impl LoggedIn {
             format!("the login to {place} is over: run `lamassu login --url {place}`")
         };
         let refresh_token = current.refresh_token().ok_or_else(over)?;
-        let client = current.client();
-        let provider = LoginProvider::discover(client.clone()).await?;
+        let provider = LoginProvider::discover(current.client()).await?;
         let tokens = match provider.renewed(refresh_token).await {
             Ok(tokens) => tokens,
             Err(refusal @ LoginError::Refused { .. }) => {
@@ -71,7 +70,7 @@ impl LoggedIn {
             }
             Err(error) => return Err(error.into()),
         };
-        *current = KeptLogin::new(client, tokens);
+        *current = current.renewed(tokens);
         held.keep(&self.place, current.clone())?;
         Authorization::bearer(current.token())
     }

@@ -17,7 +17,9 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             "Count devices",
             statistics::count,
         )
+        .refuses(&[ErrorKind::NotFound])
         .get("/v2/devices", READ, "List devices", devices::list)
+        .refuses(&[ErrorKind::NotFound])
         .post("/v2/devices", WRITE, "Register a device", devices::register)
         .refuses(&[ErrorKind::Conflict])
         .get("/v2/devices/{id}", READ, "Read a device", devices::read)

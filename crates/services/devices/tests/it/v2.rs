@@ -196,6 +196,7 @@ async fn patches_of_what_is_not_written_are_refused_with_its_name() {
         (status.as_u16(), &answer["code"]),
         (415, &json!("unsupported_media_type"))
     );
+    assert_eq!(answer["err"], "unsupported media type");
     assert_eq!(fixture.get(DEV_1).await.1, before);
 }
 
@@ -218,6 +219,9 @@ async fn a_revision_guards_changes_and_saves_bodies() {
         assert_eq!(found.as_u16(), status, "{tag}: {answer}");
         if status == 412 {
             assert_eq!(answer["code"], "revision_conflict");
+        }
+        if status == 400 {
+            assert_eq!(answer["err"], "malformed header If-Match");
         }
     }
     for (tag, status) in [("\"3\"", 304), ("W/\"3\"", 304), ("*", 304), ("\"2\"", 200)] {
@@ -429,6 +433,26 @@ async fn what_a_list_does_not_have_is_refused() {
         let refused = fixture.refused(Method::GET, &uri, Value::Null);
         assert_eq!(refused.await, (400, code.to_owned()), "{query}");
     }
+    for (query, text) in [
+        ("page=2", "unknown query parameter 'page'"),
+        ("count=maybe", "invalid query parameter 'count': "),
+    ] {
+        let uri = format!("/v2/devices?{query}");
+        let (_, _, answer) = fixture.ask(Method::GET, &uri, &[], Value::Null).await;
+        let told = answer["err"].as_str().unwrap();
+        assert!(told.starts_with(text), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_refused() {
+    let fixture = fixture().await;
+    let nothing = fixture.ask(Method::POST, "/v2/devices", &[], Value::Null);
+    let (status, _, answer) = nothing.await;
+    assert_eq!(
+        (status.as_u16(), &answer["code"], &answer["err"]),
+        (400, &json!("validation_failed"), &json!("EOF"))
+    );
 }
 
 #[tokio::test]
@@ -439,6 +463,7 @@ async fn a_method_that_a_path_does_not_have_is_told_so() {
         (status.as_u16(), &answer["code"]),
         (405, &json!("method_not_allowed"))
     );
+    assert_eq!(answer["err"], "method not allowed");
     // v1 keeps it to itself, as the reference does.
     let (status, ..) = fixture
         .ask(Method::PUT, "/v1/devices/dev-1", &[], Value::Null)

@@ -131,6 +131,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Operations that are not offered, without label",
             not_offered,
         )
+        .refuses(&[ErrorKind::UnsupportedMediaType])
         .get(
             "/.well-known/est/{label}/{operation}",
             Access::Public,
@@ -143,6 +144,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Operations that are not offered",
             not_offered,
         )
+        .refuses(&[ErrorKind::UnsupportedMediaType])
         .build()
 }
 

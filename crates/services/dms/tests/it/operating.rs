@@ -261,6 +261,14 @@ async fn an_address_that_floods_est_is_told_to_wait() {
     let refused = ask("203.0.113.9:2").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()["retry-after"], "1");
+    let told = axum::body::to_bytes(refused.into_body(), 4096)
+        .await
+        .unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert!(
+        told.contains("too many requests from this address"),
+        "{told}"
+    );
     assert_eq!(ask("203.0.113.10:1").await.status(), StatusCode::OK);
     for _ in 0..20 {
         assert_eq!(ask("127.0.0.1:1").await.status(), StatusCode::OK);

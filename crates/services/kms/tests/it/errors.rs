@@ -377,6 +377,7 @@ async fn errors_that_services_share_have_their_status_and_text() {
     let nul = "holds the character U+0000, which cannot be stored";
     let bodies = include_str!("../../../../http/tests/it/bodies.rs");
     let edge = include_str!("../../../../http/tests/it/edge.rs");
+    let second = include_str!("../../../devices/tests/it/v2.rs");
     let http = [
         (
             "Json",
@@ -423,6 +424,50 @@ async fn errors_that_services_share_have_their_status_and_text() {
         (
             "NulInQuery",
             get("/v1/keys?x=%00", &format!("query parameter x {nul}")),
+        ),
+        (
+            "StrictJson",
+            Met::Tested(second, "a_body_that_is_no_json_is_refused", "EOF"),
+        ),
+        (
+            "UnknownMembers",
+            Met::Tested(
+                include_str!("../../../devices/tests/it/group_actions.rs"),
+                "what_is_no_action_is_refused",
+                "unknown field 'nope'",
+            ),
+        ),
+        (
+            "MediaType",
+            Met::Tested(
+                second,
+                "patches_of_what_is_not_written_are_refused_with_its_name",
+                "unsupported media type",
+            ),
+        ),
+        (
+            "Condition",
+            Met::Tested(
+                second,
+                "a_revision_guards_changes_and_saves_bodies",
+                "malformed header If-Match",
+            ),
+        ),
+        (
+            "Method",
+            Met::Tested(
+                second,
+                "a_method_that_a_path_does_not_have_is_told_so",
+                "method not allowed",
+            ),
+        ),
+        (
+            "RateLimited",
+            Met::Tested(
+                include_str!("../../../dms/tests/it/operating.rs"),
+                "an_address_that_floods_est_is_told_to_wait",
+                "too many requests from this address",
+            ),
         ),
         (
             "Unserialisable",
@@ -500,6 +545,22 @@ async fn errors_that_services_share_have_their_status_and_text() {
         (
             "InvalidSort",
             Met::Tested(strict, ignored, "invalid sort 'nope'"),
+        ),
+        (
+            "UnknownParameter",
+            Met::Tested(
+                second,
+                "what_a_list_does_not_have_is_refused",
+                "unknown query parameter 'page'",
+            ),
+        ),
+        (
+            "InvalidParameter",
+            Met::Tested(
+                second,
+                "what_a_list_does_not_have_is_refused",
+                "invalid query parameter 'count': ",
+            ),
         ),
         (
             "LimitExceeded",

@@ -19,7 +19,7 @@ use lamassu_core::ca::{
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{PrivateKey, PublicKey};
@@ -187,20 +187,6 @@ impl CaService {
         }
         let imported = imported.map_err(CaError::KeyNotImported);
         self.made(caller, operation, imported).await.map(Some)
-    }
-
-    /// The KMS's key with this public half, if it can sign.
-    async fn held_key(
-        &self,
-        caller: &Caller,
-        public_key: &PublicKey,
-    ) -> Result<Option<OwnKey>, CaError> {
-        let reference = KeyRef::from(public_key.key_id_sha256_hex());
-        match self.kms.key(caller, &reference).await {
-            Ok(key) if key.has_private_key => OwnKey::existing(key).map(Some),
-            Ok(_) | Err(KmsError::KeyNotFound) => Ok(None),
-            Err(error) => Err(CaError::KmsRefused(error)),
-        }
     }
 
     async fn try_import(

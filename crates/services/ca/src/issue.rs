@@ -16,7 +16,6 @@ use lamassu_core::ca::{CaError, Certificate, CertificateType, Enrollment, Profil
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{KeyLocation, Signer};
 use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
-use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::{Attempt, CommitError, WriteSet, retry_races};
@@ -209,15 +208,11 @@ impl CaService {
     }
 
     async fn key_holder(&self, caller: &Caller, key: &PublicKey) -> Result<KeyHolder, CaError> {
-        let reference = KeyRef::from(key.key_id_sha256_hex());
-        match self.kms.key(caller, &reference).await {
-            Ok(key) if key.has_private_key => Ok(KeyHolder::Kms {
-                key: reference,
-                engine_id: key.engine_id,
-            }),
-            Ok(_) | Err(KmsError::KeyNotFound) => Ok(KeyHolder::Requester),
-            Err(error) => Err(CaError::KmsRefused(error)),
-        }
+        let held = self.held_key(caller, key).await?;
+        Ok(held.map_or(KeyHolder::Requester, |own| KeyHolder::Kms {
+            key: own.reference(),
+            engine_id: own.key.engine_id,
+        }))
     }
 
     /// Steps 2 to 4.

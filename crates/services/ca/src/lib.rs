@@ -16,7 +16,7 @@
 //! Where next: `service/calls.rs` for the whole of what it does, `issue.rs` for how a certificate is
 //! made, `create_ca.rs` for what a new CA takes, `import.rs` for those made elsewhere,
 //! `ca_request.rs` for CAs that others certify, `lifecycle.rs` for statuses, `cascade.rs` for what
-//! goes down from a CA, `retire.rs` for deleted ones, `revocations.rs` for many at once, `enrollment.rs` for
+//! goes down from a CA, `retire.rs` for deleted ones and `retired_key.rs` for their keys, `revocations.rs` for many at once, `enrollment.rs` for
 //! certificates on their way to a device, `bound_events.rs` for those that arrived
 //! (`dms.bind-device-id`), `moved_keys.rs` for keys in another engine, `store/` for SQL, `http/` for the wire.
 
@@ -34,6 +34,7 @@ mod describe;
 mod enrollment;
 mod events;
 mod fields;
+mod held_key;
 mod http;
 mod import;
 mod indexing;
@@ -55,6 +56,7 @@ mod record;
 mod reissue;
 mod responder;
 mod retire;
+mod retired_key;
 mod revocations;
 mod rules;
 mod service;

@@ -9,12 +9,11 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::{EngineId, KeyId, SerialNumber};
 use lamassu_core::kms::BOUND_RESOURCES;
 use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
-use lamassu_x509::Certificate;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::store::ca_request;
-use crate::store::certificate::{StoredCertificate, move_to_engine, of_key};
+use crate::store::certificate::{StoredCertificate, move_to_engine, of_key, public_key_of};
 
 /// The name of the subscription.
 pub const MOVED_SUBSCRIPTION: &str = "ca-moved-keys";
@@ -52,22 +51,25 @@ impl MovedKey {
     /// The certificates that the key manager was told of. Those of keys made elsewhere are found by nothing
     /// else: what they call their key is up to who issued them.
     fn serials(&self) -> Vec<SerialNumber> {
-        let bound = self.metadata.get(BOUND_RESOURCES).and_then(Value::as_array);
-        let bound = bound.into_iter().flatten();
-        let texts = bound.filter_map(|resource| resource.get("resource_id")?.as_str());
-        texts.filter_map(SerialNumber::parse).collect()
+        bound_serials(&self.metadata)
     }
 
     /// Whether the certificate is for this key, and names another engine.
     fn is_elsewhere(&self, stored: &StoredCertificate) -> bool {
         let certificate = &stored.certificate;
-        let key = Certificate::from_der(certificate.certificate.der().clone())
-            .ok()
-            .and_then(|read| read.public_key().ok());
         certificate.certificate_type != CertificateType::ImportedWithoutKey
             && certificate.engine_id != self.engine_id
-            && key.is_some_and(|key| key.key_id_sha256_hex() == self.key_id.as_str())
+            && public_key_of(certificate)
+                .is_some_and(|key| key.key_id_sha256_hex() == self.key_id.as_str())
     }
+}
+
+/// The serial numbers that the metadata of a key in the KMS name: of the certificates that use it.
+pub(crate) fn bound_serials(metadata: &Map<String, Value>) -> Vec<SerialNumber> {
+    let bound = metadata.get(BOUND_RESOURCES).and_then(Value::as_array);
+    let bound = bound.into_iter().flatten();
+    let texts = bound.filter_map(|resource| resource.get("resource_id")?.as_str());
+    texts.filter_map(SerialNumber::parse).collect()
 }
 
 #[async_trait]
@@ -76,7 +78,7 @@ impl EventHandler for MovedKeys {
         let mut set = WriteSet::new();
         for event in events {
             let Moved { updated: key } = event.data()?;
-            for stored in of_key(&self.db, key.key_id.as_str(), &key.serials()).await? {
+            for stored in of_key(&self.db, &[key.key_id.as_str()], &key.serials()).await? {
                 if key.is_elsewhere(&stored) {
                     move_to_engine(&mut set, &stored.id, &key.engine_id);
                 }

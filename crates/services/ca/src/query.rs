@@ -53,12 +53,15 @@ impl CaService {
         ca: &CaId,
         serial: &SerialNumber,
     ) -> Result<StoredCertificate, CaError> {
-        let found = by_serial(&self.db, serial, None)
+        let mut found = by_serial(&self.db, serial, Some(ca))
             .await
             .map_err(StorageFailure::from)?;
-        let is_below = |stored: &StoredCertificate| stored.certificate.issuer_metadata.id == *ca;
-        let (below, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_below);
-        only(if below.is_empty() { others } else { below })
+        if found.is_empty() {
+            found = by_serial(&self.db, serial, None)
+                .await
+                .map_err(StorageFailure::from)?;
+        }
+        only(found)
     }
 
     /// CAs, of this subject common name if given.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
-    CaError, Certificate, CertificateAuthority, CertificateStatus, IssuanceProfile, ProfileChoice,
-    Validity, ValidityType,
+    CaError, Certificate, CertificateAuthority, CertificateStatus, CertificateType,
+    IssuanceProfile, ProfileChoice, Validity, ValidityType,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
@@ -30,6 +30,7 @@ use crate::issue::sign_prepared;
 use crate::issue_failure::not_issued;
 use crate::issuer::as_issuer;
 use crate::metrics;
+use crate::own_key::OwnKey;
 use crate::record::{draw_serial, new_certificate, read_back};
 use crate::rules::{default_ca_profile, rules};
 use crate::service::CaService;
@@ -50,6 +51,7 @@ struct Present {
     parsed: x509::Certificate,
     public_key: PublicKey,
     signer: Arc<dyn Signer>,
+    own: Option<OwnKey>,
 }
 
 impl CaService {
@@ -88,7 +90,7 @@ impl CaService {
         let der = self
             .sign_again(&present, parent.as_deref(), &profile, now)
             .await?;
-        let (certificate_id, updated) = successor(&stored, parent.as_deref(), der)?;
+        let (certificate_id, updated) = successor(&stored, &present, parent.as_deref(), der)?;
 
         let mut set = WriteSet::new();
         if let Some(parent) = &parent {
@@ -96,6 +98,9 @@ impl CaService {
         }
         self.insert_certificate(&mut set, &certificate_id, &updated.certificate, now);
         authority::update(&mut set, &stored, &updated, &certificate_id);
+        if let Some(own) = &present.own {
+            own.stored(&mut set, &updated.serial_number, now);
+        }
         let former = StoredCertificate::from(&stored);
         let mut marked = former.certificate.clone();
         let metadata = marked.metadata.get_or_insert_with(Map::new);
@@ -111,7 +116,12 @@ impl CaService {
         };
         Teller { caller, now }.ca_changed(&mut set, "ca.reissue", &change);
         match self.db.commit(set).await {
-            Ok(_) => Ok(updated),
+            Ok(_) => {
+                if let Some(own) = &present.own {
+                    self.settle(caller, own, &updated.serial_number).await;
+                }
+                Ok(updated)
+            }
             Err(error) => {
                 if let Some(parent) = &parent {
                     self.ready.forget(&parent.id, &ProfileChoice::Default);
@@ -159,6 +169,7 @@ impl CaService {
             .await?;
         Ok(Present {
             parsed,
+            own: self.held_key(caller, &public_key).await?,
             public_key,
             signer,
         })
@@ -218,6 +229,7 @@ fn refuse_ended(certificate: &Certificate, now: OffsetDateTime) -> Result<(), Ca
 /// connectors among them.
 fn successor(
     stored: &StoredAuthority,
+    present: &Present,
     parent: Option<&IssuingCa>,
     der: bytes::Bytes,
 ) -> Result<(CertificateId, CertificateAuthority), CaError> {
@@ -225,7 +237,13 @@ fn successor(
     let parsed = read_back(&der)?;
     let mut certificate = new_certificate(&parsed, der, former.certificate.key_metadata.clone());
     certificate.certificate_type = former.certificate.certificate_type;
-    certificate.engine_id = former.certificate.engine_id.clone();
+    // The key may have moved, and nobody noted it yet.
+    certificate.engine_id = match &present.own {
+        Some(own) if certificate.certificate_type != CertificateType::ImportedWithoutKey => {
+            own.key.engine_id.clone()
+        }
+        _ => former.certificate.engine_id.clone(),
+    };
     certificate.issuer_metadata = match parent {
         Some(parent) => parent.as_issuer(),
         None => {

@@ -3,13 +3,13 @@
 //!
 //! The validation authority makes the CRL, and settles it; where it does not within [`PATIENCE`], perhaps
 //! because there is none, the key goes without. Nobody waits for a CRL of a CA whose certificates have all
-//! ended, that has no key here, or whose key another CA has: that one's CRLs go on.
+//! ended, that has no key here, or whose key another CA has: that one's CRLs go on. Which key goes at last, and
+//! whether it does, is in `retired_key.rs`.
 
-use lamassu_core::ca::{CaError, Certificate, CertificateStatus, RetiredCa};
+use lamassu_core::ca::{CaError, CertificateStatus, RetiredCa};
 use lamassu_core::caller::Caller;
-use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{JobId, KeyRef};
-use lamassu_core::kms::KmsError;
+use lamassu_core::error::StorageFailure;
+use lamassu_core::ids::JobId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_core::va::FINAL_CRL_JOB;
@@ -18,6 +18,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::cascade::Step;
 use crate::jobs::Cascades;
+use crate::retired_key::later_or_never;
 use crate::service::CaService;
 use crate::store::authority;
 use crate::store::cascade::{self, FinalCrl, Sort, StoredCascade};
@@ -78,12 +79,16 @@ impl CaService {
         let Some(last_end) = last_end.filter(|end| *end > now) else {
             return Ok(None);
         };
-        let Some((key, _)) = self.own_key_of(cascade).await? else {
+        // The lists of a CA go by its name and by what it calls its key.
+        let sharing = authority::by_subject_key(&self.db, &cascade.subject_key_id).await?;
+        if !sharing.is_empty() {
+            return Ok(None);
+        }
+        let Some(public_key) = self.retired_key(cascade).await? else {
             return Ok(None);
         };
-        match self.kms.key(caller, &key).await {
-            Ok(key) => Ok(key.has_private_key.then_some(last_end)),
-            Err(KmsError::KeyNotFound) => Ok(None),
+        match self.key_in_kms(caller, &public_key).await {
+            Ok(key) => Ok(key.filter(|key| key.has_private_key).map(|_| last_end)),
             Err(error) => {
                 later_or_never(error, cascade)?;
                 Ok(None)
@@ -157,59 +162,4 @@ impl CaService {
         let users = authority::by_certificate(&self.db, &own.id).await?;
         Ok(users.is_empty().then_some(own))
     }
-
-    /// The key of a deleted CA and the certificates for it, unless another CA has that key.
-    async fn own_key_of(
-        &self,
-        cascade: &StoredCascade,
-    ) -> Result<Option<(KeyRef, Vec<StoredCertificate>)>, CaError> {
-        let sharing = authority::by_subject_key(&self.db, &cascade.subject_key_id)
-            .await
-            .map_err(StorageFailure::from)?;
-        if !sharing.is_empty() {
-            return Ok(None);
-        }
-        let own = certificate::of_authority_key(&self.db, &cascade.subject_key_id)
-            .await
-            .map_err(StorageFailure::from)?;
-        let key = own.first().and_then(|own| key_of(&own.certificate));
-        Ok(key.map(|key| (key, own)))
-    }
-
-    /// Lets the KMS destroy the key of a deleted CA, unless somebody else uses it. Only what may
-    /// work later is an error.
-    async fn destroy_key(&self, caller: &Caller, cascade: &StoredCascade) -> Result<(), CaError> {
-        let Some((key, own)) = self.own_key_of(cascade).await? else {
-            return Ok(());
-        };
-        for stored in &own {
-            let serial = &stored.certificate.serial_number;
-            match self.kms.unbind_certificate(caller, &key, serial).await {
-                Ok(()) => {}
-                Err(KmsError::KeyNotFound) => return Ok(()),
-                Err(error) => return later_or_never(error, cascade),
-            }
-        }
-        match self.kms.delete_key(caller, &key).await {
-            Ok(()) | Err(KmsError::KeyNotFound) => Ok(()),
-            Err(error) => later_or_never(error, cascade),
-        }
-    }
-}
-
-/// The id of a certificate's key in the KMS.
-fn key_of(certificate: &Certificate) -> Option<KeyRef> {
-    let parsed = lamassu_x509::Certificate::from_der(certificate.certificate.der().clone()).ok()?;
-    let key = parsed.public_key().ok()?;
-    Some(KeyRef::from(key.key_id_sha256_hex()))
-}
-
-/// A key that is used elsewhere, or that its engine keeps, stays; one whose engine does not answer
-/// is destroyed later.
-fn later_or_never(error: KmsError, cascade: &StoredCascade) -> Result<(), CaError> {
-    if error.kind() == ErrorKind::Unavailable {
-        return Err(CaError::KmsRefused(error));
-    }
-    tracing::warn!(ca_id = %cascade.ca, error = &error as &(dyn std::error::Error + 'static), "key of a deleted ca stays");
-    Ok(())
 }

@@ -46,7 +46,7 @@ const RENEWAL_MARGIN: Duration = Duration::HOUR;
 pub(crate) struct CrlPlan {
     pub(crate) number: u64,
     pub(crate) now: OffsetDateTime,
-    pub(crate) validity: WireDuration,
+    pub(crate) next_update: OffsetDateTime,
     pub(crate) scope: Scope,
 }
 
@@ -177,7 +177,7 @@ impl VaService {
         // 2. What the list says.
         let begun = Instant::now();
         let this_update = whole_seconds(self.back_dated(plan.now));
-        let next_update = whole_seconds(plan.now.saturating_add(usable_validity(plan.validity)));
+        let next_update = whole_seconds(plan.next_update);
         let mut builder = CrlBuilder::new(&CrlFields {
             issuer: authority.certificate.subject().clone(),
             authority_key_identifier: Some(authority.key_identifier()),
@@ -295,6 +295,11 @@ async fn signed(
 pub(crate) fn delta_refresh(validity: WireDuration) -> Duration {
     let validity = usable_validity(validity);
     validity - RENEWAL_MARGIN.min(validity / 2)
+}
+
+/// When a CRL made at `now` ends that is valid for so long.
+pub(crate) fn end_of(now: OffsetDateTime, validity: WireDuration) -> OffsetDateTime {
+    now.saturating_add(usable_validity(validity))
 }
 
 /// A validity that does not end before it begins.

@@ -12,7 +12,7 @@ use time::Duration;
 
 use crate::authorities::Asker;
 use crate::ca_failure::no_ca_data;
-use crate::crl::{CrlPlan, MakeCrlError, Scope, delta_refresh};
+use crate::crl::{CrlPlan, MakeCrlError, Scope, delta_refresh, end_of};
 use crate::files::Series;
 use crate::jobs::CRL_JOB;
 use crate::renew::unreadable;
@@ -53,7 +53,7 @@ impl VaService {
         let plan = CrlPlan {
             number: self.number_after(previous.last_number),
             now,
-            validity,
+            next_update: end_of(now, validity),
             scope: Scope::Delta {
                 base: previous.number(),
                 since: previous.covered_at.saturating_sub(DELTA_MARGIN),

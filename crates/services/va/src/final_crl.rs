@@ -9,7 +9,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamassu_core::ca::RetiredCa;
 use lamassu_core::caller::Caller;
-use lamassu_core::duration::WireDuration;
 use lamassu_core::va::{FINAL_CRL_JOB, VaError};
 use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
 use time::{Duration, OffsetDateTime};
@@ -129,7 +128,8 @@ impl VaService {
 
 /// The plan of a CRL behind which there is no other one, nor a delta.
 fn last_plan(plan: CrlPlan, last_end: OffsetDateTime) -> CrlPlan {
-    let needed = last_end - plan.now + BEHIND_THE_LAST;
+    // No date is behind the end of a certificate without a well-defined one; the CRL ends with it then.
+    let needed = last_end.saturating_add(BEHIND_THE_LAST);
     let scope = match plan.scope {
         Scope::Complete { expired_before, .. } => Scope::Complete {
             expired_before,
@@ -138,9 +138,7 @@ fn last_plan(plan: CrlPlan, last_end: OffsetDateTime) -> CrlPlan {
         delta @ Scope::Delta { .. } => delta,
     };
     CrlPlan {
-        validity: plan
-            .validity
-            .max(WireDuration::from_secs(needed.whole_seconds())),
+        next_update: plan.next_update.max(needed),
         scope,
         ..plan
     }

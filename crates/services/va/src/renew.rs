@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::authorities::Asker;
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
-use crate::crl::{CrlPlan, Scope};
+use crate::crl::{CrlPlan, Scope, end_of};
 use crate::delta::DELTA_MARGIN;
 use crate::events;
 use crate::files::{FileError, Series};
@@ -116,7 +116,7 @@ impl VaService {
         CrlPlan {
             number: self.number_after(previous.last_number),
             now,
-            validity: previous.role.crl_options.validity,
+            next_update: end_of(now, previous.role.crl_options.validity),
             scope: Scope::Complete {
                 expired_before: was_listed.then_some(previous.role.latest_crl.valid_from.0),
                 freshest: self.delta_addresses(previous),

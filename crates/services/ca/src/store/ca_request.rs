@@ -90,6 +90,15 @@ pub(crate) async fn by_id(db: &Db, id: &CaRequestId) -> Result<Option<StoredRequ
     row.as_ref().map(StoredRequest::try_from).transpose()
 }
 
+/// Whether a request with this key waits for its certificate.
+pub(crate) async fn waits_with(db: &Db, key: &KeyId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM ca_request WHERE key_id = $1 AND status = 'PENDING'",
+        params![key.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
 /// Adds a request to a write set.
 pub(crate) fn insert(
     set: &mut WriteSet,

@@ -18,6 +18,7 @@ use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_crypto::PublicKey;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Db, DbError, Json, Row, Statement, in_list, params, sql, sql_of_few};
 use lamassu_x509 as x509;
@@ -162,6 +163,12 @@ impl TryFrom<&Row> for StoredCertificate {
     }
 }
 
+/// A certificate's key, if it is of a kind that can be read.
+pub(crate) fn public_key_of(certificate: &Certificate) -> Option<PublicKey> {
+    let der = certificate.certificate.der().clone();
+    x509::Certificate::from_der(der).ok()?.public_key().ok()
+}
+
 fn instant(row: &Row, column: &'static str) -> Result<Timestamp, DbError> {
     row.get::<OffsetDateTime>(column).map(Timestamp)
 }
@@ -240,32 +247,23 @@ pub(crate) async fn with_other_status(
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 
-/// Every certificate of CAs with this key, current and former ones.
-pub(crate) async fn of_authority_key(
-    db: &Db,
-    subject_key_id: &str,
-) -> Result<Vec<StoredCertificate>, DbError> {
-    const TEXT: &str = concat!(
-        "SELECT ",
-        certificate_columns!(),
-        " FROM certificate WHERE subject_key_id = $1 AND is_ca ORDER BY id LIMIT 1000"
-    );
-    let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
-}
-
-/// Certificates that call their key so, or have one of these serial numbers.
+/// Certificates that call their key one of these, or have one of these serial numbers.
 pub(crate) async fn of_key(
     db: &Db,
-    subject_key_id: &str,
+    names: &[&str],
     serials: &[SerialNumber],
 ) -> Result<Vec<StoredCertificate>, DbError> {
-    const TEXT: &str = concat!(
-        "SELECT ",
-        certificate_columns!(),
-        " FROM certificate WHERE subject_key_id = $1 ORDER BY id"
+    let mut values = names.iter().map(|name| (*name).into()).collect();
+    let list = in_list(&mut values);
+    let text = format!(
+        concat!(
+            "SELECT ",
+            certificate_columns!(),
+            " FROM certificate WHERE subject_key_id IN ({}) ORDER BY id"
+        ),
+        list
     );
-    let mut rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    let mut rows = db.rows(sql_of_few(text, values)).await?;
     for serials in serials.chunks(SERIALS_PER_STATEMENT) {
         let mut values = serials
             .iter()

@@ -212,6 +212,25 @@ async fn two_issuers_may_use_one_serial_number() {
     assert_eq!(below.with(StatusCode::OK)["subject"]["common_name"], "Two");
 }
 
+/// Roots of old all have number 1.
+#[tokio::test]
+async fn a_serial_number_of_many_issuers_is_found_below_each() {
+    let world = World::new().await;
+    let ids: Vec<String> = (0..18).map(|number| format!("root-{number:02}")).collect();
+    for id in &ids {
+        let plan = ForeignPlan {
+            serial: vec![1],
+            ..ForeignPlan::root(id)
+        };
+        imported(&world, id, &plan.make()).await;
+    }
+    for id in &ids {
+        let path = format!("/v1/cas/{id}/certificates/01");
+        let found = world.get(&path).await.with(StatusCode::OK);
+        assert_eq!(found["subject"]["common_name"], json!(id));
+    }
+}
+
 #[tokio::test]
 async fn cross_signed_cas_stand_beside_each_other() {
     let world = World::new().await;

@@ -8,8 +8,8 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{EngineError, Signer};
 use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{
-    CreateKey, EngineDescription, ImportKey, Key, KeyStats, KeyStatus, KmsError, KmsService,
-    SignMessage,
+    BOUND_RESOURCES, CreateKey, EngineDescription, ImportKey, Key, KeyStats, KeyStatus, KmsError,
+    KmsService, SignMessage,
 };
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
@@ -217,8 +217,17 @@ impl KmsService for TestKms {
     }
 
     async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
-        let held = self.keys().get(key.as_str()).map(|held| held.key.clone());
-        held.ok_or(KmsError::KeyNotFound)
+        let keys = self.keys();
+        let held = keys.get(key.as_str()).ok_or(KmsError::KeyNotFound)?;
+        let bound = held.bound.iter().map(|serial| {
+            serde_json::json!({
+                "resource_type": "certificate", "resource_id": serial.as_str(),
+            })
+        });
+        let mut key = held.key.clone();
+        key.metadata
+            .insert(BOUND_RESOURCES.to_owned(), bound.collect());
+        Ok(key)
     }
 
     async fn keys(&self, _: &Caller, _: &ListRequest) -> Result<Page<Key>, KmsError> {

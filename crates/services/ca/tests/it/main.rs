@@ -25,6 +25,7 @@ mod refusals;
 mod reissues;
 mod revocations;
 mod routes;
+mod shared_keys;
 mod signing;
 mod statistics;
 mod status;

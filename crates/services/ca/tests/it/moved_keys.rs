@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    ForeignPlan, World, ask, both_services, caller, csr, device_profile, p256, root_body, x509,
+    Foreign, ForeignPlan, World, ask, both_services, caller, csr, device_profile, p256, root_body,
+    x509,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,15 +18,19 @@ async fn cas_and_requests_show_the_engine_that_their_key_was_moved_to() {
     let (router, kms, service) = both_services(&world.db).await;
     let profile = world.profile(device_profile()).await;
     // What the imported one calls its key is not the key manager's name of it.
-    let foreign = ForeignPlan {
-        key_identifier: vec![0xab; 20],
-        ..ForeignPlan::root("Foreign Root")
-    }
-    .make();
-    let imported = json!({
-        "id": "imported", "ca": foreign.wire(), "private_key": foreign.key_wire(),
-        "profile_id": profile,
-    });
+    let foreign = |name: u8| {
+        let plan = ForeignPlan {
+            key_identifier: vec![name; 20],
+            ..ForeignPlan::root("Foreign Root")
+        };
+        plan.make()
+    };
+    let (foreign, renewed) = (foreign(0xab), foreign(0xcd));
+    let import = |id: &str, ca: &Foreign| {
+        json!({
+            "id": id, "ca": ca.wire(), "private_key": ca.key_wire(), "profile_id": profile,
+        })
+    };
     let request = json!({
         "id": "asked", "subject": { "common_name": "Asked" },
         "key_metadata": { "type": "ECDSA", "bits": 256 },
@@ -34,12 +39,18 @@ async fn cas_and_requests_show_the_engine_that_their_key_was_moved_to() {
     for (path, body) in [
         ("/v1/cas", root_body("made", &profile)),
         ("/v1/cas", still),
-        ("/v1/cas/import", imported),
+        ("/v1/cas/import", import("imported", &foreign)),
+        ("/v1/cas/import", import("renewed", &renewed)),
         ("/v1/cas/requests", request),
     ] {
         let answer = ask(&router, Method::POST, path, Some(body.to_string())).await;
         answer.with(StatusCode::CREATED);
     }
+    // The certificate that it has from now on is one that nobody imported.
+    let path = "/v1/cas/renewed/reissue";
+    let again = ask(&router, Method::POST, path, Some("null".to_owned())).await;
+    let again = again.with(StatusCode::OK)["certificate"].clone();
+    assert_eq!(again["subject_key_id"], json!("cd".repeat(20)));
     let get = async |path: &str| {
         ask(&router, Method::GET, path, None)
             .await
@@ -49,6 +60,11 @@ async fn cas_and_requests_show_the_engine_that_their_key_was_moved_to() {
     let keys = [
         x509(&made).public_key().unwrap().key_id_sha256_hex(),
         foreign
+            .certificate
+            .public_key()
+            .unwrap()
+            .key_id_sha256_hex(),
+        renewed
             .certificate
             .public_key()
             .unwrap()
@@ -79,6 +95,7 @@ async fn cas_and_requests_show_the_engine_that_their_key_was_moved_to() {
     for (id, engine) in [
         ("made", "memory-2"),
         ("imported", "memory-2"),
+        ("renewed", "memory-2"),
         ("still", "memory-1"),
     ] {
         let ca = get(&format!("/v1/cas/{id}")).await;
@@ -97,6 +114,6 @@ async fn cas_and_requests_show_the_engine_that_their_key_was_moved_to() {
     }
     assert_eq!(get("/v1/cas/requests/asked").await["engine_id"], "memory-2");
     let counted = get("/v1/stats").await;
-    let expected = json!({ "memory-1": 1, "memory-2": 2 });
+    let expected = json!({ "memory-1": 1, "memory-2": 3 });
     assert_eq!(counted["cas"]["engine_distribution"], expected);
 }

@@ -62,6 +62,23 @@ async fn a_last_crl_outlives_certificates_that_are_valid_for_longer_than_any_oth
     );
 }
 
+/// RFC 5280, §4.1.2.5: the end of a certificate without a well-defined end. No date is behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_crl_of_a_certificate_without_end_has_none_either() {
+    let world = World::running().await;
+    let ca = world.root("root-a").await;
+    let profile = json!({
+        "validity": { "type": "Time", "time": "9999-12-31T23:59:59Z" }, "honor_subject": true,
+    });
+    let device = world.issue_with(&ca, "device-1", profile).await;
+    world.settle().await;
+    world.delete(&ca).await;
+    world.run_final_crl_job().await;
+    let list = world.crl(&ca).await;
+    assert_eq!(device.not_after().year(), 9999);
+    assert_eq!(list.next_update().unwrap(), device.not_after());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_whose_key_does_not_sign_waits_and_is_tried_again() {
     let world = World::running().await;

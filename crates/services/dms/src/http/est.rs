@@ -17,7 +17,7 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::DmsId;
 use lamassu_http::{
     Access, AskedBy, BodyLimits, DeferrableMedia, Failure, Media, MediaBody, NotOffered, Operation,
-    PathForm, Reads, Routes, TlsExporter, Tokens, media_types, refuse_nul_in_path,
+    PathForm, Reads, Routes, RoutesBuilder, TlsExporter, Tokens, media_types, refuse_nul_in_path,
 };
 
 use super::est_body::certification_request;
@@ -49,7 +49,7 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
         service,
         config: Arc::new(config),
     };
-    Routes::builder("est", est)
+    let builder = Routes::builder("est", est)
         .path_form(PathForm::Raw)
         .body_limits(LIMITS)
         .tokens(Tokens::Verified)
@@ -118,7 +118,13 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             "Enroll with a key made here",
             server_keygen,
         )
-        .refuses(ENROLLING)
+        .refuses(ENROLLING);
+    not_offered_routes(builder).build()
+}
+
+/// Every other operation, so that its path is known to be one of EST.
+fn not_offered_routes(builder: RoutesBuilder<Est>) -> RoutesBuilder<Est> {
+    builder
         .get(
             "/.well-known/est/{operation}",
             Access::Public,
@@ -145,7 +151,6 @@ pub fn est_routes(service: Arc<dyn DmsService>, config: EstConfig) -> Routes {
             not_offered,
         )
         .refuses(&[ErrorKind::UnsupportedMediaType])
-        .build()
 }
 
 media_types! {

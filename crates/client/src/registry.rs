@@ -15,7 +15,7 @@ use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DeviceId;
 use lamassu_core::patch::{DocumentPatch, PatchBody};
 use lamassu_core::percent::encode;
-use lamassu_core::query::ListRequest;
+use lamassu_core::query::{Condition, ListRequest};
 use lamassu_core::revision::Precondition;
 use serde::Serialize;
 
@@ -40,7 +40,12 @@ impl Call {
 
 /// A list's query, with what v2 asks for beside it.
 pub(crate) fn list_query(request: &ListRequest, count: bool, include: &str) -> String {
-    let mut query = request.to_query();
+    // The second version refuses a list of no values, which every row fulfils.
+    let mut asked = request.clone();
+    asked
+        .filters
+        .retain(|filter| filter.condition != Condition::Anything);
+    let mut query = asked.to_query();
     for (name, value) in [
         ("count", if count { "true" } else { "" }),
         ("include", include),

@@ -55,6 +55,9 @@ const TLS: &str = "tls";
 /// CRLs in the backup where their directory is elsewhere.
 const CRLS: &str = "crl";
 
+/// Where in the workspace key files are kept that may be deleted meanwhile.
+const KEPT: &str = "kept";
+
 /// How often the copy is taken again because keys were deleted meanwhile.
 const MAX_ATTEMPTS: u32 = 5;
 
@@ -104,7 +107,10 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
                 note(&format!("{bytes} bytes in {}", arguments.to.display()));
                 return Ok(());
             }
-            Packed::KeysMissing(keys) => missing = keys,
+            Packed::KeysMissing(keys) => {
+                missing = keys;
+                workspace.keep_keys(&folders)?;
+            }
         }
     }
     bail!("keys are deleted faster than they can be copied")
@@ -302,15 +308,56 @@ impl Workspace {
             "another backup of {} is running",
             data_dir.display()
         );
-        Ok(Self { path, _lock: lock })
+        let workspace = Self { path, _lock: lock };
+        // What a process left that was killed.
+        match fs::remove_dir_all(workspace.path.join(KEPT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => Ok(workspace),
+        }
     }
 
-    /// Removes what an earlier attempt left, also one of a process that was killed.
+    /// Removes the copy that an earlier attempt left, also one of a process that was killed.
     fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(&self.path)? {
-            fs::remove_file(entry?.path())?;
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
         }
         Ok(())
+    }
+
+    /// Keeps the key files that there are now: what the next copy of the database names is there,
+    /// also where a key is deleted before it is packed.
+    fn keep_keys(&self, folders: &[KeyFolder]) -> Result<()> {
+        for folder in folders {
+            let kept = self.path.join(KEPT).join(&folder.place);
+            fs::create_dir_all(&kept)?;
+            for entry in fs::read_dir(&folder.path)? {
+                let entry = entry?;
+                let place = kept.join(entry.file_name());
+                if entry.file_type()?.is_file() && !place.exists() {
+                    keep(&entry.path(), &place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Links a file to a place where nothing is, or copies it to another file system, unless it is gone.
+fn keep(file: &Path, place: &Path) -> Result<()> {
+    let kept = match fs::hard_link(file, place) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(file, place).map(drop)
+        }
+        linked => linked,
+    };
+    match kept {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be kept", file.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -415,7 +462,10 @@ impl Copy {
         let mut archive = ArchiveWriter::new(sink, &self.manifest)?;
         let mut missing = BTreeSet::new();
         for (path, name) in &self.keys {
-            if add(&mut archive, path, name)? == Added::Gone {
+            let kept = workspace.path.join(KEPT).join(name);
+            if add(&mut archive, path, name)? == Added::Gone
+                && add(&mut archive, &kept, name)? == Added::Gone
+            {
                 missing.insert(path.clone());
             }
         }

@@ -34,8 +34,11 @@ pub(crate) fn not_signed(error: EngineError) -> CaError {
 /// Why a CA's own key gave no signer. A client cannot mend it, but may come back when the key
 /// management service is overloaded or down.
 pub(crate) fn no_signer(error: KmsError) -> CaError {
-    match error.kind() {
-        ErrorKind::Unavailable => CaError::KmsRefused(error),
-        _ => CaError::SignFailed("the key cannot be used".into(), Some(Box::new(error))),
-    }
+    let why = match &error {
+        _ if error.kind() == ErrorKind::Unavailable => return CaError::KmsRefused(error),
+        KmsError::KeyDisabled => "the key of the CA is disabled",
+        KmsError::KeyNotFound => "the key of the CA is not here",
+        _ => "the key cannot be used",
+    };
+    CaError::SignFailed(why.into(), Some(Box::new(error)))
 }

@@ -56,6 +56,9 @@ impl CaService {
         let total = count(&self.db, &certificate::TABLE, &filters, &restrictions)
             .await
             .map_err(ListError::into_error::<CaError>)?;
+        if total == 0 {
+            self.are_known(&task).await?;
+        }
         let begun = Job {
             id: JobId::from(uuid::Uuid::new_v4().to_string()),
             kind: JobKind::RevokeCertificates,
@@ -77,6 +80,19 @@ impl CaService {
         self.db.commit(set).await.map_err(StorageFailure::from)?;
         tracing::info!(job = %begun.id, total, "revocation of certificates begun");
         Ok(self.first_batches(caller, begun).await)
+    }
+
+    /// Whether there are the CA and the profile whose certificates are to be revoked: where there is
+    /// nothing to revoke, a mistyped name must not look like success. Certificates of a CA that is
+    /// gone are found by its id.
+    async fn are_known(&self, task: &Task) -> Result<(), CaError> {
+        if let Some(ca) = &task.ca_id {
+            self.authority(ca).await?;
+        }
+        if let Some(profile) = &task.profile_id {
+            self.stored_profile(profile).await?;
+        }
+        Ok(())
     }
 
     /// What can be done before the answer. Whatever goes wrong here the job goes on later.
@@ -277,7 +293,9 @@ fn task(request: RevokeCertificates) -> Result<Task, CaError> {
         filters,
         reason,
     } = request;
-    let restricts_nothing = |filter: &Filter| filter.condition == Condition::Anything;
+    // Everything contains an empty text, which a script writes whose variable is not set.
+    let restricts_nothing =
+        |filter: &Filter| filter.condition == Condition::Anything || filter.value.is_empty();
     let is_restricted = ca_id.is_some()
         || profile_id.is_some()
         || !issued_after.is_zero()

@@ -93,7 +93,7 @@ fn of_kms(error: &KmsError) -> Option<&'static str> {
             "the engine does not give private keys away, or cannot do it"
         }
         KmsError::KeyInUse => {
-            "revoke or replace the certificates that `lamassu keys show` lists first"
+            "`lamassu keys show` lists them; `lamassu keys disable` keeps the key from signing"
         }
         _ => return None,
     })

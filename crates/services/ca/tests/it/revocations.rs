@@ -206,6 +206,8 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
         json!({}),
         json!({ "revocation_reason": "KeyCompromise", "filter": [] }),
         json!({ "filter": "serial_number[in]" }),
+        json!({ "filter": "subject.common_name[contains]" }),
+        json!({ "ca_id": "root-a", "filter": ["subject.common_name[equal]"] }),
     ] {
         assert_eq!(world.post(PATH, body).await.refusal(), invalid);
     }
@@ -221,6 +223,15 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
     ] {
         let answer = world.post(PATH, json!({ "filter": filter })).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{filter}");
+    }
+    for (unknown, text) in [
+        (json!({ "ca_id": "root-z" }), "CA not found"),
+        (
+            json!({ "profile_id": "nowhere" }),
+            "issuance profile not found",
+        ),
+    ] {
+        assert_eq!(world.post(PATH, unknown).await.refusal(), (404, text));
     }
     assert_eq!(told(&world).await, [""; 0]);
     assert_eq!(world.count("ca_job").await, 0);

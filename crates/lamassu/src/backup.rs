@@ -311,7 +311,7 @@ impl Workspace {
         let workspace = Self { path, _lock: lock };
         // What a process left that was killed.
         match fs::remove_dir_all(workspace.path.join(KEPT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(workspace),
         }
     }

@@ -21,7 +21,7 @@ use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
 use lamassu_http::{AddressLimit, MountedRoute, Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
-use lamassu_va::{VaPorts, VaService};
+use lamassu_va::{CaPlace, VaPorts, VaService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -129,6 +129,10 @@ impl Platform {
             let ports = VaPorts {
                 db: db.clone(),
                 ca: ca("service/va")?,
+                ca_place: match here.ca {
+                    Some(_) => CaPlace::Here,
+                    None => CaPlace::Elsewhere,
+                },
                 kms: kms("service/va")?,
                 blobs: config.open_crl_store()?,
                 config: config.va.clone(),

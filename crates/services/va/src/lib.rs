@@ -49,5 +49,5 @@ pub use files::CRL_ROOT;
 pub use http::routes;
 pub use jobs::{CRL_JOB, RECONCILE_JOB};
 pub use metrics::describe_metrics;
-pub use service::{StartError, VaPorts, VaService};
+pub use service::{CaPlace, StartError, VaPorts, VaService};
 pub use store::{ROLE_FIELDS, SCHEMA};

@@ -203,7 +203,8 @@ impl VaService {
             let middle = now.saturating_add((fresh.times.next_update - now) / 2);
             let end = info.valid_to.0;
             let presigned = Presigned {
-                cert_id: plain.cert_id.as_der().clone(),
+                // A copy of its own: the request behind it may be much longer.
+                cert_id: Bytes::copy_from_slice(plain.cert_id.as_der()),
                 answer,
                 status: cert_status(&info),
                 ca_id,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use lamassu_core::ca::StatusInfo;
 use lamassu_core::ids::CaId;
 use lamassu_core::va::OcspAnswer;
-use lamassu_db::{CommitWatcher, Dialect, Event};
+use lamassu_db::{CommitWatcher, Event};
 use lamassu_x509::ocsp::{CertId, CertStatus};
 use moka::sync::Cache;
 use time::{Duration, OffsetDateTime};
@@ -72,12 +72,13 @@ pub(crate) struct PresignedAnswers {
 }
 
 impl PresignedAnswers {
-    /// Keeps at most so many bytes.
-    pub(crate) fn new(max_bytes: u64, dialect: Dialect) -> Self {
+    /// Keeps at most so many bytes. Whether other processes change certificates: those of the same
+    /// database, or the CA service itself where it is elsewhere.
+    pub(crate) fn new(max_bytes: u64, is_shared: bool) -> Self {
         let weight = |answers: &Arc<[Presigned]>| {
             let bytes = answers
                 .iter()
-                .map(|one| one.answer.der.len().saturating_add(OVERHEAD));
+                .flat_map(|one| [one.answer.der.len(), one.cert_id.len(), OVERHEAD]);
             u32::try_from(bytes.fold(OVERHEAD, usize::saturating_add)).unwrap_or(u32::MAX)
         };
         Self {
@@ -86,10 +87,7 @@ impl PresignedAnswers {
                 .weigher(move |_, answers| weight(answers))
                 .build(),
             epoch: AtomicU64::new(0),
-            is_shared: match dialect {
-                Dialect::Sqlite => false,
-                Dialect::Postgres => true,
-            },
+            is_shared,
         }
     }
 

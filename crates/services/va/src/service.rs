@@ -11,7 +11,8 @@ use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
 use lamassu_core::va::{self as api, Crl, CrlOptions, OcspAnswer, VaError, VaRole};
 use lamassu_db::{
-    Db, DbError, EventHandler, Job, MigrationError, Subscription, instant, restored_at, run_job,
+    Db, DbError, Dialect, EventHandler, Job, MigrationError, Subscription, instant, restored_at,
+    run_job,
 };
 use moka::sync::Cache;
 use object_store::ObjectStore;
@@ -35,12 +36,23 @@ pub struct VaPorts {
     pub db: Db,
     /// Who knows CAs and certificates.
     pub ca: Arc<dyn CaService>,
+    /// Where that is: what another process changes is not heard of before the change is answered.
+    pub ca_place: CaPlace,
     /// Who holds the keys.
     pub kms: Arc<dyn KmsService>,
     /// Where CRL files go: [`local_blobs`](crate::local_blobs), or any other store.
     pub blobs: Arc<dyn ObjectStore>,
     /// The configuration.
     pub config: VaConfig,
+}
+
+/// Where the CA service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaPlace {
+    /// In this process, on the same database.
+    Here,
+    /// In another process, perhaps on another database.
+    Elsewhere,
 }
 
 /// Why the service does not start.
@@ -86,6 +98,7 @@ impl VaService {
         let VaPorts {
             db,
             ca,
+            ca_place,
             kms,
             blobs,
             config,
@@ -98,7 +111,8 @@ impl VaService {
             .weigher(|_, der: &Bytes| u32::try_from(der.len()).unwrap_or(u32::MAX))
             .build();
         let cache_bytes = config.ocsp.cache_bytes;
-        let presigned = Arc::new(PresignedAnswers::new(cache_bytes, db.dialect()));
+        let is_shared = ca_place == CaPlace::Elsewhere || db.dialect() == Dialect::Postgres;
+        let presigned = Arc::new(PresignedAnswers::new(cache_bytes, is_shared));
         db.watch_commits(Arc::clone(&presigned) as _);
         let delegates = Arc::<Delegates>::default();
         db.watch_commits(Arc::clone(&delegates) as _);

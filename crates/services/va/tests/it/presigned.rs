@@ -6,7 +6,7 @@ use lamassu_x509::Certificate;
 use lamassu_x509::ocsp::{CertId, CertStatus, OcspResponse, issuer_keys, request_to_der};
 use time::Duration;
 
-use crate::support::{Ca, World, cert_id, url_safe};
+use crate::support::{Ca, World, cert_id, post_ocsp, url_safe};
 
 async fn answer(world: &World, cert_id: CertId) -> bytes::Bytes {
     let request = request_to_der(&[cert_id], None);
@@ -105,6 +105,18 @@ async fn what_another_process_changes_is_seen_within_a_second() {
     assert_eq!(asked().await, first, "within the second");
     world.clock.advance(Duration::SECOND);
     assert!(matches!(said(&asked().await), CertStatus::Revoked { .. }));
+}
+
+#[tokio::test]
+async fn what_a_ca_service_on_another_database_changes_is_seen_within_a_second() {
+    let (world, ca, issued) = world().await;
+    let router = world.on_its_own_database().await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &issued)], None);
+    let asked = async || said(&post_ocsp(&router, &request).await.body);
+    assert_eq!(asked().await, CertStatus::Good);
+    world.revoke(&issued, "KeyCompromise").await;
+    world.clock.advance(Duration::SECOND);
+    assert!(matches!(asked().await, CertStatus::Revoked { .. }));
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
 use lamassu_testing::{TestDatabase, newest_event};
-use lamassu_va::{Blobs, CA_SUBSCRIPTION, VaConfig, VaPorts, VaService, local_blobs, routes};
+use lamassu_va::{
+    Blobs, CA_SUBSCRIPTION, CaPlace, VaConfig, VaPorts, VaService, local_blobs, routes,
+};
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::ocsp::{CertId, issuer_keys};
 use lamassu_x509::{Certificate, RequestTemplate, SubjectFields};
@@ -243,6 +245,20 @@ impl World {
         let va = va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await;
         let router = router(&va, &self.clock).await;
         (va, router)
+    }
+
+    /// A validation authority with a database of its own, over the CA service of this one.
+    pub(crate) async fn on_its_own_database(&self) -> Router {
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        let ports = VaPorts {
+            db: self.elsewhere.open(&clock).await,
+            ca: ca_client(&self.ca).await,
+            ca_place: CaPlace::Elsewhere,
+            kms: Arc::clone(&self.kms),
+            blobs: Arc::clone(&self.blobs),
+            config: VaConfig::default(),
+        };
+        router(&VaService::new(ports).await.unwrap(), &self.clock).await
     }
 
     /// [`service_without_keys`](Self::service_without_keys) over HTTP.
@@ -566,6 +582,7 @@ async fn va(
     let ports = VaPorts {
         db: db.clone(),
         ca: ca_client(ca).await,
+        ca_place: CaPlace::Here,
         kms,
         blobs: Arc::clone(blobs),
         config,

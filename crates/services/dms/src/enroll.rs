@@ -27,6 +27,8 @@ pub(crate) struct Admitted {
     pub(crate) superseded: Option<Superseded>,
     /// What its slot held when it was looked at.
     pub(crate) slot: SlotState,
+    /// The highest version that it had had by then.
+    pub(crate) version_before: Option<u32>,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
     /// Its place among the devices of the DMS, where those are limited.
@@ -69,6 +71,7 @@ impl DmsManager {
             Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
         };
         // 3. The certificate.
+        self.remember(attempt, admitted.version_before).await;
         let approved = Approved {
             dms: &dms,
             request: &request,
@@ -85,7 +88,6 @@ impl DmsManager {
             place.keep();
         }
         self.close_approval(&caller, approval, &certificate).await;
-        self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))
     }
 
@@ -104,10 +106,13 @@ impl DmsManager {
             None => self.limits.place(caller, dms, &*self.devices).await?,
         };
         let slot = SlotState::of(device.as_ref());
+        let identity = device.as_ref().and_then(|device| device.identity.as_ref());
+        let highest = identity.and_then(|identity| identity.versions.last_key_value());
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
             create: registration(dms, id, device.as_ref())?,
+            version_before: highest.map(|(version, _)| *version),
             slot,
             place,
         })

@@ -19,9 +19,9 @@ use crate::support::plant::{Plant, client_certificate_auth, dms_settings};
 use crate::support::wait::wait_for;
 
 /// Answered certificates where the environment does not say otherwise.
-const CERTIFICATES: u64 = 1_500;
+const CERTIFICATES: u64 = 1_000;
 /// Kills on the way.
-const KILLS: u64 = 6;
+const KILLS: u64 = 5;
 /// Stations at the same time.
 const STATIONS: u64 = 8;
 /// How long the stations may take from one kill to the next.
@@ -86,7 +86,10 @@ fn survive(layout: Layout) -> Result<()> {
     }
     let ledger = load.ledger();
     settled(&installation, &ledger)?;
-    ensure!(ledger.unanswered > 0 || n_alone == n_kills, "no kill met a request");
+    ensure!(
+        ledger.unanswered > 0 || n_alone == n_kills,
+        "no kill met a request"
+    );
     let taken_back = installation.rows(TAKEN_BACK)?.len();
     println!(
         "{layout:?}: {} certificates answered to {} devices, {n_kills} kills ({n_alone} of one \
@@ -132,8 +135,8 @@ fn enroll(
             })
             .collect();
         let is_there = || load.n_certificates() >= goal || failed.load(Ordering::Relaxed);
-        let happened = wait_for("certificates", PATIENCE, || is_there().then_some(()))
-            .and_then(|()| happen());
+        let happened =
+            wait_for("certificates", PATIENCE, || is_there().then_some(())).and_then(|()| happen());
         stop.store(true, Ordering::Relaxed);
         let endings = running
             .into_iter()

@@ -15,9 +15,9 @@ use crate::authenticate::{Asker, Attempt};
 use crate::issue::Approved;
 use crate::limits::Place;
 use crate::password::PasswordUse;
+use crate::profile;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
-use crate::{channel_binding, profile};
 
 /// A device that may enroll.
 #[derive(Debug)]
@@ -61,12 +61,13 @@ impl DmsManager {
         let Asker {
             caller, password, ..
         } = asker?;
-        channel_binding::check(&dms, &request, &est)?;
+        let operation = ApprovalOperation::Enroll;
+        let bound_by = self.check_binding(attempt, operation).await?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device, under which rules, with whose approval.
         let admitted = self.admit(&caller, &dms, &request.device_id).await?;
-        let operation = ApprovalOperation::Enroll;
-        let approval = match self.clearance(&caller, &dms, &request, operation).await? {
+        let wanted = (operation, bound_by);
+        let approval = match self.clearance(&caller, &dms, &request, wanted).await? {
             Clearance::Given(approval) => approval,
             Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
         };

@@ -112,8 +112,13 @@ impl DmsManager {
             dms: &attempt.dms.id,
             device: &attempt.request.device_id,
             csr_digest: STANDARD.encode(attempt.request.digest()),
-            credential_digest: self.keyed_digest(&credential(attempt)?).await?,
+            credential_digest: self.credential_digest(attempt).await?,
         })
+    }
+
+    /// A keyed digest of what the request is authenticated with.
+    pub(crate) async fn credential_digest(&self, attempt: Attempt<'_>) -> Result<String, DmsError> {
+        self.keyed_digest(&credential(attempt)?).await
     }
 }
 

@@ -49,5 +49,10 @@ pub const SCHEMA: Schema = Schema {
             "repeats_before_issuing",
             include_str!("../migrations/V0011__repeats_before_issuing.sql"),
         ),
+        Migration::portable(
+            12,
+            "approvals_bound",
+            include_str!("../migrations/V0012__approvals_bound.sql"),
+        ),
     ],
 };

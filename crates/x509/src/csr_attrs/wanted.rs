@@ -316,7 +316,7 @@ mod tests {
     use super::{SubjectMismatch, WantedRequest};
     use crate::csr_attrs::{KeyWish, RequestInfoTemplate};
     use crate::tlv::{
-        BOOLEAN, INTEGER, OCTET_STRING, SET, UTF8_STRING, Writer, context_constructed, sequence_of,
+        INTEGER, OCTET_STRING, SET, UTF8_STRING, Writer, context_constructed, sequence_of,
     };
     use crate::{ChallengePassword, KeyTemplate, Name, SubjectFields, oids};
 
@@ -392,7 +392,7 @@ mod tests {
         list.sequence(|usage| {
             usage
                 .oid(&oids::CE_KEY_USAGE)
-                .element(BOOLEAN, &[0xff])
+                .boolean_true()
                 .element(OCTET_STRING, &[3, 2, 3, 8]);
         });
         list.sequence(|purposes| {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamassu_core::ca::{Certificate, RenewalWindows};
+use lamassu_core::ca::{Certificate, CertificateRef, RenewalWindows};
 use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus, VersionState};
 use lamassu_core::device::{DeviceEvent, DeviceStatus};
 use lamassu_core::device_group::SlotDefaults;
@@ -273,8 +273,8 @@ impl<'a> Change<'a> {
         version.overlap_until = None;
         version.revoked_at = Some(Timestamp(now));
         version.revocation_reason = Some(reason);
-        if let Some(serial) = version.serial_number.clone() {
-            self.follow_up(Task::revoke(name, serial, reason));
+        if let Some(certificate) = version.certificate() {
+            self.follow_up(Task::revoke(name, certificate, reason));
         }
     }
 
@@ -522,6 +522,7 @@ pub(crate) fn certificate_version(
     Version {
         serial_number: Some(serial.clone()),
         authority_key_id: certificate.authority_key_id.clone(),
+        ca: CertificateRef::from(certificate).ca,
         fingerprint: Some(fingerprint(&certificate.certificate)),
         public_key_id: Some(certificate.subject_key_id.clone()),
         expires_at: Some(certificate.valid_to.truncated_to_micros()),

@@ -30,9 +30,10 @@ use crate::group_tree::{GroupTree, StoredGroup};
 use crate::lifecycle::Windows;
 use crate::service::DevicesService;
 use crate::store::{
-    DEVICES_IN_V2, Slot, StoredDevice, dms_windows, dms_windows_delete, dms_windows_put,
+    DEVICES_IN_V2, Slot, StoredDevice, Version, dms_windows, dms_windows_delete, dms_windows_put,
     renewal_due, renewal_followed, renewal_wanted, ruled_devices,
 };
+use crate::values::Purpose;
 
 /// The job that has renewal windows follow policies; also its lease and its signal.
 pub const RENEWAL_JOB: &str = "device-group-renewal";
@@ -116,12 +117,17 @@ impl RenewalJob {
     ) -> Result<(), JobError> {
         let db = &self.service.db;
         let restrictions = tree.restrictions(group, db.now());
+        let narrowed = self
+            .service
+            .narrowed_by(&[], &restrictions, Purpose::Page)
+            .await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
         let mut request = ListRequest {
             page_size: BATCH,
             ..ListRequest::default()
         };
         loop {
-            let page = list(db, &DEVICES_IN_V2, RENEWAL_JOB, &request, &restrictions).await;
+            let page = list(db, &DEVICES_IN_V2, RENEWAL_JOB, &request, &narrowed).await;
             let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
             let ids = page.list.iter().map(|row| row.get::<String>("id"));
             let ids = ids.map(|id| id.map(DeviceId::new));
@@ -224,14 +230,14 @@ fn change(
         let not_after = slot.windows.as_ref()?.not_after;
         let windows = Windows::of(not_after, wanted);
         slot.windows = Some(windows);
-        Some((windows, slot.active_serial().cloned()))
+        Some((windows, slot.active().and_then(Version::certificate)))
     });
-    if let Some((windows, serial)) = windows {
+    if let Some((windows, certificate)) = windows {
         change.set_slot_status(IDENTITY, windows.status_at(now));
-        if let Some(serial_number) = serial {
+        if let Some(certificate) = certificate {
             change.follow_up(Task {
                 slot: IDENTITY.to_owned(),
-                serial_number,
+                certificate,
                 what: What::Attach {
                     dms_id: stored.device.dms_owner.clone(),
                     windows: wanted,

@@ -24,6 +24,7 @@ mod change;
 mod config;
 mod context;
 mod create;
+mod enrolling;
 mod events;
 mod follow_up;
 mod group;

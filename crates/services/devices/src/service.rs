@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats, EnrollingDevice,
     IdentityReplacement,
 };
-use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
@@ -230,13 +229,13 @@ impl DeviceService for DevicesService {
             .await
     }
 
-    async fn renewal_policy(
+    async fn enrolling_device(
         &self,
         _caller: &Caller,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError> {
-        self.renewal_of_device(id, create).await
+    ) -> Result<EnrollingDevice, DeviceError> {
+        self.read_enrolling(id, create).await
     }
 
     async fn bind_identity(

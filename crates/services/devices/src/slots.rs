@@ -148,14 +148,14 @@ impl SlotService for DevicesService {
             let gone = there(&stored, &slot.name)?;
             let mut change = Change::of(&stored, self.change_by(caller));
             for version in gone.versions.values() {
-                let Some(serial) = version.serial_number.clone() else {
+                let Some(certificate) = version.certificate() else {
                     continue;
                 };
                 if secrets == RevokeSecrets::Yes && version.is_valid_certificate() {
                     let reason = RevocationReason::CessationOfOperation;
-                    change.follow_up(Task::revoke(&slot.name, serial.clone(), reason));
+                    change.follow_up(Task::revoke(&slot.name, certificate.clone(), reason));
                 }
-                change.follow_up(Task::detach(&slot.name, serial));
+                change.follow_up(Task::detach(&slot.name, certificate));
             }
             change.remove_slot(&slot.name);
             let (set, _) = change.into_write_set("device.slot.delete");
@@ -219,8 +219,8 @@ impl SlotService for DevicesService {
             }
             let mut change = Change::of(&stored, self.change_by(caller));
             change.remove_version(&slot.name, *number);
-            if let Some(serial) = gone.serial_number.clone() {
-                change.follow_up(Task::detach(&slot.name, serial));
+            if let Some(certificate) = gone.certificate() {
+                change.follow_up(Task::detach(&slot.name, certificate));
             }
             let (set, _) = change.into_write_set("device.slot.version.delete");
             self.db.commit(set).await?;

@@ -82,10 +82,10 @@ impl DevicesService {
         if wanted.state.is_final() || ends {
             return Err(RegistryError::NotActivatable);
         }
-        let Some(serial) = &wanted.serial_number else {
+        let Some(certificate) = wanted.certificate() else {
             return Ok(());
         };
-        let certificate = self.ca.certificate(caller, serial).await;
+        let certificate = self.ca.certificate_named(caller, &certificate).await;
         let certificate = certificate.map_err(ca_refusal)?;
         if certificate.status == CertificateStatus::Active {
             Ok(())
@@ -218,21 +218,18 @@ fn move_metadata(change: &mut Change<'_>, stored: &StoredDevice, slot: &Slot, wa
         wanted.state,
         VersionState::Superseded | VersionState::Retired
     );
-    let Some(serial) = wanted.serial_number.clone().filter(|_| is_back) else {
+    let Some(certificate) = wanted.certificate().filter(|_| is_back) else {
         return;
     };
     change.follow_up(Task {
         slot: slot.name.clone(),
-        serial_number: serial,
+        certificate,
         what: What::Attach {
             dms_id: stored.device.dms_owner.clone(),
             windows: windows_of(Some(slot), &slot.name),
         },
     });
-    let given_up = slot
-        .active()
-        .and_then(|active| active.serial_number.clone());
-    if let Some(serial) = given_up {
-        change.follow_up(Task::detach(&slot.name, serial));
+    if let Some(given_up) = slot.active().and_then(Version::certificate) {
+        change.follow_up(Task::detach(&slot.name, given_up));
     }
 }

@@ -1,7 +1,7 @@
 //! Adding versions to slots.
 
 use lamassu_core::ca::certificate::ATTACHED_TO;
-use lamassu_core::ca::{Certificate, CertificateStatus, RenewalWindows};
+use lamassu_core::ca::{Certificate, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::RegistryError;
 use lamassu_core::device::slot::{
@@ -114,8 +114,8 @@ impl DevicesService {
         slot: &SlotId,
         new: &NewSecret,
     ) -> Result<Certificate, RegistryError> {
-        let (serial, der) = named(new)?;
-        let found = self.ca.certificate(caller, &serial).await;
+        let (certificate, der) = named(new)?;
+        let found = self.ca.certificate_named(caller, &certificate).await;
         let found = found.map_err(ca_refusal)?;
         if der.is_some_and(|der| der.der() != found.certificate.der()) {
             return Err(RegistryError::CertificateNotFound);
@@ -152,7 +152,7 @@ fn attach(change: &mut Change<'_>, stored: &StoredDevice, slot: &SlotId, checked
     let windows = windows_of(stored.slots.get(&slot.name), &slot.name);
     change.follow_up(Task {
         slot: slot.name.clone(),
-        serial_number: certificate.serial_number.clone(),
+        certificate: (&**certificate).into(),
         what: What::Attach {
             dms_id: stored.device.dms_owner.clone(),
             windows,
@@ -161,7 +161,13 @@ fn attach(change: &mut Change<'_>, stored: &StoredDevice, slot: &SlotId, checked
 }
 
 /// The certificate that is meant: by its number, or whole.
-fn named(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {
+fn named(new: &NewSecret) -> Result<(CertificateRef, Option<CertificateDer>), RegistryError> {
+    let (serial_number, der) = serial_number(new)?;
+    let ca = new.ca_id.clone();
+    Ok((CertificateRef { serial_number, ca }, der))
+}
+
+fn serial_number(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {
     match (&new.serial_number, &new.certificate) {
         (Some(serial), None) => {
             let serial = SerialNumber::parse(serial);

@@ -407,7 +407,7 @@ pub(crate) fn certificate(serial: &str) -> Certificate {
         extensions: CertificateExtensions::default(),
         issuer_metadata: IssuerMetadata {
             serial_number: "01".to_owned(),
-            id: CaId::from("fleet-ca"),
+            id: CaId::from("factory"),
             level: 0,
         },
         valid_to: Timestamp(START + Duration::days(100)),

@@ -41,6 +41,7 @@ impl DevicesService {
     ) -> Result<DeviceV2, RegistryError> {
         let fresh = || DeviceId::new(Uuid::new_v4().to_string());
         let (id, members, mut warnings) = request.checked(fresh)?;
+        self.check_owner(caller, &members.dms_owner).await?;
         let new = NewDevice::checked_in_v2(id, members);
         let planned = new.clone().into_stored(self.db.now());
         warnings.extend(self.check_policies(&planned).await?);

@@ -26,6 +26,7 @@ use crate::group_action_job::ActionsJob;
 use crate::group_renewal::RenewalJob;
 use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
+use crate::owners::KnownOwners;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 use crate::values::{IndexedPath, ValuesJob};
 
@@ -69,6 +70,7 @@ pub struct DevicesService {
     /// Where in metadata devices are found by value.
     pub(crate) indexed: Arc<[IndexedPath]>,
     pub(crate) refusals: Arc<RefusalLog>,
+    pub(crate) owners: KnownOwners,
 }
 
 /// How many refused changes a minute go into the audit log.
@@ -92,6 +94,7 @@ impl DevicesService {
         let store = DeviceStore::new(&db, config.events.v1_limit);
         let service = Self {
             refusals: Arc::new(RefusalLog::new(&db, REFUSALS_PER_MINUTE)),
+            owners: KnownOwners::default(),
             db,
             store,
             bucket: CountBucket::any(),

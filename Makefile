@@ -13,7 +13,7 @@ MOTO := $(TARGET)/moto
 BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
 
-.PHONY: help run build test lint deny bench fuzz tools-build tools-test
+.PHONY: help run build test lint deny bench bench-large fuzz tools-build tools-test
 
 help:
 	@echo "make run     build and start everything; prints the addresses and how to log in"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint    formatting and lints"
 	@echo "make deny    licences, sources and forbidden crates of the dependencies"
 	@echo "make bench   the benchmark table (ROW=name for one row, DATABASE=sqlite or postgres)"
+	@echo "make bench-large   lists with ten million certificates and their devices (ROWS=1000000 for fewer)"
 	@echo "make fuzz    every fuzz target for a while (SECONDS=60 each)"
 
 run: build
@@ -54,6 +55,13 @@ deny: tools-build
 bench: build
 	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu $(if $(ROW),--row $(ROW)) \
 		$(if $(DATABASE),--database $(DATABASE))
+
+# Rows are written past the program, with signatures that nobody looks at: 1,000,000 take minutes, 10,000,000
+# an hour and some 60 GB below /var/tmp.
+ROWS ?= 10000000
+bench-large: build
+	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu --row large \
+		--rows-of-large $(ROWS) $(if $(DATABASE),--database $(DATABASE))
 
 SECONDS ?= 60
 fuzz: tools-build

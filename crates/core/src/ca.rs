@@ -521,7 +521,7 @@ pub trait CaService: Send + Sync + fmt::Debug {
     async fn attach_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         attachment: enrollment::Attachment,
         windows: RenewalWindows,
     ) -> Result<Certificate, CaError>;

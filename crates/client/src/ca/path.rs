@@ -13,9 +13,9 @@ pub(super) fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, C
     Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
 }
 
-/// `/v1/certificates/{sn}` and what is below it, with the CA if one is named.
-pub(super) fn certificate_path(named: &CertificateRef, below: &str) -> String {
-    let path = format!("/v1/certificates/{}{below}", named.serial_number);
+/// `/certificates/{sn}` and what is below it, with the CA if one is named.
+pub(super) fn certificate_path(version: &str, named: &CertificateRef, below: &str) -> String {
+    let path = format!("{version}/certificates/{}{below}", named.serial_number);
     match &named.ca {
         Some(ca) if path.contains('?') => format!("{path}&ca_id={}", encode(ca.as_str())),
         Some(ca) => format!("{path}?ca_id={}", encode(ca.as_str())),

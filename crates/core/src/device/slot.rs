@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::DeviceStatus;
 use crate::duration::WireDuration;
-use crate::ids::DeviceId;
+use crate::ids::{CaId, DeviceId};
 use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
@@ -297,6 +297,9 @@ pub struct NewSecret {
     /// A certificate that the CA service knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<String>,
+    /// The CA that issued it, where several used its serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_id: Option<CaId>,
     /// The same as PEM in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

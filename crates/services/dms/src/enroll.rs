@@ -1,7 +1,7 @@
 //! `simpleenroll` (RFC 7030 §4.2.1): a device's first certificate, or a replacement.
 
 use lamassu_core::ca::enrollment::{Detach, Revoke};
-use lamassu_core::ca::{EnrollmentMode, ProfileChoice, Superseded};
+use lamassu_core::ca::{EnrollmentMode, ProfileChoice, RenewalWindows, Superseded};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{CreateDevice, Device, DeviceStatus, EnrollmentEvent, SlotState};
 use lamassu_core::dms::approval::ApprovalOperation;
@@ -17,7 +17,7 @@ use crate::limits::Place;
 use crate::password::PasswordUse;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
-use crate::{channel_binding, profile};
+use crate::{channel_binding, profile, renewal};
 
 /// A device that may enroll.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Admitted {
     pub(crate) slot: SlotState,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
+    /// When it must renew.
+    pub(crate) windows: RenewalWindows,
     /// Its place among the devices of the DMS, where those are limited.
     pub(crate) place: Option<Place>,
 }
@@ -79,6 +81,7 @@ impl DmsManager {
             superseded: admitted.superseded,
             create: admitted.create,
             slot: admitted.slot,
+            windows: admitted.windows,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
         if let Some(place) = admitted.place {
@@ -97,17 +100,25 @@ impl DmsManager {
         id: &DeviceId,
     ) -> Result<Admitted, DmsError> {
         self.limits.check_allowed(dms, id)?;
-        let device = self.device_if_any(caller, id).await?;
+        let registered = registered(dms, id);
+        let found = self
+            .devices
+            .enrolling_device(caller, id, registered.as_ref())
+            .await?;
+        let device = found.device;
         check_device(dms, device.as_ref())?;
         let place = match device {
             Some(_) => None,
             None => self.limits.place(caller, dms, &*self.devices).await?,
         };
         let slot = SlotState::of(device.as_ref());
+        let create = registered.filter(|_| device.is_none());
+        create.as_ref().map_or(Ok(()), CreateDevice::check)?;
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
-            create: registration(dms, id, device.as_ref())?,
+            create,
+            windows: found.renewal.over(renewal::of_dms(dms)),
             slot,
             place,
         })
@@ -191,17 +202,11 @@ fn superseded(slot: &SlotState) -> Option<Superseded> {
     }
 }
 
-/// The device that just-in-time provisioning registers, where there is none yet.
-fn registration(
-    dms: &Dms,
-    id: &DeviceId,
-    device: Option<&Device>,
-) -> Result<Option<CreateDevice>, DmsError> {
-    if device.is_some() {
-        return Ok(None);
-    }
-    let provisioning = &dms.settings.enrollment_settings.device_provisioning_profile;
-    let create = CreateDevice {
+/// The device that just-in-time provisioning registers, where that is allowed and there is none yet.
+fn registered(dms: &Dms, id: &DeviceId) -> Option<CreateDevice> {
+    let settings = &dms.settings.enrollment_settings;
+    let provisioning = &settings.device_provisioning_profile;
+    (settings.registration_mode == REGISTRATION_JITP).then(|| CreateDevice {
         id: id.clone(),
         tags: provisioning.tags.clone(),
         metadata: provisioning.metadata.clone(),
@@ -209,7 +214,5 @@ fn registration(
         icon: provisioning.icon.clone(),
         icon_color: provisioning.icon_color.clone(),
         ..CreateDevice::default()
-    };
-    create.check()?;
-    Ok(Some(create))
+    })
 }

@@ -358,7 +358,7 @@ async fn attaching_keeps_what_else_the_metadata_say() {
     let serial = SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
     let attached = world
         .reached
-        .attach_certificate(&caller(), &serial, attachment(), windows())
+        .attach_certificate(&caller(), &(&serial).into(), attachment(), windows())
         .await
         .unwrap();
     let metadata = attached.metadata.clone().unwrap();
@@ -386,7 +386,7 @@ async fn attaching_again_changes_and_tells_nothing() {
         let (to, windows) = (attachment(), windows());
         world
             .reached
-            .attach_certificate(&caller, &serial, to, windows)
+            .attach_certificate(&caller, &(&serial).into(), to, windows)
     };
     let attached = attach().await.unwrap();
     let (events, records) = (world.events().await, world.audit().await);

@@ -18,6 +18,7 @@ mod lists;
 mod metadata;
 mod metrics;
 mod refused_changes;
+mod replicas;
 mod retire;
 mod slots;
 mod statistics;

@@ -89,6 +89,15 @@ pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestD
 
 async fn with_ca(clock: Arc<dyn Clock>) -> (Db, Arc<dyn CaService>, DevicesService, TestDatabase) {
     let database = TestDatabase::fresh();
+    let (db, ca, service) = over(&database, clock).await;
+    (db, ca, service, database)
+}
+
+/// The service over this database, beside others that may be there, and the CA service it asks.
+pub(crate) async fn over(
+    database: &TestDatabase,
+    clock: Arc<dyn Clock>,
+) -> (Db, Arc<dyn CaService>, DevicesService) {
     let db = database.open(&clock).await;
     let ca = certificate_authorities(&db).await;
     let ports = DevicesPorts {
@@ -97,7 +106,7 @@ async fn with_ca(clock: Arc<dyn Clock>) -> (Db, Arc<dyn CaService>, DevicesServi
         config: DevicesConfig::default(),
     };
     let service = DevicesService::new(ports).await.unwrap();
-    (db, ca, service, database)
+    (db, ca, service)
 }
 
 /// CAs whose keys are in memory, for what certificates of devices have to follow.
@@ -217,43 +226,9 @@ impl Fixture {
         (status.as_u16(), code.to_owned())
     }
 
-    /// A certificate of this common name, made by a CA that is made first if need be.
+    /// A certificate of this common name.
     pub(crate) async fn issued(&self, common_name: &str) -> Certificate {
-        let key = || KeySource::New {
-            key_type: "ECDSA".to_owned(),
-            bits: 256,
-            engine_id: EngineId::default(),
-        };
-        if self.ca.ca(&caller(), &CaId::from("factory")).await.is_err() {
-            let profile = IssuanceProfile {
-                validity: Validity::lasting(WireDuration::from_secs(100 * 86_400)),
-                honor_subject: true,
-                ..IssuanceProfile::default()
-            };
-            let profile = self.ca.create_profile(&caller(), profile).await.unwrap();
-            let request = CreateCa {
-                id: CaId::from("factory"),
-                parent: None,
-                subject: Subject::with_common_name("factory"),
-                key: key(),
-                expiration: Validity::lasting(WireDuration::from_secs(1000 * 86_400)),
-                profile_id: profile.id,
-                metadata: Map::new(),
-                ca_profile: ProfileChoice::Default,
-                crl_shards: None,
-            };
-            self.ca.create_ca(&caller(), request).await.unwrap();
-        }
-        let request = CreateCertificate {
-            ca: CaId::from("factory"),
-            key: key(),
-            subject: Subject::with_common_name(common_name),
-            successor_of: None,
-            profile: ProfileChoice::Default,
-            metadata: Map::new(),
-        };
-        let made = self.ca.create_certificate(&caller(), request).await;
-        made.unwrap()
+        issued_by(&*self.ca, common_name).await
     }
 
     /// The certificate as the CA service has it now.
@@ -346,6 +321,44 @@ impl Fixture {
     }
 }
 
+/// A certificate of this common name, made by a CA that is made first if need be.
+pub(crate) async fn issued_by(ca: &dyn CaService, common_name: &str) -> Certificate {
+    let key = || KeySource::New {
+        key_type: "ECDSA".to_owned(),
+        bits: 256,
+        engine_id: EngineId::default(),
+    };
+    if ca.ca(&caller(), &CaId::from("factory")).await.is_err() {
+        let profile = IssuanceProfile {
+            validity: Validity::lasting(WireDuration::from_secs(100 * 86_400)),
+            honor_subject: true,
+            ..IssuanceProfile::default()
+        };
+        let profile = ca.create_profile(&caller(), profile).await.unwrap();
+        let request = CreateCa {
+            id: CaId::from("factory"),
+            parent: None,
+            subject: Subject::with_common_name("factory"),
+            key: key(),
+            expiration: Validity::lasting(WireDuration::from_secs(1000 * 86_400)),
+            profile_id: profile.id,
+            metadata: Map::new(),
+            ca_profile: ProfileChoice::Default,
+        };
+        ca.create_ca(&caller(), request).await.unwrap();
+    }
+    let request = CreateCertificate {
+        ca: CaId::from("factory"),
+        key: key(),
+        subject: Subject::with_common_name(common_name),
+        successor_of: None,
+        profile: ProfileChoice::Default,
+        metadata: Map::new(),
+    };
+    let made = ca.create_certificate(&caller(), request).await;
+    made.unwrap()
+}
+
 pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
     send(router, Request::post(uri).body(body.into()).unwrap()).await
 }
@@ -408,7 +421,7 @@ pub(crate) fn certificate(serial: &str) -> Certificate {
         extensions: CertificateExtensions::default(),
         issuer_metadata: IssuerMetadata {
             serial_number: "01".to_owned(),
-            id: CaId::from("fleet-ca"),
+            id: CaId::from("factory"),
             level: 0,
         },
         valid_to: Timestamp(START + Duration::days(100)),

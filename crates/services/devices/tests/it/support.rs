@@ -248,6 +248,7 @@ impl Fixture {
             key: key(),
             subject: Subject::with_common_name(common_name),
             successor_of: None,
+            alternative_names: Vec::new(),
             profile: ProfileChoice::Default,
             metadata: Map::new(),
         };

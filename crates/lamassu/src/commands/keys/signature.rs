@@ -9,8 +9,8 @@ use clap::Args;
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::algorithm::{name_of, names_for, scheme_of};
 use lamassu_core::kms::{Key, KmsError, KmsService as _, SignMessage};
-use lamassu_crypto::PublicKey;
 use lamassu_crypto::pem::decode_base64;
+use lamassu_crypto::{PublicKey, SignatureScheme};
 
 use super::show::find;
 use super::{Sign, Verify};
@@ -62,7 +62,7 @@ fn usual(key: &Key) -> Result<&'static str> {
 fn explained(error: KmsError, key: &Key, algorithm: &str, n_bytes: usize) -> Error {
     match error {
         KmsError::DigestSize => {
-            let hash = scheme_of(algorithm).and_then(|scheme| scheme.hash());
+            let hash = scheme_of(algorithm).and_then(SignatureScheme::hash);
             let expected = hash.map(|hash| format!(" of {} bytes", hash.output_len()));
             Error::msg(format!(
                 "{error}: {algorithm} takes a digest{}, and the file has {n_bytes}",

@@ -31,3 +31,4 @@ mod statistics;
 mod status;
 mod status_of_cas;
 mod support;
+mod upgrades;

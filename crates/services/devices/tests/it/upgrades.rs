@@ -131,7 +131,7 @@ async fn listed(devices: &Fixture, path: &str, filter: &str) -> Vec<String> {
     loop {
         let path = format!("{path}?page_size=500&{filter}&bookmark={bookmark}");
         let (status, page) = devices.get(&path).await;
-        assert_eq!(status, StatusCode::OK, "{page}");
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
         let list = page["list"].as_array().unwrap();
         found.extend(list.iter().map(id_of));
         bookmark = page["next"].as_str().unwrap().to_owned();

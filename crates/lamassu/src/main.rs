@@ -41,6 +41,7 @@ mod version;
 mod whereabouts;
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -108,33 +109,33 @@ fn run(command: Command, ignored: &[String]) -> Result<()> {
             for flag in ignored {
                 tracing::info!(flag, "flag of the reference's launcher ignored");
             }
-            runtime()?.block_on(serve::serve(config))
+            finish(Box::pin(serve::serve(config)))
         }
-        Command::Token(arguments) => runtime()?.block_on(issuer_token::print(&arguments)),
-        Command::Login(arguments) => runtime()?.block_on(commands::login::login(arguments)),
+        Command::Token(arguments) => finish(Box::pin(issuer_token::print(&arguments))),
+        Command::Login(arguments) => finish(Box::pin(commands::login::login(arguments))),
         Command::Logout(arguments) => commands::login::logout(&arguments),
-        Command::Keys(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Cas(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Certificates(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Profiles(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Dms(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Devices(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Groups(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Approvals(noun) => runtime()?.block_on(commands::run(&*noun)),
-        Command::Est(est) => runtime()?.block_on(commands::est::run(&est)),
-        Command::Ocsp(asked) => runtime()?.block_on(commands::ocsp::run(&asked)),
-        Command::Crl(asked) => runtime()?.block_on(commands::crl::run(&asked)),
+        Command::Keys(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Cas(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Certificates(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Profiles(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Dms(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Devices(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Groups(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Approvals(noun) => finish(Box::pin(commands::run(&*noun))),
+        Command::Est(est) => finish(Box::pin(commands::est::run(&est))),
+        Command::Ocsp(asked) => finish(Box::pin(commands::ocsp::run(&asked))),
+        Command::Crl(asked) => finish(Box::pin(commands::crl::run(&asked))),
         Command::Migrate(arguments) => {
             let config = Config::load(&arguments.installation)?;
             logging::start(&config.logs);
-            runtime()?.block_on(migrate::run(&config, &arguments))
+            finish(Box::pin(migrate::run(&config, &arguments)))
         }
-        Command::Backup(arguments) => runtime()?.block_on(backup::run(&arguments)),
-        Command::Restore(arguments) => runtime()?.block_on(restore::run(&arguments)),
+        Command::Backup(arguments) => finish(Box::pin(backup::run(&arguments))),
+        Command::Restore(arguments) => finish(Box::pin(restore::run(&arguments))),
         Command::Config(command) => configuration(&command),
-        Command::Events(command) => runtime()?.block_on(events::run(&command)),
-        Command::Openapi => runtime()?.block_on(openapi::print()),
-        Command::Healthcheck(arguments) => runtime()?.block_on(healthcheck::ask(&arguments)),
+        Command::Events(command) => finish(Box::pin(events::run(&command))),
+        Command::Openapi => finish(Box::pin(openapi::print())),
+        Command::Healthcheck(arguments) => finish(Box::pin(healthcheck::ask(&arguments))),
         Command::Completion(asked) => commands::completion::completion(&asked),
         Command::Man(asked) => commands::completion::man(&asked),
         Command::Version => print(&format!(
@@ -164,9 +165,11 @@ fn print(text: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{}", text.trim_end()).context("standard output cannot be written")
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// Does `work` on a runtime of its own. Boxed, so that the runtime's loop is compiled once only.
+fn finish(work: Pin<Box<dyn Future<Output = Result<()>> + '_>>) -> Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the asynchronous runtime does not start")
+        .context("the asynchronous runtime does not start")?
+        .block_on(work)
 }

@@ -22,6 +22,9 @@ const PENDING_GRACE: Duration = Duration::minutes(10);
 /// Age at which a deletion is one that nobody is finishing.
 const DELETING_GRACE: Duration = Duration::minutes(1);
 
+/// When a key that its engine did not let go is tried again.
+const RETRY: Duration = Duration::seconds(10);
+
 /// How often it looks, at least: another process may have crashed.
 const INTERVAL: Duration = Duration::minutes(10);
 
@@ -37,21 +40,31 @@ impl Reaper {
         Self(kms)
     }
 
-    /// Settles everything that a process which is gone left half done, however young it is: what was
-    /// begun up to `begin`.
-    pub(crate) async fn settle_all(
-        &self,
-        caller: &Caller,
-        begin: OffsetDateTime,
-    ) -> Result<(), JobError> {
+    /// Settles everything that is due, of all engines, and has the job come back to what failed.
+    pub(crate) async fn settle_all(&self, caller: &Caller) -> Result<(), JobError> {
+        let now = self.0.db.now();
+        let mut next = now + INTERVAL;
         for engine in self.0.engines.ids() {
-            while self
-                .reap_engine(caller, engine, begin, Patience::None)
-                .await?
-                <= begin
-            {}
+            let mut engine_next = now;
+            while engine_next <= now {
+                engine_next = self.reap_engine(caller, engine, now).await?;
+            }
+            next = next.min(engine_next);
+        }
+        if next < now + INTERVAL {
+            self.0.db.wake(REAPER_JOB);
         }
         Ok(())
+    }
+
+    /// When what was begun at `since` is finished by somebody else: at once, if whoever began is known
+    /// to be gone.
+    fn due(&self, since: OffsetDateTime, grace: Duration) -> OffsetDateTime {
+        if self.0.abandoned_until().is_some_and(|end| since <= end) {
+            since
+        } else {
+            since + grace
+        }
     }
 
     /// What is due in one engine; gives the next due time. A key that cannot be settled is logged
@@ -61,13 +74,12 @@ impl Reaper {
         caller: &Caller,
         engine: &EngineId,
         now: OffsetDateTime,
-        patience: Patience,
     ) -> Result<OffsetDateTime, JobError> {
         let unsettled = self.0.store.unsettled_of_engine(engine, BATCH).await?;
         let mut next = now + INTERVAL;
         let mut n_reaped = 0;
         for key in &unsettled {
-            let due = key.since + patience.with(key.state);
+            let due = self.due(key.since, grace(key.state));
             if due > now {
                 next = next.min(due);
                 continue;
@@ -80,11 +92,11 @@ impl Reaper {
                 Err(lost) if lost.is_race() => {}
                 Err(error) => {
                     tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "unsettled key left");
-                    next = now + DELETING_GRACE;
+                    next = next.min(now + RETRY);
                 }
             }
         }
-        let next = next.min(self.reap_leftovers(engine, now, patience).await?);
+        let next = next.min(self.reap_leftovers(engine, now).await?);
         Ok(if n_reaped == BATCH { now } else { next })
     }
 
@@ -93,13 +105,12 @@ impl Reaper {
         &self,
         engine: &EngineId,
         now: OffsetDateTime,
-        patience: Patience,
     ) -> Result<OffsetDateTime, JobError> {
         let leftovers = self.0.store.leftovers_of_engine(engine, BATCH).await?;
         let mut next = now + INTERVAL;
         let mut n_reaped = 0;
         for leftover in &leftovers {
-            let due = leftover.since + patience.with_leftover(leftover.state);
+            let due = self.due(leftover.since, grace_of_leftover(leftover.state));
             if due > now {
                 next = next.min(due);
                 continue;
@@ -112,7 +123,7 @@ impl Reaper {
                 Err(lost) if lost.is_race() => {}
                 Err(error) => {
                     tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "what a move left stays");
-                    next = now + DELETING_GRACE;
+                    next = next.min(now + RETRY);
                 }
             }
         }
@@ -170,38 +181,24 @@ impl Job for Reaper {
         self.0.store.merge_counts().await?;
         let mut next = now + INTERVAL;
         for engine in self.0.engines.ids() {
-            next = next.min(
-                self.reap_engine(caller, engine, now, Patience::Grace)
-                    .await?,
-            );
+            next = next.min(self.reap_engine(caller, engine, now).await?);
         }
         Ok(NextRun::At(next))
     }
 }
 
 /// How long a key may be half done before somebody else finishes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// As long as whoever began may still be at it.
-    Grace,
-    /// Not at all: whoever began is gone.
-    None,
+const fn grace(state: UnsettledState) -> Duration {
+    match state {
+        UnsettledState::Pending => PENDING_GRACE,
+        UnsettledState::Deleting => DELETING_GRACE,
+    }
 }
 
-impl Patience {
-    const fn with(self, state: UnsettledState) -> Duration {
-        match (self, state) {
-            (Self::Grace, UnsettledState::Pending) => PENDING_GRACE,
-            (Self::Grace, UnsettledState::Deleting) => DELETING_GRACE,
-            (Self::None, UnsettledState::Pending | UnsettledState::Deleting) => Duration::ZERO,
-        }
-    }
-
-    const fn with_leftover(self, state: LeftoverState) -> Duration {
-        match (self, state) {
-            (Self::Grace, LeftoverState::Moving) => PENDING_GRACE,
-            (Self::Grace, LeftoverState::Leaving) => DELETING_GRACE,
-            (Self::None, LeftoverState::Moving | LeftoverState::Leaving) => Duration::ZERO,
-        }
+/// The same of what moves leave.
+const fn grace_of_leftover(state: LeftoverState) -> Duration {
+    match state {
+        LeftoverState::Moving => PENDING_GRACE,
+        LeftoverState::Leaving => DELETING_GRACE,
     }
 }

@@ -1,6 +1,6 @@
 //! Assembly: what the service needs, and the trait, one call per method.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
@@ -91,6 +91,7 @@ pub struct Kms {
     pub(crate) health: EnginesHealth,
     pub(crate) refusals: RefusalLog,
     pub(crate) missing: MissingKeys,
+    abandoned_until: Mutex<Option<OffsetDateTime>>,
 }
 
 impl Kms {
@@ -125,6 +126,7 @@ impl Kms {
             usage: Arc::default(),
             health: EnginesHealth::default(),
             missing: MissingKeys::default(),
+            abandoned_until: Mutex::default(),
         };
         kms.settle_volatile_keys().await?;
         kms.look_for_some_keys().await?;
@@ -142,13 +144,26 @@ impl Kms {
     ///
     /// # Errors
     ///
-    /// [`JobError`] when the database does not answer; keys whose engine fails are left to the job.
+    /// [`JobError`] when the database does not answer; keys whose engine fails are left to the job,
+    /// which soon tries again.
     pub async fn settle_unfinished(
         self: &Arc<Self>,
         begin: OffsetDateTime,
     ) -> Result<(), JobError> {
+        *self
+            .abandoned_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(begin);
         let reaper = Reaper::new(Arc::clone(self));
-        reaper.settle_all(&system_caller("kms-start"), begin).await
+        reaper.settle_all(&system_caller("kms-start")).await
+    }
+
+    /// Until when everything was begun by processes that are gone, if that is known.
+    pub(crate) fn abandoned_until(&self) -> Option<OffsetDateTime> {
+        *self
+            .abandoned_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All background work of the service, until `shutdown`; what is in progress is finished.

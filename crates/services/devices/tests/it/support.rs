@@ -247,6 +247,7 @@ impl Fixture {
                 profile_id: profile.id,
                 metadata: Map::new(),
                 ca_profile: ProfileChoice::Default,
+                crl_shards: None,
             };
             self.ca.create_ca(&caller(), request).await.unwrap();
         }

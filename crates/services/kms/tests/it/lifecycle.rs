@@ -67,7 +67,12 @@ async fn whoever_knows_that_nobody_else_runs_need_not_wait() {
     let before = kms.db.now() - Duration::microseconds(1);
     kms.kms.settle_unfinished(before).await.unwrap();
     assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (2, 2));
+    // An engine that fails meanwhile is asked again soon, not when others would look.
+    kms.faulty.set(Fault::Failing);
     kms.kms.settle_unfinished(kms.db.now()).await.unwrap();
+    assert_eq!(kms.n_rows().await, 2);
+    kms.faulty.set(Fault::None);
+    kms.reap_after(Duration::seconds(10)).await;
     assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (0, 0));
 }
 

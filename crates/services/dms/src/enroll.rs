@@ -1,7 +1,7 @@
 //! `simpleenroll` (RFC 7030 §4.2.1): a device's first certificate, or a replacement.
 
 use lamassu_core::ca::enrollment::{Detach, Revoke};
-use lamassu_core::ca::{EnrollmentMode, ProfileChoice, Superseded};
+use lamassu_core::ca::{EnrollmentMode, ProfileChoice, RenewalWindows, Superseded};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{CreateDevice, Device, DeviceStatus, EnrollmentEvent, SlotState};
 use lamassu_core::dms::approval::ApprovalOperation;
@@ -16,6 +16,7 @@ use crate::issue::Approved;
 use crate::limits::Place;
 use crate::password::PasswordUse;
 use crate::profile;
+use crate::renewal;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 
@@ -31,6 +32,8 @@ pub(crate) struct Admitted {
     pub(crate) version_before: Option<u32>,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
+    /// When it must renew.
+    pub(crate) windows: RenewalWindows,
     /// Its place among the devices of the DMS, where those are limited.
     pub(crate) place: Option<Place>,
 }
@@ -83,6 +86,7 @@ impl DmsManager {
             superseded: admitted.superseded,
             create: admitted.create,
             slot: admitted.slot,
+            windows: admitted.windows,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
         if let Some(place) = admitted.place {
@@ -100,7 +104,12 @@ impl DmsManager {
         id: &DeviceId,
     ) -> Result<Admitted, DmsError> {
         self.limits.check_allowed(dms, id)?;
-        let device = self.device_if_any(caller, id).await?;
+        let registered = registered(dms, id);
+        let found = self
+            .devices
+            .enrolling_device(caller, id, registered.as_ref())
+            .await?;
+        let device = found.device;
         check_device(dms, device.as_ref())?;
         let place = match device {
             Some(_) => None,
@@ -109,11 +118,14 @@ impl DmsManager {
         let slot = SlotState::of(device.as_ref());
         let identity = device.as_ref().and_then(|device| device.identity.as_ref());
         let highest = identity.and_then(|identity| identity.versions.last_key_value());
+        let create = registered.filter(|_| device.is_none());
+        create.as_ref().map_or(Ok(()), CreateDevice::check)?;
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
-            create: registration(dms, id, device.as_ref())?,
+            create,
             version_before: highest.map(|(version, _)| *version),
+            windows: found.renewal.over(renewal::of_dms(dms)),
             slot,
             place,
         })
@@ -197,17 +209,11 @@ fn superseded(slot: &SlotState) -> Option<Superseded> {
     }
 }
 
-/// The device that just-in-time provisioning registers, where there is none yet.
-fn registration(
-    dms: &Dms,
-    id: &DeviceId,
-    device: Option<&Device>,
-) -> Result<Option<CreateDevice>, DmsError> {
-    if device.is_some() {
-        return Ok(None);
-    }
-    let provisioning = &dms.settings.enrollment_settings.device_provisioning_profile;
-    let create = CreateDevice {
+/// The device that just-in-time provisioning registers, where that is allowed and there is none yet.
+fn registered(dms: &Dms, id: &DeviceId) -> Option<CreateDevice> {
+    let settings = &dms.settings.enrollment_settings;
+    let provisioning = &settings.device_provisioning_profile;
+    (settings.registration_mode == REGISTRATION_JITP).then(|| CreateDevice {
         id: id.clone(),
         tags: provisioning.tags.clone(),
         metadata: provisioning.metadata.clone(),
@@ -215,7 +221,5 @@ fn registration(
         icon: provisioning.icon.clone(),
         icon_color: provisioning.icon_color.clone(),
         ..CreateDevice::default()
-    };
-    create.check()?;
-    Ok(Some(create))
+    })
 }

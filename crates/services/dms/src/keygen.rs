@@ -116,6 +116,7 @@ impl DmsManager {
             superseded: admitted.superseded,
             create: admitted.create,
             slot: admitted.slot,
+            windows: admitted.windows,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
         if let Some(place) = admitted.place {

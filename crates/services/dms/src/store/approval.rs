@@ -21,8 +21,8 @@ pub const APPROVAL_FIELDS: &[Field] = &[
     Field::string("dms_id", "dms_id").folded("dms_id_folded"),
     Field::string("device_id", "device_id").folded("device_id_folded"),
     Field::string("requested_by", "requested_by").folded("requested_by_folded"),
-    Field::enumeration("operation", "operation"),
-    Field::enumeration("status", "status"),
+    Field::enumeration("operation", "operation").choices(ApprovalOperation::NAMES),
+    Field::enumeration("status", "status").choices(ApprovalStatus::NAMES),
     Field::date("creation_ts", "created_at"),
     Field::date("expiration_ts", "expires_at"),
 ];

@@ -44,7 +44,7 @@ test: tools-build tools-test
 	LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" LAMASSU_TEST_DATABASE=postgres $(CARGO) test --locked --no-fail-fast -p lamassu-auth -p lamassu-kms \
 		-p lamassu-ca -p lamassu-devices -p lamassu-dms -p lamassu-va --test it
 	LAMASSU_TEST_LAYOUT=apart $(CARGO) test --locked --no-fail-fast -p lamassu-e2e -- \
-		est_clients the_example_script refusals routes validation
+		est_clients est_command est_wire the_example_script refusals routes validation
 
 lint: tools-build
 	$(CARGO) fmt --all --check

@@ -9,11 +9,12 @@ PKILINT := $(TARGET)/pkilint
 SCHEMATHESIS := $(TARGET)/schemathesis
 OPENID := $(TARGET)/openid
 MOTO := $(TARGET)/moto
+GO := $(TARGET)/go
 # Both change with a commit only, so that nothing is built again without one.
 BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
 
-.PHONY: help run build test lint deny bench fuzz tools-build tools-test
+.PHONY: help run build test lint deny bench bench-large fuzz tools-build tools-test
 
 help:
 	@echo "make run     build and start everything; prints the addresses and how to log in"
@@ -22,6 +23,7 @@ help:
 	@echo "make lint    formatting and lints"
 	@echo "make deny    licences, sources and forbidden crates of the dependencies"
 	@echo "make bench   the benchmark table (ROW=name for one row, DATABASE=sqlite or postgres)"
+	@echo "make bench-large   lists with ten million certificates and their devices (ROWS=1000000 for fewer)"
 	@echo "make fuzz    every fuzz target for a while (SECONDS=60 each)"
 
 run: build
@@ -35,6 +37,7 @@ test: tools-build tools-test
 	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" \
 		LAMASSU_TEST_SCHEMATHESIS="$(abspath $(SCHEMATHESIS))/bin" \
 		LAMASSU_TEST_OPENID="$(abspath $(OPENID))" LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" \
+		LAMASSU_TEST_GO="$(abspath $(GO))/bin" \
 		$(CARGO) test --workspace --locked --no-fail-fast
 	LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" LAMASSU_TEST_CLIENT=http $(CARGO) test --locked --no-fail-fast -p lamassu-kms -p lamassu-ca \
 		-p lamassu-devices -p lamassu-dms -p lamassu-va --test it
@@ -55,6 +58,13 @@ bench: build
 	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu $(if $(ROW),--row $(ROW)) \
 		$(if $(DATABASE),--database $(DATABASE))
 
+# Rows are written past the program, with signatures that nobody looks at: 1,000,000 take minutes, 10,000,000
+# an hour and some 60 GB below /var/tmp.
+ROWS ?= 10000000
+bench-large: build
+	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu --row large \
+		--rows-of-large $(ROWS) $(if $(DATABASE),--database $(DATABASE))
+
 SECONDS ?= 60
 fuzz: tools-build
 	@scripts/fuzz $(SECONDS)
@@ -63,6 +73,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint, schemathesis, an OpenID provider, moto, SoftHSM2, p11-kit.
+# openssl, curl, strongSwan's pki, pkilint, schemathesis, an OpenID provider, moto, Go, SoftHSM2, p11-kit.
 tools-test:
-	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)" "$(OPENID)" "$(MOTO)"
+	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)" "$(OPENID)" "$(MOTO)" "$(GO)"

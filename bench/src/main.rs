@@ -81,14 +81,17 @@ struct Arguments {
     /// Entries of the lists of the row `crl`, fewer first.
     #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
     crl_entries: Vec<u32>,
+    /// Certificates of the row `large`, each of a device of its own.
+    #[arg(long, default_value_t = 10_000_000)]
+    rows_of_large: u32,
     /// Keys of the row `scale` beside those of the CAs.
     #[arg(long, default_value_t = 100_000)]
     keys: u32,
 }
 
 /// The rows that are no throughput: start and memory, what the machine can do, one request that
-/// revokes many, overload, freshness, long CRLs, many rows.
-const STORIES: [&str; 8] = [
+/// revokes many, overload, freshness, long CRLs, many rows, very many rows.
+const STORIES: [&str; 9] = [
     "start",
     "limits",
     "revoke-bulk",
@@ -97,7 +100,11 @@ const STORIES: [&str; 8] = [
     "crl",
     "scale",
     "fleet",
+    LARGE,
 ];
+
+/// The row that takes long and much room, and is measured only where it is named.
+const LARGE: &str = "large";
 
 /// Clients that the program takes on at once by default, and three times as many.
 const OVERLOAD: [u64; 2] = [128, 384];
@@ -110,7 +117,7 @@ const IDLE: Duration = Duration::from_secs(2);
 
 impl Arguments {
     fn wants(&self, row: &str) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|name| name == row)
+        (self.rows.is_empty() && row != LARGE) || self.rows.iter().any(|name| name == row)
     }
 
     fn duration(&self) -> Duration {
@@ -189,6 +196,14 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
     if arguments.wants("fleet") {
         let (program, directory) = (&arguments.program, &arguments.directory);
         scale::fleet::measure(program, kind, directory, arguments.devices).await?;
+    }
+    if arguments.wants(LARGE) {
+        let amount = Amount {
+            certificates: arguments.rows_of_large,
+            cas: arguments.cas,
+            keys: 0,
+        };
+        scale::large(&arguments.program, kind, &arguments.directory, amount).await?;
     }
     if arguments.wants("start") {
         server.stop()?;

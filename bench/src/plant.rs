@@ -255,7 +255,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
         let request = Request::post(path);
         self.ask(request, body.to_string(), StatusCode::CREATED)
             .await

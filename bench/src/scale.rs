@@ -105,6 +105,51 @@ pub(crate) async fn measure(
     issuing(&few, &many, duration).await
 }
 
+/// Lists and statistics of so many certificates and their devices in one installation, without issuing.
+pub(crate) async fn large(
+    program: &Path,
+    kind: Kind,
+    directory: &Path,
+    amount: Amount,
+) -> Result<()> {
+    let installation = Installation::new(program, kind, directory)?;
+    let server = installation.start().await?;
+    let plant = Plant::set_up(&installation, &server).await?;
+    plant.add_authorities(amount.cas.saturating_sub(1)).await?;
+    server.stop()?;
+    let begun = Instant::now();
+    seed::seed(&installation, &plant.device_serial, amount)?;
+    fleet::seed(
+        &installation,
+        amount.certificates,
+        fleet::Identities::OfCertificates,
+    )?;
+    let seeded = begun.elapsed();
+    let server = installation.start().await?;
+    println!(
+        "large: {} certificates of {} CAs and their devices, seeded in {:.0} s, started in {:.2} s",
+        amount.certificates,
+        amount.cas,
+        seeded.as_secs_f64(),
+        server.started_in.as_secs_f64()
+    );
+    let place = Place {
+        plant: plant.moved_to(&server),
+        installation,
+        server,
+        names: Names::default(),
+    };
+    let sample = sample(&place.installation)?;
+    for case in CASES {
+        if let Err(error) = ask(&place, case, &sample).await {
+            println!("large: {}: {error:#}", case.ask);
+        }
+    }
+    fleet::ask_all(&place).await?;
+    println!("large: {} MB resident", place.server.resident_mb()?);
+    Ok(())
+}
+
 /// Names and values of a certificate in the middle, and times.
 fn sample(installation: &Installation) -> Result<Vec<(String, String)>> {
     const COLUMNS: [&str; 5] = [

@@ -94,22 +94,41 @@ pub(crate) fn seed(installation: &Installation, template: &str, amount: Amount) 
     if amount.keys > 0 {
         script.push(keys(&Words::new(kind, amount.keys, serial_at)));
     }
-    let indexes = installation.rows(match kind {
-        Kind::Sqlite => {
+    fill(
+        installation,
+        &["certificate", "certificate_san", "kms_key"],
+        script,
+    )
+}
+
+/// Runs a script on the stopped installation. Indexes of the tables are dropped before and made again behind.
+pub(crate) fn fill(
+    installation: &Installation,
+    tables: &[&str],
+    script: Vec<String>,
+) -> Result<()> {
+    let tables = format!("'{}'", tables.join("', '"));
+    let indexes = installation.rows(&match installation.kind() {
+        Kind::Sqlite => format!(
             "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL \
-             AND tbl_name IN ('certificate', 'certificate_san', 'kms_key')"
-        }
-        Kind::Postgres => {
+             AND tbl_name IN ({tables})"
+        ),
+        Kind::Postgres => format!(
             "SELECT c.relname, pg_get_indexdef(c.oid) FROM pg_index i \
              JOIN pg_class c ON c.oid = i.indexrelid \
              JOIN pg_class t ON t.oid = i.indrelid \
              WHERE t.relnamespace = 'bench'::regnamespace AND NOT i.indisprimary \
-             AND t.relname IN ('certificate', 'certificate_san', 'kms_key')"
-        }
+             AND t.relname IN ({tables})"
+        ),
     })?;
     let column = |at: usize| indexes.iter().filter_map(move |index| index.get(at));
     let dropped = column(0).map(|name| format!("DROP INDEX {name}"));
-    let script: Vec<String> = dropped.chain(script).chain(column(1).cloned()).collect();
+    let analyze = std::iter::once("ANALYZE".to_owned());
+    let script = dropped
+        .chain(script)
+        .chain(column(1).cloned())
+        .chain(analyze);
+    let script: Vec<String> = script.collect();
     installation.fill(&script.join(";\n"))
 }
 

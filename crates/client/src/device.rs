@@ -4,10 +4,9 @@ use async_trait::async_trait;
 use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
-    IdentityReplacement,
+    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats, Enrolling,
+    EnrollingDevice, IdentityReplacement,
 };
-use lamassu_core::device_group::{RenewalPolicy, RenewalQuestion};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::{PatchBody, PatchOperation};
@@ -119,18 +118,18 @@ impl DeviceService for DeviceClient {
         self.0.done(caller, call).await
     }
 
-    async fn renewal_policy(
+    async fn enrolling_device(
         &self,
         caller: &Caller,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError> {
-        let question = RenewalQuestion {
+    ) -> Result<EnrollingDevice, DeviceError> {
+        let asked = Enrolling {
             device_id: id.clone(),
             create: create.cloned(),
         };
-        let path = "/internal/v1/renewal-policies".to_owned();
-        let call = Call::json(Method::POST, path, &question, Repeat::Safe)?;
+        let path = "/internal/v1/enrolling-devices".to_owned();
+        let call = Call::json(Method::POST, path, &asked, Repeat::Safe)?;
         self.0.read(caller, call).await
     }
 

@@ -69,6 +69,17 @@ impl DeviceStatus {
         Self::Decommissioned,
     ];
 
+    /// Their names on the wire.
+    pub const NAMES: &'static [&'static str] = &[
+        Self::NoIdentity.name(),
+        Self::Active.name(),
+        Self::RenewalPending.name(),
+        Self::ExpiringSoon.name(),
+        Self::Expired.name(),
+        Self::Revoked.name(),
+        Self::Decommissioned.name(),
+    ];
+
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -341,6 +352,27 @@ pub struct BindIdentity {
     pub announce: Option<EnrollmentEvent>,
 }
 
+/// A device that is to be given a certificate, by id.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Enrolling {
+    /// The device.
+    pub device_id: DeviceId,
+    /// What it is about to be registered as, if it is not there yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<CreateDevice>,
+}
+
+/// What enrolling a device has to know of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EnrollingDevice {
+    /// The device, if it is there.
+    pub device: Option<Device>,
+    /// When it must renew, where its groups say so.
+    pub renewal: RenewalPolicy,
+}
+
 /// The device registry.
 #[async_trait]
 pub trait DeviceService: Send + Sync + fmt::Debug {
@@ -392,14 +424,14 @@ pub trait DeviceService: Send + Sync + fmt::Debug {
     /// Removes the record of a retired device.
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError>;
 
-    /// When a device must renew, where its groups say so; one that is not there yet is about to be
-    /// registered as `create`.
-    async fn renewal_policy(
+    /// The device that is to be given a certificate, if it is there, and what its groups say of
+    /// renewal; one that is not there yet is about to be registered as `create`.
+    async fn enrolling_device(
         &self,
         caller: &Caller,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError>;
+    ) -> Result<EnrollingDevice, DeviceError>;
 
     /// Binds a certificate: new slot version, history, status and events in one write set.
     ///

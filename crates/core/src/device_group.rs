@@ -33,7 +33,7 @@ pub use self::v1::{
 };
 use crate::caller::Caller;
 use crate::device::v2::CountedPage;
-use crate::device::{CreateDevice, Device, DeviceStats};
+use crate::device::{Device, DeviceStats};
 use crate::ids::{DeviceGroupId, DeviceId};
 use crate::page::Page;
 use crate::patch::DocumentPatch;
@@ -239,17 +239,6 @@ pub struct GroupListing {
     pub tree: bool,
     /// Whether all that fulfil the filters are counted: `total`.
     pub count: bool,
-}
-
-/// A device whose renewal is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct RenewalQuestion {
-    /// The device.
-    pub device_id: DeviceId,
-    /// What it is about to be registered as, if it is not there yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub create: Option<CreateDevice>,
 }
 
 /// A list that has no pages.

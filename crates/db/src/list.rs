@@ -16,7 +16,7 @@ mod search;
 
 use lamassu_core::error::StorageFailure;
 use lamassu_core::page::Page;
-use lamassu_core::query::{Field, Filter, ListRequest, QueryError};
+use lamassu_core::query::{ElementTable, Field, Filter, ListRequest, QueryError};
 
 pub(crate) use self::bookmark::BookmarkKey;
 pub use self::search::warn_without_search_index;
@@ -61,6 +61,15 @@ pub enum Restriction {
     Above(&'static str, Value),
     /// The row is behind this one in the ascending order of two columns: where work goes on.
     Behind([(&'static str, Value); 2]),
+    /// The column is among what another table has, where its columns have these values.
+    Among {
+        /// The column.
+        column: &'static str,
+        /// The other table, and which of its columns.
+        of: ElementTable,
+        /// What its rows have.
+        having: Vec<(&'static str, Value)>,
+    },
     /// A filter that is not the client's, for example a criterion of a device group.
     Filter(Filter),
 }
@@ -239,8 +248,8 @@ pub async fn count(
     Ok(row.map_or(Ok(0), |row| row.get("n"))?)
 }
 
-/// The keys of the rows that fulfil the filters and restrictions, as a statement to build on: it gives one
-/// column, called as the table's key, and numbers its parameters from the first.
+/// Columns of the rows that fulfil the filters and restrictions, as a statement to build on: it numbers its
+/// parameters from the first.
 ///
 /// # Errors
 ///
@@ -248,10 +257,11 @@ pub async fn count(
 pub fn selection(
     db: &Db,
     table: &ListTable,
+    columns: &[&'static str],
     filters: &[Filter],
     restrictions: &[Restriction],
 ) -> Result<Statement, ListError> {
-    compile::keys(db.dialect(), table, filters, restrictions)
+    compile::selection(db.dialect(), table, columns, filters, restrictions)
 }
 
 /// How many rows fulfil the filters and restrictions, per value of a column; values without rows

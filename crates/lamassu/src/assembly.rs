@@ -16,7 +16,7 @@ use lamassu_core::ids::EngineId;
 use lamassu_core::kms::KmsService;
 use lamassu_core::pem::CertificateDer;
 use lamassu_db::{DataDir, Db, Job, LogLimits, TrimLog, run_job};
-use lamassu_devices::{DevicesPorts, DevicesService};
+use lamassu_devices::{DevicesPorts, DevicesService, Owners};
 use lamassu_dms::{DmsManager, DmsPorts};
 use lamassu_gateway::{BuildInfo, Readiness};
 use lamassu_http::{AddressLimit, MountedRoute, Routes, Stack};
@@ -124,6 +124,11 @@ impl Platform {
                 config: config.est.clone(),
             };
             here.dms = Some(Arc::new(DmsManager::new(ports).await?));
+        }
+        if let Some(devices) = &here.devices
+            && let Some(owners) = owners(&here, &peers)?
+        {
+            devices.ask_for_owners(owners);
         }
         if services.has("va") {
             let ports = VaPorts {
@@ -286,6 +291,16 @@ impl Reach {
         }
         Ok(reach)
     }
+}
+
+/// Where the device manager asks for DMSs: in this process, or where the configuration says.
+fn owners(here: &Here, peers: &Peers<'_>) -> Result<Option<Owners>> {
+    if let Some(dms) = &here.dms {
+        let dms: Arc<dyn DmsService> = Arc::clone(dms) as _;
+        return Ok(Some(Owners::Here(Arc::downgrade(&dms))));
+    }
+    let named = peers.knows_dms().then(|| peers.dms("service/devmanager"));
+    Ok(named.transpose()?.map(Owners::Elsewhere))
 }
 
 async fn open_kms(db: &Db, opened: engines::Opened, default_engine: EngineId) -> Result<Arc<Kms>> {

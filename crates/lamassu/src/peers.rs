@@ -70,6 +70,11 @@ impl<'c> Peers<'c> {
         Ok(Arc::new(DeviceClient::new(&peer)))
     }
 
+    /// Whether the configuration says where the DMS manager is.
+    pub(crate) fn knows_dms(&self) -> bool {
+        !self.config.dms_manager_client.hostname.is_empty()
+    }
+
     pub(crate) fn dms(&self, source: &str) -> Result<Arc<dyn DmsService>> {
         let config = &self.config.dms_manager_client;
         let peer = self.peer("dms_manager_client", config, source)?;

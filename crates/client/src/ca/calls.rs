@@ -272,7 +272,8 @@ impl CaService for CaClient {
         caller: &Caller,
         serial: &SerialNumber,
     ) -> Result<Certificate, CaError> {
-        self.get(caller, certificate_path(&serial.into(), "")).await
+        self.get(caller, certificate_path("/v1", &serial.into(), ""))
+            .await
     }
 
     async fn certificate_of_ca(
@@ -290,7 +291,8 @@ impl CaService for CaClient {
         caller: &Caller,
         certificate: &CertificateRef,
     ) -> Result<Certificate, CaError> {
-        self.get(caller, certificate_path(certificate, "")).await
+        self.get(caller, certificate_path("/v1", certificate, ""))
+            .await
     }
 
     async fn certificates(
@@ -358,7 +360,7 @@ impl CaService for CaClient {
         status: CertificateStatus,
         reason: RevocationReason,
     ) -> Result<Certificate, CaError> {
-        let route = (Method::PUT, certificate_path(certificate, "/status"));
+        let route = (Method::PUT, certificate_path("/v1", certificate, "/status"));
         let body = StatusBody {
             status,
             revocation_reason: reason,
@@ -372,7 +374,10 @@ impl CaService for CaClient {
         certificate: &CertificateRef,
         patches: Vec<PatchOperation>,
     ) -> Result<Certificate, CaError> {
-        let route = (Method::PUT, certificate_path(certificate, "/metadata"));
+        let route = (
+            Method::PUT,
+            certificate_path("/v1", certificate, "/metadata"),
+        );
         let body = PatchBody {
             patches: Some(patches),
         };
@@ -390,7 +395,7 @@ impl CaService for CaClient {
         certificate: &CertificateRef,
     ) -> Result<Vec<CertificateDer>, CaError> {
         let below = "/download?format=pkcs7&chain=true";
-        let path = certificate_path(certificate, below);
+        let path = certificate_path("/v1", certificate, below);
         self.chain(caller, path).await
     }
 
@@ -416,7 +421,7 @@ impl CaService for CaClient {
         caller: &Caller,
         certificate: &CertificateRef,
     ) -> Result<(), CaError> {
-        let path = certificate_path(certificate, "");
+        let path = certificate_path("/v1", certificate, "");
         let call = Call::bare(Method::DELETE, path, Repeat::Once);
         self.0.done(caller, call).await
     }
@@ -628,11 +633,11 @@ impl CaService for CaClient {
     async fn attach_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         attachment: Attachment,
         windows: RenewalWindows,
     ) -> Result<Certificate, CaError> {
-        let path = format!("/internal/v1/certificates/{serial}/attachment");
+        let path = certificate_path("/internal/v1", certificate, "/attachment");
         let body = AttachCertificate {
             attachment,
             windows,

@@ -31,6 +31,7 @@ impl WireError for RegistryError {
                 Self::NotDecommissioned,
                 Self::CertificateNotActive,
                 Self::CommonNameMismatch,
+                Self::DmsNotFound,
                 Self::CaUnavailable(Box::new(Reported)),
             ])
             .or_else(|| {

@@ -328,6 +328,7 @@ async fn refusals_of_the_second_version_read_back() {
         RegistryError::NotDecommissioned,
         RegistryError::CertificateNotActive,
         RegistryError::CommonNameMismatch,
+        RegistryError::DmsNotFound,
         RegistryError::CaUnavailable(cause()),
     ];
     all.extend(queries().into_iter().map(RegistryError::Query));
@@ -359,6 +360,7 @@ async fn refusals_of_the_second_version_read_back() {
             | RegistryError::NotDecommissioned
             | RegistryError::CertificateNotActive
             | RegistryError::CommonNameMismatch
+            | RegistryError::DmsNotFound
             | RegistryError::CaUnavailable(_)
             | RegistryError::Storage(_) => reads_back(error).await,
         }
@@ -416,7 +418,7 @@ fn of_issuing() -> Vec<DmsError> {
         DmsError::Keygen(KeygenRefusal::Busy),
         DmsError::Keygen(KeygenRefusal::SymmetricKey),
         DmsError::Keygen(KeygenRefusal::UnknownKey),
-        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::UnfitKey),
         DmsError::Keygen(KeygenRefusal::NoCipher),
         DmsError::Approval(ApprovalRefusal::NotFound),
         DmsError::Approval(ApprovalRefusal::NotPending),

@@ -249,6 +249,9 @@ pub enum RegistryError {
     /// The certificate's common name is not the device's id.
     #[error("the common name of the certificate is not the id of the device")]
     CommonNameMismatch,
+    /// The DMS manager knows no DMS of this id, which is to own the device.
+    #[error("DMS not found")]
+    DmsNotFound,
     /// The CA service did not answer; nothing was changed.
     #[error("the CA service does not answer")]
     CaUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -291,6 +294,7 @@ impl ServiceError for RegistryError {
             Self::NotDecommissioned
             | Self::CertificateNotActive
             | Self::CommonNameMismatch
+            | Self::DmsNotFound
             | Self::PolicyBroken(..) => ErrorKind::Unprocessable,
             Self::CaUnavailable(_) => ErrorKind::BadGateway,
             Self::Storage(failure) => failure.kind(),
@@ -324,6 +328,7 @@ impl ServiceError for RegistryError {
             Self::NotDecommissioned => "device_not_decommissioned",
             Self::CertificateNotActive => "certificate_not_active",
             Self::CommonNameMismatch => "common_name_mismatch",
+            Self::DmsNotFound => "dms_not_found",
             Self::CaUnavailable(_) => "ca_unavailable",
             Self::Storage(failure) => failure.code_in_v2(),
         })

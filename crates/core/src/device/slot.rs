@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::DeviceStatus;
 use crate::duration::WireDuration;
-use crate::ids::DeviceId;
+use crate::ids::{CaId, DeviceId};
 use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
@@ -27,6 +27,9 @@ macro_rules! words {
         impl $name {
             /// Every value.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Their names on the wire.
+            pub const NAMES: &'static [&'static str] = &[$($text),*];
 
             /// The name on the wire.
             pub const fn name(self) -> &'static str {
@@ -297,6 +300,9 @@ pub struct NewSecret {
     /// A certificate that the CA service knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<String>,
+    /// The CA that issued it, where several used its serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_id: Option<CaId>,
     /// The same as PEM in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

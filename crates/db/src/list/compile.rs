@@ -92,16 +92,17 @@ pub(super) fn count(
     build(dialect, &select)
 }
 
-/// The keys of rows.
-pub(super) fn keys(
+/// Columns of rows.
+pub(super) fn selection(
     dialect: Dialect,
     table: &ListTable,
+    columns: &[&'static str],
     filters: &[Filter],
     restrictions: &[Restriction],
 ) -> Result<Statement, ListError> {
     let mut select = Query::select();
     select.from(Alias::new(table.table));
-    select.column(Alias::new(table.key));
+    select.columns(columns.iter().map(|column| Alias::new(*column)));
     select.cond_where(conditions(dialect, filters, restrictions, &Preselect::Yes));
     build(dialect, &select)
 }
@@ -122,6 +123,15 @@ fn conditions(
             }
             Restriction::Below(column, value) => col(column).lt(parameter(value)),
             Restriction::Above(column, value) => col(column).gt(parameter(value)),
+            Restriction::Among { column, of, having } => {
+                let mut found = Query::select();
+                found.column(Alias::new(of.owner));
+                found.from(Alias::new(of.table));
+                for (column, value) in having {
+                    found.and_where(col(column).eq(parameter(value)));
+                }
+                col(column).in_subquery(found)
+            }
             Restriction::Behind([(first, above), (second, after)]) => {
                 let later = col(first).gt(parameter(above));
                 let behind = later.or(col(second).gt(parameter(after)));

@@ -3,7 +3,9 @@
 
 use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
 use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
-use lamassu_core::ca::{CaError, Certificate, CertificateStatus, RenewalWindows, Superseded};
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateRef, CertificateStatus, RenewalWindows, Superseded,
+};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_core::usage::RevocationReason;
@@ -129,21 +131,21 @@ impl CaService {
     pub(crate) async fn attach(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         attachment: &Attachment,
         windows: RenewalWindows,
     ) -> Result<Certificate, CaError> {
-        retry_races(|| self.try_attach(caller, serial, attachment, windows)).await
+        retry_races(|| self.try_attach(caller, named, attachment, windows)).await
     }
 
     async fn try_attach(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        named: &CertificateRef,
         attachment: &Attachment,
         windows: RenewalWindows,
     ) -> Result<Certificate, Attempt<CaError>> {
-        let stored = self.certificate_by_serial(serial).await?;
+        let stored = self.certificate_named(named).await?;
         let mut updated = stored.certificate.clone();
         let metadata = updated.metadata.take().unwrap_or_default();
         updated.metadata = Some(attached(metadata, attachment, windows));

@@ -20,6 +20,7 @@ use crate::change::Change;
 use crate::context::ChangeContext;
 use crate::create::NewDevice;
 use crate::group_renewal::keep_of_dms;
+use crate::renewal_windows::present;
 use crate::service::DevicesService;
 use crate::store::StoredDevice;
 use crate::{events, metrics};
@@ -82,7 +83,8 @@ impl DevicesService {
         let registered = registration.is_some();
         let mut set = registration.unwrap_or_default();
         let mut change = Change::of(&before, context);
-        change.bind(&request.certificate, &request.mode, request.windows);
+        let windows = change.bind(&request.certificate, &request.mode, request.windows);
+        let windows_before = before.identity().and_then(present);
         let (binding, after) = change.into_write_set("device.bind");
         set.append(binding);
         let announced = announced(before.device, after.device);
@@ -90,7 +92,7 @@ impl DevicesService {
             &mut set,
             &context.groups.get(),
             &request.device_id,
-            request.windows,
+            (windows_before, windows),
             &request.dms,
         );
         announce(&mut set, context, request, &announced);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamassu_core::ca::{Certificate, RenewalWindows};
+use lamassu_core::ca::{Certificate, CertificateRef, RenewalWindows};
 use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus, VersionState};
 use lamassu_core::device::{DeviceEvent, DeviceStatus};
 use lamassu_core::device_group::SlotDefaults;
@@ -25,10 +25,11 @@ use crate::follow_up::{CERTIFICATES_JOB, Task};
 use crate::group_policy::slot_defaults;
 use crate::jobs::{WAKE_HORIZON, WINDOWS_JOB};
 use crate::lifecycle::{Windows, status_of_certificate};
+use crate::renewal_windows::of_policy;
 use crate::store::{
     HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version,
-    device_update_members, device_update_slots, follow_up_insert, history_insert, slot_delete,
-    slot_put, values_update, version_delete, version_put,
+    device_update_members, device_update_slots, dms_windows_keep, follow_up_insert, history_insert,
+    slot_delete, slot_put, values_update, version_delete, version_put,
 };
 
 pub(crate) const PROVISIONED: &str = "PROVISIONED";
@@ -46,6 +47,8 @@ pub(crate) struct Change<'a> {
     slots: BTreeSet<String>,
     versions: BTreeSet<(String, u32)>,
     tasks: Vec<Task>,
+    /// The windows of the identity where its policy or groups said nothing, to be kept for that day.
+    kept: Option<RenewalWindows>,
 }
 
 /// How a version becomes the active one.
@@ -75,6 +78,7 @@ impl<'a> Change<'a> {
             slots: BTreeSet::new(),
             versions: BTreeSet::new(),
             tasks: Vec::new(),
+            kept: None,
         }
     }
 
@@ -110,11 +114,24 @@ impl<'a> Change<'a> {
         self.tasks.push(task);
     }
 
-    /// Makes the certificate the active version of the identity slot.
-    pub(crate) fn bind(&mut self, certificate: &Certificate, mode: &str, windows: RenewalWindows) {
+    /// Keeps what applies when policies say nothing any more, unless something is kept.
+    pub(crate) fn keep_windows(&mut self, windows: RenewalWindows) {
+        self.kept = Some(windows);
+    }
+
+    /// Makes the certificate the active version of the identity slot; gives the windows that it has, which are
+    /// these unless the slot's policy says otherwise.
+    pub(crate) fn bind(
+        &mut self,
+        certificate: &Certificate,
+        mode: &str,
+        windows: RenewalWindows,
+    ) -> RenewalWindows {
         let now = self.now();
         let defaults = self.slot_defaults();
         let slot = self.slot_or_new(IDENTITY, SecretType::X509);
+        let issued = windows;
+        let windows = of_policy(&slot.policy).over(issued);
         let overlap = slot.policy.overlap.or(defaults.overlap);
         let revoke = slot.policy.revoke_superseded.or(defaults.revoke_superseded);
         let is_first = slot.status == SlotStatus::Empty;
@@ -151,6 +168,10 @@ impl<'a> Change<'a> {
             status: status.filter(|status| *status == DeviceStatus::Revoked),
         };
         self.activate(IDENTITY, number, activation);
+        if windows != issued {
+            self.attach(IDENTITY, certificate.into(), windows);
+        }
+        windows
     }
 
     /// Makes a version the active one; the one before stays valid for the overlap.
@@ -273,8 +294,8 @@ impl<'a> Change<'a> {
         version.overlap_until = None;
         version.revoked_at = Some(Timestamp(now));
         version.revocation_reason = Some(reason);
-        if let Some(serial) = version.serial_number.clone() {
-            self.follow_up(Task::revoke(name, serial, reason));
+        if let Some(certificate) = version.certificate() {
+            self.follow_up(Task::revoke(name, certificate, reason));
         }
     }
 
@@ -470,6 +491,9 @@ impl<'a> Change<'a> {
                 set.execute(statement);
             }
         }
+        if let Some(windows) = self.kept {
+            set.execute(dms_windows_keep(&device.id, windows));
+        }
         for task in &self.tasks {
             set.execute(follow_up_insert(&device.id, task, now));
             set.wake(CERTIFICATES_JOB);
@@ -522,6 +546,7 @@ pub(crate) fn certificate_version(
     Version {
         serial_number: Some(serial.clone()),
         authority_key_id: certificate.authority_key_id.clone(),
+        ca: CertificateRef::from(certificate).ca,
         fingerprint: Some(fingerprint(&certificate.certificate)),
         public_key_id: Some(certificate.subject_key_id.clone()),
         expires_at: Some(certificate.valid_to.truncated_to_micros()),

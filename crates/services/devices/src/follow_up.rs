@@ -7,9 +7,9 @@
 use async_trait::async_trait;
 use lamassu_core::ca::certificate::ATTACHED_TO;
 use lamassu_core::ca::enrollment::Attachment;
-use lamassu_core::ca::{CaError, CertificateStatus, RenewalWindows};
+use lamassu_core::ca::{CaError, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
-use lamassu_core::ids::{DeviceId, DmsId, SerialNumber};
+use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Job, JobError, NextRun, WriteSet};
@@ -36,7 +36,7 @@ const LAST_RETRY: Duration = Duration::minutes(10);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) slot: String,
-    pub(crate) serial_number: SerialNumber,
+    pub(crate) certificate: CertificateRef,
     pub(crate) what: What,
 }
 
@@ -67,18 +67,22 @@ impl What {
 }
 
 impl Task {
-    pub(crate) fn revoke(slot: &str, serial: SerialNumber, reason: RevocationReason) -> Self {
+    pub(crate) fn revoke(
+        slot: &str,
+        certificate: CertificateRef,
+        reason: RevocationReason,
+    ) -> Self {
         Self {
             slot: slot.to_owned(),
-            serial_number: serial,
+            certificate,
             what: What::Revoke(reason),
         }
     }
 
-    pub(crate) fn detach(slot: &str, serial: SerialNumber) -> Self {
+    pub(crate) fn detach(slot: &str, certificate: CertificateRef) -> Self {
         Self {
             slot: slot.to_owned(),
-            serial_number: serial,
+            certificate,
             what: What::Detach,
         }
     }
@@ -109,7 +113,7 @@ impl CertificatesJob {
                     let error = &error as &(dyn std::error::Error + 'static);
                     tracing::warn!(
                         device_id = %task.device_id,
-                        serial_number = %task.task.serial_number,
+                        serial_number = %task.task.certificate,
                         task = task.task.what.name(),
                         attempt = task.attempts,
                         error,
@@ -127,21 +131,21 @@ impl CertificatesJob {
 
     async fn perform(&self, caller: &Caller, due: &DueTask) -> Result<(), CaError> {
         let ca = &self.service.ca;
-        let serial = &due.task.serial_number;
+        let certificate = &due.task.certificate;
         let done = match &due.task.what {
             What::Revoke(reason) => {
                 let status = CertificateStatus::Revoked;
-                ca.set_certificate_status(caller, &serial.into(), status, *reason)
+                ca.set_certificate_status(caller, certificate, status, *reason)
                     .await
             }
             What::Attach { dms_id, windows } => {
                 let attachment = attachment(&due.device_id, dms_id, &due.task.slot);
-                ca.attach_certificate(caller, serial, attachment, *windows)
+                ca.attach_certificate(caller, certificate, attachment, *windows)
                     .await
             }
             What::Detach => {
                 let patches = vec![detachment()];
-                ca.patch_certificate_metadata(caller, &serial.into(), patches)
+                ca.patch_certificate_metadata(caller, certificate, patches)
                     .await
             }
         };

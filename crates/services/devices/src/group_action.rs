@@ -8,11 +8,11 @@ use lamassu_core::device_group::{
     ActionKind, ActionState, Deed, DeviceGroupError, DryRun, GroupAction, StartAction, Started,
 };
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{DeviceGroupId, DeviceId};
+use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::page::Page;
 use lamassu_core::query::{Filter, ListRequest, QueryError, QueryLimit};
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::list::{ListError, Restriction, count, list};
+use lamassu_db::list::{ListError, Restriction, list};
 use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -22,8 +22,8 @@ use crate::group_events::{action_updated, group_subject};
 use crate::group_tree::{GroupTree, StoredGroup};
 use crate::service::DevicesService;
 use crate::store::{
-    ACTIONS, DEVICE_FIELDS_IN_V2, DEVICES_IN_V2, GROUP_COLUMN, STATE, STATUS_FIELD, StoredAction,
-    action, action_insert, action_moved, members_clear,
+    ACTIONS, DEVICE_FIELDS_IN_V2, GROUP_COLUMN, STATE, STATUS_FIELD, StoredAction, action,
+    action_insert, action_moved, members_clear,
 };
 
 /// How many devices a dry run shows.
@@ -84,22 +84,8 @@ impl DevicesService {
     }
 
     async fn try_out(&self, touched: &[Restriction]) -> Result<DryRun, DeviceGroupError> {
-        let matched = count(&self.db, &DEVICES_IN_V2, &[], touched).await;
-        let matched = matched.map_err(ListError::into_error::<DeviceGroupError>)?;
-        let request = ListRequest {
-            page_size: SAMPLE,
-            ..ListRequest::default()
-        };
-        let page = list(&self.db, &DEVICES_IN_V2, "dry run", &request, touched).await;
-        let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
-        let ids = page.list.iter().map(|row| row.get::<String>("id"));
-        let sample = ids
-            .map(|id| id.map(DeviceId::new))
-            .collect::<Result<_, _>>();
-        Ok(DryRun {
-            matched: u64::try_from(matched).unwrap_or_default(),
-            sample: sample.map_err(StorageFailure::from)?,
-        })
+        let (matched, sample) = self.tried(touched, SAMPLE).await?;
+        Ok(DryRun { matched, sample })
     }
 
     pub(crate) async fn list_actions(

@@ -34,6 +34,7 @@ use crate::store::{
     error_insert, members, members_clear, members_count, members_done, members_insert, oldest_end,
     open_action,
 };
+use crate::values::Purpose;
 
 /// The job that works on actions; also its lease and its signal.
 pub const ACTIONS_JOB: &str = "device-group-actions";
@@ -119,6 +120,8 @@ impl ActionsJob {
             // The group is gone, or the program knows its words no more.
             return self.finish(caller, open, ActionState::Failed, now).await;
         };
+        let touched = self.service.narrowed_by(&[], &touched, Purpose::Page).await;
+        let touched = touched.map_err(ListError::into_error::<DeviceGroupError>)?;
         let mut request = ListRequest {
             page_size: MEMBERS,
             ..ListRequest::default()

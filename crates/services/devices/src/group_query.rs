@@ -15,6 +15,7 @@ use lamassu_db::list::{ListError, count, count_by, list};
 use crate::query::{counter, stats_of};
 use crate::service::DevicesService;
 use crate::store::{DEVICES, GROUPS, STATUS_FIELD};
+use crate::values::Purpose;
 
 /// Bookmarks of the list of groups.
 const SCOPE: &str = "device-groups";
@@ -64,7 +65,11 @@ impl DevicesService {
         let group = tree.find(id)?;
         let scope = format!("{SCOPE}/{}", group.id);
         let restrictions = tree.restrictions(group, self.db.now());
-        let page = list(&self.db, &DEVICES, &scope, request, &restrictions).await;
+        let narrowed = self
+            .narrowed(DEVICES.fields, &scope, request, &restrictions)
+            .await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let page = list(&self.db, &DEVICES, &scope, request, &narrowed).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
         let devices = self.store.complete(&page.list).await;
         let devices = devices.map_err(StorageFailure::from)?;
@@ -80,7 +85,9 @@ impl DevicesService {
     ) -> Result<DeviceStats, DeviceGroupError> {
         let tree = self.current_groups().await.map_err(StorageFailure::from)?;
         let restrictions = tree.restrictions(tree.find(id)?, self.db.now());
-        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, &[], &restrictions).await;
+        let narrowed = self.narrowed_by(&[], &restrictions, Purpose::Number).await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, &[], &narrowed).await;
         let counted = counted.map_err(ListError::into_error::<DeviceGroupError>)?;
         let counters = counted.iter().map(|(name, rows)| counter(name, *rows));
         let counters: Result<BTreeMap<DeviceStatus, u64>, DbError> = counters.collect();

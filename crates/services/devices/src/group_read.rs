@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use lamassu_core::device::RegistryError;
 use lamassu_core::device::v2::{DeviceV2, Include, NamedGroup};
-use lamassu_core::device::{CreateDevice, DeviceError, RegistryError};
 use lamassu_core::device_group::{
     DeviceGroupError, DevicePolicies, Group, GroupDocument, GroupNode, GroupOfDevice,
-    GroupPolicies, Preview, PreviewRequest, RenewalPolicy,
+    GroupPolicies, Preview, PreviewRequest,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
@@ -14,12 +14,12 @@ use lamassu_core::query::ListRequest;
 use lamassu_db::list::{ListError, Restriction, count, list};
 use time::OffsetDateTime;
 
-use crate::create::NewDevice;
 use crate::group_member::{groups_of, shown};
 use crate::group_policy;
 use crate::group_tree::{GroupTree, StoredGroup};
 use crate::service::DevicesService;
 use crate::store::{DEVICES, StoredDevice};
+use crate::values::Purpose;
 
 /// Most groups that are shown as a tree.
 const MAX_TREE: usize = 1_000;
@@ -88,22 +88,33 @@ impl DevicesService {
             tree.find(parent)?;
         }
         let restrictions = tree.restrictions(&tried, self.db.now());
-        let total = count(&self.db, &DEVICES, &[], &restrictions).await;
+        let (total, sample) = self.tried(&restrictions, SAMPLE).await?;
+        Ok(Preview { total, sample })
+    }
+
+    /// How many devices fulfil these restrictions, and the first of them.
+    pub(crate) async fn tried(
+        &self,
+        restrictions: &[Restriction],
+        sample: u32,
+    ) -> Result<(u64, Vec<DeviceId>), DeviceGroupError> {
+        let narrowed = self.narrowed_by(&[], restrictions, Purpose::Number).await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let total = count(&self.db, &DEVICES, &[], &narrowed).await;
         let total = total.map_err(ListError::into_error::<DeviceGroupError>)?;
         let request = ListRequest {
-            page_size: SAMPLE,
+            page_size: sample,
             ..ListRequest::default()
         };
-        let page = list(&self.db, &DEVICES, "preview", &request, &restrictions).await;
+        let narrowed = self.narrowed_by(&[], restrictions, Purpose::Page).await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
+        let page = list(&self.db, &DEVICES, "preview", &request, &narrowed).await;
         let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
         let ids = page.list.iter().map(|row| row.get::<String>("id"));
-        let sample = ids
-            .map(|id| id.map(DeviceId::new))
-            .collect::<Result<_, _>>();
-        Ok(Preview {
-            total: u64::try_from(total).unwrap_or_default(),
-            sample: sample.map_err(StorageFailure::from)?,
-        })
+        let ids = ids.map(|id| id.map(DeviceId::new));
+        let ids: Result<Vec<DeviceId>, _> = ids.collect();
+        let total = u64::try_from(total).unwrap_or_default();
+        Ok((total, ids.map_err(StorageFailure::from)?))
     }
 
     pub(crate) async fn policies_of_group(
@@ -130,32 +141,6 @@ impl DevicesService {
         let tree = self.tree().await?;
         let device = self.stored_device(id).await?;
         Ok(policies(&tree, &device, self.db.now()))
-    }
-
-    /// Where no group says anything about renewal, the device is not looked at.
-    pub(crate) async fn renewal_of_device(
-        &self,
-        id: &DeviceId,
-        create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError> {
-        let tree = self.tree().await?;
-        if !tree.all().any(|group| group_policy::has_renewal(group)) {
-            return Ok(RenewalPolicy::default());
-        }
-        let stored = self.store.device(id).await.map_err(StorageFailure::from)?;
-        let device = match (stored, create) {
-            (Some(stored), _) => stored,
-            (None, Some(create)) => {
-                let create = CreateDevice {
-                    id: id.clone(),
-                    ..create.clone()
-                };
-                NewDevice::try_new(create)?.into_stored(self.db.now())
-            }
-            (None, None) => return Err(DeviceError::NotFound),
-        };
-        let renewal = policies(&tree, &device, self.db.now()).effective.renewal;
-        Ok(renewal.unwrap_or_default())
     }
 
     /// The bookmarks' scope of a list of a group's members, and what they fulfil.

@@ -12,10 +12,9 @@ use async_trait::async_trait;
 use lamassu_core::ca::RenewalWindows;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::DeviceError;
-use lamassu_core::device::slot::{IDENTITY, SlotStatus};
+use lamassu_core::device::slot::IDENTITY;
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::Dms;
-use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::DeviceId;
 use lamassu_core::query::ListRequest;
 use lamassu_db::list::{ListError, list};
@@ -23,16 +22,16 @@ use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
 use time::OffsetDateTime;
 
 use crate::change::Change;
-use crate::follow_up::{Task, What};
 use crate::group_policy::has_renewal;
 use crate::group_read::policies;
 use crate::group_tree::{GroupTree, StoredGroup};
-use crate::lifecycle::Windows;
+use crate::renewal_windows::{is_renewable, of_policy, present};
 use crate::service::DevicesService;
 use crate::store::{
-    DEVICES_IN_V2, Slot, StoredDevice, dms_windows, dms_windows_delete, dms_windows_put,
-    renewal_due, renewal_followed, renewal_wanted, ruled_devices,
+    DEVICES_IN_V2, dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
+    renewal_wanted, ruled_devices,
 };
+use crate::values::Purpose;
 
 /// The job that has renewal windows follow policies; also its lease and its signal.
 pub const RENEWAL_JOB: &str = "device-group-renewal";
@@ -49,12 +48,12 @@ pub(crate) fn follow(set: &mut WriteSet, before: &GroupTree, after: &GroupTree) 
     }
 }
 
-/// Keeps, with a binding, what its DMS would have.
+/// Keeps, with a binding, what its DMS would have; `before` is what the device had.
 pub(crate) fn keep_of_dms(
     set: &mut WriteSet,
     tree: &GroupTree,
     device: &DeviceId,
-    bound: RenewalWindows,
+    (before, bound): (Option<RenewalWindows>, RenewalWindows),
     dms: &Dms,
 ) {
     let settings = &dms.settings.reenrollment_settings;
@@ -64,7 +63,9 @@ pub(crate) fn keep_of_dms(
     };
     if bound != of_dms {
         set.execute(dms_windows_put(device, of_dms));
-    } else if tree.all().any(|group| has_renewal(group)) {
+    } else if before.is_some_and(|before| before != of_dms)
+        || tree.all().any(|group| has_renewal(group))
+    {
         set.execute(dms_windows_delete(device));
     }
 }
@@ -116,12 +117,17 @@ impl RenewalJob {
     ) -> Result<(), JobError> {
         let db = &self.service.db;
         let restrictions = tree.restrictions(group, db.now());
+        let narrowed = self
+            .service
+            .narrowed_by(&[], &restrictions, Purpose::Page)
+            .await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceGroupError>)?;
         let mut request = ListRequest {
             page_size: BATCH,
             ..ListRequest::default()
         };
         loop {
-            let page = list(db, &DEVICES_IN_V2, RENEWAL_JOB, &request, &restrictions).await;
+            let page = list(db, &DEVICES_IN_V2, RENEWAL_JOB, &request, &narrowed).await;
             let page = page.map_err(ListError::into_error::<DeviceGroupError>)?;
             let ids = page.list.iter().map(|row| row.get::<String>("id"));
             let ids = ids.map(|id| id.map(DeviceId::new));
@@ -169,7 +175,8 @@ impl RenewalJob {
         let Some(stored) = service.store.device(id).await? else {
             return Ok(());
         };
-        let Some(current) = current(&stored) else {
+        let slot = stored.identity().filter(|slot| is_renewable(slot));
+        let Some((slot, current)) = slot.and_then(|slot| Some((slot, present(slot)?))) else {
             return Ok(());
         };
         let kept = dms_windows(&service.db, std::slice::from_ref(id)).await?;
@@ -177,10 +184,13 @@ impl RenewalJob {
         let of_dms = kept.unwrap_or(current);
         let renewal = policies(tree, &stored, service.db.now()).effective.renewal;
         let wanted = renewal.unwrap_or_default().over(of_dms);
+        let wanted = of_policy(&slot.policy).over(wanted);
         if wanted == current {
             return Ok(());
         }
-        let mut set = change(service, caller, &stored, wanted);
+        let mut change = Change::of(&stored, service.change_by(caller));
+        change.move_windows(IDENTITY, wanted);
+        let mut set = change.into_write_set("device.renewal.update").0;
         set.execute(if wanted == of_dms {
             dms_windows_delete(id)
         } else {
@@ -190,54 +200,4 @@ impl RenewalJob {
         tracing::info!(device_id = %id, "renewal windows changed by the policies of its groups");
         Ok(())
     }
-}
-
-/// The windows that a device has now, if its certificate is one that can still be renewed in time.
-fn current(stored: &StoredDevice) -> Option<RenewalWindows> {
-    let slot = stored.identity().filter(|slot| {
-        matches!(
-            slot.status,
-            SlotStatus::Active | SlotStatus::RenewalPending | SlotStatus::ExpiringSoon
-        )
-    })?;
-    let windows = slot.windows.as_ref()?;
-    let before = |at: OffsetDateTime| {
-        let nanos = (windows.not_after.0 - at).whole_nanoseconds();
-        i64::try_from(nanos).ok().map(WireDuration::from_nanos)
-    };
-    Some(RenewalWindows {
-        preventive: before(windows.preventive_at.0)?,
-        critical: before(windows.critical_at.0)?,
-    })
-}
-
-/// Gives the identity other windows, with the status that follows, and its certificate's metadata too.
-fn change(
-    service: &DevicesService,
-    caller: &Caller,
-    stored: &StoredDevice,
-    wanted: RenewalWindows,
-) -> WriteSet {
-    let mut change = Change::of(stored, service.change_by(caller));
-    let now = change.now();
-    let windows = change.slot(IDENTITY).and_then(|slot: &mut Slot| {
-        let not_after = slot.windows.as_ref()?.not_after;
-        let windows = Windows::of(not_after, wanted);
-        slot.windows = Some(windows);
-        Some((windows, slot.active_serial().cloned()))
-    });
-    if let Some((windows, serial)) = windows {
-        change.set_slot_status(IDENTITY, windows.status_at(now));
-        if let Some(serial_number) = serial {
-            change.follow_up(Task {
-                slot: IDENTITY.to_owned(),
-                serial_number,
-                what: What::Attach {
-                    dms_id: stored.device.dms_owner.clone(),
-                    windows: wanted,
-                },
-            });
-        }
-    }
-    change.into_write_set("device.renewal.update").0
 }

@@ -117,7 +117,9 @@ impl DeviceGroupService for DevicesService {
         id: &DeviceGroupId,
         request: StartAction,
     ) -> Result<Started, DeviceGroupError> {
-        self.begin_action(caller, id, request).await
+        let change = ("device-group.action.start", named(id));
+        let begun = self.begin_action(caller, id, request);
+        self.refusals.watch(caller, change, begun).await
     }
 
     async fn actions(
@@ -145,7 +147,10 @@ impl DeviceGroupService for DevicesService {
         id: &DeviceGroupId,
         action: &str,
     ) -> Result<GroupAction, DeviceGroupError> {
-        self.stop_action(caller, id, action).await
+        let asked = format!("{}/actions/{action}", named(id));
+        let change = ("device-group.action.cancel", asked);
+        let stopped = self.stop_action(caller, id, action);
+        self.refusals.watch(caller, change, stopped).await
     }
 
     async fn group_policies(

@@ -93,8 +93,15 @@ struct Membership<'a> {
 impl DevicesService {
     /// All groups as they are now. One read by key, unless a group has changed.
     pub(crate) async fn current_groups(&self) -> Result<Arc<GroupTree>, DbError> {
+        let revision = tree_revision(&self.db).await?;
+        self.groups_at(revision).await
+    }
+
+    /// All groups at this revision or a later one, which was read a moment ago. No read, unless a group has
+    /// changed.
+    pub(crate) async fn groups_at(&self, revision: i64) -> Result<Arc<GroupTree>, DbError> {
         let cached = self.groups.get();
-        if tree_revision(&self.db).await? == cached.revision {
+        if revision == cached.revision {
             return Ok(cached);
         }
         let tree = Arc::new(group_tree(&self.db).await?);

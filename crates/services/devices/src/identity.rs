@@ -78,10 +78,10 @@ fn revoke_active(change: &mut Change<'_>, stored: &StoredDevice) {
         return;
     };
     if active.state != VersionState::Revoked
-        && let Some(serial) = active.serial_number.clone()
+        && let Some(certificate) = active.certificate()
     {
         let reason = RevocationReason::Unspecified;
-        change.follow_up(Task::revoke(IDENTITY, serial, reason));
+        change.follow_up(Task::revoke(IDENTITY, certificate, reason));
     }
 }
 

@@ -24,6 +24,7 @@ mod change;
 mod config;
 mod context;
 mod create;
+mod enrolling;
 mod events;
 mod follow_up;
 mod group;
@@ -47,8 +48,10 @@ mod jobs;
 mod lifecycle;
 mod members;
 pub mod metrics;
+mod owners;
 mod query;
 mod registry;
+mod renewal_windows;
 mod retire;
 mod service;
 mod slots;
@@ -64,6 +67,7 @@ pub use group_renewal::RENEWAL_JOB;
 pub use http::routes;
 pub use jobs::WINDOWS_JOB;
 pub use metrics::describe_metrics;
+pub use owners::Owners;
 pub use service::{DevicesPorts, DevicesService, StartError};
 pub use store::{
     ACTION_FIELDS, DEVICE_FIELDS, DEVICE_FIELDS_IN_V2, GROUP_FIELDS, GROUP_FIELDS_IN_V2, SCHEMA,

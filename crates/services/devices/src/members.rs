@@ -65,6 +65,9 @@ impl DevicesService {
             {
                 return Err(RegistryError::Decommissioned.into());
             }
+            if after.dms_owner != before.dms_owner {
+                self.check_owner(caller, &after.dms_owner).await?;
+            }
             let warnings = match planned(&stored, &after) {
                 Some(planned) => self.check_policies(&planned).await?,
                 None => Vec::new(),

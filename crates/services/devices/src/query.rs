@@ -12,6 +12,7 @@ use lamassu_db::{DbError, FromValue, Value};
 
 use crate::service::DevicesService;
 use crate::store::{DEVICES, OWNER_COLUMN, STATUS_FIELD, counted};
+use crate::values::Purpose;
 
 /// Bookmarks of the list of all devices.
 const SCOPE_ALL: &str = "devices";
@@ -38,9 +39,10 @@ impl DevicesService {
             SCOPE_ALL
         };
         let owner = owner.map(|owner| Restriction::Is(OWNER_COLUMN, owner.as_str().into()));
-        let mut restrictions: Vec<Restriction> = owner.into_iter().collect();
-        let few = self.preselect(DEVICES.fields, scope, request).await;
-        restrictions.extend(few.map_err(ListError::into_error::<DeviceError>)?);
+        let narrowed = self
+            .narrowed(DEVICES.fields, scope, request, owner.as_slice())
+            .await;
+        let restrictions = narrowed.map_err(ListError::into_error::<DeviceError>)?;
         let page = list(&self.db, &DEVICES, scope, request, &restrictions).await;
         let page = page.map_err(ListError::into_error::<DeviceError>)?;
         let devices = self
@@ -77,12 +79,9 @@ impl DevicesService {
         &self,
         filters: &[Filter],
     ) -> Result<BTreeMap<DeviceStatus, u64>, DeviceError> {
-        let few = self.preselect_by(filters).await;
-        let few: Vec<Restriction> = few
-            .map_err(ListError::into_error::<DeviceError>)?
-            .into_iter()
-            .collect();
-        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, filters, &few).await;
+        let narrowed = self.narrowed_by(filters, &[], Purpose::Number).await;
+        let narrowed = narrowed.map_err(ListError::into_error::<DeviceError>)?;
+        let counted = count_by(&self.db, &DEVICES, STATUS_FIELD, filters, &narrowed).await;
         let counted = counted.map_err(ListError::into_error::<DeviceError>)?;
         let counters = counted.iter().map(|(name, rows)| counter(name, *rows));
         let counters: Result<_, DbError> = counters.collect();

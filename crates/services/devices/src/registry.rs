@@ -12,6 +12,7 @@ use lamassu_core::device::{DeviceRegistry, RegistryError};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::DeviceId;
 use lamassu_core::patch::DocumentPatch;
+use lamassu_core::query::Filter;
 use lamassu_core::revision::Precondition;
 use lamassu_db::list::{ListError, Restriction, count, list};
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::service::{DevicesService, named};
 use crate::store::{
     DEVICE_COLUMN, DEVICES_IN_V2, HISTORY, Slot, StoredDevice, history_item, shown,
 };
+use crate::values::Purpose;
 
 /// Bookmarks of the list of all devices.
 const SCOPE_ALL: &str = "v2/devices";
@@ -39,6 +41,7 @@ impl DevicesService {
     ) -> Result<DeviceV2, RegistryError> {
         let fresh = || DeviceId::new(Uuid::new_v4().to_string());
         let (id, members, mut warnings) = request.checked(fresh)?;
+        self.check_owner(caller, &members.dms_owner).await?;
         let new = NewDevice::checked_in_v2(id, members);
         let planned = new.clone().into_stored(self.db.now());
         warnings.extend(self.check_policies(&planned).await?);
@@ -188,10 +191,11 @@ impl DevicesService {
         restrictions: &[Restriction],
     ) -> Result<CountedPage<DeviceV2>, RegistryError> {
         let asked = &request.request;
-        let few = self.preselect(DEVICES_IN_V2.fields, scope, asked).await;
-        let few = few.map_err(ListError::into_error::<RegistryError>)?;
-        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
-        let page = list(&self.db, &DEVICES_IN_V2, scope, asked, restrictions).await;
+        let narrowed = self
+            .narrowed(DEVICES_IN_V2.fields, scope, asked, restrictions)
+            .await;
+        let narrowed = narrowed.map_err(ListError::into_error::<RegistryError>)?;
+        let page = list(&self.db, &DEVICES_IN_V2, scope, asked, &narrowed).await;
         let page = page.map_err(ListError::into_error::<RegistryError>)?;
         let stored = self.store.complete(&page.list).await;
         let stored = stored.map_err(StorageFailure::from)?;
@@ -200,9 +204,7 @@ impl DevicesService {
         self.include_groups(&stored, &mut list, request.include)
             .await?;
         let total = if request.count {
-            let filters = &asked.filters;
-            let counted = count(&self.db, &DEVICES_IN_V2, filters, restrictions).await;
-            Some(total(counted)?)
+            Some(self.count_in_v2(&asked.filters, restrictions).await?)
         } else {
             None
         };
@@ -211,6 +213,19 @@ impl DevicesService {
             list,
             total,
         })
+    }
+
+    /// How many devices fulfil the filters and these restrictions.
+    pub(crate) async fn count_in_v2(
+        &self,
+        filters: &[Filter],
+        restrictions: &[Restriction],
+    ) -> Result<u64, RegistryError> {
+        let narrowed = self
+            .narrowed_by(filters, restrictions, Purpose::Number)
+            .await;
+        let narrowed = narrowed.map_err(ListError::into_error::<RegistryError>)?;
+        total(count(&self.db, &DEVICES_IN_V2, filters, &narrowed).await)
     }
 
     /// Adds what the request wants to see beside devices.

@@ -133,8 +133,8 @@ impl DevicesService {
         set.execute(context.bucket.remove(stored.device.status));
         for slot in stored.slots.values() {
             for version in slot.versions.values() {
-                if let Some(serial) = version.serial_number.clone() {
-                    let task = Task::detach(&slot.name, serial);
+                if let Some(certificate) = version.certificate() {
+                    let task = Task::detach(&slot.name, certificate);
                     set.execute(follow_up_insert(id, &task, context.now));
                     set.wake(CERTIFICATES_JOB);
                 }

@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use lamassu_core::ca::CaService;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
-    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats,
+    BindIdentity, CreateDevice, Device, DeviceError, DeviceService, DeviceStats, EnrollingDevice,
     IdentityReplacement,
 };
-use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
@@ -27,6 +26,7 @@ use crate::group_action_job::ActionsJob;
 use crate::group_renewal::RenewalJob;
 use crate::group_watch::GroupCache;
 use crate::jobs::WindowsJob;
+use crate::owners::KnownOwners;
 use crate::store::{CountBucket, DeviceStore, SCHEMA};
 use crate::values::{IndexedPath, ValuesJob};
 
@@ -70,6 +70,7 @@ pub struct DevicesService {
     /// Where in metadata devices are found by value.
     pub(crate) indexed: Arc<[IndexedPath]>,
     pub(crate) refusals: Arc<RefusalLog>,
+    pub(crate) owners: KnownOwners,
 }
 
 /// How many refused changes a minute go into the audit log.
@@ -93,6 +94,7 @@ impl DevicesService {
         let store = DeviceStore::new(&db, config.events.v1_limit);
         let service = Self {
             refusals: Arc::new(RefusalLog::new(&db, REFUSALS_PER_MINUTE)),
+            owners: KnownOwners::default(),
             db,
             store,
             bucket: CountBucket::any(),
@@ -230,13 +232,13 @@ impl DeviceService for DevicesService {
             .await
     }
 
-    async fn renewal_policy(
+    async fn enrolling_device(
         &self,
         _caller: &Caller,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError> {
-        self.renewal_of_device(id, create).await
+    ) -> Result<EnrollingDevice, DeviceError> {
+        self.read_enrolling(id, create).await
     }
 
     async fn bind_identity(

@@ -6,6 +6,7 @@
 
 mod activate;
 mod add;
+mod edit;
 mod secret;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{
     ActivateVersion, AddVersion, IDENTITY, PutSlot, RevokeSecrets, RevokeVersion, SecretType,
     SlotId, SlotList, SlotPolicy, SlotStatus, SlotV2, SlotVersion, VerifiedToken, VerifyToken,
-    VersionId, VersionState, is_slot_name,
+    VersionId, is_slot_name,
 };
 use lamassu_core::device::v2::{CountedPage, ListHistory};
 use lamassu_core::device::{DeviceStatus, RegistryError, SlotService};
@@ -22,18 +23,13 @@ use lamassu_core::duration::WireDuration;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
 use lamassu_core::ids::DeviceId;
 use lamassu_core::revision::Precondition;
-use lamassu_core::usage::RevocationReason;
+use lamassu_db::Attempt;
 use lamassu_db::list::{ListError, Restriction, count, list};
-use lamassu_db::{Attempt, retry_races};
 
 use crate::change::Change;
-use crate::follow_up::Task;
 use crate::registry::{slot_in_v2, total, whole_slot_in_v2};
 use crate::service::DevicesService;
-use crate::store::{
-    DEVICE_COLUMN, HistoryScope, SHADOW_UPDATED, SLOT_COLUMN, SLOT_VERSIONS, Slot, StoredDevice,
-    listed_version,
-};
+use crate::store::{DEVICE_COLUMN, SLOT_COLUMN, SLOT_VERSIONS, Slot, StoredDevice, listed_version};
 
 /// Bookmarks of versions; whose comes from the request every time.
 const SCOPE_VERSIONS: &str = "v2/devices/slots/versions";
@@ -100,37 +96,9 @@ impl SlotService for DevicesService {
         request: PutSlot,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError> {
-        check_name(&slot.name)?;
-        check_policy(request.policy.as_ref())?;
-        retry_races(|| async {
-            let stored = self.changeable(slot, &expected).await?;
-            let known = stored.slots.get(&slot.name);
-            let is_identity = slot.name == IDENTITY;
-            let known_type = known.map(|slot| slot.secret_type);
-            let fixed = known_type.or_else(|| is_identity.then_some(SecretType::X509));
-            if fixed.is_some_and(|fixed| fixed != request.secret_type) {
-                return Err(RegistryError::SecretTypeImmutable.into());
-            }
-            let same = known.filter(|known| {
-                let policy = request.policy.as_ref();
-                policy.is_none_or(|policy| *policy == known.policy)
-            });
-            if let Some(same) = same {
-                return Ok(whole_slot_in_v2(same));
-            }
-            let mut change = Change::of(&stored, self.change_by(caller));
-            let changed = change.slot_or_new(&slot.name, request.secret_type);
-            if let Some(policy) = &request.policy {
-                changed.policy = policy.clone();
-            }
-            if known.is_some() {
-                let scope = HistoryScope::Slot(slot.name.clone());
-                change.record(scope, SHADOW_UPDATED, "Updated: policy".to_owned());
-                change.trim_versions(&slot.name);
-            }
-            self.commit_slot(change, slot, "device.slot.update").await
-        })
-        .await
+        let change = ("device.slot.update", named(slot));
+        let put = self.put(caller, slot, &request, &expected);
+        self.refusals.watch(caller, change, put).await
     }
 
     async fn delete_slot(
@@ -140,29 +108,9 @@ impl SlotService for DevicesService {
         secrets: RevokeSecrets,
         expected: Precondition,
     ) -> Result<(), RegistryError> {
-        if slot.name == IDENTITY {
-            return Err(RegistryError::IdentityRequired);
-        }
-        retry_races(|| async {
-            let stored = self.changeable(slot, &expected).await?;
-            let gone = there(&stored, &slot.name)?;
-            let mut change = Change::of(&stored, self.change_by(caller));
-            for version in gone.versions.values() {
-                let Some(serial) = version.serial_number.clone() else {
-                    continue;
-                };
-                if secrets == RevokeSecrets::Yes && version.is_valid_certificate() {
-                    let reason = RevocationReason::CessationOfOperation;
-                    change.follow_up(Task::revoke(&slot.name, serial.clone(), reason));
-                }
-                change.follow_up(Task::detach(&slot.name, serial));
-            }
-            change.remove_slot(&slot.name);
-            let (set, _) = change.into_write_set("device.slot.delete");
-            self.db.commit(set).await?;
-            Ok(())
-        })
-        .await
+        let change = ("device.slot.delete", named(slot));
+        let deleted = self.remove_slot(caller, slot, secrets, &expected);
+        self.refusals.watch(caller, change, deleted).await
     }
 
     async fn add_version(
@@ -172,7 +120,9 @@ impl SlotService for DevicesService {
         request: AddVersion,
         expected: Precondition,
     ) -> Result<SlotVersion, RegistryError> {
-        self.add(caller, slot, &request, &expected).await
+        let change = ("device.slot.version.add", named(slot));
+        let added = self.add(caller, slot, &request, &expected);
+        self.refusals.watch(caller, change, added).await
     }
 
     async fn activate_version(
@@ -182,7 +132,9 @@ impl SlotService for DevicesService {
         request: ActivateVersion,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError> {
-        self.activate(caller, version, &request, &expected).await
+        let change = ("device.slot.version.activate", version_named(version));
+        let activated = self.activate(caller, version, &request, &expected);
+        self.refusals.watch(caller, change, activated).await
     }
 
     async fn revoke_version(
@@ -192,7 +144,9 @@ impl SlotService for DevicesService {
         request: RevokeVersion,
         expected: Precondition,
     ) -> Result<SlotV2, RegistryError> {
-        self.revoke(caller, version, request, &expected).await
+        let change = ("device.slot.version.revoke", version_named(version));
+        let revoked = self.revoke(caller, version, request, &expected);
+        self.refusals.watch(caller, change, revoked).await
     }
 
     async fn delete_version(
@@ -201,32 +155,9 @@ impl SlotService for DevicesService {
         version: &VersionId,
         expected: Precondition,
     ) -> Result<(), RegistryError> {
-        let VersionId { slot, number } = version;
-        retry_races(|| async {
-            let stored = self.changeable(slot, &expected).await?;
-            let found = there(&stored, &slot.name)?;
-            let gone = found.versions.get(number);
-            let gone = gone.ok_or(RegistryError::VersionNotFound)?;
-            let is_out = matches!(
-                gone.state,
-                VersionState::Pending
-                    | VersionState::Retired
-                    | VersionState::Expired
-                    | VersionState::Revoked
-            );
-            if !is_out || found.active_version == Some(*number) {
-                return Err(RegistryError::VersionInUse.into());
-            }
-            let mut change = Change::of(&stored, self.change_by(caller));
-            change.remove_version(&slot.name, *number);
-            if let Some(serial) = gone.serial_number.clone() {
-                change.follow_up(Task::detach(&slot.name, serial));
-            }
-            let (set, _) = change.into_write_set("device.slot.version.delete");
-            self.db.commit(set).await?;
-            Ok(())
-        })
-        .await
+        let change = ("device.slot.version.delete", version_named(version));
+        let deleted = self.remove_version(caller, version, &expected);
+        self.refusals.watch(caller, change, deleted).await
     }
 
     async fn verify_token(
@@ -243,6 +174,17 @@ impl SlotService for DevicesService {
         let key = secret::key(&self.db).await?;
         Ok(secret::verify(&key, found, &token.token, self.db.now()))
     }
+}
+
+/// A slot as it was asked for, in the audit log.
+fn named(slot: &SlotId) -> String {
+    let SlotId { device, name } = slot;
+    format!("device/{device}/slots/{name}")
+}
+
+/// A version as it was asked for, in the audit log.
+fn version_named(version: &VersionId) -> String {
+    format!("{}/versions/{}", named(&version.slot), version.number)
 }
 
 impl DevicesService {

@@ -11,13 +11,22 @@ use lamassu_core::device::statistics::{
 use lamassu_core::device::{DeviceStatus, RegistryError};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::list::{ListError, Restriction, count, count_by, selection};
+use lamassu_db::list::{ListError, Restriction, count_by, selection};
 use lamassu_db::{DbError, Dialect, FromValue as _, Row, Statement, Value, sql};
 use serde_json::Value as JsonValue;
 use time::{Duration, OffsetDateTime};
 
 use crate::service::DevicesService;
-use crate::store::{DEVICES_IN_V2, STATUS_FIELD, counted};
+use crate::store::{DEVICES_IN_V2, END_COLUMN, OWNER_COLUMN, STATUS_FIELD, counted};
+use crate::values::Purpose;
+
+/// Within which times ends are counted.
+const WINDOWS: [Duration; 4] = [
+    Duration::days(1),
+    Duration::days(7),
+    Duration::days(30),
+    Duration::days(90),
+];
 
 /// Most values of a breakdown; all others are one.
 const MAX_VALUES: usize = 100;
@@ -32,9 +41,11 @@ impl DevicesService {
         restrictions: &[Restriction],
     ) -> Result<DeviceStatistics, RegistryError> {
         let now = self.db.now();
-        let few = self.preselect_by(&request.filters).await;
-        let few = few.map_err(ListError::into_error::<RegistryError>)?;
-        let restrictions: &[Restriction] = &[restrictions, few.as_slice()].concat();
+        let narrowed = self
+            .narrowed_by(&request.filters, restrictions, Purpose::Number)
+            .await;
+        let restrictions: &[Restriction] =
+            &narrowed.map_err(ListError::into_error::<RegistryError>)?;
         let distribution = if request.filters.is_empty() && restrictions.is_empty() {
             counted(&self.db).await.map_err(StorageFailure::from)?
         } else {
@@ -82,29 +93,36 @@ impl DevicesService {
         Ok(counts.map_err(StorageFailure::from)?)
     }
 
-    /// How many identities end within each time: ranges of an index.
+    /// How many identities end within each time: one range of an index.
     async fn expiration(
         &self,
         request: &CountDevices,
         restrictions: &[Restriction],
         now: OffsetDateTime,
     ) -> Result<Expiration, RegistryError> {
-        let ending_within = async |duration: Duration| {
-            let gone = ["EXPIRED", "REVOKED"].map(Value::from).to_vec();
-            let mut all = restrictions.to_vec();
-            all.extend([
-                Restriction::Above("not_after", now.into()),
-                Restriction::Below("not_after", now.saturating_add(duration).into()),
-                Restriction::NoneOf("slot_status", gone),
-            ]);
-            let counted = count(&self.db, &DEVICES_IN_V2, &request.filters, &all).await;
-            crate::registry::total(counted)
+        let gone = ["EXPIRED", "REVOKED"].map(Value::from).to_vec();
+        let ends = WINDOWS.map(|duration| now.saturating_add(duration));
+        let last = ends.last().copied().unwrap_or(now);
+        let mut all = restrictions.to_vec();
+        all.extend([
+            Restriction::Above(END_COLUMN, now.into()),
+            Restriction::Below(END_COLUMN, last.into()),
+            Restriction::NoneOf("slot_status", gone),
+        ]);
+        let filters = &request.filters;
+        let chosen = selection(&self.db, &DEVICES_IN_V2, &[END_COLUMN], filters, &all);
+        let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
+        let row = self.db.row_opt(ending(self.db.dialect(), &chosen, ends));
+        let row = row.await.map_err(StorageFailure::from)?;
+        let count = |name: &str| -> Result<u64, RegistryError> {
+            let n = row.as_ref().map_or(Ok(0), |row| row.get::<i64>(name));
+            Ok(number(n.map_err(StorageFailure::from)?))
         };
         Ok(Expiration {
-            day: ending_within(Duration::days(1)).await?,
-            week: ending_within(Duration::days(7)).await?,
-            month: ending_within(Duration::days(30)).await?,
-            quarter: ending_within(Duration::days(90)).await?,
+            day: count("within_0")?,
+            week: count("within_1")?,
+            month: count("within_2")?,
+            quarter: count("within_3")?,
         })
     }
 
@@ -114,7 +132,9 @@ impl DevicesService {
         restrictions: &[Restriction],
         group_by: &GroupBy,
     ) -> Result<Vec<Breakdown>, RegistryError> {
-        let chosen = selection(&self.db, &DEVICES_IN_V2, &request.filters, restrictions);
+        let columns = [column_of(group_by), STATUS_FIELD];
+        let filters = &request.filters;
+        let chosen = selection(&self.db, &DEVICES_IN_V2, &columns, filters, restrictions);
         let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
         let statement = breakdown_of(self.db.dialect(), &chosen, group_by);
         let rows = self.db.rows(statement).await;
@@ -123,37 +143,79 @@ impl DevicesService {
     }
 }
 
+/// How many of the chosen identities end before each instant.
+fn ending(dialect: Dialect, chosen: &Statement, ends: [OffsetDateTime; 4]) -> Statement {
+    let mut params = chosen.params().to_vec();
+    let mut counts = Vec::with_capacity(ends.len());
+    for (place, end) in ends.into_iter().enumerate() {
+        params.push(end.into());
+        let end = parameter(dialect, params.len());
+        counts.push(format!(
+            "COUNT(CASE WHEN not_after < {end} THEN 1 END) AS within_{place}"
+        ));
+    }
+    // The chosen ones come first, as their parameters do.
+    let (chosen, counts) = (chosen.text(), counts.join(", "));
+    sql(
+        format!("WITH chosen AS ({chosen}) SELECT {counts} FROM chosen"),
+        params,
+    )
+}
+
+/// The last parameter of a statement that has so many.
+fn parameter(dialect: Dialect, n: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => "?".to_owned(),
+        Dialect::Postgres => format!("${n}"),
+    }
+}
+
+/// Where the values of a breakdown come from.
+const fn column_of(group_by: &GroupBy) -> &'static str {
+    match group_by {
+        GroupBy::Owner => OWNER_COLUMN,
+        GroupBy::Tags => "tags",
+        GroupBy::Metadata(_) => "metadata",
+    }
+}
+
 /// Values and statuses of the chosen devices with their numbers; values as JSON.
 fn breakdown_of(dialect: Dialect, chosen: &Statement, group_by: &GroupBy) -> Statement {
     let mut params = chosen.params().to_vec();
-    let (value, join) = match (group_by, dialect) {
-        (GroupBy::Owner, Dialect::Sqlite) => ("json_quote(d.dms_owner)", ""),
-        (GroupBy::Owner, Dialect::Postgres) => ("CAST(to_jsonb(d.dms_owner) AS TEXT)", ""),
-        (GroupBy::Tags, Dialect::Sqlite) => {
-            ("json_quote(e.value)", "LEFT JOIN json_each(d.tags) e")
-        }
+    // What is counted, how it becomes JSON, and where it comes from beside the device.
+    let (raw, value, join) = match (group_by, dialect) {
+        (GroupBy::Owner, Dialect::Sqlite) => ("c.dms_owner", "json_quote(raw)", ""),
+        (GroupBy::Owner, Dialect::Postgres) => ("c.dms_owner", "CAST(to_jsonb(raw) AS TEXT)", ""),
+        (GroupBy::Tags, Dialect::Sqlite) => (
+            "e.value",
+            "json_quote(raw)",
+            "LEFT JOIN json_each(c.tags) e",
+        ),
         (GroupBy::Tags, Dialect::Postgres) => (
-            "CAST(e.value AS TEXT)",
-            "LEFT JOIN LATERAL jsonb_array_elements(d.tags) AS e(value) ON TRUE",
+            "e.value",
+            "CAST(raw AS TEXT)",
+            "LEFT JOIN LATERAL jsonb_array_elements(c.tags) AS e(value) ON TRUE",
         ),
         (GroupBy::Metadata(path), Dialect::Sqlite) => {
             params.push(path.to_sql_json().replace("[last]", "[#-1]").into());
-            ("d.metadata -> ?", "")
+            ("c.metadata -> $path", "raw", "")
         }
         (GroupBy::Metadata(path), Dialect::Postgres) => {
             params.push(path.to_sql_json().into());
             (
-                "CAST(jsonb_path_query_first(d.metadata, CAST($path AS jsonpath)) AS TEXT)",
+                "jsonb_path_query_first(c.metadata, CAST($path AS jsonpath))",
+                "CAST(raw AS TEXT)",
                 "",
             )
         }
     };
-    let value = value.replace("$path", &format!("${}", params.len()));
+    let raw = raw.replace("$path", &parameter(dialect, params.len()));
     // The chosen ones come first, as their parameters do.
     let text = format!(
-        "WITH chosen AS ({}) SELECT value, status, COUNT(*) AS n FROM \
-         (SELECT {value} AS value, d.status AS status FROM chosen c \
-         JOIN device d ON d.id = c.id {join}) AS valued GROUP BY value, status",
+        "WITH chosen AS ({}) SELECT {value} AS value, status, n FROM \
+         (SELECT raw, status, COUNT(*) AS n FROM \
+         (SELECT {raw} AS raw, c.status AS status FROM chosen c {join}) AS valued \
+         GROUP BY raw, status) AS counted",
         chosen.text()
     );
     sql(text, params)

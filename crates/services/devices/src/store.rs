@@ -14,9 +14,9 @@ mod version;
 
 use std::collections::BTreeMap;
 
-use lamassu_core::device::slot::{IDENTITY, SlotStatus};
-use lamassu_core::device::{Device, IdentitySlot};
-use lamassu_core::query::{ElementTable, Field};
+use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus};
+use lamassu_core::device::{Device, DeviceStatus, IdentitySlot};
+use lamassu_core::query::{ElementTable, Field, Hex};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Migration, Schema};
@@ -40,8 +40,8 @@ pub(crate) use group_action::{
     members_count, members_done, members_insert, oldest_end, open_action,
 };
 pub(crate) use group_renewal::{
-    dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
-    renewal_wanted, ruled_devices,
+    dms_windows, dms_windows_delete, dms_windows_keep, dms_windows_put, renewal_due,
+    renewal_followed, renewal_wanted, ruled_devices,
 };
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,
@@ -49,8 +49,8 @@ pub(crate) use history::{
 };
 pub(crate) use slot::{Slot, shown, slot_delete, slot_put};
 pub(crate) use value::{
-    add_texts, complete_paths, devices_behind, devices_with, forget_paths, key as value_key,
-    path_progress, path_put, values_insert, values_update,
+    VALUES, add_texts, complete_paths, devices_behind, devices_with, forget_paths,
+    key as value_key, path_progress, path_put, time_span, values_insert, values_update,
 };
 pub(crate) use version::{
     Binding, SLOT_COLUMN, SLOT_VERSIONS, VERSION_FIELDS, Version, bindings, listed_version,
@@ -110,6 +110,16 @@ pub const SCHEMA: Schema = Schema {
             "group_renewal",
             include_str!("../migrations/V0012__group_renewal.sql"),
         ),
+        Migration::portable(
+            13,
+            "issuers",
+            include_str!("../migrations/V0013__issuers.sql"),
+        ),
+        Migration::portable(
+            14,
+            "device_scale",
+            include_str!("../migrations/V0014__device_scale.sql"),
+        ),
     ],
 };
 
@@ -120,7 +130,9 @@ pub static DEVICE_FIELDS: &[Field] = &[
         .searched_in("device_text"),
     Field::string("dms_owner", "dms_owner").folded("owner_folded"),
     Field::date("creation_timestamp", "created_at"),
-    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
+    Field::enumeration("status", STATUS_FIELD)
+        .words(FORMER_WORDS)
+        .choices(DeviceStatus::NAMES),
     Field::string_array("tags", "tags"),
     Field::json("metadata", "metadata"),
     Field::json("identity_slot", "identity_slot")
@@ -136,7 +148,9 @@ pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
     Field::string("alias", "alias")
         .folded("alias_folded")
         .searched_in("device_text"),
-    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
+    Field::enumeration("status", STATUS_FIELD)
+        .words(FORMER_WORDS)
+        .choices(DeviceStatus::NAMES),
     Field::string_array("tags", "tags"),
     Field::string("icon", "icon"),
     Field::string("icon_color", "icon_color"),
@@ -151,12 +165,19 @@ pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
         .nullable(),
     Field::enumeration("identity.status", "slot_status")
         .words(FORMER_WORDS)
+        .choices(SlotStatus::NAMES)
         .nullable(),
-    Field::enumeration("identity.secret_type", "slot_type").nullable(),
+    Field::enumeration("identity.secret_type", "slot_type")
+        .choices(SecretType::NAMES)
+        .nullable(),
     Field::number("identity.active_version", "active_version").nullable(),
-    Field::date("identity.expiration_date", "not_after").nullable(),
-    Field::string("identity.serial_number", "active_serial").nullable(),
-    Field::string("serial_number", "id").elements_in(SERIAL_NUMBERS),
+    Field::date("identity.expiration_date", END_COLUMN).nullable(),
+    Field::string("identity.serial_number", "active_serial")
+        .nullable()
+        .hex(Hex::Number),
+    Field::string("serial_number", "id")
+        .elements_in(SERIAL_NUMBERS)
+        .hex(Hex::Number),
     Field::json("slots", "slots"),
 ];
 
@@ -171,6 +192,12 @@ const SERIAL_NUMBERS: ElementTable = ElementTable {
     table: "certificate_of_device",
     owner: "device_id",
 };
+
+/// When the identity ends.
+pub(crate) const END_COLUMN: &str = "not_after";
+
+/// When a device was registered.
+pub(crate) const CREATED_COLUMN: &str = "created_at";
 
 /// What the criteria of groups are about.
 pub(crate) static CRITERIA_FIELDS: &[Field] = DEVICE_FIELDS_IN_V2;
@@ -210,7 +237,7 @@ pub(crate) const DEVICES: ListTable = ListTable {
         "slot_version_floor",
     ],
     key: "id",
-    created: "created_at",
+    created: CREATED_COLUMN,
     fields: DEVICE_FIELDS,
 };
 

@@ -1,8 +1,8 @@
 //! Finding devices by tags, and by values in their metadata at paths that the configuration declares.
 //!
 //! Such values have a table of their own with an index. It only preselects: what a filter compares in the
-//! end is the device itself. A value that thousands have is not looked for there: a page of the list is found
-//! sooner by going through it in its order. Until the values of a path are there of all devices, which a job
+//! end is the device itself. A page of devices with a value that thousands have is found sooner by going
+//! through the list in its order, from the first device on that has it; to count them, all are looked up. Until the values of a path are there of all devices, which a job
 //! sees to after the path was declared, nobody asks for it.
 
 use async_trait::async_trait;
@@ -10,15 +10,15 @@ use lamassu_core::caller::Caller;
 use lamassu_core::query::{
     Case, Condition, Field, Filter, ListRequest, Membership, PathStep, SortPath,
 };
-use lamassu_db::list::{ListError, Restriction, asked};
-use lamassu_db::{Dialect, Job, JobError, NextRun, WriteSet};
-use serde_json::{Map, Value};
+use lamassu_db::list::{ListError, Restriction, asked, selection};
+use lamassu_db::{DbError, Dialect, Job, JobError, NextRun, Value, WriteSet, sql};
+use serde_json::{Map, Value as JsonValue};
 use time::{Duration, OffsetDateTime};
 
 use crate::service::DevicesService;
 use crate::store::{
-    DEVICES, add_texts, complete_paths, devices_behind, devices_with, forget_paths, path_progress,
-    path_put, value_key,
+    CREATED_COLUMN, DEVICES, DEVICES_IN_V2, END_COLUMN, VALUES, add_texts, complete_paths,
+    devices_behind, devices_with, forget_paths, path_progress, path_put, time_span, value_key,
 };
 
 /// The job that keeps what devices are found by; also its lease and its signal.
@@ -32,6 +32,15 @@ const FEW: usize = 4_000;
 
 /// How often new ids and aliases are added to the index of their trigrams.
 const INTERVAL: Duration = Duration::seconds(10);
+
+/// What devices are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The next ones in the order of a list.
+    Page,
+    /// All of them, to be counted.
+    Number,
+}
 
 /// A declared path: member names from the root of the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +72,13 @@ impl IndexedPath {
     /// The values there, as a predicate of SQL/JSON looks for them: into arrays, too.
     pub(crate) fn values<'v>(
         &self,
-        metadata: &'v Map<String, Value>,
-    ) -> impl Iterator<Item = &'v Value> + use<'v> {
+        metadata: &'v Map<String, JsonValue>,
+    ) -> impl Iterator<Item = &'v JsonValue> + use<'v> {
         let (first, rest) = match self.keys.split_first() {
             Some((first, rest)) => (metadata.get(first), rest),
             None => (None, self.keys.as_slice()),
         };
-        let mut values: Vec<&Value> = first.into_iter().collect();
+        let mut values: Vec<&JsonValue> = first.into_iter().collect();
         for key in rest {
             let members = values.into_iter().flat_map(unwrapped);
             values = members.filter_map(|value| value.get(key)).collect();
@@ -79,49 +88,120 @@ impl IndexedPath {
 }
 
 /// The elements of an array, or the value itself.
-fn unwrapped(value: &Value) -> Vec<&Value> {
+fn unwrapped(value: &JsonValue) -> Vec<&JsonValue> {
     match value {
-        Value::Array(items) => items.iter().collect(),
+        JsonValue::Array(items) => items.iter().collect(),
         other => vec![other],
     }
 }
 
 impl DevicesService {
-    /// What makes the devices few that may fulfil a list's filters, if any of them does.
-    pub(crate) async fn preselect(
+    /// What a page is restricted by, and what makes the devices few that may fulfil that and its filters.
+    pub(crate) async fn narrowed(
         &self,
         fields: &'static [Field],
         scope: &str,
         request: &ListRequest,
-    ) -> Result<Option<Restriction>, ListError> {
+        restrictions: &[Restriction],
+    ) -> Result<Vec<Restriction>, ListError> {
         let asked = asked(&self.db, fields, scope, request).await?;
-        self.preselect_by(&asked.filters).await
+        self.narrowed_by(&asked.filters, restrictions, Purpose::Page)
+            .await
     }
 
     /// The same for filters.
-    pub(crate) async fn preselect_by(
+    pub(crate) async fn narrowed_by(
         &self,
         filters: &[Filter],
-    ) -> Result<Option<Restriction>, ListError> {
+        restrictions: &[Restriction],
+        purpose: Purpose,
+    ) -> Result<Vec<Restriction>, ListError> {
+        let mut narrowed = restrictions.to_vec();
+        let of_route = restrictions
+            .iter()
+            .filter_map(|restriction| match restriction {
+                Restriction::Filter(filter) => Some(filter),
+                _ => None,
+            });
+        let filters: Vec<&Filter> = filters.iter().chain(of_route).collect();
+        if purpose == Purpose::Page
+            && let Some(few) = self.few_by_end(&filters).await?
+        {
+            narrowed.push(few);
+            return Ok(narrowed);
+        }
         let demands: Vec<(String, String)> = filters
             .iter()
             .flat_map(|filter| self.demands(filter))
             .collect();
         if demands.is_empty() {
-            return Ok(None);
+            return Ok(narrowed);
         }
         let complete = complete_paths(&self.db).await?;
-        for (path, key) in demands {
-            if !complete.contains(&path) {
-                continue;
-            }
-            let devices = devices_with(&self.db, &path, &key, FEW).await?;
+        let known = demands.iter().filter(|(path, _)| complete.contains(path));
+        let mut many = Vec::new();
+        for (path, key) in known {
+            let devices = devices_with(&self.db, path, key, FEW).await?;
             if devices.len() < FEW {
                 let ids = devices.into_iter().map(Into::into).collect();
-                return Ok(Some(Restriction::OneOf(DEVICES.key, ids)));
+                narrowed.push(Restriction::OneOf(DEVICES.key, ids));
+                return Ok(narrowed);
             }
+            many.push((path, key));
         }
-        Ok(None)
+        for (path, key) in many {
+            narrowed.extend(self.part_with(path, key, purpose).await?);
+        }
+        Ok(narrowed)
+    }
+
+    /// The devices whose identities end when the filters say, if few do: an index by end has them, which the
+    /// database takes for a list in another order only where it guesses right.
+    async fn few_by_end(&self, filters: &[&Filter]) -> Result<Option<Restriction>, ListError> {
+        let by_end: Vec<Filter> = filters
+            .iter()
+            .filter(|filter| {
+                let of_end = filter.field.column == END_COLUMN;
+                of_end && matches!(filter.condition, Condition::Instant(..))
+            })
+            .map(|filter| (*filter).clone())
+            .collect();
+        if by_end.is_empty() {
+            return Ok(None);
+        }
+        let all = selection(&self.db, &DEVICES_IN_V2, &[DEVICES.key], &by_end, &[])?;
+        let text = format!("{} LIMIT {FEW}", all.text());
+        let rows = self.db.rows(sql(text, all.params().to_vec())).await?;
+        if rows.len() >= FEW {
+            return Ok(None);
+        }
+        let ids: Result<Vec<Value>, DbError> =
+            rows.iter().map(|row| row.get(DEVICES.key)).collect();
+        Ok(Some(Restriction::OneOf(DEVICES.key, ids?)))
+    }
+
+    /// Where the devices are that have a value which many have.
+    async fn part_with(
+        &self,
+        path: &str,
+        key: &str,
+        purpose: Purpose,
+    ) -> Result<Vec<Restriction>, ListError> {
+        if purpose == Purpose::Number {
+            return Ok(vec![Restriction::Among {
+                column: DEVICES.key,
+                of: VALUES,
+                having: vec![("path", path.into()), ("value", key.into())],
+            }]);
+        }
+        let Some((first, last)) = time_span(&self.db, path, key).await? else {
+            return Ok(Vec::new());
+        };
+        let moment = Duration::MICROSECOND;
+        Ok(vec![
+            Restriction::Above(CREATED_COLUMN, first.saturating_sub(moment).into()),
+            Restriction::Below(CREATED_COLUMN, last.saturating_add(moment).into()),
+        ])
     }
 
     /// What a device must be found by if it fulfils the filter.
@@ -134,7 +214,7 @@ impl DevicesService {
                     value,
                 },
                 "tags",
-            ) => value_key(&Value::String(value.clone()))
+            ) => value_key(&JsonValue::String(value.clone()))
                 .map(|key| (TAGS.to_owned(), key))
                 .into_iter()
                 .collect(),

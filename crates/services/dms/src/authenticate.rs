@@ -166,7 +166,7 @@ impl DmsManager {
         };
         let stored = store::by_id(&self.db, &attempt.dms.id).await;
         let stored = stored.map_err(StorageFailure::from)?;
-        let secrets = stored.ok_or(DmsError::DmsNotFound)?.secrets;
+        let secrets = self.unseal(&stored.ok_or(DmsError::DmsNotFound)?).await?;
         let secrets = match attempt.mode {
             EnrollmentMode::Enroll => secrets.enrollment,
             EnrollmentMode::Reenroll => secrets.reenrollment,
@@ -226,6 +226,21 @@ impl DmsManager {
                 record(attempt, token);
                 Ok(None)
             }
+        }
+    }
+
+    /// Refuses a token that is not valid beside a request that needs none, where the DMS wants valid
+    /// ones.
+    pub(crate) fn check_needless_token(
+        &self,
+        dms: &Dms,
+        token: Option<&EstToken>,
+    ) -> Result<(), DmsError> {
+        match token {
+            Some(EstToken { holder: None }) if self.dual_auth(dms) == DualAuth::RequireValid => {
+                Err(CredentialRefusal::TokenInvalid.into())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError};
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_db::{Attempt, retry_races};
 
+use crate::renewal;
 use crate::service::DmsManager;
 
 impl DmsManager {
@@ -23,7 +24,8 @@ impl DmsManager {
         if certificate.subject.common_name != request.device_id.as_str() {
             return Err(DmsError::CommonNameMismatch);
         }
-        let (device, dms) = self.device_and_owner(caller, &request.device_id).await?;
+        let owned = self.device_and_owner(caller, &request.device_id).await?;
+        let (device, dms, windows) = owned;
         // First, so that the event of the binding shows the certificate attached; nobody acts on
         // the attachment of a certificate that no slot holds.
         let attachment = Attachment {
@@ -31,10 +33,9 @@ impl DmsManager {
             dms_id: dms.id.clone(),
             slot: None,
         };
-        let windows = self.renewal_windows(caller, &dms, &device.id, None).await;
         let certificate = self
             .ca
-            .attach_certificate(caller, &serial, attachment, windows)
+            .attach_certificate(caller, &(&certificate).into(), attachment, windows)
             .await?;
         let mode = if request.bind_mode.is_empty() {
             "PROVISIONED"
@@ -54,13 +55,15 @@ impl DmsManager {
         &self,
         caller: &Caller,
         id: &DeviceId,
-    ) -> Result<(Device, Dms), DmsError> {
-        let device = self.devices.device(caller, id).await?;
+    ) -> Result<(Device, Dms, RenewalWindows), DmsError> {
+        let found = self.devices.enrolling_device(caller, id, None).await?;
+        let device = found.device.ok_or(DmsError::DeviceNotFound)?;
         let dms = self.dms_by_id(&device.dms_owner).await?;
         if device.status == DeviceStatus::Decommissioned {
             return Err(DmsError::Decommissioned);
         }
-        Ok((device, dms))
+        let windows = found.renewal.over(renewal::of_dms(&dms));
+        Ok((device, dms, windows))
     }
 
     /// Compare-and-set on the slot, from its read.

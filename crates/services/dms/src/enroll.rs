@@ -1,7 +1,7 @@
 //! `simpleenroll` (RFC 7030 §4.2.1): a device's first certificate, or a replacement.
 
 use lamassu_core::ca::enrollment::{Detach, Revoke};
-use lamassu_core::ca::{EnrollmentMode, ProfileChoice, Superseded};
+use lamassu_core::ca::{EnrollmentMode, ProfileChoice, RenewalWindows, Superseded};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{CreateDevice, Device, DeviceStatus, EnrollmentEvent, SlotState};
 use lamassu_core::dms::approval::ApprovalOperation;
@@ -15,9 +15,10 @@ use crate::authenticate::{Asker, Attempt};
 use crate::issue::Approved;
 use crate::limits::Place;
 use crate::password::PasswordUse;
+use crate::profile;
+use crate::renewal;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
-use crate::{channel_binding, profile};
 
 /// A device that may enroll.
 #[derive(Debug)]
@@ -27,8 +28,12 @@ pub(crate) struct Admitted {
     pub(crate) superseded: Option<Superseded>,
     /// What its slot held when it was looked at.
     pub(crate) slot: SlotState,
+    /// The highest version that it had had by then.
+    pub(crate) version_before: Option<u32>,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
+    /// When it must renew.
+    pub(crate) windows: RenewalWindows,
     /// Its place among the devices of the DMS, where those are limited.
     pub(crate) place: Option<Place>,
 }
@@ -59,16 +64,18 @@ impl DmsManager {
         let Asker {
             caller, password, ..
         } = asker?;
-        channel_binding::check(&dms, &request, &est)?;
+        let operation = ApprovalOperation::Enroll;
+        let bound_by = self.check_binding(attempt, operation).await?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device, under which rules, with whose approval.
         let admitted = self.admit(&caller, &dms, &request.device_id).await?;
-        let operation = ApprovalOperation::Enroll;
-        let approval = match self.clearance(&caller, &dms, &request, operation).await? {
+        let wanted = (operation, bound_by);
+        let approval = match self.clearance(&caller, &dms, &request, wanted).await? {
             Clearance::Given(approval) => approval,
             Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
         };
         // 3. The certificate.
+        self.remember(attempt, admitted.version_before).await;
         let approved = Approved {
             dms: &dms,
             request: &request,
@@ -79,13 +86,13 @@ impl DmsManager {
             superseded: admitted.superseded,
             create: admitted.create,
             slot: admitted.slot,
+            windows: admitted.windows,
         };
         let certificate = self.issue_once(&caller, approved, password).await?;
         if let Some(place) = admitted.place {
             place.keep();
         }
         self.close_approval(&caller, approval, &certificate).await;
-        self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))
     }
 
@@ -97,17 +104,28 @@ impl DmsManager {
         id: &DeviceId,
     ) -> Result<Admitted, DmsError> {
         self.limits.check_allowed(dms, id)?;
-        let device = self.device_if_any(caller, id).await?;
+        let registered = registered(dms, id);
+        let found = self
+            .devices
+            .enrolling_device(caller, id, registered.as_ref())
+            .await?;
+        let device = found.device;
         check_device(dms, device.as_ref())?;
         let place = match device {
             Some(_) => None,
             None => self.limits.place(caller, dms, &*self.devices).await?,
         };
         let slot = SlotState::of(device.as_ref());
+        let identity = device.as_ref().and_then(|device| device.identity.as_ref());
+        let highest = identity.and_then(|identity| identity.versions.last_key_value());
+        let create = registered.filter(|_| device.is_none());
+        create.as_ref().map_or(Ok(()), CreateDevice::check)?;
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
-            create: registration(dms, id, device.as_ref())?,
+            create,
+            version_before: highest.map(|(version, _)| *version),
+            windows: found.renewal.over(renewal::of_dms(dms)),
             slot,
             place,
         })
@@ -191,17 +209,11 @@ fn superseded(slot: &SlotState) -> Option<Superseded> {
     }
 }
 
-/// The device that just-in-time provisioning registers, where there is none yet.
-fn registration(
-    dms: &Dms,
-    id: &DeviceId,
-    device: Option<&Device>,
-) -> Result<Option<CreateDevice>, DmsError> {
-    if device.is_some() {
-        return Ok(None);
-    }
-    let provisioning = &dms.settings.enrollment_settings.device_provisioning_profile;
-    let create = CreateDevice {
+/// The device that just-in-time provisioning registers, where that is allowed and there is none yet.
+fn registered(dms: &Dms, id: &DeviceId) -> Option<CreateDevice> {
+    let settings = &dms.settings.enrollment_settings;
+    let provisioning = &settings.device_provisioning_profile;
+    (settings.registration_mode == REGISTRATION_JITP).then(|| CreateDevice {
         id: id.clone(),
         tags: provisioning.tags.clone(),
         metadata: provisioning.metadata.clone(),
@@ -209,7 +221,5 @@ fn registration(
         icon: provisioning.icon.clone(),
         icon_color: provisioning.icon_color.clone(),
         ..CreateDevice::default()
-    };
-    create.check()?;
-    Ok(Some(create))
+    })
 }

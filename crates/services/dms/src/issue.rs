@@ -41,10 +41,12 @@ pub(crate) struct Approved<'a> {
     pub(crate) slot: SlotState,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
+    /// When the new certificate must be renewed.
+    pub(crate) windows: RenewalWindows,
 }
 
 impl Approved<'_> {
-    fn intent(&self, windows: RenewalWindows) -> Enrollment {
+    fn intent(&self) -> Enrollment {
         Enrollment {
             mode: self.mode,
             attachment: Attachment {
@@ -54,11 +56,11 @@ impl Approved<'_> {
             },
             csr_digest: self.request.digest(),
             superseded: self.superseded.clone(),
-            windows,
+            windows: self.windows,
         }
     }
 
-    fn binding(&self, certificate: &Certificate, windows: RenewalWindows) -> BindIdentity {
+    fn binding(&self, certificate: &Certificate) -> BindIdentity {
         let holds_identity = matches!(self.slot, SlotState::Holding { .. });
         let mode = match self.mode {
             EnrollmentMode::Enroll if holds_identity => "RE-PROVISIONED",
@@ -72,7 +74,7 @@ impl Approved<'_> {
             mode: mode.to_owned(),
             expected: self.slot.clone(),
             create: self.create.clone(),
-            windows,
+            windows: self.windows,
             announce: self.announce,
         }
     }
@@ -87,12 +89,8 @@ impl DmsManager {
     ) -> Result<CertificateDer, DmsError> {
         let (dms_id, device_id) = (&approved.dms.id, &approved.request.device_id);
         tracing::debug!(%dms_id, %device_id, mode = approved.mode.name(), "enrollment approved");
-        let create = approved.create.as_ref();
-        let windows = self
-            .renewal_windows(caller, approved.dms, device_id, create)
-            .await;
         // 1. The certificate and the open intent, in one commit.
-        let certificate = self.sign(caller, &approved, windows).await?;
+        let certificate = self.sign(caller, &approved).await?;
         let serial = &certificate.serial_number;
         tracing::info!(
             %dms_id,
@@ -101,7 +99,7 @@ impl DmsManager {
             "certificate issued for enrollment"
         );
         // 2. The device's slot, by compare-and-set.
-        let binding = approved.binding(&certificate, windows);
+        let binding = approved.binding(&certificate);
         self.bind_issued(caller, binding).await?;
         // 3. The superseded certificate goes before the device gets the new one. The device holds
         //    the new one already, so a failure here must not cost it its answer: the sweep repeats.
@@ -117,13 +115,12 @@ impl DmsManager {
         &self,
         caller: &Caller,
         approved: &Approved<'_>,
-        windows: RenewalWindows,
     ) -> Result<Certificate, DmsError> {
         let ca = &approved.dms.settings.enrollment_settings.enrollment_ca;
         let (csr, profile) = (approved.csr.clone(), approved.profile.clone());
-        let signed =
-            self.ca
-                .sign_for_enrollment(caller, ca, csr, profile, approved.intent(windows));
+        let signed = self
+            .ca
+            .sign_for_enrollment(caller, ca, csr, profile, approved.intent());
         Ok(signed.await?)
     }
 

@@ -1,7 +1,9 @@
 //! `simplereenroll` (RFC 7030 §4.2.2): a device renews its certificate.
 
 use lamassu_core::ca::enrollment::{Detach, Revoke};
-use lamassu_core::ca::{CaError, Certificate, CertificateStatus, EnrollmentMode, Superseded};
+use lamassu_core::ca::{
+    CaError, Certificate, CertificateStatus, EnrollmentMode, RenewalWindows, Superseded,
+};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
 use lamassu_core::dms::settings::{KeyReuse, ReenrollmentSettings};
@@ -19,7 +21,7 @@ use crate::issue::Approved;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 use crate::sweep::holds;
-use crate::{channel_binding, profile, subject};
+use crate::{channel_binding, profile, renewal, subject};
 
 /// Who asks for a renewal.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) enum Renewer {
 pub(crate) struct Renewed {
     pub(crate) device: Device,
     pub(crate) active: Certificate,
+    /// When the next one must be renewed.
+    pub(crate) windows: RenewalWindows,
 }
 
 impl DmsManager {
@@ -66,7 +70,11 @@ impl DmsManager {
         channel_binding::check(&dms, &request, &est)?;
         // 2. For which device, and which of its certificates.
         let renewed = self.renewed(&caller, &dms, &request, presented.as_deref());
-        let Renewed { device, active } = renewed.await?;
+        let Renewed {
+            device,
+            active,
+            windows,
+        } = renewed.await?;
         // 3. Whether it may be renewed now.
         let csr = self.check_renewal(&caller, &dms, &request, &active).await?;
         let profile = profile::choose(&self.directory, &caller, &dms.settings).await?;
@@ -80,6 +88,7 @@ impl DmsManager {
             superseded: Some(superseded(&dms.settings.reenrollment_settings, &active)),
             slot: SlotState::of(Some(&device)),
             create: None,
+            windows,
         };
         self.issue_once(&caller, approved, password).await
     }
@@ -92,14 +101,20 @@ impl DmsManager {
         request: &DeviceRequest,
         presented: Option<&Presented>,
     ) -> Result<Renewed, DmsError> {
-        let device = self.devices.device(caller, &request.device_id).await?;
+        let id = &request.device_id;
+        let found = self.devices.enrolling_device(caller, id, None).await?;
+        let device = found.device.ok_or(DmsError::DeviceNotFound)?;
         check_owner(dms, &device)?;
         let active = self.active_certificate(caller, dms, &device).await?;
         if let Some(presented) = presented {
             self.check_of_device(caller, presented, &device, &active)
                 .await?;
         }
-        Ok(Renewed { device, active })
+        Ok(Renewed {
+            device,
+            active,
+            windows: found.renewal.over(renewal::of_dms(dms)),
+        })
     }
 
     /// The request, if it may renew this certificate now.

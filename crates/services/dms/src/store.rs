@@ -8,7 +8,9 @@ pub(crate) mod repeat;
 
 pub use approval::APPROVAL_FIELDS;
 pub use dms::FIELDS;
-pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
+pub(crate) use dms::{
+    NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update, with_clear_secrets,
+};
 pub use password::FIELDS as PASSWORD_FIELDS;
 pub use refused::FIELDS as REFUSED_FIELDS;
 
@@ -43,6 +45,16 @@ pub const SCHEMA: Schema = Schema {
             10,
             "approvals",
             include_str!("../migrations/V0010__approvals.sql"),
+        ),
+        Migration::portable(
+            11,
+            "repeats_before_issuing",
+            include_str!("../migrations/V0011__repeats_before_issuing.sql"),
+        ),
+        Migration::portable(
+            12,
+            "approvals_bound",
+            include_str!("../migrations/V0012__approvals_bound.sql"),
         ),
     ],
 };

@@ -23,7 +23,7 @@ use lamassu_x509::{CertificationRequest, VerifiedCsr, VerifyCsrError};
 use schemars::JsonSchema;
 
 use super::Ca;
-use super::certificate::serial_number;
+use super::certificate::{IssuedBy, named, serial_number};
 
 const INTERNAL: Permission = Permission::new("internal", "ca");
 
@@ -281,12 +281,14 @@ async fn abandon(
 async fn attach(
     State(ca): State<Ca>,
     AskedBy(caller): AskedBy,
-    PathParams(serial): PathParams<SerialNumber>,
+    PathParams(serial): PathParams<String>,
+    query: Query<Members<IssuedBy>>,
     GoJson(body): GoJson<AttachCertificate>,
 ) -> Reply<Json200<Certificate>> {
+    let certificate = named(&serial, &query)?;
     let attached = ca
         .service
-        .attach_certificate(&caller, &serial, body.attachment, body.windows)
+        .attach_certificate(&caller, &certificate, body.attachment, body.windows)
         .await?;
     Ok(Json200(attached))
 }

@@ -544,10 +544,10 @@ impl api::CaService for CaService {
     async fn attach_certificate(
         &self,
         caller: &Caller,
-        serial: &SerialNumber,
+        certificate: &CertificateRef,
         attachment: Attachment,
         windows: RenewalWindows,
     ) -> Result<Certificate, CaError> {
-        self.attach(caller, serial, &attachment, windows).await
+        self.attach(caller, certificate, &attachment, windows).await
     }
 }

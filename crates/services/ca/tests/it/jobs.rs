@@ -341,7 +341,7 @@ async fn attach(world: &World, certificate: &Value) {
     };
     world
         .reached
-        .attach_certificate(&caller(), &serial, attachment, windows)
+        .attach_certificate(&caller(), &(&serial).into(), attachment, windows)
         .await
         .unwrap();
 }

@@ -1,8 +1,7 @@
 //! `/internal/v1`: what other services of the installation need.
 
 use axum::extract::State;
-use lamassu_core::device::{BindIdentity, Device};
-use lamassu_core::device_group::{RenewalPolicy, RenewalQuestion};
+use lamassu_core::device::{BindIdentity, Device, Enrolling, EnrollingDevice};
 use lamassu_core::permission::Permission;
 use lamassu_http::{AskedBy, GoJson, Json200, Reply, RoutesBuilder};
 
@@ -19,23 +18,23 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             bind,
         )
         .post(
-            "/internal/v1/renewal-policies",
+            "/internal/v1/enrolling-devices",
             INTERNAL,
-            "Ask when a device must renew",
-            renewal,
+            "Read a device that is to be given a certificate",
+            enrolling,
         )
 }
 
-async fn renewal(
+async fn enrolling(
     State(devices): State<Devices>,
     AskedBy(caller): AskedBy,
-    GoJson(question): GoJson<RenewalQuestion>,
-) -> Reply<Json200<RenewalPolicy>> {
-    let RenewalQuestion { device_id, create } = question;
-    let policy = devices
+    GoJson(asked): GoJson<Enrolling>,
+) -> Reply<Json200<EnrollingDevice>> {
+    let Enrolling { device_id, create } = asked;
+    let found = devices
         .service
-        .renewal_policy(&caller, &device_id, create.as_ref());
-    Ok(Json200(policy.await?))
+        .enrolling_device(&caller, &device_id, create.as_ref());
+    Ok(Json200(found.await?))
 }
 
 async fn bind(

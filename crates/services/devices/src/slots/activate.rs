@@ -1,6 +1,6 @@
 //! Which version is in use: activation, rollback, revocation.
 
-use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::{CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{
     ActivateVersion, IDENTITY, RevokeVersion, SlotV2, VersionId, VersionState,
@@ -10,14 +10,13 @@ use lamassu_core::duration::WireDuration;
 use lamassu_core::revision::Precondition;
 use lamassu_db::{Attempt, retry_races};
 
-use super::add::windows_of;
 use super::{ca_refusal, there};
 use crate::change::{Activation, Change, PROVISIONED};
-use crate::follow_up::{Task, What};
+use crate::follow_up::Task;
 use crate::lifecycle::Windows;
 use crate::registry::whole_slot_in_v2;
 use crate::service::DevicesService;
-use crate::store::{Slot, StoredDevice, Version};
+use crate::store::{Slot, Version};
 
 /// Longest comment, in characters.
 const MAX_COMMENT_CHARS: usize = 512;
@@ -60,13 +59,15 @@ impl DevicesService {
             .revoke_superseded
             .or(policy.revoke_superseded)
             .or(defaults.revoke_superseded);
-        let mut activation = activation(slot, wanted, overlap, revoke.unwrap_or(false));
+        let windows = change.windows_of(&id.name);
+        let retire = (overlap, revoke.unwrap_or(false));
+        let mut activation = activation(slot, wanted, retire, windows);
         if let Some(comment) = request.comment.as_deref().filter(|text| !text.is_empty())
             && !activation.entry.1.is_empty()
         {
             activation.entry.1.push_str(&format!(" ({comment})"));
         }
-        move_metadata(&mut change, &stored, slot, wanted);
+        move_metadata(&mut change, slot, wanted, windows);
         change.activate(&id.name, *number, activation);
         self.commit_slot(change, id, "device.slot.version.activate")
             .await
@@ -82,10 +83,10 @@ impl DevicesService {
         if wanted.state.is_final() || ends {
             return Err(RegistryError::NotActivatable);
         }
-        let Some(serial) = &wanted.serial_number else {
+        let Some(certificate) = wanted.certificate() else {
             return Ok(());
         };
-        let certificate = self.ca.certificate(caller, serial).await;
+        let certificate = self.ca.certificate_named(caller, &certificate).await;
         let certificate = certificate.map_err(ca_refusal)?;
         if certificate.status == CertificateStatus::Active {
             Ok(())
@@ -129,8 +130,9 @@ impl DevicesService {
             };
             match next {
                 Some(next) => {
-                    let activation = activation(slot, next, None, false);
-                    move_metadata(&mut change, &stored, slot, next);
+                    let windows = change.windows_of(&id.name);
+                    let activation = activation(slot, next, (None, false), windows);
+                    move_metadata(&mut change, slot, next, windows);
                     change.activate(&id.name, next.version, activation);
                 }
                 None => change.set_slot_status(&id.name, DeviceStatus::Revoked),
@@ -182,8 +184,8 @@ fn check(request: &ActivateVersion) -> Result<(), RegistryError> {
 fn activation(
     slot: &Slot,
     wanted: &Version,
-    overlap: Option<WireDuration>,
-    revoke_superseded: bool,
+    (overlap, revoke_superseded): (Option<WireDuration>, bool),
+    windows: RenewalWindows,
 ) -> Activation<'static> {
     let number = wanted.version;
     let before = slot.active_version;
@@ -202,7 +204,6 @@ fn activation(
             (mode, format!("New Active Version set to {number}"))
         }
     };
-    let windows = windows_of(Some(slot), &slot.name);
     Activation {
         entry,
         overlap,
@@ -213,26 +214,16 @@ fn activation(
 }
 
 /// On a way back the attachment moves to the certificate that is in use again.
-fn move_metadata(change: &mut Change<'_>, stored: &StoredDevice, slot: &Slot, wanted: &Version) {
+fn move_metadata(change: &mut Change<'_>, slot: &Slot, wanted: &Version, windows: RenewalWindows) {
     let is_back = matches!(
         wanted.state,
         VersionState::Superseded | VersionState::Retired
     );
-    let Some(serial) = wanted.serial_number.clone().filter(|_| is_back) else {
+    let Some(certificate) = wanted.certificate().filter(|_| is_back) else {
         return;
     };
-    change.follow_up(Task {
-        slot: slot.name.clone(),
-        serial_number: serial,
-        what: What::Attach {
-            dms_id: stored.device.dms_owner.clone(),
-            windows: windows_of(Some(slot), &slot.name),
-        },
-    });
-    let given_up = slot
-        .active()
-        .and_then(|active| active.serial_number.clone());
-    if let Some(serial) = given_up {
-        change.follow_up(Task::detach(&slot.name, serial));
+    change.attach(&slot.name, certificate, windows);
+    if let Some(given_up) = slot.active().and_then(Version::certificate) {
+        change.follow_up(Task::detach(&slot.name, given_up));
     }
 }

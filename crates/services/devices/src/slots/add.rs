@@ -1,7 +1,7 @@
 //! Adding versions to slots.
 
 use lamassu_core::ca::certificate::ATTACHED_TO;
-use lamassu_core::ca::{Certificate, CertificateStatus, RenewalWindows};
+use lamassu_core::ca::{Certificate, CertificateRef, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::RegistryError;
 use lamassu_core::device::slot::{
@@ -21,16 +21,9 @@ use time::OffsetDateTime;
 use super::secret::{self, Kept};
 use super::{ca_refusal, check_name};
 use crate::change::{Activation, Change, PROVISIONED, certificate_version};
-use crate::follow_up::{Task, What};
 use crate::lifecycle::Windows;
 use crate::service::DevicesService;
 use crate::store::{Slot, StoredDevice, Version, bindings, shown};
-
-/// Renewal windows of an identity whose slot says none, as certificates without any have them.
-const DEFAULT_WINDOWS: RenewalWindows = RenewalWindows {
-    preventive: WireDuration::from_secs(30 * 86_400),
-    critical: WireDuration::from_secs(7 * 86_400),
-};
 
 /// A secret that was checked, before it has a number.
 #[derive(Debug)]
@@ -69,7 +62,6 @@ impl DevicesService {
         };
         let mut change = Change::of(&stored, self.change_by(caller));
         let number = insert(&mut change, &slot.name, secret_type, request, &checked)?;
-        attach(&mut change, &stored, slot, &checked);
         let (set, after) = change.into_write_set("device.slot.version.add");
         self.db.commit(set).await?;
         let slot = after.slots.get(&slot.name);
@@ -114,8 +106,8 @@ impl DevicesService {
         slot: &SlotId,
         new: &NewSecret,
     ) -> Result<Certificate, RegistryError> {
-        let (serial, der) = named(new)?;
-        let found = self.ca.certificate(caller, &serial).await;
+        let (certificate, der) = named(new)?;
+        let found = self.ca.certificate_named(caller, &certificate).await;
         let found = found.map_err(ca_refusal)?;
         if der.is_some_and(|der| der.der() != found.certificate.der()) {
             return Err(RegistryError::CertificateNotFound);
@@ -144,24 +136,21 @@ impl DevicesService {
     }
 }
 
-/// Has the certificate's metadata say whose it is, and when it must be renewed.
-fn attach(change: &mut Change<'_>, stored: &StoredDevice, slot: &SlotId, checked: &Checked) {
-    let Checked::Certificate(certificate) = checked else {
-        return;
-    };
-    let windows = windows_of(stored.slots.get(&slot.name), &slot.name);
-    change.follow_up(Task {
-        slot: slot.name.clone(),
-        serial_number: certificate.serial_number.clone(),
-        what: What::Attach {
-            dms_id: stored.device.dms_owner.clone(),
-            windows,
+/// The certificate that is meant: by its number, or whole.
+fn named(new: &NewSecret) -> Result<(CertificateRef, Option<CertificateDer>), RegistryError> {
+    let (serial_number, der) = serial_number(new)?;
+    let ca = new.ca_id.clone();
+    Ok((
+        CertificateRef {
+            serial_number,
+            ca,
+            fingerprint: None,
         },
-    });
+        der,
+    ))
 }
 
-/// The certificate that is meant: by its number, or whole.
-fn named(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {
+fn serial_number(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {
     match (&new.serial_number, &new.certificate) {
         (Some(serial), None) => {
             let serial = SerialNumber::parse(serial);
@@ -234,6 +223,7 @@ fn insert(
 ) -> Result<u32, RegistryError> {
     let now = change.now();
     let defaults = change.slot_defaults();
+    let renewed = change.windows_of(name);
     let slot = change.slot_or_new(name, secret_type);
     let mut version = version(slot.next_version(), request, checked, now);
     let holds = |known: &Version| {
@@ -254,7 +244,7 @@ fn insert(
     version.bind_mode = Some(mode.name().to_owned());
     let (number, end) = (version.version, version.expires_at);
     let is_first = slot.status == SlotStatus::Empty;
-    let windows = end.map(|end| Windows::of(end, windows_of(Some(slot), name)));
+    let windows = end.map(|end| Windows::of(end, renewed));
     let policy = &slot.policy;
     let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
     let revoke_superseded = policy
@@ -282,6 +272,9 @@ fn insert(
         );
     } else {
         change.version(name, number);
+    }
+    if let Checked::Certificate(certificate) = checked {
+        change.attach(name, (&**certificate).into(), renewed);
     }
     Ok(number)
 }
@@ -314,32 +307,5 @@ fn bind_mode(slot: &Slot, version: &Version) -> BindMode {
         }
         Some(active) if key.is_some() && active.public_key_id.as_ref() == key => BindMode::Renewed,
         Some(_) | None => BindMode::ReProvisioned,
-    }
-}
-
-/// When a version of the slot must be renewed: what its policy says, for an identity as its active
-/// certificate before, else 30 and 7 days; other slots have no windows by themselves.
-pub(super) fn windows_of(slot: Option<&Slot>, name: &str) -> RenewalWindows {
-    let before = |at: fn(&Windows) -> Timestamp| {
-        let windows = slot?.windows.as_ref()?;
-        let nanos = (windows.not_after.0 - at(windows).0).whole_nanoseconds();
-        i64::try_from(nanos).ok().map(WireDuration::from_nanos)
-    };
-    let policy = slot.map(|slot| slot.policy.clone()).unwrap_or_default();
-    let usual = if name == IDENTITY {
-        RenewalWindows {
-            preventive: before(|windows| windows.preventive_at)
-                .unwrap_or(DEFAULT_WINDOWS.preventive),
-            critical: before(|windows| windows.critical_at).unwrap_or(DEFAULT_WINDOWS.critical),
-        }
-    } else {
-        RenewalWindows {
-            preventive: WireDuration::ZERO,
-            critical: WireDuration::ZERO,
-        }
-    };
-    RenewalWindows {
-        preventive: policy.preventive_delta.unwrap_or(usual.preventive),
-        critical: policy.critical_delta.unwrap_or(usual.critical),
     }
 }

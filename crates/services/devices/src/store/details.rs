@@ -8,6 +8,7 @@ use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_o
 use time::OffsetDateTime;
 
 use super::device::id_params;
+use super::group::{revision_in, revision_query};
 use super::history::{HistoryRow, HistoryScope, history_item, newest, newest_of_all};
 use super::slot::{SlotRow, slots};
 use super::version::{VersionRow, versions};
@@ -45,14 +46,20 @@ impl DeviceStore {
         }
         let mut statements = vec![devices(id_params(ids))];
         statements.extend(self.details(ids));
+        whole(self.db.snapshot(statements).await?)
+    }
+
+    /// The device of this id, and the revision of all groups at that moment.
+    pub(crate) async fn device_and_groups(
+        &self,
+        id: &DeviceId,
+    ) -> Result<(Option<StoredDevice>, i64), DbError> {
+        let ids = std::slice::from_ref(id);
+        let mut statements = vec![revision_query(), devices(id_params(ids))];
+        statements.extend(self.details(ids));
         let mut results = self.db.snapshot(statements).await?.into_iter();
-        let rows = results.next().unwrap_or_default();
-        let mut devices = rows
-            .iter()
-            .map(StoredDevice::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
-        attach(&mut devices, results)?;
-        Ok(devices)
+        let revision = revision_in(&results.next().unwrap_or_default())?;
+        Ok((whole(results)?.pop(), revision))
     }
 
     /// Whether there is a device of this id.
@@ -158,6 +165,18 @@ fn devices(ids: Vec<Value>) -> Statement {
         format!("SELECT {columns} FROM device WHERE id IN ({list})"),
         values,
     )
+}
+
+/// The devices of the first result, with the rest of it.
+fn whole(results: impl IntoIterator<Item = Vec<Row>>) -> Result<Vec<StoredDevice>, DbError> {
+    let mut results = results.into_iter();
+    let rows = results.next().unwrap_or_default();
+    let mut devices = rows
+        .iter()
+        .map(StoredDevice::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    attach(&mut devices, results)?;
+    Ok(devices)
 }
 
 /// Puts slots, versions and history (results in turn) into the devices that they belong to.

@@ -1,6 +1,7 @@
 //! Table `device_follow_up`: certificates that still have to follow their devices.
 
-use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_core::ca::CertificateRef;
+use lamassu_core::ids::{CaId, DeviceId, SerialNumber};
 use lamassu_db::{Db, DbError, Row, Statement, params, sql};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,13 +21,14 @@ pub(crate) struct DueTask {
 /// Adds a task that is due at once.
 pub(crate) fn follow_up_insert(device: &DeviceId, task: &Task, now: OffsetDateTime) -> Statement {
     sql(
-        "INSERT INTO device_follow_up (id, device_id, slot, serial_number, task, details, \
-         attempts, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7)",
+        "INSERT INTO device_follow_up (id, device_id, slot, serial_number, ca_id, task, details, \
+         attempts, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8)",
         params![
             Uuid::now_v7().to_string(),
             device.as_str(),
             &task.slot,
-            task.serial_number.as_str(),
+            task.certificate.serial_number.as_str(),
+            task.certificate.ca.as_ref().map(CaId::as_str),
             task.what.name(),
             // Words and texts only, which can always be written.
             serde_json::to_string(&task.what).unwrap_or_default(),
@@ -42,7 +44,7 @@ pub(crate) async fn due_tasks(
     limit: u32,
 ) -> Result<Vec<DueTask>, DbError> {
     let query = sql(
-        "SELECT id, device_id, slot, serial_number, details, attempts FROM device_follow_up \
+        "SELECT id, device_id, slot, serial_number, ca_id, details, attempts FROM device_follow_up \
          WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2",
         params![now, limit],
     );
@@ -91,7 +93,11 @@ impl TryFrom<&Row> for DueTask {
             device_id: DeviceId::new(row.get::<String>("device_id")?),
             task: Task {
                 slot: row.get("slot")?,
-                serial_number,
+                certificate: CertificateRef {
+                    serial_number,
+                    ca: row.get::<Option<String>>("ca_id")?.map(CaId::new),
+                    fingerprint: None,
+                },
                 what,
             },
             attempts: row.get("attempts")?,

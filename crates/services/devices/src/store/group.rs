@@ -65,10 +65,7 @@ pub(crate) async fn group_tree(db: &Db) -> Result<GroupTree, DbError> {
         Vec::new(),
     );
     let mut results = db.snapshot(vec![revision_query(), all]).await?.into_iter();
-    let revision = results.next().unwrap_or_default();
-    let revision = revision
-        .first()
-        .map_or(Ok(0), |row| row.get::<i64>("revision"))?;
+    let revision = revision_in(&results.next().unwrap_or_default())?;
     let rows = results.next().unwrap_or_default();
     let groups = rows
         .iter()
@@ -79,7 +76,12 @@ pub(crate) async fn group_tree(db: &Db) -> Result<GroupTree, DbError> {
     ))
 }
 
-fn revision_query() -> Statement {
+/// The revision of all groups.
+pub(super) fn revision_in(rows: &[Row]) -> Result<i64, DbError> {
+    rows.first().map_or(Ok(0), |row| row.get("revision"))
+}
+
+pub(super) fn revision_query() -> Statement {
     sql(
         "SELECT revision FROM device_group_tree WHERE id = 1",
         Vec::new(),

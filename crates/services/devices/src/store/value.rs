@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use lamassu_core::device::Device;
 use lamassu_core::ids::DeviceId;
-use lamassu_core::query::json_scalar_text;
+use lamassu_core::query::{ElementTable, json_scalar_text};
 use lamassu_crypto::HashAlgorithm;
 use lamassu_db::{Db, DbError, Json, Row, Statement, WriteSet, params, sql};
 use serde_json::{Map, Value as JsonValue};
+use time::OffsetDateTime;
 
 use crate::values::{IndexedPath, TAGS};
 
@@ -53,7 +54,7 @@ pub(crate) fn found_by(
 pub(crate) fn values_insert(set: &mut WriteSet, device: &Device, paths: &[IndexedPath]) {
     let found = found_by(&device.tags, &device.metadata, paths);
     for (path, key) in &found {
-        set.execute(insert(&device.id, path, key));
+        set.execute(insert(&device.id, device.creation_timestamp.0, path, key));
     }
 }
 
@@ -66,24 +67,32 @@ pub(crate) fn values_update(
 ) {
     let old = found_by(&before.tags, &before.metadata, paths);
     let new = found_by(&after.tags, &after.metadata, paths);
+    let created_at = after.creation_timestamp.0;
     for (path, key) in old.difference(&new) {
         set.execute(sql(
-            "DELETE FROM device_value WHERE path = $1 AND value = $2 AND device_id = $3",
-            params![path, key, after.id.as_str()],
+            "DELETE FROM device_value \
+             WHERE path = $1 AND value = $2 AND created_at = $3 AND device_id = $4",
+            params![path, key, created_at, after.id.as_str()],
         ));
     }
     for (path, key) in new.difference(&old) {
-        set.execute(insert(&after.id, path, key));
+        set.execute(insert(&after.id, created_at, path, key));
     }
 }
 
-fn insert(device: &DeviceId, path: &str, key: &str) -> Statement {
+fn insert(device: &DeviceId, created_at: OffsetDateTime, path: &str, key: &str) -> Statement {
     sql(
-        "INSERT INTO device_value (path, value, device_id) VALUES ($1, $2, $3) \
+        "INSERT INTO device_value (path, value, created_at, device_id) VALUES ($1, $2, $3, $4) \
          ON CONFLICT DO NOTHING",
-        params![path, key, device.as_str()],
+        params![path, key, created_at, device.as_str()],
     )
 }
+
+/// Which devices have a value, for queries of devices.
+pub(crate) const VALUES: ElementTable = ElementTable {
+    table: "device_value",
+    owner: "device_id",
+};
 
 /// Devices that may have this value, at most so many.
 pub(crate) async fn devices_with(
@@ -99,6 +108,25 @@ pub(crate) async fn devices_with(
     );
     let rows = db.rows(query).await?;
     rows.iter().map(|row| row.get("device_id")).collect()
+}
+
+/// When the first and the last device were registered that may have this value.
+pub(crate) async fn time_span(
+    db: &Db,
+    path: &str,
+    key: &str,
+) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, DbError> {
+    // One by one, each is an end of the index.
+    let query = sql(
+        "SELECT (SELECT MIN(created_at) FROM device_value WHERE path = $1 AND value = $2) AS first, \
+         (SELECT MAX(created_at) FROM device_value WHERE path = $1 AND value = $2) AS last",
+        params![path, key],
+    );
+    let Some(row) = db.row_opt(query).await? else {
+        return Ok(None);
+    };
+    let (first, last): (Option<_>, Option<_>) = (row.get("first")?, row.get("last")?);
+    Ok(first.zip(last))
 }
 
 /// The paths whose values are there of all devices.
@@ -154,7 +182,7 @@ pub(crate) async fn forget_paths(db: &Db, declared: &[String]) -> Result<WriteSe
 /// The next devices behind this id, with what their values come from.
 pub(crate) async fn devices_behind(db: &Db, done_to: &str) -> Result<Vec<Valued>, DbError> {
     let query = sql(
-        "SELECT id, tags, metadata FROM device WHERE id > $1 ORDER BY id LIMIT $2",
+        "SELECT id, created_at, tags, metadata FROM device WHERE id > $1 ORDER BY id LIMIT $2",
         params![done_to, BATCH],
     );
     db.rows(query).await?.iter().map(Valued::try_from).collect()
@@ -164,6 +192,7 @@ pub(crate) async fn devices_behind(db: &Db, done_to: &str) -> Result<Vec<Valued>
 #[derive(Debug)]
 pub(crate) struct Valued {
     pub(crate) id: DeviceId,
+    created_at: OffsetDateTime,
     tags: Vec<String>,
     metadata: Map<String, JsonValue>,
 }
@@ -173,7 +202,7 @@ impl Valued {
     pub(crate) fn index(&self, set: &mut WriteSet, wanted: &str, paths: &[IndexedPath]) {
         for (path, key) in found_by(&self.tags, &self.metadata, paths) {
             if path == wanted {
-                set.execute(insert(&self.id, &path, &key));
+                set.execute(insert(&self.id, self.created_at, &path, &key));
             }
         }
     }
@@ -185,6 +214,7 @@ impl TryFrom<&Row> for Valued {
     fn try_from(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
             id: DeviceId::new(row.get::<String>("id")?),
+            created_at: row.get("created_at")?,
             tags: row.get::<Json<Vec<String>>>("tags")?.0,
             metadata: row.get::<Json<Map<String, JsonValue>>>("metadata")?.0,
         })

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
+use lamassu_core::ca::CertificateRef;
 use lamassu_core::device::slot::{SlotVersion, VersionState};
-use lamassu_core::ids::{DeviceId, SerialNumber};
+use lamassu_core::ids::{CaId, DeviceId, SerialNumber};
 use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
@@ -24,6 +25,8 @@ pub(crate) struct Version {
     pub(crate) serial_number: Option<SerialNumber>,
     /// Hex of the issuer's key identifier, `""` when unknown.
     pub(crate) authority_key_id: String,
+    /// The CA that issued it, where that is known.
+    pub(crate) ca: Option<CaId>,
     /// What may be shown of it.
     pub(crate) secret: JsonValue,
     pub(crate) fingerprint: Option<String>,
@@ -51,6 +54,7 @@ impl Version {
             state: VersionState::Pending,
             serial_number: None,
             authority_key_id: String::new(),
+            ca: None,
             secret,
             fingerprint: None,
             public_key_id: None,
@@ -79,6 +83,15 @@ impl Version {
         }
     }
 
+    /// Its certificate, if it is one.
+    pub(crate) fn certificate(&self) -> Option<CertificateRef> {
+        Some(CertificateRef {
+            serial_number: self.serial_number.clone()?,
+            ca: self.ca.clone(),
+            fingerprint: None,
+        })
+    }
+
     /// Whether it is a certificate that may still be valid.
     pub(crate) fn is_valid_certificate(&self) -> bool {
         self.serial_number.is_some() && (!self.state.is_final() || self.before_hold.is_some())
@@ -91,9 +104,9 @@ pub(crate) fn version_put(device: &DeviceId, slot: &str, version: &Version) -> S
         "INSERT INTO slot_version (device_id, slot, version, state, serial_number, \
          authority_key_id, secret, fingerprint, public_key_id, bind_mode, created_at, \
          activated_at, expires_at, superseded_at, overlap_until, revoke_after, revoked_at, \
-         revocation_reason, before_hold, followed_seq, next_due) \
+         revocation_reason, before_hold, followed_seq, next_due, ca_id) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, 0, $20) \
+         $19, 0, $20, $21) \
          ON CONFLICT (device_id, slot, version) DO UPDATE SET state = excluded.state, \
          serial_number = excluded.serial_number, authority_key_id = excluded.authority_key_id, \
          secret = excluded.secret, fingerprint = excluded.fingerprint, \
@@ -102,7 +115,7 @@ pub(crate) fn version_put(device: &DeviceId, slot: &str, version: &Version) -> S
          superseded_at = excluded.superseded_at, overlap_until = excluded.overlap_until, \
          revoke_after = excluded.revoke_after, revoked_at = excluded.revoked_at, \
          revocation_reason = excluded.revocation_reason, before_hold = excluded.before_hold, \
-         next_due = excluded.next_due",
+         next_due = excluded.next_due, ca_id = excluded.ca_id",
         params![
             device.as_str(),
             slot,
@@ -124,6 +137,7 @@ pub(crate) fn version_put(device: &DeviceId, slot: &str, version: &Version) -> S
             version.revocation_reason.map(RevocationReason::name),
             version.before_hold.map(VersionState::name),
             version.next_due().map(|due| due.0),
+            version.ca.as_ref().map(CaId::as_str),
         ],
     )
 }
@@ -250,6 +264,7 @@ const COLUMNS: &[&str] = &[
     "revoked_at",
     "revocation_reason",
     "before_hold",
+    "ca_id",
 ];
 
 /// All versions of the devices' slots.
@@ -286,6 +301,7 @@ impl TryFrom<&Row> for VersionRow {
                 state: state(&row.get::<String>("state")?)?,
                 serial_number: serial(row)?,
                 authority_key_id: row.get("authority_key_id")?,
+                ca: row.get::<Option<String>>("ca_id")?.map(CaId::new),
                 secret: serde_json::from_str(&secret)
                     .map_err(|_| DbError::corrupt("slot_version.secret", "no JSON"))?,
                 fingerprint: row.get("fingerprint")?,

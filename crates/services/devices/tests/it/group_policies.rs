@@ -211,26 +211,25 @@ async fn renewal_is_told_of_devices_that_are_about_to_be_registered_too() {
             ..CreateDevice::default()
         });
         let (caller, device) = (caller(), device.into());
-        let policy = fixture
+        let found = fixture
             .service
-            .renewal_policy(&caller, &device, create.as_ref());
-        policy.await.map(|policy| policy.critical_delta)
+            .enrolling_device(&caller, &device, create.as_ref());
+        let found = found.await.unwrap();
+        (found.device.is_some(), found.renewal.critical_delta)
     };
     // Nobody says anything.
-    assert_eq!(asked("nobody", None).await.unwrap(), None);
+    assert_eq!(asked("dev-1", None).await, (true, None));
+    assert_eq!(asked("nobody", None).await, (false, None));
     fixture
         .with_policies(1, json!({"renewal": {"critical_delta": "3d"}}))
         .await;
     let three_days = Some(WireDuration::from_secs(3 * 86_400));
-    assert_eq!(asked("dev-1", None).await.unwrap(), None);
-    assert_eq!(asked("dev-2", Some("jitp")).await.unwrap(), three_days);
-    assert_eq!(asked("dev-2", Some("other")).await.unwrap(), None);
+    assert_eq!(asked("dev-1", None).await, (true, None));
+    assert_eq!(asked("dev-2", Some("jitp")).await, (false, three_days));
+    assert_eq!(asked("dev-2", Some("other")).await, (false, None));
     // What is there counts, not what it would be registered as.
-    assert_eq!(asked("dev-1", Some("jitp")).await.unwrap(), None);
-    assert_eq!(
-        asked("nobody", None).await.unwrap_err().to_string(),
-        "device not found"
-    );
+    assert_eq!(asked("dev-1", Some("jitp")).await, (true, None));
+    assert_eq!(asked("nobody", None).await, (false, None));
 }
 
 #[tokio::test]

@@ -118,12 +118,12 @@ async fn a_group_that_goes_takes_its_windows_with_it() {
         .await;
     fixture.register("dev-1").await;
     let mut under_policy = binding("dev-1", "0a");
-    let policy = fixture
+    let found = fixture
         .service
-        .renewal_policy(&caller(), &"dev-1".into(), None)
+        .enrolling_device(&caller(), &"dev-1".into(), None)
         .await
         .unwrap();
-    under_policy.windows = policy.over(under_policy.windows);
+    under_policy.windows = found.renewal.over(under_policy.windows);
     fixture
         .service
         .bind_identity(&caller(), under_policy)

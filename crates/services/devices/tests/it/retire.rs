@@ -1,12 +1,14 @@
 //! Decommissioning and deleting devices, and what becomes of their certificates.
 
 use http::{Method, StatusCode};
-use lamassu_core::ca::CertificateStatus;
 use lamassu_core::ca::certificate::ATTACHED_TO;
+use lamassu_core::ca::{CertificateRef, CertificateStatus};
+use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::{params, sql};
 use serde_json::{Value, json};
 
-use crate::support::{caller, fixture, renewal};
+use crate::support::{Fixture, caller, fixture, renewal};
 
 const DECOMMISSION: &str = "/v1/devices/dev-1/decommission";
 
@@ -50,6 +52,48 @@ async fn all_valid_certificates_of_a_decommissioned_device_are_revoked() {
     );
     fixture.follow().await;
     assert_eq!(fixture.events().await.len(), events);
+}
+
+/// Another issuer's certificate with the same serial number.
+async fn duplicate(fixture: &Fixture, serial: &SerialNumber) {
+    const COPIED: &str = "serial_number, revision, created_at, der, status, certificate_type, \
+        engine_id, metadata, is_ca, subject_common_name, subject_common_name_folded, \
+        subject_key_id, authority_key_id, key_type, key_bits, key_strength, key_usage, \
+        extended_key_usage, valid_from, valid_to, issuer_serial_number, issuer_level, \
+        revocation_timestamp, revocation_reason, next_due, expired_by_job";
+    let text = format!(
+        "INSERT INTO certificate (id, issuer_ca_id, {COPIED}) \
+         SELECT 'copy', 'another', {COPIED} FROM certificate WHERE serial_number = $1"
+    );
+    fixture.execute(sql(text, params![serial.as_str()])).await;
+}
+
+#[tokio::test]
+async fn another_issuers_certificate_with_the_same_number_does_not_follow() {
+    let fixture = fixture().await;
+    let first = fixture.issued("dev-1").await.serial_number;
+    fixture.bound("dev-1", first.as_str()).await;
+    let second = fixture.issued("dev-1").await.serial_number;
+    let version = json!({"secret": {"serial_number": second.as_str()}, "overlap": "1h"});
+    let versions = "/v2/devices/dev-1/slots/identity/versions";
+    fixture.ok(Method::POST, versions, version).await;
+    duplicate(&fixture, &second).await;
+    // On the way back and forth the attachment moves, and in the end both are revoked.
+    for number in [0, 1] {
+        let path = format!("{versions}/{number}/activate");
+        fixture.ok(Method::POST, &path, json!({})).await;
+    }
+    fixture.ok(Method::DELETE, DECOMMISSION, Value::Null).await;
+    fixture.follow().await;
+    let one = async |ca: &str| {
+        let named = CertificateRef::of_ca(second.clone(), CaId::from(ca));
+        let found = fixture.ca.certificate_named(&caller(), &named).await;
+        let found = found.unwrap();
+        let metadata = found.metadata.unwrap_or_default();
+        (found.status, metadata.contains_key(ATTACHED_TO))
+    };
+    assert_eq!(one("factory").await, (CertificateStatus::Revoked, true));
+    assert_eq!(one("another").await, (CertificateStatus::Active, false));
 }
 
 #[tokio::test]

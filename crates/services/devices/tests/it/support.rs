@@ -62,7 +62,14 @@ pub(crate) struct Fixture {
 
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
-    let (db, ca, service, database) = with_ca(Arc::clone(&clock) as SharedClock).await;
+    let database = TestDatabase::fresh();
+    let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
+    fixture_on(database, db, clock).await
+}
+
+/// A device manager that starts on what is already there.
+pub(crate) async fn fixture_on(database: TestDatabase, db: Db, clock: Arc<ManualClock>) -> Fixture {
+    let (ca, service) = with_ca(&db).await;
     let reached = reached(&service).await;
     let shared = Arc::clone(&reached);
     let time = Arc::clone(&clock) as SharedClock;
@@ -83,21 +90,31 @@ pub(crate) async fn fixture() -> Fixture {
 }
 
 pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestDatabase) {
-    let (db, _, service, database) = with_ca(clock).await;
+    let database = TestDatabase::fresh();
+    let db = database.open(&clock).await;
+    let (_, service) = with_ca(&db).await;
     (db, service, database)
 }
 
-async fn with_ca(clock: Arc<dyn Clock>) -> (Db, Arc<dyn CaService>, DevicesService, TestDatabase) {
-    let database = TestDatabase::fresh();
+/// The service over this database, beside others that may be there, and the CA service it asks.
+pub(crate) async fn over(
+    database: &TestDatabase,
+    clock: Arc<dyn Clock>,
+) -> (Db, Arc<dyn CaService>, DevicesService) {
     let db = database.open(&clock).await;
-    let ca = certificate_authorities(&db).await;
+    let (ca, service) = with_ca(&db).await;
+    (db, ca, service)
+}
+
+async fn with_ca(db: &Db) -> (Arc<dyn CaService>, DevicesService) {
+    let ca = certificate_authorities(db).await;
     let ports = DevicesPorts {
         db: db.clone(),
         ca: Arc::clone(&ca),
         config: DevicesConfig::default(),
     };
     let service = DevicesService::new(ports).await.unwrap();
-    (db, ca, service, database)
+    (ca, service)
 }
 
 /// CAs whose keys are in memory, for what certificates of devices have to follow.
@@ -217,43 +234,9 @@ impl Fixture {
         (status.as_u16(), code.to_owned())
     }
 
-    /// A certificate of this common name, made by a CA that is made first if need be.
+    /// A certificate of this common name.
     pub(crate) async fn issued(&self, common_name: &str) -> Certificate {
-        let key = || KeySource::New {
-            key_type: "ECDSA".to_owned(),
-            bits: 256,
-            engine_id: EngineId::default(),
-        };
-        if self.ca.ca(&caller(), &CaId::from("factory")).await.is_err() {
-            let profile = IssuanceProfile {
-                validity: Validity::lasting(WireDuration::from_secs(100 * 86_400)),
-                honor_subject: true,
-                ..IssuanceProfile::default()
-            };
-            let profile = self.ca.create_profile(&caller(), profile).await.unwrap();
-            let request = CreateCa {
-                id: CaId::from("factory"),
-                parent: None,
-                subject: Subject::with_common_name("factory"),
-                key: key(),
-                expiration: Validity::lasting(WireDuration::from_secs(1000 * 86_400)),
-                profile_id: profile.id,
-                metadata: Map::new(),
-                ca_profile: ProfileChoice::Default,
-                crl_shards: None,
-            };
-            self.ca.create_ca(&caller(), request).await.unwrap();
-        }
-        let request = CreateCertificate {
-            ca: CaId::from("factory"),
-            key: key(),
-            subject: Subject::with_common_name(common_name),
-            successor_of: None,
-            profile: ProfileChoice::Default,
-            metadata: Map::new(),
-        };
-        let made = self.ca.create_certificate(&caller(), request).await;
-        made.unwrap()
+        issued_by(&*self.ca, common_name).await
     }
 
     /// The certificate as the CA service has it now.
@@ -346,6 +329,46 @@ impl Fixture {
     }
 }
 
+/// A certificate of this common name, made by a CA that is made first if need be.
+pub(crate) async fn issued_by(ca: &dyn CaService, common_name: &str) -> Certificate {
+    let key = || KeySource::New {
+        key_type: "ECDSA".to_owned(),
+        bits: 256,
+        engine_id: EngineId::default(),
+    };
+    if ca.ca(&caller(), &CaId::from("factory")).await.is_err() {
+        let profile = IssuanceProfile {
+            validity: Validity::lasting(WireDuration::from_secs(100 * 86_400)),
+            honor_subject: true,
+            ..IssuanceProfile::default()
+        };
+        let profile = ca.create_profile(&caller(), profile).await.unwrap();
+        let request = CreateCa {
+            id: CaId::from("factory"),
+            parent: None,
+            subject: Subject::with_common_name("factory"),
+            key: key(),
+            expiration: Validity::lasting(WireDuration::from_secs(1000 * 86_400)),
+            profile_id: profile.id,
+            metadata: Map::new(),
+            ca_profile: ProfileChoice::Default,
+            crl_shards: None,
+        };
+        ca.create_ca(&caller(), request).await.unwrap();
+    }
+    let request = CreateCertificate {
+        ca: CaId::from("factory"),
+        key: key(),
+        subject: Subject::with_common_name(common_name),
+        successor_of: None,
+        alternative_names: Vec::new(),
+        profile: ProfileChoice::Default,
+        metadata: Map::new(),
+    };
+    let made = ca.create_certificate(&caller(), request).await;
+    made.unwrap()
+}
+
 pub(crate) async fn post(router: Router, uri: &str, body: impl Into<Body>) -> (StatusCode, Value) {
     send(router, Request::post(uri).body(body.into()).unwrap()).await
 }
@@ -408,7 +431,7 @@ pub(crate) fn certificate(serial: &str) -> Certificate {
         extensions: CertificateExtensions::default(),
         issuer_metadata: IssuerMetadata {
             serial_number: "01".to_owned(),
-            id: CaId::from("fleet-ca"),
+            id: CaId::from("factory"),
             level: 0,
         },
         valid_to: Timestamp(START + Duration::days(100)),

@@ -697,6 +697,14 @@ async fn every_error_of_the_second_version_has_its_status_and_text() {
             tested(versions, "common_name_mismatch"),
         ),
         (
+            "DmsNotFound",
+            Met::Tested(
+                include_str!("../../../dms/tests/it/owners.rs"),
+                "v2_gives_devices_to_dmss_that_exist",
+                "dms_not_found",
+            ),
+        ),
+        (
             "CaUnavailable",
             tested(
                 "without_the_ca_service_nothing_is_changed",

@@ -7,9 +7,8 @@ use lamassu_core::ca::CertificateStatus;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{
     BindIdentity, CreateDevice, Device as Registered, DeviceError, DeviceService, DeviceStats,
-    IdentityReplacement,
+    EnrollingDevice, IdentityReplacement,
 };
-use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::dms::{DmsService, SweepScope};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceId, DmsId};
@@ -102,13 +101,13 @@ impl DeviceService for Torn {
         self.inner.delete_device(caller, id).await
     }
 
-    async fn renewal_policy(
+    async fn enrolling_device(
         &self,
         caller: &Caller,
         id: &DeviceId,
         create: Option<&CreateDevice>,
-    ) -> Result<RenewalPolicy, DeviceError> {
-        self.inner.renewal_policy(caller, id, create).await
+    ) -> Result<EnrollingDevice, DeviceError> {
+        self.inner.enrolling_device(caller, id, create).await
     }
 
     async fn bind_identity(

@@ -30,6 +30,7 @@
 
 mod approval;
 mod authenticate;
+mod basic;
 mod bind;
 mod ca_certs;
 mod channel_binding;

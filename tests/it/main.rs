@@ -23,6 +23,7 @@ mod est_clients;
 mod est_command;
 mod est_wire;
 mod first_device;
+mod go_client;
 mod guide;
 mod kill;
 mod killed_enrollments;

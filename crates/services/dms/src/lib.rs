@@ -58,6 +58,7 @@ mod renewal;
 mod repeat;
 mod request;
 mod revocation;
+mod seal;
 mod secrets;
 mod service;
 mod settings;

@@ -175,6 +175,14 @@ impl Plant {
         self.api_request(&Method::PUT, &path, body.to_string())
     }
 
+    /// A request that sets how the CRLs of the CA are made.
+    pub(crate) fn role_request(&self, delta_validity: Option<&str>) -> Result<Bytes> {
+        let path = format!("/api/va/v1/roles/{}", hex(&self.ca.key_identifier()));
+        let body = json!({"validity": "1w", "refresh_interval": "6d23h",
+            "regenerate_on_revoke": true, "delta_validity": delta_validity});
+        self.api_request(&Method::PUT, &path, body.to_string())
+    }
+
     fn api_request(&self, method: &Method, path: &str, body: String) -> Result<Bytes> {
         request(
             Request::builder()
@@ -209,7 +217,12 @@ impl Plant {
 
     /// A request for the CA's CRL, unless it is still the one with this tag.
     pub(crate) fn crl_request(&self, known: Option<&str>) -> Result<Bytes> {
-        let path = format!("/api/va/crl/{}", hex(&self.ca.key_identifier()));
+        self.crl_request_at("", known)
+    }
+
+    /// A request for the CRL with this behind the address of the complete one.
+    pub(crate) fn crl_request_at(&self, place: &str, known: Option<&str>) -> Result<Bytes> {
+        let path = format!("/api/va/crl/{}{place}", hex(&self.ca.key_identifier()));
         let mut builder = Request::get(path);
         if let Some(tag) = known {
             builder = builder.header(header::IF_NONE_MATCH, tag);

@@ -82,11 +82,17 @@ impl Installation {
 
     /// Starts the program on free ports and waits for its first answer.
     pub(crate) async fn start(&self) -> Result<Server> {
+        self.start_with(&[]).await
+    }
+
+    /// The same with these arguments beside the usual ones.
+    pub(crate) async fn start_with(&self, arguments: &[&str]) -> Result<Server> {
         let (output, errors) = (self.file("stdout"), self.file("stderr"));
         let begun = Instant::now();
         let child = self
             .command("serve")
             .args(["--strict-config", "--http-port", "0", "--https-port", "0"])
+            .args(arguments)
             .stdout(File::create(&output)?)
             .stderr(File::create(&errors)?)
             .spawn()

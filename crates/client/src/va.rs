@@ -14,7 +14,9 @@ use lamassu_core::page::Page;
 use lamassu_core::percent::encode;
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_core::va::{Crl, CrlOptions, OcspAnswer, OcspLifetime, VaError, VaRole, VaService};
+use lamassu_core::va::{
+    Crl, CrlOptions, CrlShard, OcspAnswer, OcspLifetime, VaError, VaRole, VaService,
+};
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::crl::CertificateList;
 use serde_json::Value;
@@ -131,6 +133,19 @@ impl VaService for VaClient {
             return Err(VaError::CaNotFound);
         }
         let path = format!("/v1/crl/{}/delta", encode(ca_ski));
+        read_crl(self.bytes(caller, path).await?)
+    }
+
+    async fn shard_crl(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        shard: CrlShard,
+    ) -> Result<Crl, VaError> {
+        if ca_ski.is_empty() {
+            return Err(VaError::CaNotFound);
+        }
+        let path = format!("/v1/crl/{}/{shard}", encode(ca_ski));
         read_crl(self.bytes(caller, path).await?)
     }
 

@@ -35,6 +35,7 @@ use crate::query::{Filter, ListRequest};
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
+use crate::va::CrlShards;
 
 pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
@@ -98,6 +99,8 @@ pub struct CreateCa {
     pub metadata: Map<String, Value>,
     /// Profile of the CA certificate itself.
     pub ca_profile: ProfileChoice,
+    /// Into how many shards, with CRLs of their own, its certificates are divided; `None` for one CRL.
+    pub crl_shards: Option<CrlShards>,
 }
 
 /// A certificate to issue from a request.

@@ -1,5 +1,7 @@
 //! Validation: OCSP (RFC 6960) and CRLs (RFC 5280).
 
+mod shard;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -15,6 +17,8 @@ use crate::error::{ErrorKind, ServiceError, StorageFailure};
 use crate::page::Page;
 use crate::query::{ListRequest, QueryError};
 use crate::timestamp::Timestamp;
+
+pub use shard::{Bucket, CrlShard, CrlShards, NoCrlShards};
 
 /// The job of the validation authority that makes the last CRLs of deleted CAs; whoever has one to make wakes
 /// it by this name.
@@ -119,6 +123,11 @@ pub struct VaRole {
     pub crl_options: CrlOptions,
     /// The newest one.
     pub latest_crl: LatestCrl,
+    /// Into how many shards the CA's certificates are divided, each with a CRL of its own; absent
+    /// where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>", range(min = 2, max = 1024), example = 16)]
+    pub crl_shards: Option<CrlShards>,
 }
 
 /// A CRL ready to be served.
@@ -166,6 +175,14 @@ pub trait VaService: Send + Sync + fmt::Debug {
 
     /// The newest delta CRL of the CA with this subject key identifier (hex).
     async fn delta_crl(&self, caller: &Caller, ca_ski: &str) -> Result<Crl, VaError>;
+
+    /// The newest CRL of this shard of the CA with this subject key identifier (hex).
+    async fn shard_crl(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        shard: CrlShard,
+    ) -> Result<Crl, VaError>;
 
     /// Takes a CRL, DER or PEM, of the CA with this subject key identifier (hex), whose key is not here.
     async fn import_crl(

@@ -17,6 +17,7 @@ use lamassu_core::query::Filter;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::CrlShards;
 use lamassu_crypto::pem::{PemLabel, der_to_pem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -47,6 +48,8 @@ pub(super) struct CreateCaBody<'a> {
     metadata: &'a Map<String, Value>,
     ca_issuance_profile_id: Option<&'a ProfileId>,
     ca_issuance_profile: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crl_shards: Option<CrlShards>,
 }
 
 #[derive(Default, Serialize)]
@@ -109,6 +112,7 @@ impl<'a> CreateCaBody<'a> {
             metadata: &request.metadata,
             ca_issuance_profile_id,
             ca_issuance_profile,
+            crl_shards: request.crl_shards,
         })
     }
 }
@@ -146,6 +150,8 @@ pub(super) struct ImportCaBody<'a> {
     profile_id: &'a ProfileId,
     engine_id: &'a EngineId,
     parent_id: Option<&'a CaId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crl_shards: Option<CrlShards>,
 }
 
 impl<'a> ImportCaBody<'a> {
@@ -165,6 +171,7 @@ impl<'a> ImportCaBody<'a> {
             profile_id: &request.profile_id,
             engine_id: &request.engine_id,
             parent_id: request.parent.as_ref(),
+            crl_shards: request.crl_shards,
         })
     }
 }

@@ -212,6 +212,7 @@ async fn whoever_makes_a_key_is_waited_for_longer() {
         profile_id: "profile".into(),
         metadata: serde_json::Map::new(),
         ca_profile: ProfileChoice::Default,
+        crl_shards: None,
     };
     let made = authorities.create_ca(&caller(), request).await;
     let refused = made.unwrap_err().to_string();

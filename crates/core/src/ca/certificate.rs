@@ -9,6 +9,7 @@ use crate::pem::CertificateDer;
 use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 use crate::usage::{CertificateExtensions, RevocationReason};
+use crate::va::CrlShards;
 
 /// Metadata member of a certificate: which device it belongs to.
 pub const ATTACHED_TO: &str = "lamassu.io/ra/attached-to";
@@ -227,4 +228,9 @@ pub struct CertificateAuthority {
     pub level: i32,
     /// Default profile of what it issues.
     pub profile_id: ProfileId,
+    /// Into how many shards, with CRLs of their own, what it issues is divided; absent for one CRL. Not in
+    /// the reference, whose clients pass it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>", range(min = 2, max = 1024), example = 16)]
+    pub crl_shards: Option<CrlShards>,
 }

@@ -10,6 +10,7 @@ use super::{KeySource, ProfileChoice};
 use crate::ids::{CaId, EngineId, ProfileId, SerialNumber};
 use crate::pem::CertificateDer;
 use crate::subject::Subject;
+use crate::va::CrlShards;
 
 /// A CA that was made elsewhere.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct ImportCa {
     pub engine_id: EngineId,
     /// Which CA issued it, where several fit.
     pub parent: Option<CaId>,
+    /// Into how many shards, with CRLs of their own, the certificates are divided that it issues from now on.
+    pub crl_shards: Option<CrlShards>,
 }
 
 /// A certificate that was made elsewhere.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use lamassu_core::va::CrlShards;
 
 pub(super) use self::show::{CHAIN, Link};
 use super::certificates::ReasonArg;
@@ -134,6 +135,10 @@ pub(crate) struct CreateCa {
     /// Profile of the CA certificate itself, by id or name; a plain CA when not said.
     #[arg(long, value_name = "PROFILE")]
     ca_profile: Option<String>,
+    /// Into how many shards, each with a CRL of its own, what it issues is divided, for good: 2 to 1024. One CRL
+    /// when not said.
+    #[arg(long, value_name = "N")]
+    crl_shards: Option<CrlShards>,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -166,6 +171,10 @@ pub(crate) struct ImportCa {
     /// The CA that issued it, where several might have.
     #[arg(long, value_name = "CA")]
     issuer: Option<String>,
+    /// Into how many shards, each with a CRL of its own, what it issues is divided, for good: 2 to 1024. One CRL
+    /// when not said.
+    #[arg(long, value_name = "N")]
+    crl_shards: Option<CrlShards>,
 }
 
 /// Change a CA.

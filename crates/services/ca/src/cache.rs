@@ -14,10 +14,11 @@ use lamassu_core::crypto_engine::Signer;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::kms::{KmsError, KmsService};
+use lamassu_core::va::CrlShards;
 use lamassu_crypto::PublicKey;
 use lamassu_db::{Db, DbError, WriteSet};
 use lamassu_x509::issue::{Issuer, Profile};
-use lamassu_x509::{AccessLocations, Certificate};
+use lamassu_x509::{self as x509, AccessLocations, Certificate};
 use moka::sync::Cache;
 
 use crate::issue_failure::no_signer;
@@ -37,7 +38,8 @@ pub(crate) struct IssuingCa {
     /// As the wire shows it: the authority key id of what this CA issues.
     pub(crate) key_id: String,
     pub(crate) issuer: Issuer,
-    pub(crate) locations: AccessLocations,
+    locations: AccessLocations,
+    crl_shards: Option<CrlShards>,
     pub(crate) signer: Arc<dyn Signer>,
     public_key: PublicKey,
     revision: i64,
@@ -49,6 +51,18 @@ impl IssuingCa {
     /// is noticed.
     pub(crate) fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// Where the certificate of this serial number can be validated.
+    pub(crate) fn locations(&self, serial: &x509::SerialNumber) -> AccessLocations {
+        let locations = self.locations.clone();
+        match self.crl_shards {
+            None => locations,
+            Some(shards) => {
+                let shard = shards.of(&SerialNumber::from_bytes(serial.as_bytes()));
+                locations.with_crl_part(&shard.to_string())
+            }
+        }
     }
 
     /// How certificates name this CA as their issuer.
@@ -157,6 +171,7 @@ impl Ready {
         Ok(IssuingCa {
             issuer: Issuer::with_certificate(&certificate, public_key.default_scheme()),
             locations: self.locations(&certificate.key_identifier()),
+            crl_shards: authority.crl_shards,
             id: authority.id,
             serial_number: authority.serial_number,
             level: authority.level,
@@ -170,7 +185,8 @@ impl Ready {
     }
 
     /// The key is looked up by its own digest, the id of keys made here, and then by what the
-    /// certificate calls it, under which imported keys have an alias.
+    /// certificate calls it, under which imported keys have an alias. What is found is compared: any key
+    /// may have either name for an alias.
     pub(crate) async fn signer(
         &self,
         caller: &Caller,
@@ -178,13 +194,19 @@ impl Ready {
         subject_key_id: &str,
     ) -> Result<Arc<dyn Signer>, CaError> {
         let by_digest = KeyRef::from(public_key.key_id_sha256_hex());
-        match self.kms.signer(caller, &by_digest).await {
+        let signer = match self.kms.signer(caller, &by_digest).await {
             Err(KmsError::KeyNotFound) => {
                 let by_name = KeyRef::from(subject_key_id);
-                self.kms.signer(caller, &by_name).await.map_err(no_signer)
+                self.kms.signer(caller, &by_name).await
             }
-            outcome => outcome.map_err(no_signer),
-        }
+            outcome => outcome,
+        };
+        signer
+            .and_then(|signer| match signer.public_key() == public_key {
+                true => Ok(signer),
+                false => Err(KmsError::KeyNotFound),
+            })
+            .map_err(no_signer)
     }
 
     /// Where certificates of the issuer with this key identifier can be validated.

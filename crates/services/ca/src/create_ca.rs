@@ -19,6 +19,7 @@ use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_core::va::CrlShards;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509::issue::Profile;
 use lamassu_x509::{Name, SerialNumber};
@@ -44,6 +45,7 @@ struct Plan {
     subject: Name,
     metadata: Map<String, Value>,
     default_profile: Arc<ReadyProfile>,
+    crl_shards: Option<CrlShards>,
     rules: Profile,
     limits: Limits,
 }
@@ -120,6 +122,7 @@ impl CaService {
             subject: subject_fields(&request.subject).to_name(),
             metadata: request.metadata,
             default_profile,
+            crl_shards: request.crl_shards,
             rules: rules(&own_profile)?,
             limits: Limits::of(&own_profile)?,
         })

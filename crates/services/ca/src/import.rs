@@ -22,6 +22,7 @@ use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
 use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes};
 use lamassu_core::timestamp::Timestamp;
+use lamassu_core::va::CrlShards;
 use lamassu_crypto::{PrivateKey, PublicKey};
 use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509 as x509;
@@ -49,6 +50,7 @@ struct Found {
     public_key: PublicKey,
     profile_id: ProfileId,
     preferred_parent: Option<CaId>,
+    crl_shards: Option<CrlShards>,
 }
 
 /// Whether the private key came with the certificate.
@@ -91,6 +93,7 @@ impl CaService {
             public_key,
             profile_id: request.profile_id,
             preferred_parent: request.parent,
+            crl_shards: request.crl_shards,
         };
         let taken = authority::exists(&self.db, &found.id).await;
         if taken.map_err(StorageFailure::from)? {
@@ -311,6 +314,7 @@ impl CaService {
             creation_ts: Timestamp(now),
             level,
             profile_id: found.profile_id.clone(),
+            crl_shards: found.crl_shards,
         };
         Ok(Placed {
             certificate_id,

@@ -250,11 +250,12 @@ impl CaService {
         };
         let now = self.db.now();
         let serial = draw_serial(now)?;
+        let locations = ca.locations(&serial);
         let terms = Terms {
             profile: rules.as_profile(),
             serial: &serial,
             now,
-            locations: &ca.locations,
+            locations: &locations,
             lint: &self.lint,
         };
         let prepared = prepare(&order.subject, &ca.issuer, &terms).map_err(not_issued)?;

@@ -184,6 +184,7 @@ impl CaService {
     ) -> Result<bytes::Bytes, CaError> {
         let subject =
             Subject::of_certificate(&present.parsed, &present.public_key).map_err(not_issued)?;
+        let serial = draw_serial(now)?;
         let (issuer, locations) = match parent {
             None => (
                 Issuer::Itself {
@@ -193,11 +194,11 @@ impl CaService {
                     .locations(&present.parsed.key_identifier())
                     .of_root(),
             ),
-            Some(parent) => (parent.issuer.clone(), parent.locations.clone()),
+            Some(parent) => (parent.issuer.clone(), parent.locations(&serial)),
         };
         let terms = Terms {
             profile: &rules(profile)?,
-            serial: &draw_serial(now)?,
+            serial: &serial,
             now,
             locations: &locations,
             lint: &self.lint,
@@ -269,6 +270,7 @@ fn successor(
         creation_ts: former.creation_ts,
         level: former.level,
         profile_id: former.profile_id.clone(),
+        crl_shards: former.crl_shards,
     };
     Ok((id, updated))
 }

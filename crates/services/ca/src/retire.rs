@@ -3,7 +3,7 @@
 //!
 //! The validation authority makes the CRL, and settles it; where it does not within [`PATIENCE`], perhaps
 //! because there is none, the key goes without. Nobody waits for a CRL of a CA whose certificates have all
-//! ended, that has no key here, or whose key another CA has: that one's CRLs go on. Which key goes at last, and
+//! ended, that has no key here, or whose name and key another CA has: that one's CRLs go on. Which key goes at last, and
 //! whether it does, is in `retired_key.rs`.
 
 use lamassu_core::ca::{CaError, CertificateStatus, RetiredCa};
@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::cascade::Step;
 use crate::jobs::Cascades;
-use crate::retired_key::later_or_never;
+use crate::retired_key::{issuer_in, later_or_never};
 use crate::service::CaService;
 use crate::store::authority;
 use crate::store::cascade::{self, FinalCrl, Sort, StoredCascade};
@@ -79,14 +79,18 @@ impl CaService {
         let Some(last_end) = last_end.filter(|end| *end > now) else {
             return Ok(None);
         };
-        // The lists of a CA go by its name and by what it calls its key.
-        let sharing = authority::by_subject_key(&self.db, &cascade.subject_key_id).await?;
-        if !sharing.is_empty() {
-            return Ok(None);
-        }
-        let Some(public_key) = self.retired_key(cascade).await? else {
+        let Some(own) = self.retired_issuer(cascade).await? else {
             return Ok(None);
         };
+        // What goes on with its lists is a CA with its name and key, that calls the key the same.
+        let named = authority::by_subject_key(&self.db, &cascade.subject_key_id).await?;
+        let issuers = named
+            .iter()
+            .filter_map(|named| issuer_in(&named.authority.certificate));
+        if issuers.into_iter().any(|issuer| issuer == own) {
+            return Ok(None);
+        }
+        let (_, public_key) = own;
         match self.key_in_kms(caller, &public_key).await {
             Ok(key) => Ok(key.filter(|key| key.has_private_key).map(|_| last_end)),
             Err(error) => {

@@ -12,6 +12,7 @@ use lamassu_core::kms::{Key, KmsError};
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::PublicKey;
 use lamassu_db::DbError;
+use lamassu_x509 as x509;
 use time::OffsetDateTime;
 
 use crate::moved_keys::bound_serials;
@@ -24,6 +25,16 @@ use crate::store::{authority, ca_request};
 const PAGE: u32 = 500;
 
 impl CaService {
+    /// Name and key in the certificate of a deleted CA, as its lists are signed by.
+    pub(crate) async fn retired_issuer(
+        &self,
+        cascade: &StoredCascade,
+    ) -> Result<Option<(x509::Name, PublicKey)>, CaError> {
+        let own = certificate::by_id(&self.db, &cascade.certificate).await;
+        let own = own.map_err(StorageFailure::from)?;
+        Ok(own.and_then(|own| issuer_in(&own.certificate)))
+    }
+
     /// The key in the certificate of a deleted CA. The certificate may be deleted by itself meanwhile.
     pub(crate) async fn retired_key(
         &self,
@@ -116,6 +127,13 @@ impl CaService {
             }
         }
     }
+}
+
+/// Name and key in the certificate of a CA, if it can be read.
+pub(crate) fn issuer_in(certificate: &Certificate) -> Option<(x509::Name, PublicKey)> {
+    let der = certificate.certificate.der().clone();
+    let parsed = x509::Certificate::from_der(der).ok()?;
+    Some((parsed.subject().clone(), parsed.public_key().ok()?))
 }
 
 /// Whether a certificate for the key of a deleted CA is none of that CA's own, present or former, and may be

@@ -76,6 +76,12 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0013__certificate_serial_text.sqlite.sql"),
             postgres: include_str!("../migrations/V0013__certificate_serial_text.postgres.sql"),
         },
+        Migration {
+            version: 14,
+            name: "crl_shards",
+            sqlite: include_str!("../migrations/V0014__crl_shards.sqlite.sql"),
+            postgres: include_str!("../migrations/V0014__crl_shards.postgres.sql"),
+        },
     ],
 };
 

@@ -212,11 +212,14 @@ impl ForeignIssuers {
     async fn look_up(&self, url: &str, asked: Asked<'_>) -> Result<Answer, &'static str> {
         let known = self.list(url, asked).await?;
         let is_listed = known.list.entry(asked.certificate.serial()).is_some();
-        let is_of_a_part = known
+        // A list of a part of the certificates is one of this certificate if both name the same address.
+        let mut extensions = known.list.extensions().iter();
+        let is_of_a_part = extensions.any(|extension| {
+            extension.is_critical() && !extension.is(&oids::CE_ISSUING_DISTRIBUTION_POINT)
+        }) || !known
             .list
-            .extensions()
-            .iter()
-            .any(lamassu_x509::Extension::is_critical);
+            .is_about(asked.certificate)
+            .map_err(|_| "the list does not say whose it is")?;
         let standing = match (is_listed, is_of_a_part) {
             (true, _) => Standing::Revoked,
             (false, false) => Standing::Good,

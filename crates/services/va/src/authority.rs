@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use lamassu_core::ca::{self, CertificateAuthority};
 use lamassu_core::ids::{CaId, KeyRef};
+use lamassu_core::va::CrlShards;
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::ocsp::{IssuerKey, ResponderId, issuer_keys};
 use lamassu_x509::{Certificate, KeyUsageBit, ParseError};
@@ -18,6 +19,8 @@ pub(crate) struct Authority {
     pub(crate) key: KeyRef,
     /// Under which imported keys have an alias: what the certificate calls its key.
     pub(crate) key_alias: KeyRef,
+    /// Into how many shards what it issues is divided.
+    pub(crate) crl_shards: Option<CrlShards>,
     issuer_keys: [IssuerKey; 4],
 }
 
@@ -25,12 +28,14 @@ impl TryFrom<&CertificateAuthority> for Authority {
     type Error = ParseError;
 
     fn try_from(ca: &CertificateAuthority) -> Result<Self, ParseError> {
-        Self::new(ca.id.clone(), &ca.certificate)
+        let mut authority = Self::new(ca.id.clone(), &ca.certificate)?;
+        authority.crl_shards = ca.crl_shards;
+        Ok(authority)
     }
 }
 
 impl Authority {
-    /// The CA of this id with this certificate.
+    /// The CA of this id with this certificate, without shards.
     ///
     /// # Errors
     ///
@@ -45,6 +50,7 @@ impl Authority {
             key_alias: KeyRef::from(ski.clone()),
             ski,
             issuer_keys: issuer_keys(&certificate)?,
+            crl_shards: None,
             certificate,
         })
     }

@@ -6,7 +6,7 @@
 //! not made here: the role becomes due, and the job makes one CRL for all that changed until then.
 //! So events are handled without any other service, and a CA that is missing one holds up nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
 use async_trait::async_trait;
@@ -15,15 +15,18 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::Bucket;
 use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
 use serde::Deserialize;
 
 use crate::authority::Authority;
 use crate::jobs::CRL_JOB;
 use crate::service::VaService;
+use crate::shard_job::SHARD_JOB;
 use crate::store::delta;
 use crate::store::revoked::{self, CertificateKey, Revocation};
 use crate::store::role::{self, Issuer};
+use crate::store::shard;
 
 /// The name of the subscription.
 pub const CA_SUBSCRIPTION: &str = "va-ca-events";
@@ -164,30 +167,33 @@ impl CaEvents {
             }
         }
         let now = self.service.db.now();
-        for issuer in &changed {
+        for (issuer, buckets) in &changed {
             // Certificates of issuers that are no CAs here are on no list.
             set.execute(role::entries_changed(issuer, now));
+            let buckets = buckets.iter().copied();
+            set.execute(shard::entries_changed(issuer, buckets, now));
         }
         if !changed.is_empty() {
             set.wake(CRL_JOB);
+            set.wake(SHARD_JOB);
         }
         Ok(set)
     }
 
     /// Adds the changes of the revoked entries to the write set, in the order of the events;
-    /// gives the issuers whose entries changed.
+    /// gives the issuers whose entries changed, and in which buckets.
     async fn follow(
         &self,
         set: &mut WriteSet,
         news: &[News],
-    ) -> Result<BTreeSet<Issuer>, HandlerError> {
+    ) -> Result<BTreeMap<Issuer, BTreeSet<Bucket>>, HandlerError> {
         let certificates = news.iter().filter_map(|news| match news {
             News::Certificate(certificate) => Some(certificate),
             News::Ca(_) | News::Nothing => None,
         });
         let keys: Vec<CertificateKey> = certificates.clone().map(|news| news.key.clone()).collect();
         let mut known = revoked::of_certificates(&self.service.db, &keys).await?;
-        let mut changed = BTreeSet::new();
+        let mut changed = BTreeMap::<_, BTreeSet<_>>::new();
         let now = self.service.db.now();
         for CertificateNews {
             key,
@@ -214,10 +220,12 @@ impl CaEvents {
                     }
                 }
             }
-            changed.insert(Issuer {
+            let issuer = Issuer {
                 ca_id: key.ca_id.clone(),
                 ski: issuer_ski.clone(),
-            });
+            };
+            let bucket = Bucket::of(&key.serial_number);
+            changed.entry(issuer).or_default().insert(bucket);
         }
         Ok(changed)
     }
@@ -236,9 +244,15 @@ impl CaEvents {
             .is_none()
         {
             set.append(self.service.new_role(caller, &authority));
-        } else if authority.may_sign_crls() {
-            set.execute(role::revive(&authority.ski, self.service.db.now()));
+            return Ok(());
+        }
+        self.service.add_shards(set, &authority);
+        if authority.may_sign_crls() {
+            let now = self.service.db.now();
+            set.execute(role::revive(&authority.ski, now));
+            set.execute(shard::revive(&authority.ski, now));
             set.wake(CRL_JOB);
+            set.wake(SHARD_JOB);
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct OcspConfig {
     /// How many bytes of signed answers are kept in memory for whoever asks the same; 0 signs every
     /// answer. Default 64 MiB.
     pub cache_bytes: u64,
+    /// Whether signed answers outlive a restart, in a file beside the CRLs. Default `false`.
+    pub keep_answers: bool,
     /// Who signs answers. Default `ca`.
     pub responder: OcspResponder,
     /// How long the certificate of a delegated responder is valid; it is renewed after two thirds of
@@ -54,7 +56,7 @@ pub enum OcspResponder {
     /// The key of the CA.
     #[default]
     Ca,
-    /// A key of this process, which the CA certifies for that (RFC 6960 §4.2.2.2).
+    /// A key of the KMS, which the CA certifies for that (RFC 6960 §4.2.2.2).
     Delegated,
 }
 
@@ -63,6 +65,7 @@ impl Default for OcspConfig {
         Self {
             response_validity: WireDuration::from_secs(3_600),
             cache_bytes: 64 << 20,
+            keep_answers: false,
             responder: OcspResponder::Ca,
             responder_validity: WireDuration::from_secs(7 * 86_400),
         }

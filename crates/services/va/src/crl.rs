@@ -6,12 +6,13 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_core::va::{CrlOptions, LatestCrl, VaError};
+use lamassu_core::va::{CrlOptions, CrlShard, LatestCrl, VaError};
 use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::DbError;
 use lamassu_x509::SignatureError;
 use lamassu_x509::crl::{
     CrlBuilder, CrlError, CrlFields, CrlNumber, delta_crl_indicator, freshest_crl,
+    issuing_distribution_point,
 };
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
@@ -67,11 +68,21 @@ pub(crate) enum Scope {
         /// When its entries were read, or earlier: what it has already may stand here again.
         since: OffsetDateTime,
     },
+    /// The revoked certificates of one shard.
+    Shard {
+        shard: CrlShard,
+        /// As in a complete CRL.
+        expired_before: Option<OffsetDateTime>,
+        /// Where the list is, as its certificates say: who has another certificate must not take it for
+        /// the list of that one.
+        addresses: Vec<String>,
+    },
 }
 
 impl Scope {
     const fn kind(&self) -> CrlKind {
         match self {
+            Self::Shard { shard, .. } => CrlKind::Shard(*shard),
             Self::Complete { .. } => CrlKind::Complete,
             Self::Delta { .. } => CrlKind::Delta,
         }
@@ -106,6 +117,12 @@ pub(crate) enum MakeCrlError {
     /// The CA's certificate does not permit it, or its key is not here.
     #[error("the CA cannot sign CRLs")]
     NotPossible(#[source] Option<SigningError>),
+    /// A CRL of a shard that does not say which one it is of would pass for a complete one.
+    #[error("va_domains names no address for the CRL of a shard")]
+    NoAddress,
+    /// Another CA, which is deleted, has a last CRL here that is still needed.
+    #[error("the last CRL of a deleted CA that called its key the same is still valid")]
+    OthersCrl,
     /// The CA's key did not sign this time.
     #[error(transparent)]
     Signing(SigningError),
@@ -147,7 +164,9 @@ impl From<SigningError> for MakeCrlError {
 impl From<MakeCrlError> for VaError {
     fn from(error: MakeCrlError) -> Self {
         match error {
-            MakeCrlError::NotPossible(_) => Self::CrlNotFound(Some(Box::new(error))),
+            MakeCrlError::NotPossible(_) | MakeCrlError::NoAddress | MakeCrlError::OthersCrl => {
+                Self::CrlNotFound(Some(Box::new(error)))
+            }
             MakeCrlError::Signing(error) if error.is_temporary() => {
                 Self::Unavailable(Box::new(error))
             }
@@ -209,6 +228,20 @@ impl VaService {
                     n_entries += push_all(&mut builder, entries).await?;
                     let released = ReleasedStream::open(&self.db, ca_id, since).await?;
                     n_entries += push_released(&mut builder, released).await?;
+                }
+            }
+            Scope::Shard {
+                shard,
+                expired_before,
+                addresses,
+            } => {
+                if addresses.is_empty() {
+                    return Err(MakeCrlError::NoAddress);
+                }
+                builder.push_extension(issuing_distribution_point(&addresses));
+                for ca_id in &cas {
+                    let entries = EntryStream::of_shard(&self.db, ca_id, shard, expired_before);
+                    n_entries += push_all(&mut builder, entries.await?).await?;
                 }
             }
         }
@@ -313,7 +346,7 @@ fn usable_validity(validity: WireDuration) -> Duration {
 
 /// The refresh interval, or where it makes no sense (zero, or not before the CRL expires) a time
 /// that leaves relying parties enough to fetch the next one.
-fn usable_refresh(options: &CrlOptions) -> Duration {
+pub(crate) fn usable_refresh(options: &CrlOptions) -> Duration {
     let validity = usable_validity(options.validity);
     let refresh = Duration::from(options.refresh_interval);
     if refresh.is_positive() && refresh < validity {

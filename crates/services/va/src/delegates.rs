@@ -1,28 +1,33 @@
-//! Delegated OCSP responders (RFC 6960 §4.2.2.2): keys of this process that CAs certify for signing
-//! answers, so that a CA's own key signs once in days and not once per question.
+//! Delegated OCSP responders (RFC 6960 §4.2.2.2): keys that CAs certify for signing answers, so that a
+//! CA's own key signs once in days and not once per question.
 //!
-//! A key lives in memory and with its process. Its certificate is short-lived, says that nobody needs
+//! The keys are in the KMS (`responder_key.rs`); each process has its own certificates for them, in
+//! memory. A certificate is short-lived, says that nobody needs
 //! to ask whether it is revoked, and is renewed by whoever asks first after two thirds of its validity;
 //! others are answered under the one before meanwhile. Where a CA does not certify a responder, because
-//! it is revoked for example, its own key signs.
+//! it is revoked for example, its own key signs. A responder is given up when its certificate is
+//! revoked or its CA has another certificate: what this process commits or reads of the log says so at
+//! once, and where the CA service is elsewhere it is asked, as about answers that were signed before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use async_trait::async_trait;
-use lamassu_core::ca::{CaError, CaService};
+use bytes::Bytes;
+use lamassu_core::ca::{CaError, CaService, CertificateStatus};
 use lamassu_core::caller::Caller;
-use lamassu_core::crypto_engine::{EngineError, KeyLocation, Signer};
+use lamassu_core::crypto_engine::{EngineError, Signer};
 use lamassu_core::duration::WireDuration;
-use lamassu_core::error::{ErrorKind, ServiceError};
-use lamassu_core::ids::CaId;
+use lamassu_core::error::{ErrorKind, ServiceError, StorageFailure};
+use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
-use lamassu_crypto::{Curve, KeyError, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
-use lamassu_db::{CommitWatcher, Event};
+use lamassu_crypto::Message;
+use lamassu_db::{CommitError, CommitWatcher, DbError, Event};
 use lamassu_x509::ocsp::ResponderId;
 use lamassu_x509::{AlgorithmError, Certificate, ParseError, RequestTemplate, SubjectFields};
 use time::{Duration, OffsetDateTime};
 
+use crate::authorities::Asker;
 use crate::authority::Authority;
 use crate::responder::Responder;
 use crate::service::VaService;
@@ -37,15 +42,21 @@ pub(crate) enum DelegateError {
     /// The CA does not certify it.
     #[error("the CA does not certify an OCSP responder")]
     Refused(#[source] CaError),
-    /// The key cannot be made.
-    #[error("the key of the OCSP responder cannot be made")]
-    Key(#[from] KeyError),
+    /// The KMS has no key for it.
+    #[error("the KMS has no key for the OCSP responder")]
+    Kms(#[from] KmsError),
+    /// Another process makes the key at this moment.
+    #[error("the key of the OCSP responder is being made")]
+    Busy,
+    /// The database does not say which key it is.
+    #[error("the key of the OCSP responder is not known")]
+    Storage(#[from] StorageFailure),
     /// The request for its certificate cannot be made.
     #[error("the request of the OCSP responder cannot be made")]
     Request(#[from] AlgorithmError),
     /// The request cannot be signed.
     #[error("the key of the OCSP responder does not sign")]
-    Sign(#[from] lamassu_crypto::SignError),
+    Sign(#[from] EngineError),
     /// The certificate cannot be read.
     #[error("the certificate of the OCSP responder cannot be read")]
     Certificate(#[from] ParseError),
@@ -56,8 +67,24 @@ impl DelegateError {
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(error) => error.kind() == ErrorKind::Unavailable,
-            Self::Key(_) | Self::Request(_) | Self::Sign(_) | Self::Certificate(_) => false,
+            Self::Kms(error) => error.kind() == ErrorKind::Unavailable,
+            Self::Sign(error) => error.kind() == ErrorKind::Unavailable,
+            Self::Storage(error) => error.kind() == ErrorKind::Unavailable,
+            Self::Busy => true,
+            Self::Request(_) | Self::Certificate(_) => false,
         }
+    }
+}
+
+impl From<DbError> for DelegateError {
+    fn from(error: DbError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<CommitError> for DelegateError {
+    fn from(error: CommitError) -> Self {
+        Self::Storage(error.into())
     }
 }
 
@@ -76,9 +103,24 @@ struct Slot {
 #[derive(Debug)]
 struct Delegate {
     responder: Responder,
-    /// Of its certificate, lower-case hex.
-    serial: String,
+    /// Of its certificate.
+    serial: SerialNumber,
+    /// The certificate of the CA, DER, as it was when it certified this one.
+    issuer: Bytes,
     renew_at: OffsetDateTime,
+    /// When the CA service was asked last whether the certificate is still good.
+    seen_at: Mutex<OffsetDateTime>,
+}
+
+impl Delegate {
+    /// Whether the CA has the certificate that it had when it certified this one.
+    fn is_of(&self, authority: &Authority) -> bool {
+        self.issuer == *authority.certificate.as_der()
+    }
+
+    fn seen_at(&self) -> OffsetDateTime {
+        *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Slot {
@@ -111,11 +153,17 @@ impl Delegates {
         }
     }
 
+    /// Gives up the responder of a CA, whose key did not sign.
+    pub(crate) fn forget(&self, ca: &CaId) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.remove(ca);
+    }
+
     /// Gives up responders: all, or the one whose certificate has this serial number.
     fn give_up(&self, serial: Option<&str>) {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| match (serial, slot.current()) {
-            (Some(serial), Some(current)) => current.serial != serial,
+            (Some(serial), Some(current)) => current.serial.as_str() != serial,
             (Some(_), None) => true,
             (None, _) => false,
         });
@@ -143,9 +191,15 @@ impl VaService {
     ) -> Result<Responder, SigningError> {
         let slot = self.delegates.slot(&authority.id);
         let now = self.db.now();
-        let usable = slot
+        let found = slot
             .current()
-            .filter(|delegate| now < delegate.responder.not_after);
+            .filter(|delegate| now < delegate.responder.not_after && delegate.is_of(authority));
+        let (usable, refused) = match found {
+            Some(found) if self.is_still_good(caller, authority, &found, now).await? => {
+                (Some(found), None)
+            }
+            found => (None, found),
+        };
         if let Some(usable) = &usable {
             if now < usable.renew_at {
                 return Ok(usable.responder.clone());
@@ -156,8 +210,21 @@ impl VaService {
             };
             return Ok(self.renewed(caller, authority, &slot, usable).await);
         }
+        // It may have another certificate than the one that the question was understood with.
+        let current = match &refused {
+            Some(_) => self
+                .authorities
+                .of_role(caller, &authority.id, &authority.ski, Asker::Job)
+                .await
+                .map_err(DelegateError::Refused)?,
+            None => None,
+        };
+        let authority = current.as_deref().unwrap_or(authority);
         let _making = slot.making.lock().await;
-        let made_meanwhile = slot.current().filter(|delegate| now < delegate.renew_at);
+        let made_meanwhile = slot.current().filter(|delegate| {
+            let is_refused = refused.is_some_and(|refused| refused.serial == delegate.serial);
+            now < delegate.renew_at && delegate.is_of(authority) && !is_refused
+        });
         if let Some(made) = made_meanwhile {
             return Ok(made.responder.clone());
         }
@@ -165,6 +232,41 @@ impl VaService {
         let responder = made.responder.clone();
         slot.set(Some(Arc::new(made)));
         Ok(responder)
+    }
+
+    /// Whether the certificate of a responder is not revoked, and its CA has the certificate that it had:
+    /// asked once a second where others may change that, else known without asking.
+    async fn is_still_good(
+        &self,
+        caller: &Caller,
+        authority: &Authority,
+        delegate: &Delegate,
+        now: OffsetDateTime,
+    ) -> Result<bool, DelegateError> {
+        if !self.presigned.must_be_seen(delegate.seen_at(), now) {
+            return Ok(true);
+        }
+        let (ca, status) = tokio::join!(
+            self.ca.ca(caller, &authority.id),
+            self.ca
+                .certificate_status(caller, &authority.id, &delegate.serial),
+        );
+        let status = status.map_err(DelegateError::Refused)?;
+        let is_same = match ca {
+            Ok(ca) => *ca.certificate.certificate.der() == delegate.issuer,
+            Err(CaError::CaNotFound) => false,
+            Err(error) => return Err(DelegateError::Refused(error)),
+        };
+        if !is_same {
+            self.authorities.outdate();
+        }
+        let is_active = status.is_some_and(|info| info.status == CertificateStatus::Active);
+        let is_good = is_same && is_active;
+        if is_good {
+            let seen_at = delegate.seen_at.lock();
+            *seen_at.unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        Ok(is_good)
     }
 
     /// The next responder, or for a while the one before if that cannot be had.
@@ -187,7 +289,9 @@ impl VaService {
                 Delegate {
                     responder: before.responder.clone(),
                     serial: before.serial.clone(),
+                    issuer: before.issuer.clone(),
                     renew_at: now.saturating_add(RETRY),
+                    seen_at: Mutex::new(before.seen_at()),
                 }
             }
         };
@@ -202,11 +306,20 @@ impl VaService {
         authority: &Authority,
         now: OffsetDateTime,
     ) -> Result<Delegate, DelegateError> {
-        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?;
+        let issuer = authority.certificate.subject().common_name();
+        let issuer = issuer.unwrap_or_default();
+        let key = self.responder_key(caller, &authority.id, &issuer).await?;
         // It must not outlive the CA's certificate.
         let wanted = Duration::from(self.config.ocsp.responder_validity);
         let validity = wanted.min(authority.certificate.not_after() - now);
-        let certificate = certified(self.ca.as_ref(), caller, authority, &key, validity).await?;
+        let certificate = certified(
+            self.ca.as_ref(),
+            caller,
+            (authority, &issuer),
+            key.as_ref(),
+            validity,
+        )
+        .await?;
         tracing::info!(
             ca_id = %authority.id,
             serial_number = %certificate.serial(),
@@ -217,11 +330,13 @@ impl VaService {
         Ok(Delegate {
             responder: Responder {
                 id,
-                signer: Arc::new(MemorySigner(key)),
+                signer: key,
                 certificates: vec![certificate.as_der().clone()],
                 not_after: certificate.not_after(),
             },
-            serial: certificate.serial().to_hex(),
+            serial: SerialNumber::from_bytes(certificate.serial().as_bytes()),
+            issuer: authority.certificate.as_der().clone(),
+            seen_at: Mutex::new(now),
             renew_at: now.saturating_add((certificate.not_after() - now) * 2 / 3),
         })
     }
@@ -231,16 +346,16 @@ impl VaService {
 async fn certified(
     ca: &dyn CaService,
     caller: &Caller,
-    authority: &Authority,
-    key: &PrivateKey,
+    (authority, issuer): (&Authority, &str),
+    key: &dyn Signer,
     validity: Duration,
 ) -> Result<Certificate, DelegateError> {
-    let issuer = authority.certificate.subject().common_name();
-    let name = format!("{} OCSP", issuer.unwrap_or_default());
+    let name = format!("{issuer} OCSP");
     let subject = SubjectFields::with_common_name(name.trim_start()).to_name();
     let request = RequestTemplate::new(subject, key.public_key());
-    let request = request.to_be_signed(key.default_scheme())?;
-    let signature = key.sign(request.scheme(), Message::Raw(request.as_bytes()))?;
+    let request = request.to_be_signed(key.public_key().default_scheme())?;
+    let message = Message::Raw(request.as_bytes());
+    let signature = key.sign(request.scheme(), message).await?;
     let csr = CsrDer::from_der(request.assemble(&signature));
     let seconds = WireDuration::from_secs(validity.whole_seconds());
     let issued = ca
@@ -248,27 +363,4 @@ async fn certified(
         .await
         .map_err(DelegateError::Refused)?;
     Ok(Certificate::from_der(issued.certificate.der().clone())?)
-}
-
-/// A key in the memory of this process.
-#[derive(Debug)]
-struct MemorySigner(PrivateKey);
-
-#[async_trait]
-impl Signer for MemorySigner {
-    fn public_key(&self) -> &PublicKey {
-        self.0.public_key()
-    }
-
-    fn location(&self) -> KeyLocation {
-        KeyLocation::Memory
-    }
-
-    async fn sign(
-        &self,
-        scheme: SignatureScheme,
-        message: Message<'_>,
-    ) -> Result<Vec<u8>, EngineError> {
-        Ok(self.0.sign(scheme, message)?)
-    }
 }

@@ -92,7 +92,7 @@ impl VaService {
             return Err(VaError::CrlNotFound(None));
         }
         let loaded = self
-            .load_series(&Series::delta(&role), &role.delta.file, &role.delta.crl)
+            .load_series(&Series::delta(&role), &role.delta.crl)
             .await;
         loaded.map_err(unreadable)
     }

@@ -74,9 +74,10 @@ pub(crate) fn crl_created(
     now: OffsetDateTime,
 ) {
     let (event_type, operation, place) = match crl.kind {
-        CrlKind::Complete => ("va.role.crl.create", "va.crl.create", ""),
-        CrlKind::Delta => ("va.role.crl.delta", "va.crl.delta", "/delta"),
-        CrlKind::Imported => ("va.role.crl.import", "va.crl.import", ""),
+        CrlKind::Complete => ("va.role.crl.create", "va.crl.create", String::new()),
+        CrlKind::Delta => ("va.role.crl.delta", "va.crl.delta", "/delta".to_owned()),
+        CrlKind::Imported => ("va.role.crl.import", "va.crl.import", String::new()),
+        CrlKind::Shard(shard) => ("va.role.crl.shard", "va.crl.shard", format!("/{shard}")),
     };
     let subject = subject(&authority.ski);
     let payload = CrlCreated {

@@ -1,5 +1,5 @@
 //! CRL files: one folder per key identifier in the blob store, one PEM file per CRL; delta CRLs in a
-//! folder below.
+//! and CRLs of shards in folders below.
 //!
 //! A file is written before the row of the role points at it and is never written again, so what
 //! a row points at is whole. What no row points at, because a process died in between or somebody
@@ -16,6 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use uuid::Uuid;
 
 use crate::store::role::{CrlFile, StoredRole};
+use crate::store::shard::StoredShard;
 
 /// A series of CRLs with a folder of its own, and the newest of them.
 #[derive(Clone, Debug)]
@@ -42,6 +43,21 @@ impl Series {
             newest: role.delta.crl.version,
             file: role.delta.file.clone(),
         }
+    }
+
+    /// The CRLs of a shard.
+    pub(crate) fn shard(stored: &StoredShard) -> Self {
+        let (ski, shard) = (&stored.ca_ski, stored.shard);
+        Self {
+            folder: Path::from(format!("{CRL_ROOT}/{ski}/shards/{shard}")),
+            newest: stored.crl.version,
+            file: stored.file.clone(),
+        }
+    }
+
+    /// The file of the newest one.
+    pub(crate) fn file(&self) -> &CrlFile {
+        &self.file
     }
 
     fn at(&self, name: &str) -> Path {
@@ -102,6 +118,11 @@ impl CrlFiles {
     /// `keep_last_n` is how many CRLs of each CA a sweep leaves; 0 for all.
     pub(crate) fn new(blobs: Arc<dyn ObjectStore>, keep_last_n: u32) -> Self {
         Self { blobs, keep_last_n }
+    }
+
+    /// Where all files are.
+    pub(crate) fn blobs(&self) -> &dyn ObjectStore {
+        self.blobs.as_ref()
     }
 
     /// Writes a CRL to a file of its own: `<number>.crl`, unless that name was used up by an

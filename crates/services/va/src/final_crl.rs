@@ -2,7 +2,7 @@
 //!
 //! The CA service keeps the key of a deleted CA for a while, names it as long, and is told here when the CRL is
 //! made, or when there is none to make: the CA has no role, or cannot sign CRLs. What fails is tried again until
-//! the CA service waits no longer. The role keeps this CRL, and gets no other one.
+//! the CA service waits no longer. The role keeps this CRL, and gets no other one; so do its shards.
 
 use std::sync::Arc;
 
@@ -94,13 +94,19 @@ impl VaService {
     ) -> Result<StoredRole, VaError> {
         let authority = Authority::new(retired.ca.clone(), &retired.certificate);
         let authority = Arc::new(authority.map_err(|_| VaError::CrlNotFound(None))?);
-        if self.stored_role(&authority.ski).await?.is_none() {
+        // What certificates call their key is up to who makes them: the role may be of another CA, whose
+        // lists go on.
+        let role = self.stored_role(&authority.ski).await?;
+        if role.is_none_or(|role| role.ca_id != authority.id) {
             return Err(VaError::RoleNotFound);
         }
         // Events may have more to tell.
         self.reconcile(caller, &authority).await?;
         let last_end = retired.last_end.0;
-        retry_races(|| self.try_final_crl(caller, &authority, last_end)).await
+        let role = retry_races(|| self.try_final_crl(caller, &authority, last_end)).await?;
+        let needed = needed_until(last_end);
+        self.finish_shards(caller, &authority, needed).await?;
+        Ok(role)
     }
 
     async fn try_final_crl(
@@ -126,16 +132,21 @@ impl VaService {
     }
 }
 
+/// Until when a last CRL must be valid. No date is behind the end of a certificate without a well-defined
+/// one; the CRL ends with it then.
+fn needed_until(last_end: OffsetDateTime) -> OffsetDateTime {
+    last_end.saturating_add(BEHIND_THE_LAST)
+}
+
 /// The plan of a CRL behind which there is no other one, nor a delta.
 fn last_plan(plan: CrlPlan, last_end: OffsetDateTime) -> CrlPlan {
-    // No date is behind the end of a certificate without a well-defined one; the CRL ends with it then.
-    let needed = last_end.saturating_add(BEHIND_THE_LAST);
+    let needed = needed_until(last_end);
     let scope = match plan.scope {
         Scope::Complete { expired_before, .. } => Scope::Complete {
             expired_before,
             freshest: Vec::new(),
         },
-        delta @ Scope::Delta { .. } => delta,
+        other @ (Scope::Delta { .. } | Scope::Shard { .. }) => other,
     };
     CrlPlan {
         next_update: plan.next_update.max(needed),

@@ -99,6 +99,32 @@ fn crl_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
             crl::get_delta,
         )
         .get(
+            "/crl/{ski}/{shard}",
+            public,
+            "Fetch the newest CRL of a shard of a CA",
+            crl::get_shard,
+        )
+        .route(
+            http::Method::HEAD,
+            "/crl/{ski}/{shard}",
+            public,
+            "Look at the newest CRL of a shard of a CA",
+            crl::head_shard,
+        )
+        .get(
+            "/v1/crl/{ski}/{shard}",
+            public,
+            "Fetch the newest CRL of a shard of a CA",
+            crl::get_shard,
+        )
+        .route(
+            http::Method::HEAD,
+            "/v1/crl/{ski}/{shard}",
+            public,
+            "Look at the newest CRL of a shard of a CA",
+            crl::head_shard,
+        )
+        .get(
             "/crl/{ski}",
             public,
             "Fetch the newest CRL of a CA",

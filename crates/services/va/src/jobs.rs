@@ -28,11 +28,11 @@ pub const RECONCILE_JOB: &str = "va-reconcile";
 /// for those that were set aside.
 const RECONCILE_EVERY: Duration = Duration::DAY;
 
-/// Roles per query.
-const BATCH: u32 = 100;
+/// Roles, or shards, per query.
+pub(crate) const BATCH: u32 = 100;
 
 /// CRLs that are made at the same time; each is in memory as a whole.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 
 /// A CRL that could not be made is tried again after this time,
 const RETRY: Duration = Duration::seconds(30);
@@ -93,7 +93,7 @@ impl CrlJob {
     fn failed(&self, due: &StoredRole, error: &VaError) -> Option<OffsetDateTime> {
         let ca_ski = &due.role.ca_ski;
         let now = self.service.db.now();
-        let until = retry_after(due, error).map(|pause| now.saturating_add(pause));
+        let until = retry_after(due.number(), error).map(|pause| now.saturating_add(pause));
         if until.is_some() {
             metrics::crl_failed();
             tracing::error!(ca_ski, error = cause(error), "crl not made");
@@ -160,7 +160,7 @@ impl CrlJob {
 }
 
 /// Clients are told that there is no CRL; the log is told why.
-fn cause(error: &VaError) -> &(dyn std::error::Error + 'static) {
+pub(crate) fn cause(error: &VaError) -> &(dyn std::error::Error + 'static) {
     match error {
         VaError::CrlNotFound(Some(cause)) => cause.as_ref(),
         other => other,
@@ -169,10 +169,10 @@ fn cause(error: &VaError) -> &(dyn std::error::Error + 'static) {
 
 /// When it is worth trying again; never where the CA is gone, or has never had a key here: then
 /// the next start, another CA with its key, or whoever asks for the CRL, makes one.
-fn retry_after(role: &StoredRole, error: &VaError) -> Option<Duration> {
+pub(crate) fn retry_after(newest: u64, error: &VaError) -> Option<Duration> {
     match error {
         VaError::CaNotFound => None,
-        VaError::CrlNotFound(_) if role.number() == 0 => None,
+        VaError::CrlNotFound(_) if newest == 0 => None,
         error if error.kind() == ErrorKind::NotFound => Some(RETRY_WITHOUT_KEY),
         _ => Some(RETRY),
     }

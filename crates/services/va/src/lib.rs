@@ -1,7 +1,7 @@
 //! The validation authority: OCSP answers (RFC 6960), CRLs (RFC 5280 §5), and the certificates
 //! of CAs for who builds chains.
 //!
-//! It owns the tables `va_role` and `va_revoked` and the CRL files. It promises that OCSP says
+//! It owns the tables `va_role`, `va_shard` and `va_revoked` and the CRL files. It promises that OCSP says
 //! `good` only if the CA service says so at that moment; that the CRLs of a CA are numbered
 //! without gaps, each number once; that a role appears together with its first CRL; and that a
 //! revocation makes a new CRL at once, many at the same time few.
@@ -16,6 +16,7 @@
 //! how a list is made and `renew.rs` for when; `ca_events.rs` for what it follows; [`routes`]
 //! for HTTP.
 
+mod answer_file;
 mod authorities;
 mod authority;
 mod blobs;
@@ -37,8 +38,11 @@ mod presigned;
 mod reconcile;
 mod renew;
 mod responder;
+mod responder_key;
 mod role;
 mod service;
+mod shard;
+mod shard_job;
 mod signing;
 mod store;
 
@@ -50,4 +54,5 @@ pub use http::routes;
 pub use jobs::{CRL_JOB, RECONCILE_JOB};
 pub use metrics::describe_metrics;
 pub use service::{CaPlace, StartError, VaPorts, VaService};
+pub use shard_job::SHARD_JOB;
 pub use store::{ROLE_FIELDS, SCHEMA};

@@ -1,6 +1,7 @@
 //! Metrics of the validation authority.
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use lamassu_core::va::CrlShard;
 use lamassu_x509::ocsp::{CertStatus, OcspResponseStatus};
 use time::Duration;
 
@@ -27,6 +28,11 @@ const CRL_OLDEST_AGE: &str = "lamassu_crl_oldest_age_seconds";
 /// Time until the first of the newest CRLs expires, in seconds; negative when one has.
 const CRL_FIRST_EXPIRY: &str = "lamassu_crl_first_expiry_seconds";
 
+/// Shards that have a CRL.
+const CRL_SHARDS: &str = "lamassu_crl_shards";
+/// Time until the first of the newest CRLs of shards expires, in seconds; negative when one has.
+const SHARD_FIRST_EXPIRY: &str = "lamassu_crl_shard_first_expiry_seconds";
+
 /// Which kind of CRL was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrlKind {
@@ -36,6 +42,8 @@ pub(crate) enum CrlKind {
     Delta,
     /// One that was made elsewhere.
     Imported,
+    /// One of a shard.
+    Shard(CrlShard),
 }
 
 /// Tells the recorder what the metrics mean; call once after installing it.
@@ -69,6 +77,11 @@ pub fn describe_metrics() {
     describe_gauge!(
         CRL_FIRST_EXPIRY,
         "Time until the first of the newest CRLs expires in seconds"
+    );
+    describe_gauge!(CRL_SHARDS, "Shards that have a CRL");
+    describe_gauge!(
+        SHARD_FIRST_EXPIRY,
+        "Time until the first of the newest CRLs of shards expires in seconds"
     );
 }
 
@@ -124,6 +137,7 @@ pub(crate) fn crl_made(kind: CrlKind) {
         CrlKind::Complete => "complete",
         CrlKind::Delta => "delta",
         CrlKind::Imported => "imported",
+        CrlKind::Shard(_) => "shard",
     };
     counter!(CRLS_MADE, "kind" => kind).increment(1);
 }
@@ -139,4 +153,11 @@ pub(crate) fn entries_repaired(n: usize) {
 pub(crate) fn crl_overview(oldest_age: Duration, until_first_expiry: Duration) {
     gauge!(CRL_OLDEST_AGE).set(oldest_age.as_seconds_f64());
     gauge!(CRL_FIRST_EXPIRY).set(until_first_expiry.as_seconds_f64());
+}
+
+pub(crate) fn shard_overview(count: u64, until_first_expiry: Option<Duration>) {
+    gauge!(CRL_SHARDS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+    if let Some(left) = until_first_expiry {
+        gauge!(SHARD_FIRST_EXPIRY).set(left.as_seconds_f64());
+    }
 }

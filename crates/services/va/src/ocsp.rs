@@ -181,7 +181,7 @@ impl VaService {
                 let is_same = asked.await?.as_ref() == Some(&known.info);
                 is_same.then_some(known).map(|known| {
                     let seen = Presigned {
-                        read_at: now,
+                        read_at: Some(now),
                         ..known
                     };
                     self.presigned.keep(serial, &seen, epoch);
@@ -210,7 +210,7 @@ impl VaService {
                 ca_id,
                 renew_at: if end > now { middle.min(end) } else { middle },
                 info,
-                read_at: now,
+                read_at: Some(now),
             };
             self.presigned.keep(serial, &presigned, epoch);
         }
@@ -257,7 +257,11 @@ impl VaService {
             .signer
             .sign(scheme, Message::Raw(response.as_bytes()))
             .await
-            .map_err(SigningError::from)?;
+            .map_err(|error| {
+                // The key of a responder may be gone: the next question makes another one.
+                self.delegates.forget(&authority.id);
+                SigningError::from(error)
+            })?;
         let der = response.assemble(&signature);
         Ok(FreshAnswer {
             answer: OcspAnswer { der, cache },
@@ -357,7 +361,7 @@ impl VaService {
 }
 
 /// An expired certificate keeps the status that it had: it was never revoked.
-fn cert_status(info: &StatusInfo) -> CertStatus {
+pub(crate) fn cert_status(info: &StatusInfo) -> CertStatus {
     match info.status {
         CertificateStatus::Active | CertificateStatus::Expired => CertStatus::Good,
         CertificateStatus::Revoked => CertStatus::Revoked {

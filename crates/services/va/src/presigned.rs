@@ -4,7 +4,8 @@
 //! says what the CA would not say at that moment: what this process commits about a certificate
 //! removes its answers before whoever asked for the change is told, and where other processes may
 //! change certificates, too, an answer that is older than a second is given only after the
-//! certificate's row was read and says the same.
+//! certificate's row was read and says the same. So is one that was kept over a restart
+//! (`answer_file.rs`).
 //!
 //! Deliberately absent: answers to a nonce, to several questions, about certificates that nobody
 //! issued, and in a signature algorithm that the client asks for.
@@ -40,8 +41,8 @@ pub(crate) struct Presigned {
     pub(crate) status: CertStatus,
     pub(crate) ca_id: CaId,
     pub(crate) info: StatusInfo,
-    /// When the certificate's row was read last.
-    pub(crate) read_at: OffsetDateTime,
+    /// When the certificate's row was read last by this process; `None` of what was kept over a restart.
+    pub(crate) read_at: Option<OffsetDateTime>,
     /// From when on another one is made.
     pub(crate) renew_at: OffsetDateTime,
 }
@@ -67,6 +68,8 @@ pub(crate) struct PresignedAnswers {
     /// By serial number, lower-case hex.
     cache: Cache<String, Arc<[Presigned]>>,
     epoch: AtomicU64,
+    /// How many were signed, or seen to be still true.
+    n_kept: AtomicU64,
     /// Whether other processes change certificates.
     is_shared: bool,
 }
@@ -87,6 +90,7 @@ impl PresignedAnswers {
                 .weigher(move |_, answers| weight(answers))
                 .build(),
             epoch: AtomicU64::new(0),
+            n_kept: AtomicU64::new(0),
             is_shared,
         }
     }
@@ -106,13 +110,16 @@ impl PresignedAnswers {
         let Some(found) = found else {
             return Known::Nothing;
         };
-        // A clock that was set back says nothing about how old an answer is.
-        let is_seen = (Duration::ZERO..UNSEEN).contains(&(now - found.read_at));
-        if is_seen || !self.is_shared {
-            Known::Answer(found.clone())
-        } else {
-            Known::IfUnchanged(found.clone())
+        match found.read_at {
+            Some(read_at) if !self.must_be_seen(read_at, now) => Known::Answer(found.clone()),
+            Some(_) | None => Known::IfUnchanged(found.clone()),
         }
+    }
+
+    /// Whether what was read then must be read again before it is believed.
+    pub(crate) fn must_be_seen(&self, read_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+        // A clock that was set back says nothing about how old it is.
+        self.is_shared && !(Duration::ZERO..UNSEEN).contains(&(now - read_at))
     }
 
     /// Keeps an answer, unless something became untrue since `epoch`.
@@ -129,9 +136,32 @@ impl PresignedAnswers {
             .chain([answer.clone()])
             .collect();
         self.cache.insert(serial.to_owned(), answers);
+        self.n_kept.fetch_add(1, Ordering::Relaxed);
         // What became untrue in between removed what was there before.
         if self.epoch() != epoch {
             self.cache.invalidate(serial);
+        }
+    }
+
+    /// How often an answer was kept.
+    pub(crate) fn n_kept(&self) -> u64 {
+        self.n_kept.load(Ordering::Relaxed)
+    }
+
+    /// All answers, by serial number.
+    pub(crate) fn all(&self) -> Vec<(Arc<String>, Arc<[Presigned]>)> {
+        self.cache.iter().collect()
+    }
+
+    /// Adds an answer that was kept over a restart, unless there are answers about the certificate by
+    /// now that say something else, or the same.
+    pub(crate) fn restore(&self, serial: &str, answer: &Presigned) {
+        let others = self.cache.get(serial);
+        let others: &[Presigned] = others.as_deref().unwrap_or_default();
+        let fits = |other: &Presigned| other.cert_id != answer.cert_id && other.info == answer.info;
+        if others.len() < MAX_VARIANTS && others.iter().all(fits) {
+            let all = others.iter().chain([answer]).cloned().collect();
+            self.cache.insert(serial.to_owned(), all);
         }
     }
 

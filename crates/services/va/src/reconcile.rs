@@ -6,14 +6,14 @@
 //! is not missing. What it repairs is counted: once the events from before have been handled, it
 //! means that some were not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lamassu_core::ca::RevokedEntry;
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
-use lamassu_core::va::VaError;
+use lamassu_core::va::{Bucket, VaError};
 use lamassu_db::{Attempt, Statement, WriteSet, retry_races};
 
 use crate::authority::Authority;
@@ -21,9 +21,11 @@ use crate::ca_failure::no_ca_data;
 use crate::jobs::CRL_JOB;
 use crate::metrics;
 use crate::service::VaService;
+use crate::shard_job::SHARD_JOB;
 use crate::store::delta;
 use crate::store::revoked::{self, CertificateKey, Revocation};
-use crate::store::role;
+use crate::store::role::{self, Issuer};
+use crate::store::shard;
 use time::OffsetDateTime;
 
 /// Entries that are compared, and repaired in one write set, at a time.
@@ -33,7 +35,10 @@ impl VaService {
     /// Reconciles all CAs; a CA that fails does not keep the others from it.
     pub(crate) async fn reconcile_all(&self, caller: &Caller) -> Result<(), VaError> {
         let mut failed = None;
-        for authority in self.authorities.all(caller).await.map_err(no_ca_data)? {
+        let all = self.authorities.all(caller).await.map_err(no_ca_data)?;
+        let ids = all.iter().map(|authority| authority.id.clone()).collect();
+        self.sweep_responder_keys(caller, &ids).await?;
+        for authority in all {
             if let Err(error) = self.reconcile(caller, &authority).await {
                 tracing::warn!(
                     ca_id = %authority.id,
@@ -100,14 +105,18 @@ impl VaService {
             .filter(|(key, _)| known(&key.serial_number))
             .collect();
         let now = self.db.now();
-        let mut repairs: Vec<_> = theirs
-            .iter()
-            .filter(|entry| known(&entry.serial_number))
-            .filter_map(|entry| repair(authority, entry, &mut ours, now))
-            .collect();
+        let mut buckets = BTreeSet::new();
+        let mut repairs = Vec::new();
+        for entry in theirs.iter().filter(|entry| known(&entry.serial_number)) {
+            if let Some(statement) = repair(authority, entry, &mut ours, now) {
+                buckets.insert(Bucket::of(&entry.serial_number));
+                repairs.push(statement);
+            }
+        }
         // What the CA service did not name is revoked no more.
         let n_repairs = repairs.len().saturating_add(ours.len());
         for (key, was) in &ours {
+            buckets.insert(Bucket::of(&key.serial_number));
             repairs.push(revoked::remove(key));
             if was.reason == RevocationReason::CertificateHold {
                 repairs.push(delta::released(key, now));
@@ -120,7 +129,13 @@ impl VaService {
             }
             if let Some(role) = role {
                 role::entries_changed_since(&mut set, &authority.ski, role.changes, now);
+                let issuer = Issuer {
+                    ca_id: role.ca_id,
+                    ski: authority.ski.clone(),
+                };
+                set.execute(shard::entries_changed(&issuer, buckets.into_iter(), now));
                 set.wake(CRL_JOB);
+                set.wake(SHARD_JOB);
             }
             self.db.commit(set).await?;
         }

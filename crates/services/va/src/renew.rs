@@ -5,12 +5,13 @@ use std::sync::Arc;
 use lamassu_core::caller::Caller;
 use lamassu_core::va::{Crl, LatestCrl, VaError};
 use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_x509::crl::CertificateList;
 use time::OffsetDateTime;
 
 use crate::authorities::Asker;
 use crate::authority::Authority;
 use crate::ca_failure::no_ca_data;
-use crate::crl::{CrlPlan, Scope, end_of};
+use crate::crl::{CrlPlan, MakeCrlError, Scope, end_of};
 use crate::delta::DELTA_MARGIN;
 use crate::events;
 use crate::files::{FileError, Series};
@@ -29,14 +30,20 @@ pub(crate) enum Renewal {
 }
 
 impl Renewal {
-    fn is_wanted(self, role: &StoredRole, now: OffsetDateTime) -> bool {
+    /// Whether it is wanted where the newest CRL has this number, and the next one is due then.
+    pub(crate) fn is_wanted(
+        self,
+        newest: u64,
+        next_due: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> bool {
         match self {
-            Self::IfDue => role.next_due.is_some_and(|due| due <= now),
-            Self::After(number) => role.number() == number,
+            Self::IfDue => next_due.is_some_and(|due| due <= now),
+            Self::After(number) => newest == number,
         }
     }
 
-    const fn asker(self) -> Asker {
+    pub(crate) const fn asker(self) -> Asker {
         match self {
             Self::IfDue => Asker::Job,
             Self::After(_) => Asker::Anybody,
@@ -68,7 +75,7 @@ impl VaService {
         let previous = role::by_ski(&self.db, ski).await?;
         let previous = previous.ok_or(VaError::RoleNotFound)?;
         let now = self.db.now();
-        if !renewal.is_wanted(&previous, now) {
+        if !renewal.is_wanted(previous.number(), previous.next_due, now) {
             return Ok(previous);
         }
         let authority = self
@@ -76,6 +83,11 @@ impl VaService {
             .of_role(caller, &previous.ca_id, ski, renewal.asker())
             .await;
         let authority = authority.map_err(no_ca_data)?.ok_or(VaError::CaNotFound)?;
+        if authority.id != previous.ca_id {
+            let series = Series::complete(&previous);
+            self.refuse_others(&authority, &series, &previous.role.latest_crl, now)
+                .await?;
+        }
         let plan = self.next_crl(&previous, now);
         let crl = self.make_crl(caller, &authority, plan).await;
         let crl = crl.map_err(VaError::from)?;
@@ -103,6 +115,40 @@ impl VaService {
             "crl made"
         );
         Ok(next)
+    }
+
+    /// Refuses to replace the last CRL of a deleted CA, while it is valid, by one of a CA that merely calls
+    /// its key the same. One with its name and key goes on.
+    pub(crate) async fn refuse_others(
+        &self,
+        authority: &Authority,
+        series: &Series,
+        latest: &LatestCrl,
+        now: OffsetDateTime,
+    ) -> Result<(), VaError> {
+        if latest.version == 0 || latest.valid_until.0 <= now {
+            return Ok(());
+        }
+        let last = match self.load_series(series, latest).await {
+            Ok(last) => last,
+            Err(error) if error.is_loss() => return Ok(()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let issuer = authority.certificate.clone();
+        let is_its = move || {
+            let list = CertificateList::from_der(last.der).ok();
+            let key = issuer.public_key().ok();
+            list.zip(key).is_some_and(|(list, key)| {
+                list.issuer().matches(issuer.subject()) && list.verify_signed_by(&key).is_ok()
+            })
+        };
+        // A long list takes a while.
+        let is_its = tokio::task::spawn_blocking(is_its).await;
+        if is_its.map_err(MakeCrlError::from)? {
+            Ok(())
+        } else {
+            Err(MakeCrlError::OthersCrl.into())
+        }
     }
 
     /// The number of the CRL after this one; one more, except for the first after a restore.
@@ -154,7 +200,7 @@ impl VaService {
 
     /// The CRL that the role points at, from memory or from its file.
     async fn load(&self, role: &StoredRole) -> Result<Crl, FileError> {
-        self.load_series(&Series::complete(role), &role.file, &role.role.latest_crl)
+        self.load_series(&Series::complete(role), &role.role.latest_crl)
             .await
     }
 
@@ -162,9 +208,9 @@ impl VaService {
     pub(crate) async fn load_series(
         &self,
         series: &Series,
-        file: &CrlFile,
         latest: &LatestCrl,
     ) -> Result<Crl, FileError> {
+        let file = series.file();
         let der = match self.served.get(&file.digest) {
             Some(der) => der,
             None => {
@@ -195,7 +241,7 @@ impl VaService {
         self.ensure_role(caller, &authority).await
     }
 
-    /// Makes the role of a CA if it is missing.
+    /// Makes the role of a CA, and its shards, if they are missing.
     pub(crate) async fn ensure_role(
         &self,
         caller: &Caller,
@@ -211,6 +257,10 @@ impl VaService {
     ) -> Result<(), Attempt<VaError>> {
         if role::by_ski(&self.db, &authority.ski).await?.is_none() {
             self.db.commit(self.new_role(caller, authority)).await?;
+        } else if self.lacks_shards(authority).await? {
+            let mut set = WriteSet::new();
+            self.add_shards(&mut set, authority);
+            self.db.commit(set).await?;
         }
         Ok(())
     }

@@ -49,6 +49,7 @@ impl VaService {
                 valid_from: Timestamp(now),
                 valid_until: Timestamp::ZERO,
             },
+            crl_shards: authority.crl_shards,
         };
         let mut set = WriteSet::new();
         events::role_audited(&mut set, caller, &role, now);
@@ -63,6 +64,7 @@ impl VaService {
             delta: StoredDelta::none(),
         };
         role::insert(&mut set, &stored, now);
+        self.add_shards(&mut set, authority);
         set.wake(CRL_JOB);
         set
     }
@@ -98,6 +100,7 @@ impl VaService {
         self.reschedule(&mut next, &stored, now);
         let mut set = WriteSet::new();
         role::set_options(&mut set, &next);
+        self.reschedule_shards(&mut set, &next, now);
         events::role_updated(&mut set, caller, &next.role, now);
         set.wake(CRL_JOB);
         self.db.commit(set).await?;

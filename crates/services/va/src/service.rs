@@ -9,7 +9,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::kms::KmsService;
 use lamassu_core::page::Page;
 use lamassu_core::query::ListRequest;
-use lamassu_core::va::{self as api, Crl, CrlOptions, OcspAnswer, VaError, VaRole};
+use lamassu_core::va::{self as api, Crl, CrlOptions, CrlShard, OcspAnswer, VaError, VaRole};
 use lamassu_db::{
     Db, DbError, Dialect, EventHandler, Job, MigrationError, Subscription, instant, restored_at,
     run_job,
@@ -152,8 +152,10 @@ impl VaService {
         tokio::join!(
             subscription.run(handler, shutdown),
             run_job(&self.db, self.crl_job(), shutdown),
+            run_job(&self.db, self.shard_job(), shutdown),
             run_job(&self.db, self.final_crl_job(), shutdown),
             run_job(&self.db, self.reconcile_job(), shutdown),
+            self.keep_answers(shutdown),
         );
     }
 
@@ -195,6 +197,15 @@ impl api::VaService for VaService {
 
     async fn delta_crl(&self, _: &Caller, ca_ski: &str) -> Result<Crl, VaError> {
         self.newest_delta(ca_ski).await
+    }
+
+    async fn shard_crl(
+        &self,
+        caller: &Caller,
+        ca_ski: &str,
+        shard: CrlShard,
+    ) -> Result<Crl, VaError> {
+        self.newest_of_shard(caller, ca_ski, shard).await
     }
 
     async fn import_crl(

@@ -1,8 +1,10 @@
 //! Tables of the validation authority: SQL and rows, nothing else.
 
 pub(crate) mod delta;
+pub(crate) mod responder_key;
 pub(crate) mod revoked;
 pub(crate) mod role;
+pub(crate) mod shard;
 
 use lamassu_db::{Migration, Schema};
 
@@ -22,6 +24,17 @@ pub const SCHEMA: Schema = Schema {
             3,
             "delta_crls",
             include_str!("../migrations/V0003__delta_crls.sql"),
+        ),
+        Migration {
+            version: 13,
+            name: "crl_shards",
+            sqlite: include_str!("../migrations/V0013__crl_shards.sqlite.sql"),
+            postgres: include_str!("../migrations/V0013__crl_shards.postgres.sql"),
+        },
+        Migration::portable(
+            14,
+            "responder_keys",
+            include_str!("../migrations/V0014__responder_keys.sql"),
         ),
     ],
 };

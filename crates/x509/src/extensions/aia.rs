@@ -50,6 +50,16 @@ impl AccessLocations {
         }
     }
 
+    /// The same with this behind the address of each CRL: one of several into which they are divided.
+    #[must_use]
+    pub fn with_crl_part(mut self, part: &str) -> Self {
+        for address in &mut self.crl {
+            address.push('/');
+            address.push_str(part);
+        }
+        self
+    }
+
     /// The same without addresses of the issuer's certificate: who has a root's certificate has
     /// its issuer's (RFC 5280 §4.2.2.1).
     #[must_use]

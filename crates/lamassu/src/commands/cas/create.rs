@@ -28,6 +28,7 @@ pub(super) async fn create(session: &Session, asked: &CreateCa) -> Result<()> {
         profile_id: id_of(session, &asked.profile).await?,
         metadata: asked.metadata.to_map(),
         ca_profile: choice(session, asked.ca_profile.as_deref()).await?,
+        crl_shards: asked.crl_shards,
     };
     let wait = progress::waiting("making the CA");
     let made = session.ca.create_ca(&session.caller, request).await;
@@ -64,6 +65,7 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
         profile_id,
         engine_id: EngineId::from(asked.engine.as_str()),
         parent: asked.issuer.as_deref().map(CaId::from),
+        crl_shards: asked.crl_shards,
     };
     let imported = session.ca.import_ca(&session.caller, request).await;
     let about = About::default()

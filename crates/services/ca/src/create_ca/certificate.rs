@@ -49,7 +49,7 @@ impl CaService {
             Some(parent) => {
                 let request =
                     requested(plan.subject.clone(), &own.public_key, &*own_signer).await?;
-                (request, parent.issuer.clone(), parent.locations.clone())
+                (request, parent.issuer.clone(), parent.locations(serial))
             }
         };
         let terms = Terms {
@@ -141,6 +141,7 @@ pub(super) fn described(
         creation_ts: Timestamp(now),
         level,
         profile_id: plan.default_profile.profile.id.clone(),
+        crl_shards: plan.crl_shards,
     };
     Ok((id, authority))
 }

@@ -15,6 +15,7 @@ use lamassu_core::query::QueryError;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::CrlShards;
 use lamassu_crypto::PrivateKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -65,6 +66,10 @@ pub(super) struct CreateCaBody {
     ca_issuance_profile_id: ProfileId,
     /// A profile for the CA certificate itself; wins over a stored one.
     ca_issuance_profile: Option<IssuanceProfile>,
+    /// Into how many shards, with CRLs of their own, what it issues is divided, for good: 2 to 1024. One CRL when
+    /// absent.
+    #[schemars(with = "Option<u32>", range(min = 2, max = 1024))]
+    crl_shards: Option<CrlShards>,
 }
 
 /// A key to reuse, or what a new one shall be.
@@ -110,6 +115,7 @@ impl From<CreateCaBody> for CreateCa {
             profile_id: body.profile_id,
             metadata: body.metadata.unwrap_or_default(),
             ca_profile: profile_choice(body.ca_issuance_profile, body.ca_issuance_profile_id),
+            crl_shards: body.crl_shards,
         }
     }
 }
@@ -133,6 +139,10 @@ pub(super) struct ImportCaBody {
     engine_id: EngineId,
     /// Its issuing CA, where that is known.
     parent_id: CaId,
+    /// Into how many shards, with CRLs of their own, what it issues is divided, for good: 2 to 1024. One CRL when
+    /// absent.
+    #[schemars(with = "Option<u32>", range(min = 2, max = 1024))]
+    crl_shards: Option<CrlShards>,
 }
 
 /// Base64 of a private key in PEM; nothing when empty. Wiped once it is read.
@@ -162,6 +172,7 @@ impl TryFrom<ImportCaBody> for ImportCa {
             profile_id: body.profile_id,
             engine_id: body.engine_id,
             parent: (!body.parent_id.is_empty()).then_some(body.parent_id),
+            crl_shards: body.crl_shards,
         })
     }
 }

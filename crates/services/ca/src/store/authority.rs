@@ -4,6 +4,7 @@ use lamassu_core::ca::{CertificateAuthority, IssuerMetadata};
 use lamassu_core::ids::CaId;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
+use lamassu_core::va::CrlShards;
 use lamassu_db::list::ListTable;
 use lamassu_db::{
     Check, Db, DbError, Expectation, Json, Row, WriteSet, in_list, params, sql, sql_of_few,
@@ -34,6 +35,7 @@ pub(crate) const TABLE: ListTable = ListTable {
         "ca_level",
         "ca_profile_id",
         "ca_metadata",
+        "ca_crl_shards",
         "id",
         "serial_number",
         "revision",
@@ -68,7 +70,8 @@ const IDS_PER_STATEMENT: usize = 512;
 macro_rules! select_authority {
     ($condition:literal) => {
         concat!(
-            "SELECT ca_id, ca_revision, ca_created_at, ca_level, ca_profile_id, ca_metadata, ",
+            "SELECT ca_id, ca_revision, ca_created_at, ca_level, ca_profile_id, ca_metadata, \
+             ca_crl_shards, ",
             certificate_columns!(),
             " FROM certificate_authority_entry ",
             $condition
@@ -108,6 +111,8 @@ impl TryFrom<&Row> for StoredAuthority {
             certificate,
         } = StoredCertificate::try_from(row)?;
         let metadata: Json<Map<String, Value>> = row.get("ca_metadata")?;
+        let crl_shards = row.get::<Option<u32>>("ca_crl_shards")?;
+        let crl_shards = crl_shards.map(CrlShards::try_from).transpose();
         let authority = CertificateAuthority {
             id: row.get::<String>("ca_id")?.into(),
             serial_number: certificate.serial_number.clone(),
@@ -116,6 +121,8 @@ impl TryFrom<&Row> for StoredAuthority {
             creation_ts: Timestamp(row.get("ca_created_at")?),
             level: row.get("ca_level")?,
             profile_id: row.get::<String>("ca_profile_id")?.into(),
+            crl_shards: crl_shards
+                .map_err(|_| DbError::corrupt("crl_shards", "no number of shards"))?,
         };
         Ok(Self {
             revision: row.get("ca_revision")?,
@@ -246,8 +253,8 @@ pub(crate) fn insert(
 ) {
     let statement = sql(
         "INSERT INTO certificate_authority \
-         (id, revision, created_at, certificate_id, level, profile_id, metadata, next_window) \
-         VALUES ($1, 1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+         (id, revision, created_at, certificate_id, level, profile_id, metadata, next_window, \
+         crl_shards) VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         params![
             authority.id.as_str(),
             authority.creation_ts.0,
@@ -256,6 +263,7 @@ pub(crate) fn insert(
             authority.profile_id.as_str(),
             Value::Object(authority.metadata.clone()),
             window_of(authority),
+            authority.crl_shards.map(u32::from),
         ],
     );
     set.expect_one(statement, FREE);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use crate::kms::Fault;
-use crate::support::{World, caller};
+use crate::support::{ForeignPlan, World, caller};
 
 async fn expire(world: &World, id: &str) {
     let body = json!({ "status": "EXPIRED" });
@@ -225,6 +225,27 @@ async fn a_key_without_a_last_crl_to_sign_is_destroyed_at_once() {
     expire(&world, "root-a").await;
     world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
     assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
+}
+
+/// What a certificate calls its key is up to whoever makes it: only a CA with the name and the key of the
+/// deleted one goes on with its CRLs.
+#[tokio::test]
+async fn an_unrelated_ca_that_calls_its_key_the_same_leaves_the_last_crl_to_be_made() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.issue("root-a", "device-1").await;
+    let ski = root["certificate"]["subject_key_id"].as_str().unwrap();
+    let plan = ForeignPlan {
+        key_identifier: hex::decode(ski).unwrap(),
+        ..ForeignPlan::root("root-a")
+    };
+    let body = json!({ "id": "unrelated", "ca": plan.make().wire() });
+    let imported = world.post("/v1/cas/import", body).await;
+    let imported = imported.with(StatusCode::CREATED);
+    assert_eq!(imported["certificate"]["subject_key_id"], ski);
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    assert_eq!((settle(&world).await, world.kms.n_keys()), (1, 0));
 }
 
 #[tokio::test]

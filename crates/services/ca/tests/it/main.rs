@@ -6,6 +6,7 @@ mod bound;
 mod ca_requests;
 mod certificates;
 mod conventions;
+mod crl_shards;
 mod deletion;
 mod downloads;
 mod enrollment;

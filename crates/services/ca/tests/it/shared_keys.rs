@@ -202,3 +202,39 @@ async fn a_key_whose_alias_is_called_like_another_key_is_not_taken_for_it() {
         assert_eq!(x509(&issued).verify_signed_by(&public), Ok(()), "{id}");
     }
 }
+
+/// The key of this CA is elsewhere, and somebody gave another key the name that its certificate gives it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_key_under_the_name_of_a_cas_key_signs_nothing_for_it() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let profile = world.profile(device_profile()).await;
+    let post = async |path: &str, body: Value| {
+        ask(&router, Method::POST, path, Some(body.to_string())).await
+    };
+    let made = post("/v1/cas", root_body("made", &profile)).await;
+    let made = made.with(StatusCode::CREATED);
+    let foreign = ForeignPlan {
+        key_identifier: NAME.to_vec(),
+        ..ForeignPlan::root("Elsewhere")
+    };
+    let foreign = foreign.make();
+    let body = json!({ "id": "foreign", "ca": foreign.wire(), "profile_id": profile });
+    let answer = post("/v1/cas/import", body).await;
+    answer.with(StatusCode::CREATED);
+    let alias = json!({ "op": "add", "path": "/-", "value": hex::encode(NAME) });
+    let alias: PatchOperation = serde_json::from_value(alias).unwrap();
+    let key = KeyRef::from(key_of(&made["certificate"]));
+    let named = kms.patch_aliases(&caller(), &key, vec![alias]).await;
+    named.unwrap();
+    let message = json!({
+        "message": "aGVsbG8=", "message_type": "raw", "signature_algorithm": "ECDSA_SHA_256",
+    });
+    let signed = post("/v1/cas/foreign/signature/sign", message).await;
+    let (status, text) = signed.refusal();
+    assert_eq!(status, 500);
+    assert!(text.contains("the key of the CA is not here"), "{text}");
+    let body = json!({ "csr": csr(&p256(), "device-1").to_wire() });
+    let issued = post("/v1/cas/foreign/certificates/sign", body).await;
+    assert!(issued.refusal().1.contains("the key of the CA is not here"));
+}

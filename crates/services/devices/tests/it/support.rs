@@ -344,6 +344,7 @@ pub(crate) async fn issued_by(ca: &dyn CaService, common_name: &str) -> Certific
             profile_id: profile.id,
             metadata: Map::new(),
             ca_profile: ProfileChoice::Default,
+            crl_shards: None,
         };
         ca.create_ca(&caller(), request).await.unwrap();
     }

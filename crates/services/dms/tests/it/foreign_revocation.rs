@@ -257,6 +257,7 @@ impl Scene {
             profile_id: ProfileId::default(),
             engine_id: EngineId::default(),
             parent: None,
+            crl_shards: None,
         };
         world.ca.import_ca(&caller(), import).await.unwrap();
         world.root("fleet").await;

@@ -141,6 +141,7 @@ impl World {
             profile_id: self.profile.clone(),
             metadata: Map::new(),
             ca_profile: ProfileChoice::Default,
+            crl_shards: None,
         };
         self.ca.create_ca(&caller(), request).await.unwrap();
     }

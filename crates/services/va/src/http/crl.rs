@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use lamassu_core::va::{self, VaRole};
+use lamassu_core::va::{self, CrlShard, VaError, VaRole};
 use lamassu_http::{
     AskedBy, CacheableMedia, Json200, Media, MediaBody, PathParams, Reply, media_types,
 };
@@ -47,6 +47,17 @@ pub(super) async fn get_delta(
     Ok(reply(&va, &headers, crl))
 }
 
+pub(super) async fn get_shard(
+    State(va): State<Va>,
+    AskedBy(caller): AskedBy,
+    PathParams((ski, shard)): PathParams<(String, String)>,
+    headers: HeaderMap,
+) -> Reply<CacheableMedia<Crl>> {
+    let shard = CrlShard::parse(&shard).ok_or(VaError::CrlNotFound(None))?;
+    let crl = va.service.shard_crl(&caller, &ski, shard).await?;
+    Ok(reply(&va, &headers, crl))
+}
+
 /// The body is DER or PEM.
 pub(super) async fn import(
     State(va): State<Va>,
@@ -74,14 +85,27 @@ pub(super) async fn head(
     name: PathParams<String>,
     headers: HeaderMap,
 ) -> Reply<CacheableMedia<Crl>> {
-    let response = get(va, caller, name, headers).await?.into_response();
-    let (mut parts, body) = response.into_parts();
+    Ok(without_body(get(va, caller, name, headers).await?))
+}
+
+/// As GET, for shards.
+pub(super) async fn head_shard(
+    va: State<Va>,
+    caller: AskedBy,
+    name: PathParams<(String, String)>,
+    headers: HeaderMap,
+) -> Reply<CacheableMedia<Crl>> {
+    Ok(without_body(get_shard(va, caller, name, headers).await?))
+}
+
+fn without_body(reply: CacheableMedia<Crl>) -> CacheableMedia<Crl> {
+    let (mut parts, body) = reply.into_response().into_parts();
     if let Some(length) = http_body::Body::size_hint(&body).exact()
         && length > 0
     {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    Ok(Response::from_parts(parts, Body::empty()).into())
+    Response::from_parts(parts, Body::empty()).into()
 }
 
 pub(super) async fn ca_certificate(

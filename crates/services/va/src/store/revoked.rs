@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::{Bucket, CrlShard};
 use lamassu_db::{Db, DbError, Row, RowStream, Statement, Value, params, sql};
 use lamassu_x509::Serial;
 use lamassu_x509::crl::{CrlReason, RevokedEntry};
@@ -39,8 +40,8 @@ pub(crate) fn upsert(
     now: OffsetDateTime,
 ) -> Statement {
     sql(
-        "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to, changed_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (ca_id, serial_number) DO UPDATE \
+        "INSERT INTO va_revoked (ca_id, serial_number, revoked_at, reason, valid_to, changed_at, \
+         bucket) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (ca_id, serial_number) DO UPDATE \
          SET revoked_at = excluded.revoked_at, reason = excluded.reason, \
          valid_to = excluded.valid_to, changed_at = excluded.changed_at",
         params![
@@ -50,6 +51,7 @@ pub(crate) fn upsert(
             u32::from(revocation.reason.code()),
             revocation.valid_to,
             now,
+            i64::from(Bucket::of(&key.serial_number).0),
         ],
     )
 }
@@ -123,6 +125,24 @@ impl EntryStream {
             "SELECT serial_number, revoked_at, reason FROM va_revoked \
              WHERE ca_id = $1 AND valid_to >= $2 ORDER BY serial_number",
             params![ca_id.as_str(), since],
+        );
+        db.stream(query, CHUNK).await.map(Self)
+    }
+
+    /// The same for a CRL of a shard.
+    pub(crate) async fn of_shard(
+        db: &Db,
+        ca_id: &CaId,
+        shard: CrlShard,
+        expired_before: Option<OffsetDateTime>,
+    ) -> Result<Self, DbError> {
+        let since = expired_before.map_or(i64::MIN, lamassu_db::instant::to_micros);
+        let (first, behind) = shard.buckets();
+        let query = sql(
+            "SELECT serial_number, revoked_at, reason FROM va_revoked \
+             WHERE ca_id = $1 AND bucket >= $2 AND bucket < $3 AND valid_to >= $4 \
+             ORDER BY serial_number",
+            params![ca_id.as_str(), first, behind, since],
         );
         db.stream(query, CHUNK).await.map(Self)
     }

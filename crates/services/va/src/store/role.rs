@@ -5,7 +5,7 @@ use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::CaId;
 use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_core::va::{CrlOptions, LatestCrl, VaRole};
+use lamassu_core::va::{CrlOptions, CrlShards, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
 use time::OffsetDateTime;
@@ -44,6 +44,7 @@ pub(crate) const ROLES: ListTable = ListTable {
         "delta_file",
         "delta_digest",
         "delta_due",
+        "crl_shards",
     ],
     key: "ca_ski",
     created: "created_at",
@@ -243,7 +244,8 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTim
     );
 }
 
-/// Makes `next` the newest CRL of a role whose newest one is still `previous`.
+/// Makes `next` the newest CRL of a role whose newest one is still `previous`. Where there are delta CRLs
+/// or shards, changes of entries wait for the next complete one.
 ///
 /// `previous.changes` is what the new CRL covers: entries that changed since make the one after
 /// it due at once. So a burst of changes never keeps a CRL from being stored. Delta CRLs go with the
@@ -259,7 +261,7 @@ pub(crate) fn advance(
             "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
              crl_file = $4, crl_digest = $5, last_number = $1, covered_at = $11, next_due = CASE \
              WHEN changes <> $6 AND regenerate_on_revoke AND delta_validity IS NULL \
-             THEN CAST($7 AS BIGINT) ELSE $8 END, \
+             AND crl_shards IS NULL THEN CAST($7 AS BIGINT) ELSE $8 END, \
              delta_due = CASE WHEN delta_validity IS NULL THEN NULL ELSE CAST($7 AS BIGINT) END \
              WHERE ca_ski = $9 AND crl_number = $10 AND last_number = $12",
             params![
@@ -310,7 +312,8 @@ pub(crate) fn set_options(set: &mut WriteSet, stored: &StoredRole) {
 pub(crate) fn entries_changed(issuer: &Issuer, now: OffsetDateTime) -> Statement {
     sql(
         "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL THEN $1 \
+         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL AND crl_shards IS NULL \
+         THEN $1 \
          ELSE next_due END, delta_due = CASE \
          WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
          ELSE delta_due END WHERE ca_id = $2 OR ca_ski = $3",
@@ -328,7 +331,8 @@ pub(crate) fn entries_changed_since(
     set.expect_one(
         sql(
             "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL THEN $1 \
+             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL AND crl_shards IS NULL \
+         THEN $1 \
              ELSE next_due END, delta_due = CASE \
              WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
              ELSE delta_due END WHERE ca_ski = $2 AND changes = $3",
@@ -376,6 +380,8 @@ impl TryFrom<&Row> for StoredRole {
     fn try_from(row: &Row) -> Result<Self, DbError> {
         let duration = |column| row.get(column).map(WireDuration::from_nanos);
         let instant = |column| row.get(column).map(Timestamp);
+        let shards = row.get::<Option<u32>>("crl_shards")?;
+        let shards = shards.map(CrlShards::try_from).transpose();
         Ok(Self {
             role: VaRole {
                 ca_ski: row.get("ca_ski")?,
@@ -395,6 +401,7 @@ impl TryFrom<&Row> for StoredRole {
                     valid_from: instant("this_update")?,
                     valid_until: instant("next_update")?,
                 },
+                crl_shards: shards.map_err(|_| DbError::corrupt("crl_shards", "no number"))?,
             },
             ca_id: CaId::new(row.get::<String>("ca_id")?),
             file: CrlFile {

@@ -101,7 +101,7 @@ async fn the_certificate_is_renewed_in_time_and_answers_never_outlive_it() {
     world.clock.advance(Duration::days(1));
     let second = signer(&asked(&world, &ca, &ca.certificate, 3).await);
     assert_ne!(second.as_der(), first.as_der());
-    assert_ne!(second.spki_der(), first.spki_der());
+    assert_eq!(second.spki_der(), first.spki_der());
     // After an outage longer than its validity there is another one at once.
     world.clock.advance(Duration::days(30));
     let answer = asked(&world, &ca, &ca.certificate, 4).await;
@@ -114,6 +114,62 @@ async fn the_certificate_is_renewed_in_time_and_answers_never_outlive_it() {
     let last = signer(&answer);
     assert_eq!(last.not_after(), ca.certificate.not_after());
     assert_eq!(answer.responses[0].next_update, Some(last.not_after()));
+}
+
+/// One key per CA, whichever process signs with it.
+#[tokio::test]
+async fn the_key_is_in_the_kms_until_the_ca_is_gone() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let name = "OCSP responder of root-a";
+    assert_eq!(world.keys_called(name).await.len(), 0);
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    let by_another = async || {
+        let (_, router) = world.replica_with(delegated()).await;
+        let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
+        signer(&basic(&post_ocsp(&router, &request).await))
+    };
+    let second = by_another().await;
+    assert_ne!(second.as_der(), first.as_der());
+    assert_eq!(second.spki_der(), first.spki_der());
+    let key = first.public_key().unwrap().key_id_sha256_hex();
+    assert_eq!(world.keys_called(name).await, [key.clone()]);
+    // Whoever deletes it has another one made.
+    world.delete_key(&key).await;
+    let third = by_another().await;
+    assert_ne!(third.spki_der(), first.spki_der());
+    assert_eq!(world.keys_called(name).await.len(), 1);
+    world.reconcile().await;
+    assert_eq!(world.keys_called(name).await.len(), 1);
+    world.delete(&ca).await;
+    world.reconcile().await;
+    assert_eq!(world.keys_called(name).await.len(), 0);
+}
+
+/// No event tells it of either.
+#[tokio::test]
+async fn on_another_database_a_revoked_delegate_and_a_reissued_ca_are_noticed_in_a_second() {
+    let world = World::new().await;
+    let ca = world.root("root-a").await;
+    let router = world.on_its_own_database_with(delegated()).await;
+    let next = async || {
+        let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], Some(&[1; 16]));
+        signer(&basic(&post_ocsp(&router, &request).await))
+    };
+    let first = next().await;
+    world.clock.advance(Duration::seconds(1));
+    assert_eq!(next().await.as_der(), first.as_der());
+    world.revoke(&first, "KeyCompromise").await;
+    world.clock.advance(Duration::seconds(1));
+    let second = next().await;
+    assert_ne!(second.as_der(), first.as_der());
+    world.reissue(&ca).await;
+    world.clock.advance(Duration::seconds(1));
+    let third = next().await;
+    assert_ne!(third.as_der(), second.as_der());
+    // And once only.
+    world.clock.advance(Duration::seconds(1));
+    assert_eq!(next().await.as_der(), third.as_der());
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! The last CRLs of deleted CAs: the CA service waits for them with the key, and is told.
 
+use std::process::Command;
+
 use http::StatusCode;
 use lamassu_core::ca::CaService as _;
 use lamassu_db::{NextRun, system_caller};
+use lamassu_x509::Certificate;
 use serde_json::json;
 use time::Duration;
 
@@ -119,4 +122,88 @@ async fn a_ca_with_the_key_of_another_leaves_the_crls_to_it() {
     world.revoke(&device, "KeyCompromise").await;
     world.settle().await;
     assert!(world.crl(&twin).await.number().unwrap().unwrap() > before);
+}
+
+/// A CA of this name, made by openssl, and its key in PEM; it calls its key as it is told.
+fn made_elsewhere(name: &str, ski: &str) -> (Certificate, Vec<u8>) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\nO=Fleet\nCN={name}\n\
+         [ext]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
+         subjectKeyIdentifier={ski}\n"
+    );
+    std::fs::write(dir.path().join("ca.cnf"), config).unwrap();
+    let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -config ca.cnf \
+                -keyout key.pem -outform DER -out ca.der";
+    let made = Command::new("openssl")
+        .args(make.split_whitespace())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    (
+        Certificate::from_der(read("ca.der")).unwrap(),
+        read("key.pem"),
+    )
+}
+
+/// What a certificate calls its key is up to whoever makes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unrelated_ca_that_calls_its_key_the_same_neither_prevents_nor_replaces_a_last_crl() {
+    let world = World::running().await;
+    let ca = world.root("root-a").await;
+    let device = world.issue(&ca, "device-1").await;
+    world.settle().await;
+    let (certificate, key) = made_elsewhere("root-a", &ca.ski);
+    let unrelated = world.import_with_key("unrelated", certificate, &key).await;
+    assert_eq!(unrelated.ski, ca.ski);
+    world.settle().await;
+    let waiting = async || {
+        let retired = world.ca.retired_cas(&system_caller("test")).await;
+        retired.unwrap().len()
+    };
+    world.delete(&ca).await;
+    assert_eq!(waiting().await, 1);
+    world.run_final_crl_job().await;
+    assert_eq!(waiting().await, 0);
+    let last = world.crl(&ca).await;
+    assert!(last.next_update().unwrap() > device.not_after());
+    // Its own certificates come and go, and the list stays for as long as it is needed.
+    let profile = json!({
+        "validity": { "type": "Duration", "duration": "20d" }, "honor_subject": true,
+    });
+    let other = world.issue_with(&unrelated, "device-2", profile).await;
+    world.revoke(&other, "KeyCompromise").await;
+    world.settle().await;
+    assert_eq!(world.crl(&ca).await.as_der(), last.as_der());
+    // And then it is the other one's turn.
+    world.clock.advance(Duration::days(8));
+    world.run_crl_job().await;
+    let list = world.crl(&unrelated).await;
+    assert!(list.entries().any(|entry| entry.serial == *other.serial()));
+}
+
+/// The last CRL of a deleted CA whose key another one's certificate names: that one's CRLs go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_ca_leaves_the_crls_of_the_one_that_had_the_name_of_its_key_before() {
+    let world = World::running().await;
+    let ca = world.root("root-a").await;
+    world.settle().await;
+    let (certificate, key) = made_elsewhere("root-b", &ca.ski);
+    let later = world.import_with_key("root-b", certificate, &key).await;
+    let profile = json!({
+        "validity": { "type": "Duration", "duration": "12h" }, "honor_subject": true,
+    });
+    world.issue_with(&later, "device-1", profile).await;
+    world.settle().await;
+    let before = world.crl(&ca).await;
+    world.delete(&later).await;
+    world.run_final_crl_job().await;
+    let retired = world.ca.retired_cas(&system_caller("test")).await;
+    assert_eq!(retired.unwrap(), []);
+    assert!(world.crl(&ca).await.number().unwrap() >= before.number().unwrap());
+    world.clock.advance(Duration::hours(167));
+    world.run_crl_job().await;
+    assert!(world.crl(&ca).await.number().unwrap() > before.number().unwrap());
 }

@@ -19,4 +19,5 @@ mod presigned;
 mod races;
 mod reconcile;
 mod roles;
+mod shards;
 mod support;

@@ -1,10 +1,12 @@
 //! Answers that were signed before.
 
+use axum::Router;
 use lamassu_db::{WriteSet, params, sql};
-use lamassu_va::{OcspConfig, VaConfig};
+use lamassu_va::{OcspConfig, VaConfig, VaService};
 use lamassu_x509::Certificate;
 use lamassu_x509::ocsp::{CertId, CertStatus, OcspResponse, issuer_keys, request_to_der};
 use time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ca, World, cert_id, post_ocsp, url_safe};
 
@@ -148,4 +150,99 @@ async fn without_room_every_answer_is_signed() {
     let ca = world.root("root-a").await;
     let asked = || answer(&world, cert_id(&ca.certificate, &ca.certificate));
     assert_ne!(asked().await, asked().await);
+}
+
+/// Another process, which keeps its answers.
+async fn keeping(world: &World) -> (VaService, Router) {
+    let ocsp = OcspConfig {
+        keep_answers: true,
+        ..OcspConfig::default()
+    };
+    let config = VaConfig {
+        ocsp,
+        ..VaConfig::default()
+    };
+    world.replica_with(config).await
+}
+
+/// Begins and ends: what is kept is read, and what is new is kept.
+async fn run(va: &VaService) {
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    va.run(&shutdown).await;
+}
+
+async fn restarted(world: &World) -> Router {
+    let (va, router) = keeping(world).await;
+    run(&va).await;
+    router
+}
+
+/// The first answer of a process that ends then.
+async fn run_and_ask(world: &World, ca: &Ca, certificate: &Certificate) -> bytes::Bytes {
+    let (va, router) = keeping(world).await;
+    let request = request_to_der(&[cert_id(&ca.certificate, certificate)], None);
+    let answer = post_ocsp(&router, &request).await.body;
+    run(&va).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_outlive_a_restart_and_no_revocation() {
+    let (world, ca, issued) = world().await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &issued)], None);
+    let before = run_and_ask(&world, &ca, &issued).await;
+    assert_eq!(said(&before), CertStatus::Good);
+    let router = restarted(&world).await;
+    assert_eq!(post_ocsp(&router, &request).await.body, before);
+    // Read from the file before the revocation, which this process does not hear of, and not asked yet.
+    let deaf = restarted(&world).await;
+    world.revoke(&issued, "KeyCompromise").await;
+    let is_revoked = |answer: bytes::Bytes| matches!(said(&answer), CertStatus::Revoked { .. });
+    assert!(is_revoked(post_ocsp(&deaf, &request).await.body));
+    // And revoked while no process ran.
+    let router = restarted(&world).await;
+    assert!(is_revoked(post_ocsp(&router, &request).await.body));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_from_before_a_reissue_or_past_their_time_are_made_again() {
+    let (world, ca, issued) = world().await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &issued)], None);
+    let before = run_and_ask(&world, &ca, &issued).await;
+    world.reissue(&ca).await;
+    let router = restarted(&world).await;
+    assert_ne!(post_ocsp(&router, &request).await.body, before);
+    let before = run_and_ask(&world, &ca, &issued).await;
+    world.clock.advance(Duration::minutes(31));
+    let router = restarted(&world).await;
+    assert_ne!(post_ocsp(&router, &request).await.body, before);
+}
+
+/// Whoever can write to the storage cannot make a revoked certificate good again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_says_something_else_than_it_is_filed_as_is_left_out() {
+    let (world, ca, issued) = world().await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &issued)], None);
+    let good = run_and_ask(&world, &ca, &issued).await;
+    let file = world.blob("pki/va/ocsp/answers.json");
+    let mut filed: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    world.revoke(&issued, "KeyCompromise").await;
+    let revoked = world.certificate(&issued).await;
+    filed[0]["info"]["status"] = "REVOKED".into();
+    filed[0]["info"]["revocation_reason"] = "KeyCompromise".into();
+    filed[0]["info"]["revocation_timestamp"] = revoked["revocation_timestamp"].clone();
+    std::fs::write(&file, filed.to_string()).unwrap();
+    let router = restarted(&world).await;
+    let answer = post_ocsp(&router, &request).await.body;
+    assert_ne!(answer, good);
+    assert!(matches!(said(&answer), CertStatus::Revoked { .. }));
+    // What is no list is no reason not to start.
+    std::fs::write(&file, "{").unwrap();
+    let router = restarted(&world).await;
+    assert!(matches!(
+        said(&post_ocsp(&router, &request).await.body),
+        CertStatus::Revoked { .. }
+    ));
 }

@@ -17,7 +17,7 @@ use lamassu_core::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::kms::{KeyStatus, KmsService};
 use lamassu_core::pem::{CertificateDer, CsrDer};
-use lamassu_core::query::QueryLimits;
+use lamassu_core::query::{ListRequest, QueryLimits};
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Dialect, Job, NextRun, params, sql, system_caller};
@@ -115,6 +115,8 @@ impl World {
 
     /// A world whose CRL files are in this store.
     pub(crate) async fn over(blobs: Blobs, config: VaConfig) -> Self {
+        // Both services name the same addresses, as one program has it.
+        let va_server_domains = config.va_domains.clone();
         // openssl has no other clock than the machine's.
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let database = TestDatabase::fresh();
@@ -124,7 +126,10 @@ impl World {
             db: db.clone(),
             kms: Arc::clone(&kms),
             others: OthersRunning::No,
-            config: CaConfig::default(),
+            config: CaConfig {
+                va_server_domains,
+                ..CaConfig::default()
+            },
         };
         let ca = Arc::new(CaService::new(ports).await.unwrap());
         let va = va(&db, &ca, Arc::clone(&kms), &blobs, config).await;
@@ -190,6 +195,13 @@ impl World {
             .unwrap()
     }
 
+    pub(crate) async fn run_shard_job(&self) -> NextRun {
+        let job = self.va.shard_job();
+        job.run(&system_caller("test"), self.db.now())
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn run_final_crl_job(&self) -> NextRun {
         let job = self.va.final_crl_job();
         job.run(&system_caller("test"), self.db.now())
@@ -241,14 +253,22 @@ impl World {
 
     /// The same service in another process, with caches of its own.
     pub(crate) async fn replica(&self) -> (VaService, Router) {
+        self.replica_with(VaConfig::default()).await
+    }
+
+    pub(crate) async fn replica_with(&self, config: VaConfig) -> (VaService, Router) {
         let kms = Arc::clone(&self.kms);
-        let va = va(&self.db, &self.ca, kms, &self.blobs, VaConfig::default()).await;
+        let va = va(&self.db, &self.ca, kms, &self.blobs, config).await;
         let router = router(&va, &self.clock).await;
         (va, router)
     }
 
     /// A validation authority with a database of its own, over the CA service of this one.
     pub(crate) async fn on_its_own_database(&self) -> Router {
+        self.on_its_own_database_with(VaConfig::default()).await
+    }
+
+    pub(crate) async fn on_its_own_database_with(&self, config: VaConfig) -> Router {
         let clock = Arc::clone(&self.clock) as SharedClock;
         let ports = VaPorts {
             db: self.elsewhere.open(&clock).await,
@@ -256,7 +276,7 @@ impl World {
             ca_place: CaPlace::Elsewhere,
             kms: Arc::clone(&self.kms),
             blobs: Arc::clone(&self.blobs),
-            config: VaConfig::default(),
+            config,
         };
         router(&VaService::new(ports).await.unwrap(), &self.clock).await
     }
@@ -308,6 +328,17 @@ impl World {
             .unwrap();
     }
 
+    /// A file in the store of CRLs.
+    pub(crate) fn blob(&self, name: &str) -> PathBuf {
+        self.dir.as_ref().unwrap().path().join("blobs").join(name)
+    }
+
+    /// A certificate as the CA service shows it now.
+    pub(crate) async fn certificate(&self, certificate: &Certificate) -> Value {
+        let path = format!("/v1/certificates/{}", certificate.serial());
+        self.ask_ca(Method::GET, &path, Value::Null).await
+    }
+
     /// The folder of a CA's CRL files.
     pub(crate) fn crl_folder(&self, ca: &Ca) -> PathBuf {
         let dir = self.dir.as_ref().unwrap();
@@ -331,17 +362,37 @@ impl World {
 
     pub(crate) async fn ca(&self, id: &str, parent: Option<&str>, kind: &str, bits: u32) -> Ca {
         let key = json!({ "type": kind, "bits": bits });
-        self.create_ca(id, id, parent, key).await
+        self.create_ca(id, id, parent, key, Value::Null).await
+    }
+
+    /// A root whose certificates are divided into so many shards.
+    pub(crate) async fn root_in_shards(&self, id: &str, n: u32) -> Ca {
+        let key = json!({ "type": "ECDSA", "bits": 256 });
+        self.create_ca(id, id, None, key, json!(n)).await
     }
 
     /// Another CA with the name and key of this root.
     pub(crate) async fn twin(&self, id: &str, root: &Ca) -> Ca {
         let key = root.certificate.public_key().unwrap().key_id_sha256_hex();
         let key = json!({ "key_id": key });
-        self.create_ca(id, &root.id, None, key).await
+        self.create_ca(id, &root.id, None, key, Value::Null).await
     }
 
-    async fn create_ca(&self, id: &str, name: &str, parent: Option<&str>, key: Value) -> Ca {
+    /// The same, its certificates divided into so many shards.
+    pub(crate) async fn twin_in_shards(&self, id: &str, root: &Ca, n: u32) -> Ca {
+        let key = root.certificate.public_key().unwrap().key_id_sha256_hex();
+        let key = json!({ "key_id": key });
+        self.create_ca(id, &root.id, None, key, json!(n)).await
+    }
+
+    async fn create_ca(
+        &self,
+        id: &str,
+        name: &str,
+        parent: Option<&str>,
+        key: Value,
+        crl_shards: Value,
+    ) -> Ca {
         let profile = json!({
             "name": "Devices",
             "validity": { "type": "Duration", "duration": "12h" },
@@ -357,8 +408,10 @@ impl World {
             "key_metadata": key,
             "ca_expiration": { "type": "Duration", "duration": "1y" },
             "profile_id": profile["id"],
+            "crl_shards": crl_shards,
         });
         let created = self.ask_ca(Method::POST, "/v1/cas", body).await;
+        assert_eq!(created["crl_shards"], crl_shards);
         let certificate = &created["certificate"];
         Ca {
             id: id.to_owned(),
@@ -410,6 +463,28 @@ impl World {
             .await;
     }
 
+    /// Gives a CA a new certificate.
+    pub(crate) async fn reissue(&self, ca: &Ca) {
+        let path = format!("/v1/cas/{}/reissue", ca.id);
+        self.ask_ca(Method::POST, &path, json!({})).await;
+    }
+
+    /// The ids of the keys of this name.
+    pub(crate) async fn keys_called(&self, name: &str) -> Vec<String> {
+        let request = ListRequest::default();
+        let keys = self.kms.keys(&system_caller("test"), &request).await;
+        let keys = keys.unwrap().list.into_iter();
+        keys.filter(|key| key.name == name)
+            .map(|key| key.key_id.as_str().to_owned())
+            .collect()
+    }
+
+    pub(crate) async fn delete_key(&self, key: &str) {
+        let key = KeyRef::from(key);
+        let deleted = self.kms.delete_key(&system_caller("test"), &key).await;
+        deleted.unwrap();
+    }
+
     /// Revokes and deletes a CA.
     pub(crate) async fn delete(&self, ca: &Ca) {
         let status = format!("/v1/cas/{}/status", ca.id);
@@ -458,6 +533,25 @@ impl World {
         let certificate = CertificateDer::from_der(ca.certificate.as_der().clone());
         let body = json!({ "id": id, "ca": certificate.to_wire(), "ca_type": "IMPORTED" });
         self.ask_ca(Method::POST, "/v1/cas/import", body).await;
+    }
+
+    /// Takes in a CA that was made elsewhere, with its key in PEM.
+    pub(crate) async fn import_with_key(
+        &self,
+        id: &str,
+        certificate: Certificate,
+        key: &[u8],
+    ) -> Ca {
+        let der = CertificateDer::from_der(certificate.as_der().clone());
+        let body = json!({ "id": id, "ca": der.to_wire(), "private_key": STANDARD.encode(key) });
+        let imported = self.ask_ca(Method::POST, "/v1/cas/import", body).await;
+        let stored = &imported["certificate"];
+        Ca {
+            id: id.to_owned(),
+            ski: stored["subject_key_id"].as_str().unwrap().to_owned(),
+            serial: stored["serial_number"].as_str().unwrap().to_owned(),
+            certificate,
+        }
     }
 
     pub(crate) async fn post_ocsp(&self, request: &[u8]) -> Answer {

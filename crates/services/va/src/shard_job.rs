@@ -1,0 +1,118 @@
+//! The job that makes the CRLs of shards: one of its own, so that a revocation never waits for a
+//! complete CRL, which may be long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use lamassu_core::caller::Caller;
+use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use time::OffsetDateTime;
+
+use crate::files::{Series, Sweep};
+use crate::jobs::{AT_ONCE, BATCH, cause, retry_after};
+use crate::metrics;
+use crate::renew::Renewal;
+use crate::service::VaService;
+use crate::store::shard::{self, StoredShard};
+
+/// The job that makes CRLs of shards; also its lease and its signal.
+pub const SHARD_JOB: &str = "va-crl-shards";
+
+/// See [`SHARD_JOB`].
+#[derive(Debug)]
+struct ShardJob {
+    service: VaService,
+    /// Whether what a restore left, and what was given up, was looked after since the start.
+    begun: AtomicBool,
+}
+
+impl VaService {
+    /// The job that makes the CRLs of shards when they are due.
+    pub fn shard_job(&self) -> Arc<dyn Job> {
+        Arc::new(ShardJob {
+            service: self.clone(),
+            begun: AtomicBool::new(false),
+        })
+    }
+}
+
+impl ShardJob {
+    /// Makes the CRL of one shard. A failure is put off, as for complete CRLs.
+    async fn renew(&self, caller: &Caller, due: &StoredShard) -> Result<(), JobError> {
+        let name = (due.ca_ski.as_str(), due.shard);
+        match self.service.renew_shard(caller, name, Renewal::IfDue).await {
+            Ok(renewed) => {
+                self.sweep(&renewed).await;
+                Ok(())
+            }
+            Err(error) => {
+                let (ca_ski, shard) = name;
+                let until = retry_after(due.crl.version, &error);
+                let until = until.map(|pause| self.service.db.now().saturating_add(pause));
+                if until.is_some() {
+                    metrics::crl_failed();
+                    tracing::error!(ca_ski, %shard, error = cause(&error), "crl of a shard not made");
+                } else {
+                    tracing::warn!(ca_ski, %shard, error = cause(&error), "no more crls of this shard");
+                }
+                let mut set = WriteSet::new();
+                set.execute(shard::postpone(due, until));
+                self.service.db.commit(set).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes files that nobody needs: older ones, and what a crash left under the number of the newest
+    /// one. A failure leaves them for the next time.
+    async fn sweep(&self, stored: &StoredShard) {
+        let series = Series::shard(stored);
+        let swept = self.service.files.sweep(&series, Sweep::Behind);
+        if let Err(error) = swept.await {
+            tracing::warn!(
+                ca_ski = stored.ca_ski,
+                shard = %stored.shard,
+                error = &error as &(dyn std::error::Error + 'static),
+                "crl files not swept"
+            );
+        }
+    }
+
+    /// As for complete CRLs: those that a restore forgot are superseded, and what was given up for
+    /// want of a key is tried again.
+    async fn make_due(&self, now: OffsetDateTime) -> Result<(), JobError> {
+        let mut set = WriteSet::new();
+        set.execute(shard::make_first_due(now));
+        if self.service.number_floor > 0 {
+            set.execute(shard::make_due_below(self.service.number_floor, now));
+        }
+        self.service.db.commit(set).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Job for ShardJob {
+    fn name(&self) -> &'static str {
+        SHARD_JOB
+    }
+
+    async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
+        if !self.begun.load(Ordering::Acquire) {
+            self.make_due(now).await?;
+            self.begun.store(true, Ordering::Release);
+        }
+        let due = shard::due(&self.service.db, now, BATCH).await?;
+        let renewals: Vec<_> = due.iter().map(|shard| self.renew(caller, shard)).collect();
+        stream::iter(renewals)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        let overview = shard::overview(&self.service.db).await?;
+        let left = overview.first_expiry.map(|expiry| expiry - now);
+        metrics::shard_overview(overview.count, left);
+        Ok(overview.next_due.map_or(NextRun::WhenWoken, NextRun::At))
+    }
+}

@@ -1,0 +1,82 @@
+//! Table `va_responder_key`: the keys of delegated OCSP responders.
+
+use lamassu_core::ids::{CaId, KeyId, OperationId};
+use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
+use time::OffsetDateTime;
+
+/// The CA has no key for its responder, nor is one being made.
+pub(crate) const NONE_YET: Check = Check::new("no key of the OCSP responder");
+
+/// The key is still being made by this operation.
+pub(crate) const BEGUN: Check = Check::new("key of the OCSP responder begun");
+
+/// The key of a CA's responder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResponderKey {
+    pub(crate) ca_id: CaId,
+    /// What made it.
+    pub(crate) operation: OperationId,
+    /// `None` while it is made.
+    pub(crate) key_id: Option<KeyId>,
+    pub(crate) begun_at: OffsetDateTime,
+}
+
+/// The key of this CA's responder.
+pub(crate) async fn of_ca(db: &Db, ca: &CaId) -> Result<Option<ResponderKey>, DbError> {
+    let query = sql(
+        "SELECT ca_id, operation, key_id, begun_at FROM va_responder_key WHERE ca_id = $1",
+        params![ca.as_str()],
+    );
+    let row = db.row_opt(query).await?;
+    row.as_ref().map(ResponderKey::try_from).transpose()
+}
+
+/// All keys: one per CA that answers by a responder.
+pub(crate) async fn all(db: &Db) -> Result<Vec<ResponderKey>, DbError> {
+    let query = sql(
+        "SELECT ca_id, operation, key_id, begun_at FROM va_responder_key ORDER BY ca_id",
+        Vec::new(),
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(ResponderKey::try_from).collect()
+}
+
+/// Notes that a key is about to be made.
+pub(crate) fn begin(set: &mut WriteSet, ca: &CaId, operation: &OperationId, now: OffsetDateTime) {
+    let statement = sql(
+        "INSERT INTO va_responder_key (ca_id, operation, begun_at) VALUES ($1, $2, $3) \
+         ON CONFLICT DO NOTHING",
+        params![ca.as_str(), operation.as_str(), now],
+    );
+    set.expect_one(statement, NONE_YET);
+}
+
+/// Notes that it is made.
+pub(crate) fn made(set: &mut WriteSet, ca: &CaId, operation: &OperationId, key: &KeyId) {
+    let statement = sql(
+        "UPDATE va_responder_key SET key_id = $1 WHERE ca_id = $2 AND operation = $3",
+        params![key.as_str(), ca.as_str(), operation.as_str()],
+    );
+    set.expect_one(statement, BEGUN);
+}
+
+/// Forgets the key that an operation made.
+pub(crate) fn forget(set: &mut WriteSet, ca: &CaId, operation: &OperationId) {
+    set.execute(sql(
+        "DELETE FROM va_responder_key WHERE ca_id = $1 AND operation = $2",
+        params![ca.as_str(), operation.as_str()],
+    ));
+}
+
+impl TryFrom<&Row> for ResponderKey {
+    type Error = DbError;
+
+    fn try_from(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            ca_id: CaId::new(row.get::<String>("ca_id")?),
+            operation: OperationId::new(row.get::<String>("operation")?),
+            key_id: row.get::<Option<String>>("key_id")?.map(KeyId::new),
+            begun_at: row.get("begun_at")?,
+        })
+    }
+}

@@ -25,12 +25,12 @@ const LONGEST_START_MILLIS: u64 = 400;
 /// How long an installation may take to settle what a kill left.
 const SETTLES: Duration = Duration::from_secs(60);
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 /// The seed of the environment, or another one each time.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let fresh = || {
         let elapsed = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         u64::try_from(elapsed.as_micros()).unwrap_or_default()
@@ -102,8 +102,8 @@ fn survive(layout: Layout) -> Result<()> {
 
 /// Which processes are killed in a round, and when.
 #[derive(Clone, Copy, Debug)]
-struct Kills {
-    victims: Victims,
+pub(crate) struct Kills {
+    pub(crate) victims: Victims,
     /// Under load.
     after: Duration,
     /// While they start again, if they are: recovery must survive its own interruption.
@@ -112,7 +112,7 @@ struct Kills {
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug)]
-enum Victims {
+pub(crate) enum Victims {
     /// All processes at the same moment, as when a machine fails.
     All,
     /// One, while the others go on.
@@ -120,7 +120,7 @@ enum Victims {
 }
 
 impl Kills {
-    fn choose(dice: &mut Dice, n_processes: usize) -> Self {
+    pub(crate) fn choose(dice: &mut Dice, n_processes: usize) -> Self {
         let mut millis = |longest| Duration::from_millis(dice.below(longest));
         let after = Duration::from_millis(50) + millis(LONGEST_MILLIS);
         let start = millis(LONGEST_START_MILLIS);
@@ -140,11 +140,12 @@ impl Kills {
     }
 
     /// Whether clients lose connections: those that the gateway has in its process.
-    const fn cut_off_clients(self) -> bool {
+    pub(crate) const fn cut_off_clients(self) -> bool {
         matches!(self.victims, Victims::All | Victims::One(0))
     }
 
-    fn carry_out(self, installation: &mut Installation) -> Result<()> {
+    /// Kills them, and starts them again.
+    pub(crate) fn carry_out(self, installation: &mut Installation) -> Result<()> {
         match (self.victims, self.while_starting) {
             (Victims::All, None) => installation.kill_and_restart(),
             (Victims::All, Some(after)) => {

@@ -25,6 +25,7 @@ mod est_wire;
 mod first_device;
 mod guide;
 mod kill;
+mod killed_enrollments;
 mod login;
 mod lost_keys;
 mod mistakes;

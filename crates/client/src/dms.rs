@@ -8,13 +8,13 @@ use http::Method;
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::{
     Approval, ApprovalRefusal, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError,
-    DmsService, DmsStats, DryRun, DryRunReport, EnrollmentPassword, EstRequest, GeneratedKey,
-    NewPasswords, Outcome, RefusedEnrollment, SweepScope,
+    DmsService, DmsStats, DryRun, DryRunReport, EnrollmentPassword, EstRequest, EstToken,
+    GeneratedKey, NewPasswords, Outcome, RefusedEnrollment, SweepScope,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{ApprovalId, DmsId};
 use lamassu_core::internal::dms::{
-    CsrAttributes, DecisionBody, EstAnswer, Sweep, Swept, WireEstRequest,
+    CsrAttributes, DecisionBody, EstAnswer, INVALID_TOKEN, Sweep, Swept, WireEstRequest,
 };
 use lamassu_core::page::Page;
 use lamassu_core::patch::{PatchBody, PatchOperation};
@@ -99,14 +99,12 @@ fn approval_path(id: &ApprovalId, rest: &str) -> Result<String, DmsError> {
 }
 
 /// The path of what EST reads, for this label or without one.
-fn est_path(operation: &str, label: Option<&DmsId>) -> String {
-    match label {
-        Some(label) => format!(
-            "/internal/v1/est/{operation}?label={}",
-            encode(label.as_str())
-        ),
-        None => format!("/internal/v1/est/{operation}"),
-    }
+fn est_path(operation: &str, label: Option<&DmsId>, token: Option<&EstToken>) -> String {
+    let label = label.map(|label| format!("label={}", encode(label.as_str())));
+    let is_invalid = token.is_some_and(|token| token.holder.is_none());
+    let token = is_invalid.then(|| format!("token={INVALID_TOKEN}"));
+    let query: Vec<_> = label.into_iter().chain(token).collect();
+    format!("/internal/v1/est/{operation}?{}", query.join("&"))
 }
 
 #[async_trait]
@@ -247,13 +245,19 @@ impl DmsService for DmsClient {
         &self,
         caller: &Caller,
         label: Option<&DmsId>,
+        token: Option<&EstToken>,
     ) -> Result<Vec<CertificateDer>, DmsError> {
-        let call = Call::get(est_path("cacerts", label));
+        let call = Call::get(est_path("cacerts", label, token));
         self.0.read(caller, call).await
     }
 
-    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError> {
-        let call = Call::get(est_path("csrattrs", label));
+    async fn csr_attrs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+        token: Option<&EstToken>,
+    ) -> Result<Bytes, DmsError> {
+        let call = Call::get(est_path("csrattrs", label, token));
         let CsrAttributes { der } = self.0.read::<_, DmsError>(caller, call).await?;
         Ok(der.0)
     }

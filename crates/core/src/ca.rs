@@ -4,6 +4,7 @@
 //! wire shows of them is in [`certificate`] and [`profile`]; how enrollment spans this service and
 //! the device manager without losing or leaking a certificate is in [`enrollment`].
 
+mod alternative_name;
 pub mod certificate;
 mod certificate_ref;
 mod change;
@@ -37,6 +38,7 @@ use crate::timestamp::Timestamp;
 use crate::usage::RevocationReason;
 use crate::va::CrlShards;
 
+pub use alternative_name::{AlternativeName, AlternativeNameError};
 pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
     KeyMetadata, KeyStrength,

@@ -69,6 +69,17 @@ impl DeviceStatus {
         Self::Decommissioned,
     ];
 
+    /// Their names on the wire.
+    pub const NAMES: &'static [&'static str] = &[
+        Self::NoIdentity.name(),
+        Self::Active.name(),
+        Self::RenewalPending.name(),
+        Self::ExpiringSoon.name(),
+        Self::Expired.name(),
+        Self::Revoked.name(),
+        Self::Decommissioned.name(),
+    ];
+
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {

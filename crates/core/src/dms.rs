@@ -170,10 +170,16 @@ pub trait DmsService: Send + Sync + fmt::Debug {
         &self,
         caller: &Caller,
         label: Option<&DmsId>,
+        token: Option<&EstToken>,
     ) -> Result<Vec<CertificateDer>, DmsError>;
 
     /// `csrattrs`, RFC 7030 4.5 as RFC 8951 and 9908 amend it: DER of CsrAttrs.
-    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError>;
+    async fn csr_attrs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+        token: Option<&EstToken>,
+    ) -> Result<Bytes, DmsError>;
 
     /// `simpleenroll`, RFC 7030 4.2.1: the certificate issued.
     async fn enroll(

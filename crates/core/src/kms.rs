@@ -94,6 +94,9 @@ pub enum KeyStatus {
 }
 
 impl KeyStatus {
+    /// All words.
+    pub const WORDS: &'static [&'static str] = &[Self::Active.as_str(), Self::Disabled.as_str()];
+
     /// The wire's word; matched with case.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ mod sort_key;
 mod v2;
 
 pub use error::{QueryError, QueryLimit};
-pub use field::{ElementTable, Field, FieldKind, Nulls, find_field};
+pub use field::{ElementTable, Field, FieldKind, Hex, Nulls, find_field};
 pub use filter::{Case, Comparison, Condition, Filter, Membership};
 pub use fold::fold;
 pub use form::decode_form;

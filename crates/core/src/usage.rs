@@ -340,6 +340,20 @@ const REASONS: [(RevocationReason, &str, u8); 10] = [
 ];
 
 impl RevocationReason {
+    /// All names on the wire.
+    pub const NAMES: &'static [&'static str] = &[
+        REASONS[0].1,
+        REASONS[1].1,
+        REASONS[2].1,
+        REASONS[3].1,
+        REASONS[4].1,
+        REASONS[5].1,
+        REASONS[6].1,
+        REASONS[7].1,
+        REASONS[8].1,
+        REASONS[9].1,
+    ];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         REASONS

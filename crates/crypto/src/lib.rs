@@ -24,7 +24,10 @@ mod public_key;
 mod scheme;
 mod spec;
 
-pub use envelope::{ContentCipher, KeyTransport, SealError, Sealed};
+pub use envelope::{
+    AgreementDigest, ContentCipher, KeyAgreement, KeyManagement, KeyTransport, KeyWrap, SealError,
+    Sealed, SealedKey,
+};
 pub use error::{KeyError, SchemeError, SignError, VerifyError};
 pub use hash::HashAlgorithm;
 pub use private_key::PrivateKey;

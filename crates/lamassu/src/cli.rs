@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lamassu_gateway::Environment;
 
 use crate::commands::Noun;
@@ -350,6 +352,23 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("monolithic", ""),
 ];
 
+/// A refusal without what the environment says: usage lines would ask for it as for an argument that is
+/// missing.
+pub(crate) fn retold(refusal: clap::Error, arguments: &[String]) -> clap::Error {
+    if refusal.kind() != ErrorKind::MissingRequiredArgument {
+        return refusal;
+    }
+    match without_environment(Cli::command()).try_get_matches_from(arguments) {
+        Err(retold) if retold.kind() == refusal.kind() => retold,
+        Ok(_) | Err(_) => refusal,
+    }
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| argument.env(Resettable::Reset));
+    command.mut_subcommands(without_environment)
+}
+
 /// Where the reference's programs find their configuration when the environment names none.
 const REFERENCE_CONFIG: &str = "/etc/lamassuiot/config.yml";
 
@@ -406,7 +425,7 @@ pub(crate) struct Normalised {
 #[cfg(test)]
 mod tests {
     use super::{Cli, Normalised, normalise};
-    use clap::CommandFactory as _;
+    use clap::{Command, CommandFactory as _, Parser as _};
 
     fn arguments(line: &str) -> Normalised {
         normalise(line.split(' ').map(str::to_owned))
@@ -415,6 +434,41 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// All commands below one, with the words that name them.
+    fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
+        let path = format!("{path}{} ", command.get_name());
+        let below = command.get_subcommands();
+        let mut leaves: Vec<_> = below.flat_map(|one| leaves(one, &path)).collect();
+        if leaves.is_empty() {
+            leaves.push((path, command.clone()));
+        }
+        leaves
+    }
+
+    #[test]
+    fn examples_are_command_lines() {
+        for (path, command) in leaves(&Cli::command(), "") {
+            let noun = path.split(' ').nth(1).unwrap();
+            let help = command.get_after_help().map(ToString::to_string);
+            let example = help.and_then(|help| help.strip_prefix("Example: ").map(str::to_owned));
+            if ["keys", "cas", "certificates", "profiles", "ocsp"].contains(&noun) {
+                assert!(example.is_some(), "{path}has no example");
+            }
+            let Some(example) = example else { continue };
+            assert!(
+                format!("{example} ").starts_with(&path),
+                "{path}: {example}"
+            );
+            let quoted = example.split('\'').enumerate();
+            let words = quoted.flat_map(|(n, part)| match n % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            });
+            let read = Cli::try_parse_from(words);
+            assert!(read.is_ok(), "{example}: {:?}", read.err());
+        }
     }
 
     #[test]

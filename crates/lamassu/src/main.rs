@@ -53,9 +53,10 @@ use crate::config::Config;
 
 fn main() -> ExitCode {
     let normalised = cli::normalise(std::env::args());
-    let cli = match Cli::try_parse_from(normalised.arguments) {
+    let cli = match Cli::try_parse_from(&normalised.arguments) {
         Ok(cli) => cli,
         Err(refusal) => {
+            let refusal = cli::retold(refusal, &normalised.arguments);
             let code = if refusal.use_stderr() { 2 } else { 0 };
             drop(refusal.print());
             return ExitCode::from(code);

@@ -90,6 +90,13 @@ fn notes(field: &Field) -> String {
     if let Some(alias) = field.alias {
         notes.push(format!("also `{alias}`"));
     }
+    if field.hex.is_some() {
+        notes.push("hexadecimal".to_owned());
+    }
+    if !field.choices.is_empty() {
+        let choices = field.choices.iter().map(|word| format!("`{word}`"));
+        notes.push(choices.collect::<Vec<_>>().join(", "));
+    }
     for (word, stored) in field.words {
         notes.push(format!("`{word}` means `{stored}`"));
     }

@@ -336,8 +336,14 @@ impl Announcement {
                 address.port()
             ));
         }
-        if let Some(address) = self.metrics {
-            text.push_str(&format!("  metrics  http://{address}/metrics\n"));
+        match (self.metrics, config.gateway.metrics.listen) {
+            (Some(address), _) => {
+                text.push_str(&format!("  metrics  http://{address}/metrics\n"));
+            }
+            (None, Some(address)) => {
+                text.push_str(&format!("  metrics  off, {address} is taken\n"));
+            }
+            (None, None) => {}
         }
         if let Some(path) = &self.trust_anchor {
             text.push_str(&format!(

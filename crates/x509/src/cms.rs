@@ -1,8 +1,8 @@
-//! CMS that carries a private key (RFC 5652, RFC 5958): what EST gives a device whose key the server
+//! CMS that carries a private key (RFC 5652, RFC 5083, RFC 5753, RFC 5958): what EST gives a device whose key the server
 //! made and that wants it encrypted (RFC 7030 §4.4.2).
 //!
 //! ```text
-//! EnvelopedData for the device's RSA key
+//! EnvelopedData, or AuthEnvelopedData, for a key that the device has
 //!   └ SignedData by whoever made the key
 //!       └ AsymmetricKeyPackage ::= SEQUENCE OF OneAsymmetricKey
 //! ```
@@ -12,11 +12,12 @@
 //! opens such an envelope.
 
 mod capabilities;
+mod recipient;
 
 pub use capabilities::Capabilities;
 
 use lamassu_crypto::{
-    ContentCipher, HashAlgorithm, KeyTransport, PublicKey, SealError, SignatureScheme,
+    ContentCipher, HashAlgorithm, KeyManagement, PublicKey, SealError, Sealed, SignatureScheme,
 };
 use zeroize::Zeroizing;
 
@@ -155,48 +156,66 @@ impl KeyPackage {
 /// open. The recipient knows its key by `key_identifier`.
 ///
 /// ```text
-/// SEQUENCE { envelopedData, [0] SEQUENCE { version 2,
-///     recipientInfos SET { SEQUENCE { version 2, [0] subjectKeyIdentifier, algorithm, encryptedKey } },
+/// SEQUENCE { envelopedData, [0] SEQUENCE { version 2, recipientInfos SET { recipient },
 ///     SEQUENCE { signedData, SEQUENCE { cipher, iv }, [0] encryptedContent } } }
+/// SEQUENCE { authEnvelopedData, [0] SEQUENCE { version 0, recipientInfos SET { recipient },
+///     SEQUENCE { signedData, SEQUENCE { cipher, SEQUENCE { nonce, length of mac } }, [0] encryptedContent },
+///     mac OCTET STRING } }
 /// ```
+///
+/// The latter has no authenticated attributes, which RFC 5083 §2.1 wants with such content: OpenSSL
+/// neither writes nor reads them, and the content is signed.
 ///
 /// # Errors
 ///
-/// [`SealError`] when the recipient's key is none of RSA.
+/// [`SealError`] when the recipient's key does not fit.
 pub fn enveloped_data(
     signed_data: &[u8],
     recipient: &PublicKey,
     key_identifier: &[u8],
-    (cipher, transport): (ContentCipher, KeyTransport),
+    (cipher, management): (ContentCipher, KeyManagement),
 ) -> Result<Vec<u8>, SealError> {
-    let sealed = cipher.seal(signed_data, recipient, transport)?;
+    let sealed = cipher.seal(signed_data, recipient, management)?;
     let room = sealed.encrypted_content.len().saturating_add(ROOM);
+    let (content_type, version) = match &sealed.mac {
+        None => (oids::PKCS7_ENVELOPED_DATA, 2),
+        Some(_) => (oids::CT_AUTH_ENVELOPED_DATA, 0),
+    };
     let mut out = Writer::with_capacity(room);
     out.sequence(|info| {
-        info.oid(&oids::PKCS7_ENVELOPED_DATA)
+        info.oid(&content_type)
             .nested(context_constructed(0), |explicit| {
                 explicit.sequence(|enveloped| {
-                    enveloped.element(INTEGER, &[2]).nested(SET, |recipients| {
-                        recipients.sequence(|recipient| {
-                            recipient
-                                .element(INTEGER, &[2])
-                                .element(context(0), key_identifier);
-                            write_transport(recipient, transport);
-                            recipient.octet_string(&sealed.encrypted_key);
-                        });
-                    });
-                    enveloped.sequence(|content| {
-                        content
-                            .oid(&oids::PKCS7_SIGNED_DATA)
-                            .sequence(|algorithm| {
-                                algorithm.oid(&cipher.oid()).octet_string(&sealed.iv);
-                            })
-                            .element(context(0), &sealed.encrypted_content);
-                    });
+                    enveloped
+                        .element(INTEGER, &[version])
+                        .nested(SET, |recipients| {
+                            let keys = (recipient, key_identifier);
+                            recipient::write(recipients, keys, management, &sealed.key);
+                        })
+                        .sequence(|content| write_content(content, cipher, &sealed));
+                    if let Some(mac) = &sealed.mac {
+                        enveloped.octet_string(mac);
+                    }
                 });
             });
     });
     Ok(out.into_vec())
+}
+
+fn write_content(content: &mut Writer, cipher: ContentCipher, sealed: &Sealed) {
+    content
+        .oid(&oids::PKCS7_SIGNED_DATA)
+        .sequence(|algorithm| {
+            algorithm.oid(&cipher.oid());
+            match &sealed.mac {
+                None => algorithm.octet_string(&sealed.iv),
+                Some(mac) => algorithm.sequence(|parameters| {
+                    let length = u8::try_from(mac.len()).unwrap_or_default();
+                    parameters.octet_string(&sealed.iv).unsigned(&[length]);
+                }),
+            };
+        })
+        .element(context(0), &sealed.encrypted_content);
 }
 
 /// The names under which common software knows a key, given as a SubjectPublicKeyInfo: SHA-1 and
@@ -211,23 +230,6 @@ pub fn key_identifiers(spki: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         .into_iter()
         .flat_map(|key| [HashAlgorithm::Sha1, HashAlgorithm::Sha256].map(|hash| hash.digest(key)));
     of_key.chain([HashAlgorithm::Sha256.digest(spki)])
-}
-
-/// The AlgorithmIdentifier of a key transport (RFC 3370 §4.2.1, RFC 4055 §4.1).
-fn write_transport(out: &mut Writer, transport: KeyTransport) {
-    out.sequence(|algorithm| match transport {
-        KeyTransport::Pkcs1 => {
-            algorithm.oid(&oids::RSA_ENCRYPTION).element(NULL, &[]);
-        }
-        KeyTransport::OaepSha1 => {
-            algorithm.oid(&oids::RSAES_OAEP).element(SEQUENCE, &[]);
-        }
-        KeyTransport::OaepSha256 => {
-            algorithm
-                .oid(&oids::RSAES_OAEP)
-                .raw(&oaep_sha256(WithNull::Yes));
-        }
-    });
 }
 
 /// Whether the parameters of a digest are written as NULL, or left out: both are in use.

@@ -9,9 +9,11 @@
 
 mod read;
 mod template;
+mod wanted;
 
 pub use read::{CsrWishes, KeyWish};
 pub use template::{ChallengePassword, KeyTemplate, RequestInfoTemplate};
+pub use wanted::{SubjectMismatch, WantedExtension, WantedRequest};
 
 use const_oid::ObjectIdentifier;
 

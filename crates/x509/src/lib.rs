@@ -45,7 +45,7 @@ pub use csr::{
 };
 pub use csr_attrs::{
     ChallengePassword, CsrAttribute, CsrWishes, KeyTemplate, KeyWish, RequestInfoTemplate,
-    csr_attrs,
+    SubjectMismatch, WantedExtension, WantedRequest, csr_attrs,
 };
 pub use error::{Malformation, ParseError, Structure};
 pub use extensions::{

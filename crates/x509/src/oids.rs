@@ -126,6 +126,8 @@ oids! {
     PKCS7_SIGNED_DATA = "1.2.840.113549.1.7.2";
     /// RFC 5652 §6.1.
     PKCS7_ENVELOPED_DATA = "1.2.840.113549.1.7.3";
+    /// RFC 5083 §2, `id-ct-authEnvelopedData`.
+    CT_AUTH_ENVELOPED_DATA = "1.2.840.113549.1.9.16.1.23";
 
     /// RFC 6960 §4.2.1.
     PKIX_OCSP_BASIC = "1.3.6.1.5.5.7.48.1.1";

@@ -46,6 +46,13 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     assert_ne!(before["serial_number"], after["serial_number"]);
     shell.ok("cas hold plant")?;
     assert_eq!(told(&shell.ok("cas show plant")?, "status")?, "ON HOLD");
+    let said = shell.refused("certs create --ca plant --subject x", 1)?;
+    assert!(
+        said.contains(
+            "the CA plant is on hold, and issues nothing until `lamassu cas release plant`"
+        ),
+        "{said}"
+    );
     shell.ok("cas release plant")?;
     let said = shell.refused("cas delete plant --yes", 1)?;
     assert!(said.contains("can be deleted"), "{said}");
@@ -56,6 +63,40 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     assert!(
         said.contains("there is no CA \"plant\"; there are root, outer, corp"),
         "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_relying_parties_will_refuse_is_said() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.ok("profiles create --name Devices --validity 20y --honor-subject")?;
+    shell.openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout corp.key -subj /CN=Corp \
+         -days 300 -out corp.pem -addext basicConstraints=critical,CA:true,pathlen:0",
+    )?;
+    shell.ok("cas import corp.pem --id corp --private-key corp.key --profile Devices")?;
+    let warnings = |line: &str| -> Result<String> {
+        let output = shell.run(line)?;
+        let said = String::from_utf8(output.stderr)?;
+        anyhow::ensure!(output.status.success(), "{line}: {said}");
+        Ok(said)
+    };
+    let said = warnings(
+        "cas create --id sub --issuer corp --subject Sub --profile Devices --validity 1d",
+    )?;
+    assert!(
+        said.contains("the path length of CN=Corp allows 0 CAs below it, and this makes 1"),
+        "{said}"
+    );
+    let said = warnings("certs create --ca corp --subject x")?;
+    assert!(said.contains("when CN=Corp ends"), "{said}");
+    assert!(!said.contains("path length"), "{said}");
+    let said = warnings("cas create --id nobody --subject CN= --profile Devices")?;
+    assert!(said.contains("the subject has no common name"), "{said}");
+    assert_eq!(
+        warnings("cas create --id fine --subject Fine --profile Devices")?,
+        ""
     );
     Ok(())
 }

@@ -12,6 +12,13 @@ fn told_serial(certificate: &Value) -> Result<String> {
     serial.map(str::to_owned).context("no serial number")
 }
 
+/// The id of the certificate's key.
+fn key_of(shell: &Shell, serial: &str) -> Result<String> {
+    let shown = shell.json(&format!("certs show {serial}"))?;
+    let key = shown["subject_key_id"].as_str();
+    key.map(str::to_owned).context("no key")
+}
+
 #[test]
 fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     let shell = Shell::start()?;
@@ -70,6 +77,22 @@ fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     }
     let renew = format!("certs renew {twin} --ca plant --allow-compromised-key -q");
     let new = shell.ok(&renew)?;
+    shell.csr("stolen")?;
+    let stolen = shell.ok("certs issue stolen.csr --ca plant -q")?;
+    shell.ok(&format!(
+        "certs revoke {stolen} --reason KeyCompromise --yes"
+    ))?;
+    for line in [
+        "certs issue stolen.csr --ca plant".to_owned(),
+        format!(
+            "certs create --ca plant --subject again --key {}",
+            key_of(&shell, &own)?
+        ),
+    ] {
+        let said = shell.refused(&line, 1)?;
+        assert!(said.contains("its key is compromised"), "{line}: {said}");
+        shell.ok(&format!("{line} --allow-compromised-key"))?;
+    }
     let said = shell.refused(&format!("certs hold {new} --ca root"), 1)?;
     assert!(said.contains("there is no certificate"), "{said}");
     shell.ok(&format!("certs hold {new} --ca plant"))?;
@@ -129,6 +152,54 @@ fn many_certificates_are_revoked_at_once() -> Result<()> {
     assert_eq!(
         told(&shell.ok("cas stats plant")?, "by status")?,
         "ACTIVE 4, EXPIRED 0, REVOKED 2"
+    );
+    Ok(())
+}
+
+#[test]
+fn certificates_have_alternative_names_and_are_found_by_what_tools_print() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    let made = shell.ok(
+        "certs create --ca plant --subject gateway-7 --dns gateway-7.plant --ip 192.0.2.7 --ip 2001:db8::7 \
+         --email ops@plant.example --uri https://plant.example/7 --out g.pem",
+    )?;
+    let serial = told(&made, "serial number")?;
+    let names =
+        "gateway-7.plant, 192.0.2.7, 2001:db8::7, ops@plant.example, https://plant.example/7";
+    assert_eq!(told(&made, "alternative names")?, names);
+    let renewed = shell.ok(&format!("certs renew {serial}"))?;
+    assert_eq!(told(&renewed, "alternative names")?, names);
+
+    let said = shell.openssl("x509 -in g.pem -noout -serial -fingerprint -sha256")?;
+    let value = |name: &str| {
+        let line = said
+            .lines()
+            .find(|line| line.to_lowercase().starts_with(name));
+        line.and_then(|line| line.split_once('='))
+            .map(|(_, value)| value.to_owned())
+    };
+    let digest = value("sha256 fingerprint").context(said.clone())?;
+    let plain = digest.replace(':', "").to_lowercase();
+    assert_eq!(told(&made, "SHA-256")?, plain);
+    for filter in [
+        format!("fingerprint[equal]{digest}"),
+        format!("fingerprint[contains]{}", digest.split_at(29).0),
+        format!(
+            "serial_number[equal]00:{}",
+            value("serial").context(said.clone())?
+        ),
+    ] {
+        let found = shell.ok(&format!("certs list -q --filter '{filter}'"))?;
+        assert_eq!(found, serial, "{filter}");
+    }
+
+    shell.ok("profiles create --name Plain --validity 1d --honor-subject")?;
+    let plain = shell.run("certs create --ca plant --subject x --dns x.plant --profile Plain")?;
+    let said = String::from_utf8(plain.stderr)?;
+    assert!(
+        plain.status.success() && said.contains("alternative names are not in it"),
+        "{said}"
     );
     Ok(())
 }

@@ -68,15 +68,74 @@ fn a_key_that_was_made_elsewhere_is_imported_once() -> Result<()> {
     let said = shell.refused("keys import own.key --name again", 1)?;
     assert!(said.contains("key already exists"), "{said}");
     shell.openssl("pkey -in own.key -aes256 -passout pass:secret -out locked.key")?;
-    let said = shell.refused("keys import locked.key --name locked", 1)?;
-    assert!(said.contains("openssl pkey"), "{said}");
+    shell.openssl("pkey -in own.key -pubout -out public.pem")?;
+    shell.openssl("pkey -in own.key -outform DER -out long.der")?;
+    let scratch = shell.program.scratch();
+    let der = std::fs::read(scratch.join("long.der"))?;
+    std::fs::write(scratch.join("cut.der"), der.get(..300).unwrap_or_default())?;
+    std::fs::write(scratch.join("long.der"), [&der[..], b"\n\n"].concat())?;
+    for (file, says) in [
+        (
+            "locked.key",
+            "it is encrypted, and decrypted by `openssl pkey",
+        ),
+        ("public.pem", "it holds PUBLIC KEY"),
+        ("long.der", "2 bytes follow behind the DER"),
+        ("cut.der", "the DER is cut off"),
+    ] {
+        let said = shell.refused(&format!("keys import {file} --name {file}"), 1)?;
+        assert!(said.contains(says), "{file}: {said}");
+    }
     shell.write("m", "hello")?;
     shell.ok("keys sign own m --algorithm RSASSA_PSS_SHA_256 --out m.sig")?;
+    for (flags, says) in [
+        (
+            "--algorithm ECDSA_SHA_256",
+            "there are RSASSA_PKCS1_V1_5_SHA_256, ",
+        ),
+        ("--algorithm RSA", "there are RSASSA_PKCS1_V1_5_SHA_256, "),
+        (
+            "--digest",
+            "RSASSA_PKCS1_V1_5_SHA_256 takes a digest of 32 bytes, and the file has 5",
+        ),
+    ] {
+        let said = shell.refused(&format!("keys sign own m {flags}"), 1)?;
+        assert!(said.contains(says), "{flags}: {said}");
+    }
+    let said = shell.refused("keys create --name x --key-type ecdsa", 2)?;
+    assert!(said.contains("ecdsa-256, ecdsa-384"), "{said}");
     shell.ok("keys export own --out own.pem")?;
     let verified = shell.openssl(
         "dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest -verify own.pem \
          -signature m.sig m",
     )?;
     assert!(verified.contains("Verified OK"), "{verified}");
+    Ok(())
+}
+
+#[test]
+fn a_key_goes_once_its_certificates_have_ended() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    let key = shell.ok("keys create --name gateway --alias gateway -q")?;
+    let create = "certs create --ca plant --subject gateway --key gateway -q";
+    let (one, two) = (shell.ok(create)?, shell.ok(create)?);
+    shell.ok(&format!("certs revoke {one} --yes"))?;
+    shell.ok(&format!("certs hold {two}"))?;
+    let said = shell.refused("keys delete gateway --yes", 1)?;
+    assert!(
+        said.contains(&format!("that have not ended: {two} (ON HOLD")),
+        "{said}"
+    );
+    let shown = shell.ok("keys show gateway")?;
+    assert!(told(&shown, "certificates")?.contains(&one), "{shown}");
+    shell.ok(&format!("certs revoke {two} --yes"))?;
+    shell.ok("keys delete gateway --yes")?;
+    shell.refused(&format!("keys show {key}"), 1)?;
+    // That of a CA goes with it.
+    let ca = told(&shell.ok("cas show plant")?, "key id")?.to_owned();
+    shell.ok("cas revoke plant --yes")?;
+    let said = shell.refused(&format!("keys delete {ca} --yes"), 1)?;
+    assert!(said.contains("of a CA, with which its key goes"), "{said}");
     Ok(())
 }

@@ -107,7 +107,7 @@ fn refusals_say_what_to_do() -> Result<()> {
     };
     let seen = as_auditor("cas list")?;
     assert!(seen.status.success(), "{seen:?}");
-    let said = refused(&as_auditor("profiles create --name x")?, 1)?;
+    let said = refused(&as_auditor("profiles create --name x --validity 1d")?, 1)?;
     assert!(
         said.contains("lacks the permission profile:write"),
         "{said}"
@@ -140,7 +140,39 @@ fn refusals_say_what_to_do() -> Result<()> {
     let said = shell.refused("cas list --no-such-flag", 2)?;
     assert!(said.contains("--no-such-flag"), "{said}");
     let said = shell.refused("certs list --filter 'status[after]x'", 1)?;
-    assert!(said.contains("invalid filter operand 'after'"), "{said}");
+    assert!(
+        said.contains("invalid filter operand 'after' for field 'status': there are eq, ne, in"),
+        "{said}"
+    );
+    // Words that there are not would find nothing.
+    let said = shell.refused("certs list --status revokd", 2)?;
+    assert!(said.contains("REVOKED"), "{said}");
+    for line in [
+        "certs list --filter 'status[equal]revokd'",
+        "certs bulk-revoke --filter 'status[equal]revokd' --yes",
+        "devices list --status REVOKD",
+    ] {
+        let said = shell.refused(line, 1)?;
+        assert!(
+            said.contains("there is no \"") && said.contains("REVOKED"),
+            "{line}: {said}"
+        );
+    }
+    let said = shell.refused("keys list --algorithm EC", 2)?;
+    assert!(said.contains("ECDSA"), "{said}");
+    for list in ["keys", "cas"] {
+        let said = shell.refused(&format!("{list} list --engine dis"), 1)?;
+        assert!(
+            said.contains("there is no engine \"dis\" (did you mean disk?)"),
+            "{said}"
+        );
+    }
+    // The environment says where the installation is.
+    let said = shell.refused("cas create --profile x", 2)?;
+    assert!(
+        said.contains("Usage: lamassu cas create --subject <NAME> --profile <PROFILE>\n"),
+        "{said}"
+    );
 
     assert!(shell.program.stop()?.success());
     let said = shell.refused("cas list", 1)?;

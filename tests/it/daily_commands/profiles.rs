@@ -12,9 +12,14 @@ fn a_profile_is_made_of_flags_and_files_and_keeps_what_is_not_said() -> Result<(
         "name: Line\nvalidity: {type: Duration, duration: 30d}\nmaximum_validity: 60d\n",
     )?;
     let made = shell
-        .json("profiles create --file p.yml --allow-key ecdsa-256 --allow-san 'DNS=.*[.]plant'")?;
+        .json("profiles create --file p.yml --allow-key ecdsa-256 --allow-san 'dns=.*[.]plant'")?;
     assert_eq!(made["maximum_validity"], "8w4d");
-    assert_eq!(made["allowed_sans"][0]["pattern"], ".*[.]plant");
+    assert_eq!(
+        made["allowed_sans"][0],
+        serde_json::json!({"type": "DNS", "pattern": ".*[.]plant"})
+    );
+    let said = shell.refused("profiles create --name Short --allow-san dns", 1)?;
+    assert!(said.contains("say --validity"), "{said}");
     let changed =
         shell.json("profiles update Line --description 'for line 3' --clear maximum_validity")?;
     assert_eq!(changed["description"], "for line 3");
@@ -26,7 +31,13 @@ fn a_profile_is_made_of_flags_and_files_and_keeps_what_is_not_said() -> Result<(
     assert_eq!(copy["crypto_enforcement"], changed["crypto_enforcement"]);
     assert_ne!(copy["id"], changed["id"]);
 
-    shell.ok("profiles create --name Copy")?;
+    let again = shell.run("profiles create --name Copy --validity 1d")?;
+    let said = String::from_utf8(again.stderr)?;
+    assert!(again.status.success(), "{said}");
+    assert!(
+        said.contains("there is a profile called \"Copy\" already"),
+        "{said}"
+    );
     let said = shell.refused("profiles show Copy", 1)?;
     assert!(
         said.contains("several profiles are called \"Copy\""),
@@ -39,6 +50,8 @@ fn a_profile_is_made_of_flags_and_files_and_keeps_what_is_not_said() -> Result<(
     shell.openssl("req -new -newkey rsa:2048 -nodes -keyout r.key -subj /CN=r -out r.csr")?;
     let said = shell.refused("certs issue r.csr --ca plant", 1)?;
     assert!(said.contains("RSA"), "{said}");
+    let said = shell.refused("profiles delete Line", 1)?;
+    assert!(said.contains("nothing is issued by the CA plant"), "{said}");
     shell.ok("profiles delete Line --yes")?;
     assert!(!shell.ok("profiles list")?.contains("Line"));
     Ok(())

@@ -588,7 +588,17 @@ impl Stored {
                 ));
             }
         }
-        const SINGULAR: [&str; 5] = [
+        let at_line = |what: &str| exactly(&self.events, what, "dms/line".to_owned());
+        let (enrolled, renewed) = (at_line("dms.enroll"), at_line("dms.reenroll"));
+        if enrolled + renewed != self.bound.len() {
+            found.0.push(format!(
+                "{} identities, {enrolled} enrollments and {renewed} renewals told",
+                self.bound.len()
+            ));
+        }
+        // The load does nothing to a certificate's status but to end it.
+        const SINGULAR: [&str; 6] = [
+            STATUS_UPDATE,
             "ca.sign.certificate",
             "device.create",
             "ca.create",

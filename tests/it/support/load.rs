@@ -1,5 +1,9 @@
 //! Changes of every kind at once, and a ledger of what was acknowledged.
 
+mod enroller;
+
+pub(crate) use enroller::Enroller;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,6 +175,14 @@ impl Load {
         self.note(|ledger| ledger.clone())
     }
 
+    fn answered(&self, device: &str, certificate: &Certificate) {
+        let serial = certificate.serial().to_hex();
+        self.note(|ledger| {
+            ledger.certificates.insert(serial.clone());
+            ledger.enrolled.insert(device.to_owned(), Some(serial));
+        });
+    }
+
     fn note<T>(&self, note: impl FnOnce(&mut Ledger) -> T) -> T {
         note(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -321,11 +333,7 @@ impl Worker {
             .map_err(|_| Failure::Unanswered)?;
         match answer {
             Ok(certificate) => {
-                let serial = certificate.serial().to_hex();
-                self.load.note(|ledger| {
-                    ledger.certificates.insert(serial.clone());
-                    ledger.enrolled.insert(device.to_owned(), Some(serial));
-                });
+                self.load.answered(device, &certificate);
                 Ok(Some(certificate))
             }
             Err(answer) if answer.status == 503 => {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lamassu_core::ca::{
-    CaError, CertificateStatus, CreateCa, CreateCertificate, ImportCa, ImportCertificate,
-    KeySource, ProfileChoice, RawMessage, Validity,
+    AlternativeName, CaError, CertificateStatus, CreateCa, CreateCertificate, ImportCa,
+    ImportCertificate, KeySource, ProfileChoice, RawMessage, Validity,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
@@ -198,6 +198,8 @@ pub(super) struct CreateCertificateBody<'a> {
     subject: &'a Subject,
     #[serde(skip_serializing_if = "Option::is_none")]
     successor_of: Option<&'a SerialNumber>,
+    #[serde(skip_serializing_if = "<[AlternativeName]>::is_empty")]
+    alternative_names: &'a [AlternativeName],
     issuance_profile: Option<Value>,
     issuance_profile_id: Option<&'a ProfileId>,
     metadata: &'a Map<String, Value>,
@@ -236,6 +238,7 @@ impl<'a> CreateCertificateBody<'a> {
             key_spec,
             subject: &request.subject,
             successor_of: request.successor_of.as_ref(),
+            alternative_names: &request.alternative_names,
             issuance_profile,
             issuance_profile_id,
             metadata: &request.metadata,

@@ -115,7 +115,7 @@ fn own(refusal: &Refusal) -> Option<DmsError> {
         KeygenRefusal::Busy.into(),
         KeygenRefusal::SymmetricKey.into(),
         KeygenRefusal::UnknownKey.into(),
-        KeygenRefusal::NotRsa.into(),
+        KeygenRefusal::UnfitKey.into(),
         KeygenRefusal::NoCipher.into(),
         ApprovalRefusal::NotFound.into(),
         ApprovalRefusal::NotPending.into(),

@@ -418,7 +418,7 @@ fn of_issuing() -> Vec<DmsError> {
         DmsError::Keygen(KeygenRefusal::Busy),
         DmsError::Keygen(KeygenRefusal::SymmetricKey),
         DmsError::Keygen(KeygenRefusal::UnknownKey),
-        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::UnfitKey),
         DmsError::Keygen(KeygenRefusal::NoCipher),
         DmsError::Approval(ApprovalRefusal::NotFound),
         DmsError::Approval(ApprovalRefusal::NotPending),

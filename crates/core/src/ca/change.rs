@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lamassu_crypto::PrivateKey;
 use serde_json::{Map, Value};
 
-use super::{KeySource, ProfileChoice};
+use super::{AlternativeName, KeySource, ProfileChoice};
 use crate::ids::{CaId, EngineId, ProfileId, SerialNumber};
 use crate::pem::CertificateDer;
 use crate::subject::Subject;
@@ -51,6 +51,8 @@ pub struct CreateCertificate {
     pub subject: Subject,
     /// The certificate, of the same CA, whose subject it has, byte by byte.
     pub successor_of: Option<SerialNumber>,
+    /// The alternative names that it asks for; whether it gets them is the profile's to say.
+    pub alternative_names: Vec<AlternativeName>,
     /// The profile.
     pub profile: ProfileChoice,
     /// Free object.

@@ -28,6 +28,9 @@ macro_rules! words {
             /// Every value.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
+            /// Their names on the wire.
+            pub const NAMES: &'static [&'static str] = &[$($text),*];
+
             /// The name on the wire.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }

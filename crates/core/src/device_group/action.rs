@@ -37,6 +37,16 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
+    /// Their words on the wire.
+    pub const WORDS: &'static [&'static str] = &[
+        Self::Patch.word(),
+        Self::AddTags.word(),
+        Self::RemoveTags.word(),
+        Self::Decommission.word(),
+        Self::RevokeIdentity.word(),
+        Self::Purge.word(),
+    ];
+
     const ALL: [Self; 6] = [
         Self::Patch,
         Self::AddTags,
@@ -97,6 +107,16 @@ pub enum ActionState {
 }
 
 impl ActionState {
+    /// Their words on the wire.
+    pub const WORDS: &'static [&'static str] = &[
+        Self::Queued.word(),
+        Self::Running.word(),
+        Self::Succeeded.word(),
+        Self::PartiallyFailed.word(),
+        Self::Failed.word(),
+        Self::Cancelled.word(),
+    ];
+
     const ALL: [Self; 6] = [
         Self::Queued,
         Self::Running,

@@ -106,10 +106,13 @@ impl CredentialRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceRefusal {
     /// The DMS has as many devices as it may have.
-    #[error("the DMS has as many devices as it may have")]
+    #[error("the DMS has as many devices as it may have: delete some, or raise max_devices")]
     TooMany,
     /// The device is not on the list of the DMS, or its id is not of the form.
-    #[error("device is not one that the DMS may enroll")]
+    #[error(
+        "device is not one that the DMS may enroll: its id must be in allowed_device_ids and match \
+         device_id_pattern"
+    )]
     NotAllowed,
     /// More requests than the DMS takes.
     #[error("too many requests to this DMS")]

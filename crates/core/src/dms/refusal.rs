@@ -23,11 +23,13 @@ pub enum KeygenRefusal {
          client certificate nor that of the request"
     )]
     UnknownKey,
-    /// The named key is none of RSA.
-    #[error("private key cannot be encrypted: the named key is no RSA key")]
-    NotRsa,
+    /// Nothing can be encrypted for the named key.
+    #[error(
+        "private key cannot be encrypted: the named key is none of RSA, P-256, P-384 and P-521"
+    )]
+    UnfitKey,
     /// The request does not say what the device can open, or nothing that is known here.
-    #[error("private key cannot be encrypted: SMIMECapabilities name no AES-CBC")]
+    #[error("private key cannot be encrypted: SMIMECapabilities name neither AES-CBC nor AES-GCM")]
     NoCipher,
 }
 
@@ -37,7 +39,7 @@ impl KeygenRefusal {
             Self::Disabled => ErrorKind::Forbidden,
             Self::KeyType(_) => ErrorKind::Internal,
             Self::Busy => ErrorKind::Unavailable,
-            Self::SymmetricKey | Self::UnknownKey | Self::NotRsa | Self::NoCipher => {
+            Self::SymmetricKey | Self::UnknownKey | Self::UnfitKey | Self::NoCipher => {
                 ErrorKind::Invalid
             }
         }
@@ -48,7 +50,7 @@ impl KeygenRefusal {
             Self::Disabled => Some("server_keygen_disabled"),
             Self::KeyType(_) => Some("dms_misconfigured"),
             Self::Busy => None,
-            Self::SymmetricKey | Self::UnknownKey | Self::NotRsa | Self::NoCipher => {
+            Self::SymmetricKey | Self::UnknownKey | Self::UnfitKey | Self::NoCipher => {
                 Some("key_encryption_impossible")
             }
         }

@@ -13,6 +13,9 @@ use crate::ids::DmsId;
 use crate::kms::PrivateKeyBytes;
 use crate::pem::CertificateDer;
 
+/// What the query parameter `token` says of a bearer token that is not valid.
+pub const INVALID_TOKEN: &str = "invalid";
+
 /// An EST request that carries a certification request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WireEstRequest {

@@ -1,6 +1,6 @@
 //! The wire's names of signature schemes.
 
-use lamassu_crypto::{HashAlgorithm, SignatureScheme};
+use lamassu_crypto::{HashAlgorithm, KeySpec, SignatureScheme};
 
 /// Every name. A key type is none of them, and there is no default.
 const ALGORITHMS: [(&str, SignatureScheme); 13] = [
@@ -56,6 +56,24 @@ pub fn scheme_of(name: &str) -> Option<SignatureScheme> {
 pub fn name_of(scheme: SignatureScheme) -> Option<&'static str> {
     let found = ALGORITHMS.into_iter().find(|(_, known)| *known == scheme);
     found.map(|(name, _)| name)
+}
+
+/// The names of the schemes that a key of this kind signs with.
+pub fn names_for(key: KeySpec) -> impl Iterator<Item = &'static str> {
+    let fits = move |scheme: SignatureScheme| match scheme {
+        SignatureScheme::RsaPkcs1(_)
+        | SignatureScheme::RsaPss(_)
+        | SignatureScheme::RsaPssWith(_) => matches!(key, KeySpec::Rsa(_)),
+        SignatureScheme::Ecdsa(_) => matches!(key, KeySpec::Ec(_)),
+        SignatureScheme::Ed25519 => key == KeySpec::Ed25519,
+        SignatureScheme::MlDsa44 => key == KeySpec::MlDsa44,
+        SignatureScheme::MlDsa65 => key == KeySpec::MlDsa65,
+        SignatureScheme::MlDsa87 => key == KeySpec::MlDsa87,
+    };
+    let fitting = ALGORITHMS
+        .into_iter()
+        .filter(move |(_, scheme)| fits(*scheme));
+    fitting.map(|(name, _)| name)
 }
 
 #[cfg(test)]

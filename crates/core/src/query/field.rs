@@ -43,6 +43,16 @@ pub enum Nulls {
     Possible,
 }
 
+/// How a text is hexadecimal. It is stored in lower case without separators, and filters take it as
+/// people and tools write it: in upper case, with colons, hyphens or spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hex {
+    /// Octets, for example a digest.
+    Octets,
+    /// A number in whole octets: leading zero octets are none of it.
+    Number,
+}
+
 /// A table that holds the elements of arrays, one row each, so that an index finds who has one.
 ///
 /// Its columns are `value` and `value_folded`.
@@ -84,6 +94,11 @@ pub struct Field {
     pub usual: Option<&'static str>,
     /// Words of clients that stand for stored words, for example a former status name.
     pub words: &'static [(&'static str, &'static str)],
+    /// All words that an enum has, where they are fixed. Lists of the reference take any word, and find
+    /// nothing by one that there is not.
+    pub choices: &'static [&'static str],
+    /// Whether and how the text is hexadecimal.
+    pub hex: Option<Hex>,
 }
 
 impl Field {
@@ -97,6 +112,8 @@ impl Field {
             kind,
             nulls: Nulls::Never,
             words: &[],
+            choices: &[],
+            hex: None,
             elements: None,
             search_table: None,
             search_column: None,
@@ -187,6 +204,20 @@ impl Field {
     #[must_use]
     pub const fn nullable(mut self) -> Self {
         self.nulls = Nulls::Possible;
+        self
+    }
+
+    /// With these words and no others.
+    #[must_use]
+    pub const fn choices(mut self, choices: &'static [&'static str]) -> Self {
+        self.choices = choices;
+        self
+    }
+
+    /// Hexadecimal.
+    #[must_use]
+    pub const fn hex(mut self, hex: Hex) -> Self {
+        self.hex = Some(hex);
         self
     }
 

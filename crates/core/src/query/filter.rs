@@ -3,12 +3,13 @@
 use time::OffsetDateTime;
 
 use super::error::{QueryError, QueryLimit};
-use super::field::{Field, FieldKind};
+use super::field::{Field, FieldKind, Hex};
 use super::fold::fold;
 use super::form::decode_component;
 use super::instant::parse_instant;
 use super::json_path::JsonPath;
 use super::operand::Operand;
+use crate::ids::SerialNumber;
 
 /// Longest JSONPath expression, in characters.
 const MAX_PATH_CHARS: usize = 4_096;
@@ -154,6 +155,32 @@ impl Filter {
         })
     }
 
+    /// Refuses a word that the field never has; what such a filter finds is nothing, and looks like an
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::InvalidValue`], which names the words that there are.
+    pub fn only_known_words(self) -> Result<Self, QueryError> {
+        let choices = self.field.choices;
+        let Condition::OneOf { case, values, .. } = &self.condition else {
+            return Ok(self);
+        };
+        let is_known = |value: &&String| {
+            choices.iter().any(|choice| match case {
+                Case::Exact => choice == value,
+                Case::Folded => fold(choice) == **value,
+            })
+        };
+        match values.iter().find(|value| !is_known(value)) {
+            Some(unknown) if !choices.is_empty() => Err(invalid(
+                self.field,
+                &format!("there is no {unknown:?}, only {}", choices.join(", ")),
+            )),
+            _ => Ok(self),
+        }
+    }
+
     /// The filter as a query parameter's value: `field[operand]value`.
     ///
     /// A value that starts with a separator gets one more, because one is stripped on reading.
@@ -175,6 +202,8 @@ impl Filter {
 fn condition(field: &Field, operand: Operand, value: &str) -> Result<Condition, QueryError> {
     use Case::{Exact, Folded};
     use Membership::{In, NotIn};
+    let plain = field.hex.map(|hex| as_stored(hex, operand, value));
+    let value = plain.as_deref().unwrap_or(value);
     match operand {
         Operand::StringEqual => Ok(one_of(In, Exact, vec![value.to_owned()])),
         Operand::StringEqualIgnoreCase => Ok(one_of(In, Folded, vec![fold(value)])),
@@ -209,6 +238,31 @@ fn condition(field: &Field, operand: Operand, value: &str) -> Result<Condition, 
             Ok(Condition::Null(if is_null { In } else { NotIn }))
         }
     }
+}
+
+/// Hexadecimal as it is stored, of each element of a comma list. What is none stays as it is, and finds
+/// nothing.
+fn as_stored(hex: Hex, operand: Operand, value: &str) -> String {
+    // A part of a number may begin anywhere.
+    let hex = match operand {
+        Operand::StringContains
+        | Operand::StringContainsIgnoreCase
+        | Operand::StringNotContains
+        | Operand::StringNotContainsIgnoreCase => Hex::Octets,
+        _ => hex,
+    };
+    let elements = value.split(',').map(|element| {
+        let is_separator = |c: char| matches!(c, ':' | '-') || c.is_whitespace();
+        let digits = element.replace(is_separator, "").to_ascii_lowercase();
+        match hex {
+            _ if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => element.to_owned(),
+            Hex::Octets => digits,
+            Hex::Number => {
+                SerialNumber::parse(&digits).map_or(digits, |number| number.as_str().to_owned())
+            }
+        }
+    });
+    elements.collect::<Vec<_>>().join(",")
 }
 
 /// The elements of a comma list; empty ones are dropped.

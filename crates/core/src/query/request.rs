@@ -25,8 +25,9 @@ const MAX_SHOWN_CHARS: usize = 64;
 pub struct QueryLimits {
     /// Largest page; larger wishes are cut to it silently. At least 1. Default 10000.
     pub max_page_size: NonZeroU32,
-    /// Whether filters and sorts that the resource does not have are refused (`strict_query:
-    /// true`). Default `false`: they are ignored.
+    /// Whether filters and sorts that the resource does not have, and words that a field does not
+    /// have, are refused (`strict_query: true`). Default `false`: the former are ignored, the latter
+    /// find nothing.
     #[serde(rename = "strict_query")]
     pub unknown_fields: UnknownFields,
 }
@@ -181,7 +182,13 @@ fn filters(
             },
         };
         match known {
-            Ok((field, parts)) => filters.push(Filter::parse(field, parts.operand, parts.value)?),
+            Ok((field, parts)) => {
+                let filter = Filter::parse(field, parts.operand, parts.value)?;
+                filters.push(match unknown {
+                    UnknownFields::Ignore => filter,
+                    UnknownFields::Refuse => filter.only_known_words()?,
+                });
+            }
             Err(_) if unknown == UnknownFields::Ignore => {}
             Err(error) => return Err(error),
         }

@@ -5,9 +5,9 @@ use serde_json::json;
 use time::macros::datetime;
 
 use super::{
-    Field, FieldKind, Filter, JsonPath, ListRequest, Operand, QueryError, QueryLimits, Sort,
-    SortMode, SortPath, UnknownFields, decode_form, fold, ignored_filters, json_sort_key,
-    parse_instant,
+    Case, Condition, Field, FieldKind, Filter, Hex, JsonPath, ListRequest, Membership, Operand,
+    QueryError, QueryLimits, Sort, SortMode, SortPath, UnknownFields, decode_form, fold,
+    ignored_filters, json_sort_key, parse_instant,
 };
 
 static FIELDS: &[Field] = &[
@@ -16,7 +16,9 @@ static FIELDS: &[Field] = &[
     Field::string_array("tags", "tags"),
     Field::date("valid_to", "valid_to"),
     Field::number("size", "size"),
-    Field::enumeration("status", "status"),
+    Field::enumeration("status", "status").choices(&["ACTIVE", "REVOKED"]),
+    Field::string("serial_number", "serial_number").hex(Hex::Number),
+    Field::string("fingerprint", "fingerprint").hex(Hex::Octets),
     Field::boolean("is_ca", "is_ca"),
     Field::json("metadata", "metadata"),
 ];
@@ -378,4 +380,46 @@ fn limits_are_read_from_a_configuration() {
     for wrong in [r#"{"max_page_size": 0}"#, r#"{"strict_query": "warn"}"#] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn hexadecimal_is_read_as_tools_print_it() {
+    let one_of = |values: &[&str]| Condition::OneOf {
+        membership: Membership::In,
+        case: Case::Exact,
+        values: values.iter().map(|&value| value.to_owned()).collect(),
+    };
+    let contains = |value: &str| Condition::Contains {
+        membership: Membership::In,
+        case: Case::Exact,
+        value: value.to_owned(),
+    };
+    for (filter, condition) in [
+        ("serial_number[eq]43:26:FD:A9", one_of(&["4326fda9"])),
+        ("serial_number[eq]00:F3:26", one_of(&["f326"])),
+        ("serial_number[eq]f32", one_of(&["0f32"])),
+        ("serial_number[in]0A,00 0b", one_of(&["0a", "0b"])),
+        ("serial_number[ct]0:0A", contains("00a")),
+        ("fingerprint[eq]00:AB-cd EF", one_of(&["00abcdef"])),
+        // What is no hexadecimal is left alone, and finds nothing.
+        ("fingerprint[ct]Ab:xY", contains("Ab:xY")),
+        ("id[eq]AB:CD", one_of(&["AB:CD"])),
+    ] {
+        let request = parse(&format!("filter={}", filter.replace(' ', "%20"))).expect(filter);
+        assert_eq!(request.filters[0].condition, condition, "{filter}");
+    }
+}
+
+#[test]
+fn words_that_a_field_does_not_have_are_refused_where_nothing_is_ignored() {
+    for query in ["filter=status[in]ACTIVE,revokd", "filter=status[ne]revokd"] {
+        assert_eq!(parse(query).map(|request| request.filters.len()), Ok(1));
+        let error = ListRequest::parse(query, FIELDS, STRICT).expect_err(query);
+        assert_eq!(
+            error.to_string(),
+            "invalid value for field 'status': there is no \"revokd\", only ACTIVE, REVOKED"
+        );
+    }
+    let known = ListRequest::parse("filter=status[in]ACTIVE,REVOKED", FIELDS, STRICT);
+    assert_eq!(known.map(|request| request.filters.len()), Ok(1));
 }

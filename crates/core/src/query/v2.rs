@@ -75,7 +75,7 @@ impl Filter {
         let parts = split(text).ok_or_else(|| QueryError::MalformedFilter(text.to_owned()))?;
         let field = find_field(fields, parts.field);
         let field = field.ok_or_else(|| QueryError::UnknownField(parts.field.to_owned()))?;
-        Self::parse_in_v2(field, parts.operand, parts.value, now)
+        Self::parse_in_v2(field, parts.operand, parts.value, now)?.only_known_words()
     }
 }
 

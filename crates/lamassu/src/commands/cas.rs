@@ -26,23 +26,33 @@ use request::RequestCommand;
 pub(crate) enum CasCommand {
     /// List CAs.
     #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: lamassu cas list --status active --issuer root")]
     List(ListCas),
     /// Show a CA.
+    #[command(after_help = "Example: lamassu cas show plant-a")]
     Show {
         /// The CA's id.
         ca: String,
     },
     /// Make a root CA, or with --issuer one below another CA.
+    #[command(
+        after_help = "Example: lamassu cas create --id plant-a --issuer root --subject 'CN=Plant A,O=Example' --profile Devices --validity 5y"
+    )]
     Create(Box<CreateCa>),
     /// Take in a CA that was made elsewhere: with its private key, without it, or for a key that is
     /// here already because a request was made for it.
+    #[command(
+        after_help = "Example: lamassu cas import legacy.pem --private-key legacy.key --id legacy --profile Devices"
+    )]
     Import(ImportCa),
     /// Requests for CAs that somebody else certifies.
     #[command(subcommand)]
     Request(RequestCommand),
     /// Change the default profile or the metadata.
+    #[command(after_help = "Example: lamassu cas update plant-a --profile Line --set owner=jane")]
     Update(UpdateCa),
     /// Give a CA a new certificate for the same key.
+    #[command(after_help = "Example: lamassu cas reissue plant-a")]
     Reissue {
         /// The CA's id.
         ca: String,
@@ -51,6 +61,7 @@ pub(crate) enum CasCommand {
         ca_profile: Option<String>,
     },
     /// Revoke a CA and everything that it issued, for good.
+    #[command(after_help = "Example: lamassu cas revoke plant-a --reason CessationOfOperation")]
     Revoke {
         /// The CA's id.
         ca: String,
@@ -61,17 +72,20 @@ pub(crate) enum CasCommand {
         question: Question,
     },
     /// Put a CA and everything that it issued on hold.
+    #[command(after_help = "Example: lamassu cas hold plant-a")]
     Hold {
         /// The CA's id.
         ca: String,
     },
     /// Release a CA from hold, and what was held because of it.
+    #[command(after_help = "Example: lamassu cas release plant-a")]
     Release {
         /// The CA's id.
         ca: String,
     },
     /// Delete a revoked or expired CA, or one without key here. What it issued is revoked.
     #[command(visible_alias = "rm")]
+    #[command(after_help = "Example: lamassu cas delete plant-a")]
     Delete {
         /// The CA's id.
         ca: String,
@@ -82,13 +96,16 @@ pub(crate) enum CasCommand {
         question: Question,
     },
     /// List the certificates from a CA up to its root.
+    #[command(after_help = "Example: lamassu cas chain plant-a")]
     Chain {
         /// The CA's id.
         ca: String,
     },
     /// Write the CA's certificate, or its chain.
+    #[command(after_help = "Example: lamassu cas export plant-a --chain --out plant-a.chain.pem")]
     Export(ExportCa),
     /// Count CAs and certificates, or the certificates that one CA issued.
+    #[command(after_help = "Example: lamassu cas stats plant-a")]
     Stats {
         /// The CA's id; all when left out.
         ca: Option<String>,
@@ -98,8 +115,13 @@ pub(crate) enum CasCommand {
 /// List CAs.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListCas {
-    /// ACTIVE, EXPIRED or REVOKED.
-    #[arg(long, value_name = "STATUS")]
+    /// With this status.
+    #[arg(
+        long,
+        value_name = "STATUS",
+        ignore_case = true,
+        value_parser = ["ACTIVE", "EXPIRED", "REVOKED"]
+    )]
     status: Option<String>,
     /// Whose key is in this engine.
     #[arg(long, value_name = "ENGINE")]

@@ -1,21 +1,24 @@
 //! `lamassu certificates`: certificates of every kind, and the jobs that revoke many of them.
 
 mod bulk;
+mod doubts;
 mod issue;
 mod reason;
 mod show;
 mod status;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use lamassu_core::ca::CertificateRef;
+use lamassu_core::ca::{AlternativeName, CertificateRef, SanType};
 use lamassu_core::ids::{CaId, SerialNumber};
 
 use self::bulk::BulkRevoke;
+pub(super) use self::doubts::tell_doubts;
 pub(super) use self::reason::ReasonArg;
-pub(super) use self::show::{key_id, key_kind, left_of, status};
+pub(super) use self::show::{fingerprint, key_id, key_kind, left_of, status};
 use super::files::CertificateFormat;
 use super::listing::ListArgs;
 use super::metadata::{MetadataChanges, NewMetadata};
@@ -28,16 +31,30 @@ use super::{Commands, Session};
 pub(crate) enum CertificatesCommand {
     /// List certificates, those of CAs included.
     #[command(visible_alias = "ls")]
+    #[command(
+        after_help = "Example: lamassu certificates list --ca plant-a --expires-within 30d --sort valid_to"
+    )]
     List(ListCertificates),
     /// Show a certificate.
+    #[command(after_help = "Example: lamassu certificates show 43:26:FF:64")]
     Show(One),
     /// Issue a certificate from a request (CSR).
+    #[command(
+        after_help = "Example: lamassu certificates issue device-1.csr --ca plant-a --out device-1.pem --chain"
+    )]
     Issue(Issue),
     /// Make a certificate for a key of this installation.
+    #[command(
+        after_help = "Example: lamassu certificates create --ca plant-a --subject 'CN=gateway-7,O=Example' --dns gateway-7.example.com"
+    )]
     Create(Box<CreateCertificate>),
     /// Issue a successor: by the same CA, for the same subject, with the same key or a request.
+    #[command(
+        after_help = "Example: lamassu certificates renew 4326ff64 --csr device-1.csr --out device-1.pem --revoke-old"
+    )]
     Renew(Renew),
     /// Revoke certificates, for good.
+    #[command(after_help = "Example: lamassu certificates revoke 4326ff64 --reason KeyCompromise")]
     Revoke {
         /// Their serial numbers.
         #[arg(required = true, value_name = "SERIAL")]
@@ -52,12 +69,18 @@ pub(crate) enum CertificatesCommand {
         question: Question,
     },
     /// Put a certificate on hold: revoked until it is released.
+    #[command(after_help = "Example: lamassu certificates hold 4326ff64")]
     Hold(One),
     /// Release a certificate from hold.
+    #[command(after_help = "Example: lamassu certificates release 4326ff64")]
     Release(One),
     /// Revoke all certificates that fulfil some conditions, for good.
+    #[command(
+        after_help = "Example: lamassu certificates bulk-revoke --ca plant-a --filter 'subject.common_name[contains]line-3' --reason CessationOfOperation"
+    )]
     BulkRevoke(BulkRevoke),
     /// Take in a certificate that was made elsewhere.
+    #[command(after_help = "Example: lamassu certificates import foreign.pem --set owner=jane")]
     Import {
         /// The certificate, PEM or DER; - is standard input.
         file: PathBuf,
@@ -65,6 +88,7 @@ pub(crate) enum CertificatesCommand {
         metadata: NewMetadata,
     },
     /// Change the metadata.
+    #[command(after_help = "Example: lamassu certificates update 4326ff64 --set owner=jane")]
     Update {
         #[command(flatten)]
         one: One,
@@ -73,6 +97,7 @@ pub(crate) enum CertificatesCommand {
     },
     /// Delete a certificate whose CA is gone.
     #[command(visible_alias = "rm")]
+    #[command(after_help = "Example: lamassu certificates delete 4326ff64")]
     Delete {
         #[command(flatten)]
         one: One,
@@ -80,15 +105,23 @@ pub(crate) enum CertificatesCommand {
         question: Question,
     },
     /// List the certificates from this one up to its root.
+    #[command(after_help = "Example: lamassu certificates chain 4326ff64")]
     Chain(One),
     /// Write a certificate, or its chain.
+    #[command(
+        after_help = "Example: lamassu certificates export 4326ff64 --format pkcs7 --chain --out device-1.p7b"
+    )]
     Export(Export),
     /// List long work: bulk revocations, and what follows the status of a CA.
+    #[command(after_help = "Example: lamassu certificates jobs --filter 'status[equal]RUNNING'")]
     Jobs {
         #[command(flatten)]
         list: ListArgs,
     },
     /// Show a job.
+    #[command(
+        after_help = "Example: lamassu certificates job 0d9d4a52-6f0e-4a0b-8c9b-1f6a4c7f5e21 --wait"
+    )]
     Job {
         /// Its id.
         job: String,
@@ -137,8 +170,13 @@ pub(crate) struct ListCertificates {
     /// Which this CA issued.
     #[arg(long, value_name = "CA")]
     ca: Option<String>,
-    /// ACTIVE, EXPIRED or REVOKED.
-    #[arg(long, value_name = "STATUS")]
+    /// With this status.
+    #[arg(
+        long,
+        value_name = "STATUS",
+        ignore_case = true,
+        value_parser = ["ACTIVE", "EXPIRED", "REVOKED"]
+    )]
     status: Option<String>,
     /// Which end within this time, for example 30d; active ones only.
     #[arg(long, value_name = "DURATION")]
@@ -179,6 +217,9 @@ pub(crate) struct Issue {
     /// Profile, by id or name; the CA's own when not said.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+    /// Issue although a certificate for the same key was revoked for KeyCompromise.
+    #[arg(long)]
+    allow_compromised_key: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -192,15 +233,58 @@ pub(crate) struct CreateCertificate {
     /// Subject, for example 'CN=gateway-7,O=Example', or only a common name.
     #[arg(long, value_name = "NAME")]
     subject: SubjectArg,
+    #[command(flatten)]
+    names: NameArgs,
     /// Profile, by id or name; the CA's own when not said.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
     #[command(flatten)]
     key: KeyArgs,
+    /// Issue although a certificate for the same key was revoked for KeyCompromise.
+    #[arg(long, requires = "key")]
+    allow_compromised_key: bool,
     #[command(flatten)]
     metadata: NewMetadata,
     #[command(flatten)]
     target: Target,
+}
+
+/// Subject alternative names; the profile has to honour those that are asked for.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NameArgs {
+    /// A DNS name that it is for; repeatable.
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// An IP address that it is for; repeatable.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Vec<IpAddr>,
+    /// A mail address that it is for; repeatable.
+    #[arg(long, value_name = "ADDRESS")]
+    email: Vec<String>,
+    /// A URI that it is for; repeatable.
+    #[arg(long, value_name = "URI")]
+    uri: Vec<String>,
+}
+
+impl NameArgs {
+    /// All of them.
+    fn names(&self) -> Vec<AlternativeName> {
+        let named = |san_type, values: &[String]| {
+            let names = values.iter().map(|value| AlternativeName {
+                san_type,
+                value: value.clone(),
+            });
+            names.collect::<Vec<_>>()
+        };
+        let addresses: Vec<_> = self.ip.iter().map(IpAddr::to_string).collect();
+        [
+            named(SanType::Dns, &self.dns),
+            named(SanType::Ip, &addresses),
+            named(SanType::Email, &self.email),
+            named(SanType::Uri, &self.uri),
+        ]
+        .concat()
+    }
 }
 
 /// Issue a successor.

@@ -40,6 +40,9 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
     if let Some(sentence) = about::unknown(session, &error).await {
         return Error::msg(sentence);
     }
+    if let Some(sentence) = about::unfit(session, &error).await {
+        return Error::msg(sentence);
+    }
     match advice::on(&error) {
         Some(advice) => Error::msg(format!("{}: {advice}", error.root_cause())),
         None => error,

@@ -5,10 +5,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::ValueEnum;
 use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
-use lamassu_crypto::PrivateKey;
+use lamassu_crypto::pem::{self, PemLabel};
+use lamassu_crypto::{KeyError, PrivateKey};
 use lamassu_x509::pem::{PemError, certificate_ders, pem_to_der};
 use lamassu_x509::{Certificate, pkcs7};
 use tempfile::NamedTempFile;
@@ -131,18 +132,65 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
 /// # Errors
 /// There is none, or it is encrypted.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKey> {
-    let octets = read_secret(path)?;
+    read_private_key(path, &read_secret(path)?)
+}
+
+/// The private key in the octets of a file, PEM or DER.
+///
+/// # Errors
+/// There is none, or it is encrypted.
+pub(super) fn read_private_key(path: &Path, octets: &[u8]) -> Result<PrivateKey> {
     let read = match octets.first() {
-        Some(&SEQUENCE) => PrivateKey::from_der(&octets),
-        _ => PrivateKey::from_pem(&octets),
+        Some(&SEQUENCE) => PrivateKey::from_der(octets),
+        _ => PrivateKey::from_pem(octets),
     };
-    read.with_context(|| {
-        format!(
-            "{} is no private key that can be read; an encrypted one is decrypted by `openssl pkey \
-             -in FILE -out CLEAR`",
+    read.map_err(|error| {
+        let fault = key_fault(error, octets);
+        Error::msg(format!(
+            "{} is no private key that can be read: {fault}",
             path.display()
-        )
+        ))
     })
+}
+
+/// What is wrong with octets that hold no private key.
+fn key_fault(error: KeyError, octets: &[u8]) -> String {
+    const DECRYPT: &str = "it is encrypted, and decrypted by `openssl pkey -in FILE -out CLEAR`";
+    let behind = element_len(octets).and_then(|len| octets.len().checked_sub(len));
+    match error {
+        KeyError::Encrypted => DECRYPT.to_owned(),
+        KeyError::Malformed if octets.first() == Some(&SEQUENCE) => match behind {
+            Some(0) => "it is another DER structure, perhaps an encrypted key (`openssl pkey -inform DER -in \
+                        FILE -out CLEAR` decrypts it) or a certificate"
+                .to_owned(),
+            Some(n) => format!("{n} bytes follow behind the DER"),
+            None => "the DER is cut off".to_owned(),
+        },
+        KeyError::NoPemBlock => {
+            let labels = pem::blocks(octets).filter_map(|block| block.label());
+            match labels.map(PemLabel::as_str).collect::<Vec<_>>() {
+                labels if labels.is_empty() => "it is neither PEM nor DER".to_owned(),
+                labels => format!("it holds {}", labels.join(", ")),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// How long the DER element is that the octets begin with.
+fn element_len(octets: &[u8]) -> Option<usize> {
+    let (first, rest) = octets.get(1..)?.split_first()?;
+    let (n_digits, length) = match first {
+        0..=0x7f => (0, usize::from(*first)),
+        _ => {
+            let n = usize::from(first & 0x7f);
+            let digits = rest.get(..n).filter(|_| n <= 4)?;
+            let number = |sum: usize, digit: &u8| (sum << 8) | usize::from(*digit);
+            (n, digits.iter().fold(0, number))
+        }
+    };
+    let len = length.saturating_add(n_digits).saturating_add(2);
+    (len <= octets.len()).then_some(len)
 }
 
 /// Gives a file new contents: whoever reads it finds the old or the new ones, whole, also after a
@@ -241,7 +289,7 @@ pub(super) enum CertificateFormat {
     Pem,
     /// DER; of a chain one certificate behind the other.
     Der,
-    /// PKCS#7 (.p7b), DER.
+    /// PKCS#7 (.p7b) in DER: `openssl pkcs7 -inform DER` reads it.
     Pkcs7,
 }
 

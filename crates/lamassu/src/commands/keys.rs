@@ -1,6 +1,7 @@
 //! `lamassu keys`: key pairs and the engines that hold them.
 
 mod change;
+mod delete;
 mod show;
 mod signature;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+pub(super) use self::show::known_engine;
 use self::signature::MessageArgs;
 use super::files::KeyFormat;
 use super::listing::ListArgs;
@@ -22,29 +24,43 @@ use super::{Commands, Session};
 pub(crate) enum KeysCommand {
     /// List keys.
     #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: lamassu keys list --engine filesystem-1 --tag production")]
     List(ListKeys),
     /// Show a key, how often it was used, and what uses it.
+    #[command(after_help = "Example: lamassu keys show firmware")]
     Show {
         /// The key.
         key: String,
     },
     /// Make a key pair.
+    #[command(
+        after_help = "Example: lamassu keys create --name 'Firmware signing' --alias firmware --key-type ecdsa-384"
+    )]
     Create(CreateKey),
     /// Take in a private key that was made elsewhere.
+    #[command(
+        after_help = "Example: lamassu keys import old.key --name 'Partner gateway' --alias partner"
+    )]
     Import(ImportKey),
     /// Change name, tags, aliases or metadata.
+    #[command(
+        after_help = "Example: lamassu keys update firmware --name 'Firmware signing, hall 2' --add-alias fw"
+    )]
     Update(UpdateKey),
     /// Stop a key from signing, until it is enabled again.
+    #[command(after_help = "Example: lamassu keys disable firmware")]
     Disable {
         /// The key.
         key: String,
     },
     /// Let a disabled key sign again.
+    #[command(after_help = "Example: lamassu keys enable firmware")]
     Enable {
         /// The key.
         key: String,
     },
     /// Move a key into another engine. It keeps its id, its names and what uses it.
+    #[command(after_help = "Example: lamassu keys move firmware --to hsm-1")]
     Move {
         /// The key.
         key: String,
@@ -53,13 +69,20 @@ pub(crate) enum KeysCommand {
         to: String,
     },
     /// Sign a file.
+    #[command(after_help = "Example: lamassu keys sign firmware firmware.bin --out firmware.sig")]
     Sign(Sign),
     /// Verify the signature of a file; exit code 1 when it is not valid.
+    #[command(
+        after_help = "Example: lamassu keys verify firmware firmware.bin --signature firmware.sig"
+    )]
     Verify(Verify),
     /// Write the public half.
+    #[command(after_help = "Example: lamassu keys export firmware --out firmware.pub")]
     Export(Export),
-    /// Destroy a key pair. What it signed stays valid, but nothing is signed with it again.
+    /// Destroy a key pair whose certificates, if there are any, are expired or revoked. What it signed stays
+    /// valid, but nothing is signed with it again.
     #[command(visible_alias = "rm")]
+    #[command(after_help = "Example: lamassu keys delete firmware")]
     Delete {
         /// The keys.
         #[arg(required = true, value_name = "KEY")]
@@ -68,8 +91,10 @@ pub(crate) enum KeysCommand {
         question: Question,
     },
     /// List the engines, which kinds of keys they take, and whether they work.
+    #[command(after_help = "Example: lamassu keys engines")]
     Engines,
     /// Count keys per engine and kind.
+    #[command(after_help = "Example: lamassu keys stats --filter 'tags[contains]production'")]
     Stats {
         /// Only those that fulfil this; repeatable.
         #[arg(long, value_name = "FIELD[OPERAND]VALUE")]
@@ -83,11 +108,21 @@ pub(crate) struct ListKeys {
     /// In this engine.
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
-    /// Of this kind: RSA, ECDSA, Ed25519, ML-DSA.
-    #[arg(long, value_name = "NAME")]
+    /// Of this kind.
+    #[arg(
+        long,
+        value_name = "NAME",
+        ignore_case = true,
+        value_parser = ["RSA", "ECDSA", "Ed25519", "ML-DSA"]
+    )]
     algorithm: Option<String>,
-    /// ACTIVE or DISABLED.
-    #[arg(long, value_name = "STATUS")]
+    /// With this status.
+    #[arg(
+        long,
+        value_name = "STATUS",
+        ignore_case = true,
+        value_parser = ["ACTIVE", "DISABLED"]
+    )]
     status: Option<String>,
     /// Whose name contains this, whatever the case.
     #[arg(long, value_name = "TEXT")]
@@ -212,7 +247,7 @@ impl Commands for KeysCommand {
             Self::Sign(asked) => signature::sign(session, asked).await,
             Self::Verify(asked) => signature::verify(session, asked).await,
             Self::Export(asked) => show::export(session, asked).await,
-            Self::Delete { keys, question } => change::delete(session, keys, *question).await,
+            Self::Delete { keys, question } => delete::delete(session, keys, *question).await,
             Self::Engines => show::engines(session).await,
             Self::Stats { filter } => show::stats(session, filter).await,
         }

@@ -3,7 +3,9 @@
 use anyhow::{Error, Result};
 use clap::Args;
 use lamassu_core::page::Page;
-use lamassu_core::query::{Field, ListRequest, QueryError, QueryLimits, UnknownFields};
+use lamassu_core::query::{
+    Field, ListRequest, Operand, QueryError, QueryLimits, UnknownFields, find_field,
+};
 use serde::Serialize;
 
 use super::Session;
@@ -141,8 +143,15 @@ fn explained(error: QueryError, fields: &'static [Field]) -> Error {
             "{given:?} is no filter: they are written FIELD[OPERAND]VALUE, for example \
              'status[equal]ACTIVE'"
         )),
-        QueryError::InvalidOperand { .. }
-        | QueryError::InvalidValue { .. }
+        QueryError::InvalidOperand { operand, field, .. } => {
+            let kind = find_field(fields, field).map(|field| field.kind);
+            let known = kind.into_iter().flat_map(Operand::names);
+            Error::msg(format!(
+                "invalid filter operand '{operand}' for field '{field}': there are {}",
+                known.collect::<Vec<_>>().join(", ")
+            ))
+        }
+        QueryError::InvalidValue { .. }
         | QueryError::InvalidJsonPath(_)
         | QueryError::InvalidBookmark
         | QueryError::UnknownParameter(_)

@@ -22,13 +22,15 @@ const NONCE: usize = 32;
 /// Ask by OCSP whether a certificate is revoked; the exit code is 0 when it is good, 3 when it is revoked, 4 when
 /// the responder does not know it, 1 when there is no answer that can be believed.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Example: lamassu ocsp device-1.chain.pem --ca root.pem")]
 pub(crate) struct Ocsp {
     /// The certificate, PEM or DER; its chain may stand behind it.
     #[arg(value_name = "CERT")]
     certificate: PathBuf,
     #[command(flatten)]
     issuer: IssuerArgs,
-    /// The responder; where the certificate says when not said.
+    /// The responder, of a lamassu server http://HOST:8080/api/va/ocsp; where the certificate says when not
+    /// said.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// By which hash the issuer is named.
@@ -72,7 +74,17 @@ pub(crate) async fn run(asked: &Ocsp) -> Result<()> {
             Err(error) => failure = error,
         }
     }
+    if asked.url.as_deref().is_some_and(has_no_path) {
+        failure =
+            failure.context("is that the responder? that of a lamassu server is at /api/va/ocsp");
+    }
     Err(failure)
+}
+
+/// Whether an address names a host only.
+fn has_no_path(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    host.split_once('/').is_none_or(|(_, path)| path.is_empty())
 }
 
 async fn ask(

@@ -5,13 +5,15 @@ mod show;
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
-use lamassu_core::ca::{CaError, CaService as _, IssuanceProfile, ProfileChoice};
+use lamassu_core::ca::{CaError, CaService as _, IssuanceProfile, ProfileChoice, ValidityType};
+use lamassu_core::dms::DmsService as _;
 use lamassu_core::ids::ProfileId;
 
 use self::flags::ProfileArgs;
 use super::failure::{About, Noun, Refusal as _};
-use super::fields::PROFILE_FIELDS;
+use super::fields::{AUTHORITY_FIELDS, DMS_FIELDS, PROFILE_FIELDS};
 use super::listing::{self, Conditions, ListArgs};
+use super::output::note;
 use super::question::Question;
 use super::{Commands, Session};
 
@@ -20,15 +22,21 @@ use super::{Commands, Session};
 pub(crate) enum ProfilesCommand {
     /// List profiles.
     #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: lamassu profiles list --name device")]
     List(ListProfiles),
     /// Show a profile.
+    #[command(after_help = "Example: lamassu profiles show Devices")]
     Show {
         /// The profile.
         profile: String,
     },
     /// Make a profile.
+    #[command(
+        after_help = "Example: lamassu profiles create --name Devices --validity 90d --honor-subject --key-usage DigitalSignature --extended-key-usage ClientAuth"
+    )]
     Create(Box<ProfileArgs>),
     /// Change a profile. What is not said stays; what was issued already does not change.
+    #[command(after_help = "Example: lamassu profiles update Devices --maximum-validity 180d")]
     Update {
         /// The profile.
         profile: String,
@@ -37,6 +45,7 @@ pub(crate) enum ProfilesCommand {
     },
     /// Delete a profile. CAs that have it as their own issue nothing without another one.
     #[command(visible_alias = "rm")]
+    #[command(after_help = "Example: lamassu profiles delete Devices")]
     Delete {
         /// The profile.
         profile: String,
@@ -66,6 +75,8 @@ impl Commands for ProfilesCommand {
                     !profile.name.is_empty(),
                     "a profile needs a name: say --name, or have one in the file"
                 );
+                ensure_lasting(&profile)?;
+                note_namesakes(session, &profile.name).await;
                 let made = session.ca.create_profile(&session.caller, profile).await?;
                 show::print(session, &made)
             }
@@ -73,6 +84,9 @@ impl Commands for ProfilesCommand {
                 let stored = find(session, profile).await?;
                 let id = stored.id.clone();
                 let mut profile = changes.applied(&stored)?;
+                if profile.validity != stored.validity {
+                    ensure_lasting(&profile)?;
+                }
                 profile.id = id;
                 let updated = session.ca.update_profile(&session.caller, profile).await?;
                 show::print(session, &updated)
@@ -82,9 +96,42 @@ impl Commands for ProfilesCommand {
     }
 }
 
+/// Fails where certificates would have ended before they began: v1 takes a profile that says nothing of how
+/// long they last, and issues them until the year 1.
+fn ensure_lasting(profile: &IssuanceProfile) -> Result<()> {
+    let validity = &profile.validity;
+    let lasts = match validity.validity_type {
+        ValidityType::Duration => !validity.duration.is_zero(),
+        ValidityType::Time | ValidityType::Unset | ValidityType::Other(_) => {
+            validity.time.0 > Session::now()
+        }
+    };
+    ensure!(
+        lasts,
+        "certificates under this profile would have ended before they began: say --validity, for example \
+         90d, or have one in the file, for example {{\"type\": \"Duration\", \"duration\": \"90d\"}}"
+    );
+    Ok(())
+}
+
+/// Says that the name does not name one profile any more.
+async fn note_namesakes(session: &Session, name: &str) {
+    let named = called(session, name).await.unwrap_or_default();
+    if let Some(other) = named.first() {
+        note(&format!(
+            "warning: there is a profile called {name:?} already, {}: each of them is now named by its id only",
+            other.id
+        ));
+    }
+}
+
 async fn delete(session: &Session, profile: &str, question: Question) -> Result<()> {
     let found = find(session, profile).await?;
-    question.ask(&format!("This deletes the profile {:?}.", found.name))?;
+    let users = users(session, &found.id).await;
+    question.ask(&format!(
+        "This deletes the profile {:?}{users}.",
+        found.name
+    ))?;
     session
         .ca
         .delete_profile(&session.caller, &found.id)
@@ -102,11 +149,7 @@ async fn find(session: &Session, profile: &str) -> Result<IssuanceProfile> {
     if !matches!(by_id, Err(CaError::ProfileNotFound)) {
         return by_id.about(About::new(Noun::Profile, profile));
     }
-    let conditions = Conditions::default().with("name[equal]", Some(profile));
-    let mut named = listing::first(conditions, PROFILE_FIELDS, async |request| {
-        Ok(session.ca.profiles(&session.caller, request).await?)
-    })
-    .await?;
+    let mut named = called(session, profile).await?;
     match (named.pop(), named.len()) {
         (Some(only), 0) => Ok(only),
         (Some(last), _) => {
@@ -115,6 +158,39 @@ async fn find(session: &Session, profile: &str) -> Result<IssuanceProfile> {
             bail!("several profiles are called {profile:?}: name one by its id, of {ids}")
         }
         (None, _) => by_id.about(About::new(Noun::Profile, profile)),
+    }
+}
+
+/// The profiles of this name.
+async fn called(session: &Session, name: &str) -> Result<Vec<IssuanceProfile>> {
+    let conditions = Conditions::default().with("name[equal]", Some(name));
+    listing::first(conditions, PROFILE_FIELDS, async |request| {
+        Ok(session.ca.profiles(&session.caller, request).await?)
+    })
+    .await
+}
+
+/// Which CAs and DMSs issue under the profile and will not be able to, for a question. Whoever may not list
+/// them is told nothing.
+async fn users(session: &Session, id: &ProfileId) -> String {
+    let conditions = Conditions::default().with("profile_id[equal]", Some(id.as_str()));
+    let cas = listing::first(conditions, AUTHORITY_FIELDS, async |request| {
+        Ok(session.ca.cas(&session.caller, request).await?)
+    });
+    let cas = cas.await.unwrap_or_default();
+    let path = format!("$.issuance_profile_id == \"{id}\"");
+    let conditions = Conditions::default().with("settings[jsonpath]", Some(&path));
+    let systems = listing::first(conditions, DMS_FIELDS, async |request| {
+        Ok(session.dms.dms_list(&session.caller, request).await?)
+    });
+    let systems = systems.await.unwrap_or_default();
+    let cas = cas.iter().map(|ca| format!("the CA {}", ca.id));
+    let all: Vec<_> = cas
+        .chain(systems.iter().map(|dms| format!("the DMS {}", dms.id)))
+        .collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(", without which nothing is issued by {}", all.join(", ")),
     }
 }
 

@@ -35,7 +35,8 @@ impl FromStr for KeyType {
         let found = KEY_TYPES.iter().find_map(|(prefix, name, fixed)| {
             let rest = lower.strip_prefix(prefix)?;
             let bits = match (rest, fixed) {
-                ("", Some(bits)) => *bits,
+                // Engines list the size of these, too.
+                ("" | "-256", Some(bits)) => *bits,
                 (rest, None) => rest.strip_prefix('-')?.parse().ok()?,
                 (_, Some(_)) => return None,
             };
@@ -45,7 +46,11 @@ impl FromStr for KeyType {
             })
         });
         found.ok_or_else(|| {
-            "it is written like ecdsa-256, rsa-3072, ed25519 or ml-dsa-65".to_owned()
+            let all = KeySpec::GENERATED.iter().map(|spec| match spec {
+                KeySpec::Ed25519 => "ed25519".to_owned(),
+                spec => format!("{}-{}", kind(*spec), spec.bits()).to_ascii_lowercase(),
+            });
+            format!("there are {}", all.collect::<Vec<_>>().join(", "))
         })
     }
 }
@@ -53,16 +58,18 @@ impl FromStr for KeyType {
 impl KeyType {
     /// The same for who makes the key; `None` where there is no such key.
     pub(super) fn spec(&self) -> Option<KeySpec> {
-        let same = |spec: &KeySpec| {
-            let name = match spec {
-                KeySpec::Rsa(_) => "RSA",
-                KeySpec::Ec(_) => "ECDSA",
-                KeySpec::Ed25519 => "Ed25519",
-                KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87 => "ML-DSA",
-            };
-            name == self.name && spec.bits() == self.bits
-        };
+        let same = |spec: &KeySpec| kind(*spec) == self.name && spec.bits() == self.bits;
         KeySpec::GENERATED.into_iter().find(same)
+    }
+}
+
+/// The wire's name of a kind of keys.
+const fn kind(spec: KeySpec) -> &'static str {
+    match spec {
+        KeySpec::Rsa(_) => "RSA",
+        KeySpec::Ec(_) => "ECDSA",
+        KeySpec::Ed25519 => "Ed25519",
+        KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87 => "ML-DSA",
     }
 }
 
@@ -268,7 +275,8 @@ mod tests {
         assert_eq!(read("RSA-3072"), Ok(("RSA".to_owned(), 3072)));
         assert_eq!(read("Ed25519"), Ok(("Ed25519".to_owned(), 256)));
         assert_eq!(read("ml-dsa-65"), Ok(("ML-DSA".to_owned(), 65)));
-        for wrong in ["ecdsa", "rsa2048", "ed25519-256", "aes-128", ""] {
+        assert_eq!(read("Ed25519-256"), read("ed25519"));
+        for wrong in ["ecdsa", "rsa2048", "ed25519-255", "aes-128", ""] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

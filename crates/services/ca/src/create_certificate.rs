@@ -4,15 +4,15 @@
 //! same as for a new CA (`create_ca.rs`).
 
 use lamassu_core::ca::{
-    CaError, Certificate, CertificateRef, CreateCertificate, IssuanceProfile, KeySource,
-    ProfileChoice,
+    AlternativeName, CaError, Certificate, CertificateRef, CreateCertificate, IssuanceProfile,
+    KeySource, ProfileChoice,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::patch::PatchError;
 use lamassu_db::DbError;
-use lamassu_x509::{self as x509, Name};
+use lamassu_x509::{self as x509, GeneralName, Name, RequestTemplate};
 use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
@@ -27,6 +27,7 @@ use crate::service::CaService;
 struct Wanted {
     ca: CaId,
     subject: Name,
+    alternative_names: Vec<GeneralName>,
     profile: ProfileChoice,
     metadata: Map<String, Value>,
 }
@@ -43,6 +44,7 @@ impl CaService {
             key,
             subject,
             successor_of,
+            alternative_names,
             profile,
             metadata,
         } = request;
@@ -61,9 +63,14 @@ impl CaService {
             None => subject_fields(&subject).to_name(),
             Some(serial) => self.subject_of(serial, &ca).await?,
         };
+        let names = alternative_names
+            .iter()
+            .map(AlternativeName::to_general_name);
+        let names = names.collect::<Result<Vec<_>, _>>();
         let wanted = Wanted {
             ca,
             subject,
+            alternative_names: names.map_err(|error| CaError::Policy(error.to_string()))?,
             profile: imposed(profile),
             metadata,
         };
@@ -120,7 +127,11 @@ impl CaService {
     ) -> Result<Certificate, CaError> {
         let signer = self.kms.signer(caller, &own.reference()).await;
         let signer = signer.map_err(no_signer)?;
-        let subject = requested(wanted.subject.clone(), &own.public_key, &*signer).await?;
+        let mut template = RequestTemplate::new(wanted.subject.clone(), &own.public_key);
+        if !wanted.alternative_names.is_empty() {
+            template = template.with_subject_alt_names(&wanted.alternative_names);
+        }
+        let subject = requested(&template, &own.public_key, &*signer).await?;
         let made = MadeFor {
             own,
             metadata: &wanted.metadata,

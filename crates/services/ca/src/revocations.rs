@@ -53,12 +53,12 @@ impl CaService {
         let now = self.db.now();
         let filters = filters(&task)?;
         let restrictions = restrictions(&task, now);
-        let total = count(&self.db, &certificate::TABLE, &filters, &restrictions)
-            .await
-            .map_err(ListError::into_error::<CaError>)?;
-        if total == 0 {
+        let meant = self.count_meant(&filters, &restrictions).await?;
+        if meant == 0 {
             self.are_known(&task).await?;
         }
+        let settled = [&*restrictions, &revoked_for_good()].concat();
+        let total = meant - self.count_meant(&filters, &settled).await?;
         let begun = Job {
             id: JobId::from(uuid::Uuid::new_v4().to_string()),
             kind: JobKind::RevokeCertificates,
@@ -80,6 +80,15 @@ impl CaService {
         self.db.commit(set).await.map_err(StorageFailure::from)?;
         tracing::info!(job = %begun.id, total, "revocation of certificates begun");
         Ok(self.first_batches(caller, begun).await)
+    }
+
+    async fn count_meant(
+        &self,
+        filters: &[Filter],
+        restrictions: &[Restriction],
+    ) -> Result<i64, CaError> {
+        let counted = count(&self.db, &certificate::TABLE, filters, restrictions).await;
+        counted.map_err(ListError::into_error::<CaError>)
     }
 
     /// Whether there are the CA and the profile whose certificates are to be revoked: where there is
@@ -169,7 +178,7 @@ impl CaService {
                     revoked += 1;
                     advanced.done += 1;
                 }
-                Revocation::Unneeded => advanced.done += 1,
+                Revocation::Unneeded => {}
                 Revocation::Refused => advanced.failed += 1,
             }
         }
@@ -281,6 +290,16 @@ fn revocation(
         Err(_) if is_revoked => Revocation::Unneeded,
         Err(_) => Revocation::Refused,
     }
+}
+
+/// What leaves a certificate as it is: it is revoked, and not on hold.
+fn revoked_for_good() -> [Restriction; 2] {
+    let revoked = CertificateStatus::Revoked.name();
+    let hold = RevocationReason::CertificateHold.name();
+    [
+        Restriction::Is("status", Value::from(revoked)),
+        Restriction::NoneOf("revocation_reason", vec![Value::from(hold)]),
+    ]
 }
 
 /// The request as a job keeps it; one that restricts nothing is refused.

@@ -14,9 +14,9 @@ mod version;
 
 use std::collections::BTreeMap;
 
-use lamassu_core::device::slot::{IDENTITY, SlotStatus};
-use lamassu_core::device::{Device, IdentitySlot};
-use lamassu_core::query::{ElementTable, Field};
+use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus};
+use lamassu_core::device::{Device, DeviceStatus, IdentitySlot};
+use lamassu_core::query::{ElementTable, Field, Hex};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Migration, Schema};
@@ -130,7 +130,9 @@ pub static DEVICE_FIELDS: &[Field] = &[
         .searched_in("device_text"),
     Field::string("dms_owner", "dms_owner").folded("owner_folded"),
     Field::date("creation_timestamp", "created_at"),
-    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
+    Field::enumeration("status", STATUS_FIELD)
+        .words(FORMER_WORDS)
+        .choices(DeviceStatus::NAMES),
     Field::string_array("tags", "tags"),
     Field::json("metadata", "metadata"),
     Field::json("identity_slot", "identity_slot")
@@ -146,7 +148,9 @@ pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
     Field::string("alias", "alias")
         .folded("alias_folded")
         .searched_in("device_text"),
-    Field::enumeration("status", STATUS_FIELD).words(FORMER_WORDS),
+    Field::enumeration("status", STATUS_FIELD)
+        .words(FORMER_WORDS)
+        .choices(DeviceStatus::NAMES),
     Field::string_array("tags", "tags"),
     Field::string("icon", "icon"),
     Field::string("icon_color", "icon_color"),
@@ -161,12 +165,19 @@ pub static DEVICE_FIELDS_IN_V2: &[Field] = &[
         .nullable(),
     Field::enumeration("identity.status", "slot_status")
         .words(FORMER_WORDS)
+        .choices(SlotStatus::NAMES)
         .nullable(),
-    Field::enumeration("identity.secret_type", "slot_type").nullable(),
+    Field::enumeration("identity.secret_type", "slot_type")
+        .choices(SecretType::NAMES)
+        .nullable(),
     Field::number("identity.active_version", "active_version").nullable(),
     Field::date("identity.expiration_date", END_COLUMN).nullable(),
-    Field::string("identity.serial_number", "active_serial").nullable(),
-    Field::string("serial_number", "id").elements_in(SERIAL_NUMBERS),
+    Field::string("identity.serial_number", "active_serial")
+        .nullable()
+        .hex(Hex::Number),
+    Field::string("serial_number", "id")
+        .elements_in(SERIAL_NUMBERS)
+        .hex(Hex::Number),
     Field::json("slots", "slots"),
 ];
 

@@ -5,14 +5,18 @@
 //! 3. The device asks again with the same request, by the same credentials as before, and all checks
 //!    are made again: only then is the certificate issued, so that none lies about undelivered.
 //!
-//! A request is known by what it asks for, whatever its signature. Between binding and closing a crash leaves the approval open;
+//! A request is known by what it asks for, whatever its signature. One that was bound to its connection
+//! (RFC 7030 §3.5) is repeated over another: bound to that, or, by devices that send what they have
+//! (§4.2.3), as it is; then by the same credential. Between binding and closing a crash leaves the approval open;
 //! what the device may do with it then is what a lost answer would have it do.
 
 use std::time::Duration;
 
 use lamassu_core::caller::Caller;
 use lamassu_core::dms::approval::{ApprovalMode, ApprovalOperation, ApprovalStatus, Verdict};
-use lamassu_core::dms::{Approval, ApprovalRefusal, Decision, Dms, DmsError};
+use lamassu_core::dms::{
+    Approval, ApprovalRefusal, ChannelBindingRefusal, Decision, Dms, DmsError,
+};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{ApprovalId, SerialNumber};
 use lamassu_core::page::Page;
@@ -20,9 +24,11 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::{ListError, list};
-use lamassu_db::{Attempt, AuditRecord, WriteSet, retry_races};
+use lamassu_db::{Attempt as Race, AuditRecord, WriteSet, retry_races};
 use time::OffsetDateTime;
 
+use crate::authenticate::Attempt;
+use crate::channel_binding::{self, Binding};
 use crate::request::DeviceRequest;
 use crate::service::DmsManager;
 use crate::store::approval::{self as store, StoredApproval};
@@ -38,6 +44,10 @@ const BATCH: u32 = 200;
 /// must not fill the queue.
 const PER_DEVICE: i64 = 8;
 
+/// The credential, as a keyed digest, of a request that is bound to its connection.
+#[derive(Debug, Default)]
+pub(crate) struct BoundBy(Option<String>);
+
 /// Whether an enrollment may go on.
 #[derive(Debug)]
 pub(crate) enum Clearance {
@@ -48,6 +58,45 @@ pub(crate) enum Clearance {
 }
 
 impl DmsManager {
+    /// Refuses a request that is bound to another connection than its own, or to none where it has to
+    /// be; but not one that waits for approval and was bound to the connection that it first came over.
+    pub(crate) async fn check_binding(
+        &self,
+        attempt: Attempt<'_>,
+        operation: ApprovalOperation,
+    ) -> Result<BoundBy, DmsError> {
+        let Attempt {
+            dms, request, est, ..
+        } = attempt;
+        let binding = channel_binding::check(dms, request, est);
+        if !is_approved_by_hand(dms) {
+            return Ok(binding.map(|_| BoundBy::default())?);
+        }
+        match binding {
+            Ok(Binding::Unsaid) => Ok(BoundBy::default()),
+            Ok(Binding::Verified) => {
+                let credential = self.credential_digest(attempt).await?;
+                Ok(BoundBy(Some(credential)))
+            }
+            Err(ChannelBindingRefusal::Mismatch) if attempt.auth_mode()?.names_somebody() => {
+                let waiting = store::open(&self.db, &dms.id, operation, &request.info_digest())
+                    .await
+                    .map_err(StorageFailure::from)?
+                    .filter(|known| known.approval.expiration_ts.0 > self.db.now());
+                let credential = self.credential_digest(attempt).await?;
+                let is_known = waiting.is_some_and(|known| {
+                    known.approval.csr.der() == request.csr.as_der() && known.bound_by == credential
+                });
+                if is_known {
+                    Ok(BoundBy(Some(credential)))
+                } else {
+                    Err(ChannelBindingRefusal::Mismatch.into())
+                }
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
     /// Whether this request may be issued for now. One that is seen for the first time goes into the
     /// queue.
     pub(crate) async fn clearance(
@@ -55,10 +104,9 @@ impl DmsManager {
         caller: &Caller,
         dms: &Dms,
         request: &DeviceRequest,
-        operation: ApprovalOperation,
+        (operation, bound_by): (ApprovalOperation, BoundBy),
     ) -> Result<Clearance, DmsError> {
-        let mode = dms.settings.enrollment_settings.approval.value();
-        if mode != Some(&ApprovalMode::Manual) {
+        if !is_approved_by_hand(dms) {
             return Ok(Clearance::Given(None));
         }
         let known = store::open(&self.db, &dms.id, operation, &request.info_digest())
@@ -70,7 +118,8 @@ impl DmsManager {
             over => (None, over),
         };
         let Some(known) = live else {
-            self.queue(caller, dms, request, (operation, over)).await?;
+            let place = (operation, over, bound_by);
+            self.queue(caller, dms, request, place).await?;
             return Ok(Clearance::Pending(self.approval_pause()));
         };
         match known.approval.status {
@@ -93,7 +142,7 @@ impl DmsManager {
         caller: &Caller,
         dms: &Dms,
         request: &DeviceRequest,
-        (operation, over): (ApprovalOperation, Option<StoredApproval>),
+        (operation, over, BoundBy(bound_by)): (ApprovalOperation, Option<StoredApproval>, BoundBy),
     ) -> Result<(), DmsError> {
         self.check_room(dms, request).await?;
         let now = self.db.now();
@@ -116,7 +165,9 @@ impl DmsManager {
         if let Some(over) = &over {
             expire(&mut set, caller, over, now);
         }
-        set.expect_one(store::insert(&approval, &request.info_digest()), store::NEW);
+        let bound_by = bound_by.unwrap_or_default();
+        let insert = store::insert(&approval, &request.info_digest(), &bound_by);
+        set.expect_one(insert, store::NEW);
         set.event(events::approval_created(caller, &approval, now));
         set.audit(AuditRecord::done(
             caller,
@@ -223,10 +274,11 @@ impl DmsManager {
         caller: &Caller,
         id: &ApprovalId,
         Decision { verdict, reason }: &Decision,
-    ) -> Result<Approval, Attempt<DmsError>> {
+    ) -> Result<Approval, Race<DmsError>> {
         let StoredApproval {
             approval: before,
             revision,
+            bound_by: _,
         } = self.approval_by_id(id).await?;
         let now = self.db.now();
         if before.status != ApprovalStatus::Pending || before.expiration_ts.0 <= now {
@@ -281,6 +333,11 @@ impl DmsManager {
         self.db.commit(set).await.map_err(StorageFailure::from)?;
         Ok(())
     }
+}
+
+fn is_approved_by_hand(dms: &Dms) -> bool {
+    let mode = dms.settings.enrollment_settings.approval.value();
+    mode == Some(&ApprovalMode::Manual)
 }
 
 fn expire(set: &mut WriteSet, caller: &Caller, over: &StoredApproval, now: OffsetDateTime) {

@@ -229,6 +229,21 @@ impl DmsManager {
         }
     }
 
+    /// Refuses a token that is not valid beside a request that needs none, where the DMS wants valid
+    /// ones.
+    pub(crate) fn check_needless_token(
+        &self,
+        dms: &Dms,
+        token: Option<&EstToken>,
+    ) -> Result<(), DmsError> {
+        match token {
+            Some(EstToken { holder: None }) if self.dual_auth(dms) == DualAuth::RequireValid => {
+                Err(CredentialRefusal::TokenInvalid.into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// What the DMS says in its metadata, or else the configuration.
     fn dual_auth(&self, dms: &Dms) -> DualAuth {
         let Some(word) = dms.metadata.get(DUAL_AUTH) else {

@@ -8,7 +8,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lamassu_core::dms::settings::ChannelBindingMode;
-use lamassu_core::dms::{ChannelBindingRefusal, Dms, DmsError, EstRequest};
+use lamassu_core::dms::{ChannelBindingRefusal, Dms, EstRequest};
 
 use crate::request::DeviceRequest;
 
@@ -18,28 +18,49 @@ pub(crate) fn mode(dms: &Dms) -> ChannelBindingMode {
     said.copied().unwrap_or(ChannelBindingMode::IfPossible)
 }
 
+/// Octets of a `tls-exporter` (RFC 9266 §2).
+const LEN: usize = 32;
+
+/// What a request that is not refused says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// It is of this one.
+    Verified,
+    /// Nothing, or nothing that can be verified.
+    Unsaid,
+}
+
 /// Refuses a request that belongs to another connection, or does not say to which.
-pub(crate) fn check(dms: &Dms, request: &DeviceRequest, est: &EstRequest) -> Result<(), DmsError> {
+pub(crate) fn check(
+    dms: &Dms,
+    request: &DeviceRequest,
+    est: &EstRequest,
+) -> Result<Binding, ChannelBindingRefusal> {
     let password = request.csr.challenge_password();
     let password = password.filter(|password| !password.is_empty());
     let password = password.map(|password| &**password);
-    Ok(judge(mode(dms), password, est.exporter.as_deref())?)
+    judge(mode(dms), password, est.exporter.as_deref())
+}
+
+/// Whether a challenge password may be a binding: the device makes another one for each connection.
+pub(crate) fn may_be_binding(password: &[u8]) -> bool {
+    decoded(password).is_some_and(|value| value.len() == LEN)
 }
 
 fn judge(
     mode: ChannelBindingMode,
     password: Option<&[u8]>,
     exporter: Option<&[u8]>,
-) -> Result<(), ChannelBindingRefusal> {
+) -> Result<Binding, ChannelBindingRefusal> {
     match (mode, password, exporter) {
         (ChannelBindingMode::Off, ..)
         | (ChannelBindingMode::IfPossible, None, _)
-        | (ChannelBindingMode::IfPossible, Some(_), None) => Ok(()),
+        | (ChannelBindingMode::IfPossible, Some(_), None) => Ok(Binding::Unsaid),
         (ChannelBindingMode::Required, _, None) => Err(ChannelBindingRefusal::Unavailable),
         (ChannelBindingMode::Required, None, Some(_)) => Err(ChannelBindingRefusal::Missing),
         (ChannelBindingMode::Required, Some(password), Some(exporter)) => {
             if decoded(password).as_deref() == Some(exporter) {
-                Ok(())
+                Ok(Binding::Verified)
             } else {
                 Err(ChannelBindingRefusal::Mismatch)
             }
@@ -47,10 +68,11 @@ fn judge(
         // A password of another length is no binding of this kind.
         (ChannelBindingMode::IfPossible, Some(password), Some(exporter)) => {
             match decoded(password) {
-                Some(value) if value.len() == exporter.len() && value != exporter => {
+                Some(value) if value == exporter => Ok(Binding::Verified),
+                Some(value) if value.len() == exporter.len() => {
                     Err(ChannelBindingRefusal::Mismatch)
                 }
-                Some(_) | None => Ok(()),
+                Some(_) | None => Ok(Binding::Unsaid),
             }
         }
     }
@@ -67,21 +89,22 @@ mod tests {
     use lamassu_core::dms::ChannelBindingRefusal as Refusal;
     use lamassu_core::dms::settings::ChannelBindingMode as Mode;
 
-    use super::judge;
+    use super::{Binding, judge};
 
     #[test]
     fn only_what_was_verified_counts_as_verified() {
         let (own, other) = ([7_u8; 32], [8_u8; 32]);
         let [right, wrong] = [own, other].map(|value| STANDARD.encode(value).into_bytes());
         let secret = b"secret".to_vec();
+        let (verified, unsaid) = (Ok(Binding::Verified), Ok(Binding::Unsaid));
         let cases = [
-            (Mode::Off, Some(&wrong), true, Ok(())),
-            (Mode::IfPossible, None, true, Ok(())),
-            (Mode::IfPossible, Some(&right), true, Ok(())),
+            (Mode::Off, Some(&wrong), true, unsaid),
+            (Mode::IfPossible, None, true, unsaid),
+            (Mode::IfPossible, Some(&right), true, verified),
             (Mode::IfPossible, Some(&wrong), true, Err(Refusal::Mismatch)),
-            (Mode::IfPossible, Some(&secret), true, Ok(())),
-            (Mode::IfPossible, Some(&wrong), false, Ok(())),
-            (Mode::Required, Some(&right), true, Ok(())),
+            (Mode::IfPossible, Some(&secret), true, unsaid),
+            (Mode::IfPossible, Some(&wrong), false, unsaid),
+            (Mode::Required, Some(&right), true, verified),
             (Mode::Required, Some(&wrong), true, Err(Refusal::Mismatch)),
             (Mode::Required, Some(&secret), true, Err(Refusal::Mismatch)),
             (Mode::Required, None, true, Err(Refusal::Missing)),

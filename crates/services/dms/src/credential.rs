@@ -47,6 +47,14 @@ impl AuthMode {
         }
     }
 
+    /// Whether what is presented is known again.
+    pub(crate) const fn names_somebody(self) -> bool {
+        match self {
+            Self::ClientCertificate | Self::CertificateAndWebhook | Self::Password => true,
+            Self::Webhook | Self::Nothing => false,
+        }
+    }
+
     /// Whether a webhook is asked.
     pub(crate) const fn asks_webhook(self) -> bool {
         match self {

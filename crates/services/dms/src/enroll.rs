@@ -15,9 +15,10 @@ use crate::authenticate::{Asker, Attempt};
 use crate::issue::Approved;
 use crate::limits::Place;
 use crate::password::PasswordUse;
+use crate::profile;
+use crate::renewal;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
-use crate::{channel_binding, profile, renewal};
 
 /// A device that may enroll.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Admitted {
     pub(crate) superseded: Option<Superseded>,
     /// What its slot held when it was looked at.
     pub(crate) slot: SlotState,
+    /// The highest version that it had had by then.
+    pub(crate) version_before: Option<u32>,
     /// The device to register, where there is none.
     pub(crate) create: Option<CreateDevice>,
     /// When it must renew.
@@ -61,16 +64,18 @@ impl DmsManager {
         let Asker {
             caller, password, ..
         } = asker?;
-        channel_binding::check(&dms, &request, &est)?;
+        let operation = ApprovalOperation::Enroll;
+        let bound_by = self.check_binding(attempt, operation).await?;
         let csr = request.decide_possession(Possession::of(settings.verify_csr_signature))?;
         // 2. For which device, under which rules, with whose approval.
         let admitted = self.admit(&caller, &dms, &request.device_id).await?;
-        let operation = ApprovalOperation::Enroll;
-        let approval = match self.clearance(&caller, &dms, &request, operation).await? {
+        let wanted = (operation, bound_by);
+        let approval = match self.clearance(&caller, &dms, &request, wanted).await? {
             Clearance::Given(approval) => approval,
             Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
         };
         // 3. The certificate.
+        self.remember(attempt, admitted.version_before).await;
         let approved = Approved {
             dms: &dms,
             request: &request,
@@ -88,7 +93,6 @@ impl DmsManager {
             place.keep();
         }
         self.close_approval(&caller, approval, &certificate).await;
-        self.remember(attempt, &certificate).await;
         Ok(Outcome::Issued(certificate))
     }
 
@@ -112,12 +116,15 @@ impl DmsManager {
             None => self.limits.place(caller, dms, &*self.devices).await?,
         };
         let slot = SlotState::of(device.as_ref());
+        let identity = device.as_ref().and_then(|device| device.identity.as_ref());
+        let highest = identity.and_then(|identity| identity.versions.last_key_value());
         let create = registered.filter(|_| device.is_none());
         create.as_ref().map_or(Ok(()), CreateDevice::check)?;
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
             superseded: superseded(&slot),
             create,
+            version_before: highest.map(|(version, _)| *version),
             windows: found.renewal.over(renewal::of_dms(dms)),
             slot,
             place,

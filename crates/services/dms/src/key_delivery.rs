@@ -12,7 +12,9 @@ use lamassu_core::dms::{DeliveredKey, Dms, DmsError, KeygenRefusal};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::PrivateKeyBytes;
 use lamassu_core::kms::algorithm::name_of;
-use lamassu_crypto::{ContentCipher, KeySpec, KeyTransport, PrivateKey, PublicKey, SealError};
+use lamassu_crypto::{
+    ContentCipher, Curve, KeyManagement, KeySpec, PrivateKey, PublicKey, SealError,
+};
 use lamassu_x509::Certificate;
 use lamassu_x509::cms::{Capabilities, KeyPackage, enveloped_data, key_identifiers};
 use zeroize::Zeroizing;
@@ -34,7 +36,7 @@ pub(crate) enum Delivery {
 pub(crate) struct Recipient {
     key: PublicKey,
     identifier: Bytes,
-    algorithms: (ContentCipher, KeyTransport),
+    algorithms: (ContentCipher, KeyManagement),
 }
 
 impl Delivery {
@@ -52,14 +54,14 @@ impl Delivery {
             };
         };
         let key = named_key(request, chain, identifier)?;
-        let KeySpec::Rsa(_) = key.spec() else {
-            return Err(KeygenRefusal::NotRsa.into());
-        };
+        if !fits(key.spec()) {
+            return Err(KeygenRefusal::UnfitKey.into());
+        }
         let offered = wish
             .capabilities
             .as_ref()
             .and_then(|der| Capabilities::from_der(der).ok());
-        let algorithms = offered.and_then(|offered| offered.choose());
+        let algorithms = offered.and_then(|offered| offered.choose(key.spec()));
         Ok(Self::Enveloped(Recipient {
             key,
             identifier: identifier.clone(),
@@ -82,7 +84,7 @@ fn named_key(
             || is_identifier_of(identifier, certificate.spki_der());
         if is_named {
             let key = certificate.public_key();
-            return key.map_err(|_| KeygenRefusal::NotRsa.into());
+            return key.map_err(|_| KeygenRefusal::UnfitKey.into());
         }
     }
     if is_identifier_of(identifier, request.csr.spki_der()) {
@@ -90,6 +92,18 @@ fn named_key(
         return Ok(csr.public_key().clone());
     }
     Err(KeygenRefusal::UnknownKey.into())
+}
+
+/// Whether something can be encrypted for such a key: RSA takes keys along, and curves agree on them.
+const fn fits(spec: KeySpec) -> bool {
+    match spec {
+        KeySpec::Rsa(_) | KeySpec::Ec(Curve::P256 | Curve::P384 | Curve::P521) => true,
+        KeySpec::Ec(Curve::P224)
+        | KeySpec::Ed25519
+        | KeySpec::MlDsa44
+        | KeySpec::MlDsa65
+        | KeySpec::MlDsa87 => false,
+    }
 }
 
 fn is_identifier_of(identifier: &Bytes, spki: &[u8]) -> bool {
@@ -126,7 +140,7 @@ impl DmsManager {
         } = recipient;
         let sealed = enveloped_data(&signed_data, &key, &identifier, algorithms);
         let sealed = sealed.map_err(|error| match error {
-            SealError::Recipient => DmsError::from(KeygenRefusal::NotRsa),
+            SealError::Recipient => DmsError::from(KeygenRefusal::UnfitKey),
             SealError::Library => internal(Box::new(error)).into(),
         })?;
         Ok(DeliveredKey::Enveloped(sealed.into()))

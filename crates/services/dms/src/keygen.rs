@@ -21,7 +21,6 @@ use tokio::sync::Semaphore;
 
 use crate::approval::Clearance;
 use crate::authenticate::{Asker, Attempt};
-use crate::channel_binding;
 use crate::issue::Approved;
 use crate::key_delivery::Delivery;
 use crate::request::{DeviceRequest, Possession};
@@ -90,12 +89,13 @@ impl DmsManager {
         let Asker {
             caller, password, ..
         } = self.admit_enrollment(attempt).await?;
-        channel_binding::check(&dms, &asked, &est)?;
+        let operation = ApprovalOperation::ServerKeygen;
+        let bound_by = self.check_binding(attempt, operation).await?;
         let delivery = Delivery::asked_for(&asked, est.client_chain.as_ref())?;
         // 2. For which device, under which rules, with whose approval.
         let admitted = self.admit(&caller, &dms, &asked.device_id).await?;
-        let operation = ApprovalOperation::ServerKeygen;
-        let approval = match self.clearance(&caller, &dms, &asked, operation).await? {
+        let wanted = (operation, bound_by);
+        let approval = match self.clearance(&caller, &dms, &asked, wanted).await? {
             Clearance::Given(approval) => approval,
             Clearance::Pending(after) => return Ok(Outcome::Pending(after)),
         };

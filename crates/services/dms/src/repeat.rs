@@ -4,6 +4,10 @@
 //! as its active one: a renewal, or another enrollment, means that it got one. The credential may be
 //! used up by then (a password for one use), so it is compared with a keyed digest of the one that was
 //! accepted; a certificate must still pass all checks.
+//!
+//! What is asked for is noted before the certificate is made: a crash right after the device was bound
+//! loses the answer as well. Which certificate came of it is told by the slot, by the first version
+//! that it got since then, and by the request's key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +25,7 @@ use time::Duration;
 use crate::authenticate::{Asker, Attempt};
 use crate::credential::AuthMode;
 use crate::service::DmsManager;
-use crate::store::repeat::{self as store, RepeatKey};
+use crate::store::repeat::{self as store, Noted, RepeatKey};
 
 /// The longest window.
 pub(crate) const MAX_WINDOW: Duration = Duration::days(1);
@@ -47,42 +51,46 @@ impl DmsManager {
         }
         let since = self.db.now().saturating_sub(Duration::from(*window));
         let key = self.repeat_key(attempt).await?;
-        let answered = store::answered(&self.db, &key, since).await;
-        let Some((ca, serial)) = answered.map_err(StorageFailure::from)? else {
+        let noted = store::noted(&self.db, &key, since).await;
+        let Some(noted) = noted.map_err(StorageFailure::from)? else {
             return Ok(None);
         };
         let device = self
             .device_if_any(attempt.caller, &attempt.request.device_id)
             .await?;
-        let holds_it = device.is_some_and(|device| {
-            let identity = device.identity.as_ref();
-            device.dms_owner == attempt.dms.id
-                && identity.and_then(IdentitySlot::active_serial) == Some(&serial)
-        });
-        if !holds_it {
+        let device = device.filter(|device| device.dms_owner == attempt.dms.id);
+        let slot = device.and_then(|device| device.identity);
+        let Some(serial) = slot.and_then(|slot| bound_since(&slot, noted.version_before)) else {
             return Ok(None);
-        }
+        };
         match self
             .ca
-            .certificate_of_ca(attempt.caller, &ca, &serial)
+            .certificate_of_ca(attempt.caller, &noted.ca, &serial)
             .await
         {
             Ok(issued) if issued.status == CertificateStatus::Active => {
-                Ok(Some(issued.certificate))
+                let parsed = Certificate::from_der(issued.certificate.der().clone())
+                    .map_err(|error| StorageFailure::Internal(Box::new(error)))?;
+                let is_for_key = parsed.spki_der() == attempt.request.csr.spki_der();
+                Ok(is_for_key.then_some(issued.certificate))
             }
             Ok(_) | Err(CaError::CertificateNotFound | CaError::CaNotFound) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Notes what an enrollment was answered with, where the DMS gives it again. The device has its
-    /// certificate whatever comes of this.
-    pub(crate) async fn remember(&self, attempt: Attempt<'_>, certificate: &CertificateDer) {
+    /// Notes an enrollment that is about to be issued, where the DMS gives the answer again. The device
+    /// gets its certificate whatever comes of this.
+    pub(crate) async fn remember(&self, attempt: Attempt<'_>, version_before: Option<u32>) {
         let settings = &attempt.dms.settings.enrollment_settings;
         if settings.repeat_enrollment_window.value().is_none() {
             return;
         }
-        if let Err(error) = self.try_remember(attempt, certificate).await {
+        let noted = Noted {
+            ca: settings.enrollment_ca.clone(),
+            version_before,
+        };
+        if let Err(error) = self.try_remember(attempt, &noted).await {
             tracing::warn!(
                 device_id = %attempt.request.device_id,
                 error = &error as &(dyn std::error::Error + 'static),
@@ -91,20 +99,10 @@ impl DmsManager {
         }
     }
 
-    async fn try_remember(
-        &self,
-        attempt: Attempt<'_>,
-        certificate: &CertificateDer,
-    ) -> Result<(), DmsError> {
-        let issued = Certificate::from_der(certificate.der().clone())
-            .map_err(|error| StorageFailure::Internal(Box::new(error)))?;
-        let Some(serial) = SerialNumber::parse(&issued.serial().to_hex()) else {
-            return Ok(());
-        };
-        let ca = &attempt.dms.settings.enrollment_settings.enrollment_ca;
+    async fn try_remember(&self, attempt: Attempt<'_>, noted: &Noted) -> Result<(), DmsError> {
         let key = self.repeat_key(attempt).await?;
         let mut set = WriteSet::new();
-        set.execute(store::note(&key, (ca, &serial), self.db.now()));
+        set.execute(store::note(&key, noted, self.db.now()));
         self.db.commit(set).await.map_err(StorageFailure::from)?;
         Ok(())
     }
@@ -114,9 +112,21 @@ impl DmsManager {
             dms: &attempt.dms.id,
             device: &attempt.request.device_id,
             csr_digest: STANDARD.encode(attempt.request.digest()),
-            credential_digest: self.keyed_digest(&credential(attempt)?).await?,
+            credential_digest: self.credential_digest(attempt).await?,
         })
     }
+
+    /// A keyed digest of what the request is authenticated with.
+    pub(crate) async fn credential_digest(&self, attempt: Attempt<'_>) -> Result<String, DmsError> {
+        self.keyed_digest(&credential(attempt)?).await
+    }
+}
+
+/// The active certificate, if it was the first one that the slot got after this version.
+fn bound_since(slot: &IdentitySlot, version_before: Option<u32>) -> Option<SerialNumber> {
+    let after = version_before.map_or(0, |version| version.saturating_add(1));
+    let (version, serial) = slot.versions.range(after..).next()?;
+    (*version == slot.active_version).then(|| serial.clone())
 }
 
 /// What the request is authenticated with, so that no two credentials are the same.

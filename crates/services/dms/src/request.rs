@@ -7,6 +7,8 @@ use lamassu_core::ids::DeviceId;
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::{CertificationRequest, Malformation, VerifiedCsr, VerifyCsrError};
 
+use crate::channel_binding;
+
 /// A request that names a device. Whether its sender holds the key is not known yet.
 #[derive(Debug)]
 pub(crate) struct DeviceRequest {
@@ -33,9 +35,24 @@ impl DeviceRequest {
         sha256(self.csr.as_der())
     }
 
-    /// SHA-256 of what is asked for, whatever the signature: many clients sign anew each time.
+    /// SHA-256 of what is asked for, whatever the signature, and over whatever connection: many clients
+    /// sign anew each time, and those that bind requests to connections have to.
     pub(crate) fn info_digest(&self) -> [u8; 32] {
-        sha256(self.csr.info_der())
+        let info = self.csr.info_der();
+        let password = self.csr.challenge_password();
+        let binding = password.filter(|password| channel_binding::may_be_binding(password));
+        let place = binding.and_then(|binding| {
+            let mut windows = info.windows(binding.len());
+            windows.position(|octets| octets == &binding[..])
+        });
+        match (binding, place) {
+            (Some(binding), Some(place)) => {
+                let (before, after) = info.split_at(place);
+                let after = after.get(binding.len()..).unwrap_or_default();
+                sha256(&[before, after].concat())
+            }
+            _ => sha256(info),
+        }
     }
 
     /// The request once possession of its key is decided: proven, or not asked for by the DMS.

@@ -13,8 +13,8 @@ use lamassu_core::dms::approval::Verdict;
 use lamassu_core::dms::settings::PROTOCOL_EST;
 use lamassu_core::dms::{
     Approval, BindDevice, Binding, CreatePasswords, Decision, Dms, DmsError, DmsService, DmsStats,
-    DryRun, DryRunReport, EnrollmentPassword, EstRequest, GeneratedKey, NewPasswords, Outcome,
-    RefusedEnrollment, SweepScope, WebhookRefusal,
+    DryRun, DryRunReport, EnrollmentPassword, EstRequest, EstToken, GeneratedKey, NewPasswords,
+    Outcome, RefusedEnrollment, SweepScope, WebhookRefusal,
 };
 use lamassu_core::ids::{ApprovalId, DmsId};
 use lamassu_core::page::Page;
@@ -375,21 +375,29 @@ impl DmsService for DmsManager {
         &self,
         caller: &Caller,
         label: Option<&DmsId>,
+        token: Option<&EstToken>,
     ) -> Result<Vec<CertificateDer>, DmsError> {
         let started = Instant::now();
         let found = async {
-            self.distributed(caller, &*self.labelled_dms(label).await?)
-                .await
+            let dms = self.labelled_dms(label).await?;
+            self.check_needless_token(&dms, token)?;
+            self.distributed(caller, &dms).await
         }
         .await;
         metrics::answered("cacerts", started, &found);
         found
     }
 
-    async fn csr_attrs(&self, caller: &Caller, label: Option<&DmsId>) -> Result<Bytes, DmsError> {
+    async fn csr_attrs(
+        &self,
+        caller: &Caller,
+        label: Option<&DmsId>,
+        token: Option<&EstToken>,
+    ) -> Result<Bytes, DmsError> {
         let started = Instant::now();
         let found = async {
             let dms = self.labelled_dms(label).await?;
+            self.check_needless_token(&dms, token)?;
             let profile = profile::effective(&self.directory, caller, &dms.settings).await?;
             Ok(csr_attrs::for_profile(&profile, channel_binding::mode(&dms)).into())
         };

@@ -44,5 +44,15 @@ pub const SCHEMA: Schema = Schema {
             "approvals",
             include_str!("../migrations/V0010__approvals.sql"),
         ),
+        Migration::portable(
+            11,
+            "repeats_before_issuing",
+            include_str!("../migrations/V0011__repeats_before_issuing.sql"),
+        ),
+        Migration::portable(
+            12,
+            "approvals_bound",
+            include_str!("../migrations/V0012__approvals_bound.sql"),
+        ),
     ],
 };

@@ -187,7 +187,7 @@ fn request(
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json")
         .body(Bytes::from(body))
-        .map_err(|_| failed("its address is none"))
+        .map_err(|_| failed("url is no address"))
 }
 
 fn verdict(
@@ -205,7 +205,9 @@ fn verdict(
         return Err(WebhookRefusal::Status(answer.status.as_u16()));
     }
     let read = json::from_slice::<Verdict>(&answer.body);
-    let verdict = read.map_err(|_| failed("the answer is no JSON"))?;
+    let verdict = read.map_err(|_| {
+        failed(r#"the answer is no JSON: {"authorized": true} lets a device through"#)
+    })?;
     if verdict.authorized {
         Ok(())
     } else {
@@ -268,7 +270,7 @@ fn outbound(
             error = &error as &(dyn std::error::Error + 'static),
             "webhook cannot be called"
         );
-        failed("its credentials or certificates cannot be used")
+        failed("credentials or certificates in config cannot be used, see the log")
     })
 }
 

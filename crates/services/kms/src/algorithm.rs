@@ -16,6 +16,14 @@ pub(crate) enum KeyType {
 impl KeyType {
     pub(crate) const ALL: [Self; 4] = [Self::Rsa, Self::Ecdsa, Self::Ed25519, Self::MlDsa];
 
+    /// All words.
+    pub(crate) const NAMES: &'static [&'static str] = &[
+        Self::Rsa.as_str(),
+        Self::Ecdsa.as_str(),
+        Self::Ed25519.as_str(),
+        Self::MlDsa.as_str(),
+    ];
+
     /// The wire's word; matched with case.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

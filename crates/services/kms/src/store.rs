@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
+use lamassu_core::kms::KeyStatus;
 use lamassu_core::page::Page;
-use lamassu_core::query::{Field, Filter, ListRequest};
+use lamassu_core::query::{Field, Filter, Hex, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
 use lamassu_db::{
     CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, sql, sql_of_few,
@@ -31,6 +32,7 @@ pub(crate) use self::write::{
     ALIAS, KEYS_CHANGED, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
     mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
 };
+use crate::algorithm::KeyType;
 use crate::key_address::KeyAddress;
 
 /// The tables of this service.
@@ -65,9 +67,10 @@ pub(crate) const SEARCH_INDEX: &str = "kms_key_text";
 pub static KEY_FIELDS: &[Field] = &[
     Field::string("key_id", "key_id")
         .folded("key_id")
-        .searched_in(SEARCH_INDEX),
+        .searched_in(SEARCH_INDEX)
+        .hex(Hex::Octets),
     Field::string("engine_id", "engine_id"),
-    Field::string("algorithm", "algorithm"),
+    Field::string("algorithm", "algorithm").choices(KeyType::NAMES),
     Field::string("public_key", "public_key"),
     Field::string("name", "name")
         .folded("name_folded")
@@ -77,7 +80,7 @@ pub static KEY_FIELDS: &[Field] = &[
     Field::date("creation_ts", "created_at"),
     Field::string_array("tags", "tags").elements_searched_in("tags_folded", SEARCH_INDEX),
     Field::string_array("aliases", "aliases"),
-    Field::string("status", "status"),
+    Field::string("status", "status").choices(KeyStatus::WORDS),
     Field::json("metadata", "metadata"),
 ];
 

@@ -1,6 +1,8 @@
 //! What a recipient can open: `SMIMECapabilities` (RFC 8551 §2.5.2).
 
-use lamassu_crypto::{ContentCipher, KeyTransport};
+use lamassu_crypto::{
+    AgreementDigest, ContentCipher, KeyAgreement, KeyManagement, KeySpec, KeyTransport, KeyWrap,
+};
 
 use super::{WithNull, oaep_sha256};
 use crate::error::{Malformation, ParseError, Structure};
@@ -15,6 +17,8 @@ const MAX_LEN: usize = 256;
 pub struct Capabilities {
     ciphers: Vec<ContentCipher>,
     transports: Vec<KeyTransport>,
+    /// Without a wrapping cipher where none of ours is named.
+    agreements: Vec<(AgreementDigest, Option<KeyWrap>)>,
 }
 
 impl Capabilities {
@@ -54,6 +58,11 @@ impl Capabilities {
             .into_iter()
             .find(|cipher| cipher.oid() == oid);
         self.ciphers.extend(cipher);
+        let digest = AgreementDigest::ALL
+            .into_iter()
+            .find(|digest| digest.scheme_oid() == oid);
+        self.agreements
+            .extend(digest.map(|digest| (digest, wrap(parameters))));
         if oid == oids::RSA_ENCRYPTION {
             self.transports.push(KeyTransport::Pkcs1);
         } else if oid == oids::RSAES_OAEP {
@@ -62,14 +71,37 @@ impl Capabilities {
         Ok(())
     }
 
-    /// The cipher and the key transport to use: the recipient's first ones. Without a word about
-    /// key transport it is RSAES-PKCS1-v1_5, which every CMS implementation with RSA has
-    /// (RFC 3370 §4.2.1); `None` without a cipher of ours.
-    pub fn choose(&self) -> Option<(ContentCipher, KeyTransport)> {
-        let transport = self.transports.first().copied();
-        let cipher = self.ciphers.first()?;
-        Some((*cipher, transport.unwrap_or(KeyTransport::Pkcs1)))
+    /// How to encrypt for a key of this kind: the recipient's first algorithms. Without a word about
+    /// how it takes content keys it is what every CMS implementation with such keys has:
+    /// RSAES-PKCS1-v1_5 (RFC 3370 §4.2.1), and key derivation with SHA-256 (RFC 5753 §7). `None`
+    /// without a cipher of ours.
+    pub fn choose(&self, key: KeySpec) -> Option<(ContentCipher, KeyManagement)> {
+        let cipher = *self.ciphers.first()?;
+        let management = if let KeySpec::Rsa(_) = key {
+            let transport = self.transports.first().copied();
+            KeyManagement::Transport(transport.unwrap_or(KeyTransport::Pkcs1))
+        } else {
+            let first = self.agreements.first().copied();
+            let (digest, wrap) = first.unwrap_or((AgreementDigest::Sha256, None));
+            let as_strong = if cipher.key_len() > 16 {
+                KeyWrap::Aes256
+            } else {
+                KeyWrap::Aes128
+            };
+            KeyManagement::Agreement(KeyAgreement {
+                digest,
+                wrap: wrap.unwrap_or(as_strong),
+            })
+        };
+        Some((cipher, management))
     }
+}
+
+/// The wrapping cipher in the parameters of a key agreement.
+fn wrap(parameters: &[u8]) -> Option<KeyWrap> {
+    let mut parameters = Reader::new(parameters).sequence().ok()?;
+    let oid = oid_value(parameters.oid().ok()?).ok()?;
+    KeyWrap::ALL.into_iter().find(|wrap| wrap.oid() == oid)
 }
 
 /// OAEP with these parameters; without any it is with SHA-1 (RFC 4055 §4.1).

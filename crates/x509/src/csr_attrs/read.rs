@@ -4,6 +4,7 @@ use bytes::Bytes;
 use const_oid::ObjectIdentifier;
 use lamassu_crypto::{Curve, KeySpec, SignatureScheme};
 
+use super::wanted::WantedRequest;
 use crate::error::{Malformation, ParseError, Structure};
 use crate::oids;
 use crate::tlv::{INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE, SET, oid_value, unsigned};
@@ -35,7 +36,10 @@ const MAX_LEN: usize = 1 << 16;
 /// What a server wants to see in a certification request. What is not known here is kept by its object
 /// identifier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CsrWishes(Vec<Wish>);
+pub struct CsrWishes {
+    list: Vec<Wish>,
+    template: Option<WantedRequest>,
+}
 
 /// An object identifier, perhaps with values; each the whole element.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl KeyWish {
 
 impl CsrWishes {
     /// Reads the DER of CsrAttrs (RFC 8951 §3.2). An element that is neither an object identifier nor an
-    /// attribute is an error; values are not looked at.
+    /// attribute is an error; values are not looked at, and a template that cannot be read is none.
     ///
     /// # Errors
     ///
@@ -94,27 +98,52 @@ impl CsrWishes {
             }
             wishes.push(Wish::read(der, &mut list)?);
         }
-        Ok(Self(wishes))
+        let templates = wishes
+            .iter()
+            .filter(|wish| wish.is(&oids::CERTIFICATION_REQUEST_INFO_TEMPLATE));
+        let values = templates.flat_map(|wish| &wish.values);
+        let template = values
+            .filter_map(|value| WantedRequest::parse(value).ok())
+            .next();
+        Ok(Self {
+            list: wishes,
+            template,
+        })
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// The object identifiers of all wishes in order; those too long for the type are left out.
     pub fn oids(&self) -> impl Iterator<Item = ObjectIdentifier> {
-        self.0.iter().filter_map(|wish| oid_value(&wish.oid).ok())
+        self.list
+            .iter()
+            .filter_map(|wish| oid_value(&wish.oid).ok())
     }
 
-    /// Whether an attribute or algorithm is asked for.
+    /// The template, which those who know it go by.
+    pub fn template(&self) -> Option<&WantedRequest> {
+        self.template.as_ref()
+    }
+
+    /// Whether the challenge password is asked for.
+    pub fn wants_challenge_password(&self) -> bool {
+        let by_template = self.template.as_ref();
+        by_template.is_some_and(WantedRequest::wants_challenge_password)
+            || self.wants(&oids::CHALLENGE_PASSWORD)
+    }
+
+    /// Whether an attribute or algorithm is in the list.
     pub fn wants(&self, oid: &ObjectIdentifier) -> bool {
-        self.0.iter().any(|wish| wish.is(oid))
+        self.list.iter().any(|wish| wish.is(oid))
     }
 
-    /// The first key that is asked for.
+    /// The key that is asked for: by the template, or else the first one of the list.
     pub fn key(&self) -> Option<KeyWish> {
-        self.0.iter().find_map(Wish::key)
+        let by_template = self.template.as_ref().and_then(WantedRequest::key);
+        by_template.or_else(|| self.list.iter().find_map(Wish::key))
     }
 
     /// The first signature algorithm that is asked for and known, with its usual parameters. An algorithm
@@ -127,7 +156,7 @@ impl CsrWishes {
     /// The extensions that are asked for by their type.
     pub fn extensions(&self) -> Vec<ObjectIdentifier> {
         let requests = self
-            .0
+            .list
             .iter()
             .filter(|wish| wish.is(&oids::EXTENSION_REQUEST));
         let values = requests.flat_map(|wish| &wish.values);
@@ -171,17 +200,27 @@ impl Wish {
             });
         }
         if self.is(&EC_PUBLIC_KEY) {
-            return Some(match self.values.first() {
-                None => KeyWish::AnyCurve,
-                Some(curve) => curve_of(curve).map_or(KeyWish::Unknown, KeyWish::Exactly),
-            });
+            return Some(key_with(self.values.first().map(|value| &value[..])));
         }
-        if self.is(&ED25519) {
-            return Some(KeyWish::Exactly(KeySpec::Ed25519));
-        }
-        let ml_dsa = ML_DSA.into_iter().find(|(oid, _)| self.is(oid));
-        ml_dsa.map(|(_, spec)| KeyWish::Exactly(spec))
+        key_of(&self.oid)
     }
+}
+
+/// A key on the curve of these parameters.
+pub(super) fn key_with(parameters: Option<&[u8]>) -> KeyWish {
+    match parameters {
+        None => KeyWish::AnyCurve,
+        Some(curve) => curve_of(curve).map_or(KeyWish::Unknown, KeyWish::Exactly),
+    }
+}
+
+/// The key of an algorithm whose name says all.
+pub(super) fn key_of(oid: &[u8]) -> Option<KeyWish> {
+    if oid == ED25519.as_bytes() {
+        return Some(KeyWish::Exactly(KeySpec::Ed25519));
+    }
+    let ml_dsa = ML_DSA.into_iter().find(|(name, _)| oid == name.as_bytes());
+    ml_dsa.map(|(_, spec)| KeyWish::Exactly(spec))
 }
 
 fn rsa_size(value: &[u8]) -> Option<KeySpec> {

@@ -1,6 +1,9 @@
 //! Envelopes with private keys, opened and verified by openssl.
 
-use lamassu_crypto::{ContentCipher, Curve, KeySpec, KeyTransport, SealError};
+use lamassu_crypto::{
+    AgreementDigest, ContentCipher, Curve, KeyAgreement, KeyManagement, KeySpec, KeyTransport,
+    KeyWrap, SealError,
+};
 use lamassu_x509::cms::{Capabilities, KeyPackage, enveloped_data, key_identifiers};
 use lamassu_x509::pem::PemLabel;
 use lamassu_x509::{ParseError, oids};
@@ -9,13 +12,12 @@ use crate::openssl::{Files, openssl, text};
 use crate::support::{Ca, element, key, sign};
 
 /// openssl opens what is for `recipient`, and believes that `signer` made it.
-fn opens(signer: KeySpec, cipher: ContentCipher, transport: KeyTransport) {
-    let (ca, recipient) = (Ca::root(signer), key(KeySpec::Rsa(2048)));
+fn opens(signer: KeySpec, recipient: KeySpec, algorithms: (ContentCipher, KeyManagement)) {
+    let (ca, recipient) = (Ca::root(signer), key(recipient));
     let made = key(KeySpec::Ec(Curve::P256)).to_pkcs8_der().unwrap();
     let package = KeyPackage::new(&made, ca.key.default_scheme()).unwrap();
     let signature = sign(&ca.key, ca.key.default_scheme(), package.to_be_signed());
     let signed = package.assemble(&ca.certificate, &signature);
-    let algorithms = (cipher, transport);
     let envelope = enveloped_data(&signed, recipient.public_key(), b"mine", algorithms).unwrap();
 
     let files = Files::new();
@@ -50,29 +52,58 @@ fn opens(signer: KeySpec, cipher: ContentCipher, transport: KeyTransport) {
     assert_eq!(content, element(0x30, &[&made]));
 }
 
+const P256: KeySpec = KeySpec::Ec(Curve::P256);
+const P384: KeySpec = KeySpec::Ec(Curve::P384);
+const P521: KeySpec = KeySpec::Ec(Curve::P521);
+
 #[test]
 fn openssl_opens_envelopes_of_every_cipher_and_signer() {
     use KeyTransport::{OaepSha1, OaepSha256, Pkcs1};
     for (signer, cipher, transport) in [
         (KeySpec::Rsa(2048), ContentCipher::Aes128Cbc, Pkcs1),
-        (KeySpec::Ec(Curve::P256), ContentCipher::Aes192Cbc, OaepSha1),
-        (
-            KeySpec::Ec(Curve::P384),
-            ContentCipher::Aes256Cbc,
-            OaepSha256,
-        ),
-        (KeySpec::Ec(Curve::P521), ContentCipher::Aes256Cbc, Pkcs1),
+        (P256, ContentCipher::Aes192Cbc, OaepSha1),
+        (P384, ContentCipher::Aes256Cbc, OaepSha256),
+        (P521, ContentCipher::Aes128Gcm, Pkcs1),
+        (P256, ContentCipher::Aes192Gcm, OaepSha1),
+        (P256, ContentCipher::Aes256Gcm, OaepSha256),
     ] {
-        opens(signer, cipher, transport);
+        let algorithms = (cipher, KeyManagement::Transport(transport));
+        opens(signer, KeySpec::Rsa(2048), algorithms);
     }
 }
 
 #[test]
-fn only_rsa_keys_are_recipients() {
-    let elliptic = key(KeySpec::Ec(Curve::P256));
-    let algorithms = (ContentCipher::Aes256Cbc, KeyTransport::Pkcs1);
-    let refused = enveloped_data(b"", elliptic.public_key(), b"mine", algorithms);
-    assert_eq!(refused, Err(SealError::Recipient));
+fn openssl_opens_envelopes_for_keys_of_every_curve() {
+    use AgreementDigest::{Sha256, Sha384, Sha512};
+    for (recipient, cipher, digest, wrap) in [
+        (P256, ContentCipher::Aes128Cbc, Sha256, KeyWrap::Aes128),
+        (P256, ContentCipher::Aes256Gcm, Sha256, KeyWrap::Aes256),
+        (P384, ContentCipher::Aes192Gcm, Sha384, KeyWrap::Aes256),
+        (P521, ContentCipher::Aes256Cbc, Sha512, KeyWrap::Aes256),
+    ] {
+        let agreement = KeyManagement::Agreement(KeyAgreement { digest, wrap });
+        opens(P256, recipient, (cipher, agreement));
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_are_no_recipients() {
+    let transport = KeyManagement::Transport(KeyTransport::Pkcs1);
+    let agreement = KeyManagement::Agreement(KeyAgreement {
+        digest: AgreementDigest::Sha256,
+        wrap: KeyWrap::Aes128,
+    });
+    for (recipient, management) in [
+        (P256, transport),
+        (KeySpec::Rsa(2048), agreement),
+        (KeySpec::Ec(Curve::P224), agreement),
+        (KeySpec::Ed25519, agreement),
+        (KeySpec::MlDsa44, transport),
+    ] {
+        let algorithms = (ContentCipher::Aes256Cbc, management);
+        let refused = enveloped_data(b"", key(recipient).public_key(), b"mine", algorithms);
+        assert_eq!(refused, Err(SealError::Recipient), "{recipient:?}");
+    }
 }
 
 /// `SMIMECapabilities` of these: an algorithm's name and its parameters.
@@ -95,7 +126,13 @@ fn the_first_algorithms_of_the_recipient_are_chosen() -> Result<(), ParseError> 
     let mgf = element(0x30, &[&element(6, &[oids::MGF1.as_bytes()]), &hash]);
     let oaep = element(0x30, &[&element(0xa0, &[&hash]), &element(0xa1, &[&mgf])]);
     let chosen = |list: &[(lamassu_x509::ObjectIdentifier, &[u8])]| {
-        Capabilities::from_der(&capabilities(list)).map(|capabilities| capabilities.choose())
+        let read = Capabilities::from_der(&capabilities(list))?;
+        Ok(read
+            .choose(KeySpec::Rsa(2048))
+            .map(|(cipher, management)| match management {
+                KeyManagement::Transport(transport) => (cipher, transport),
+                KeyManagement::Agreement(_) => panic!("RSA keys transport"),
+            }))
     };
     let triple_des = lamassu_x509::ObjectIdentifier::new_unwrap("1.2.840.113549.3.7");
     assert_eq!(
@@ -122,6 +159,45 @@ fn the_first_algorithms_of_the_recipient_are_chosen() -> Result<(), ParseError> 
     assert_eq!(chosen(&[(triple_des, &[])])?, None);
     Capabilities::from_der(&[0x30, 2, 5, 0]).unwrap_err();
     Ok(())
+}
+
+#[test]
+fn the_first_key_agreement_of_the_recipient_is_chosen() {
+    let (aes_128, aes_256) = (
+        ContentCipher::Aes128Gcm.oid(),
+        ContentCipher::Aes256Gcm.oid(),
+    );
+    let chosen = |list: &[(lamassu_x509::ObjectIdentifier, &[u8])]| {
+        let read = Capabilities::from_der(&capabilities(list)).unwrap();
+        read.choose(P256).map(|(_, management)| management)
+    };
+    let agreement = |digest, wrap| Some(KeyManagement::Agreement(KeyAgreement { digest, wrap }));
+    let (sha256, sha384) = (AgreementDigest::Sha256, AgreementDigest::Sha384);
+    let wrap = element(0x30, &[&element(6, &[KeyWrap::Aes128.oid().as_bytes()])]);
+    let of_sha1 = lamassu_x509::ObjectIdentifier::new_unwrap("1.3.133.16.840.63.0.2");
+    for (list, expected) in [
+        (
+            &[(aes_128, &[][..])][..],
+            agreement(sha256, KeyWrap::Aes128),
+        ),
+        (&[(aes_256, &[])], agreement(sha256, KeyWrap::Aes256)),
+        (
+            &[
+                (of_sha1, &wrap),
+                (sha384.scheme_oid(), &wrap),
+                (aes_256, &[]),
+            ],
+            agreement(sha384, KeyWrap::Aes128),
+        ),
+        // A wrapping cipher that is not known: one as strong as the cipher.
+        (
+            &[(sha384.scheme_oid(), &[5, 0]), (aes_256, &[])],
+            agreement(sha384, KeyWrap::Aes256),
+        ),
+        (&[(sha384.scheme_oid(), &wrap)], None),
+    ] {
+        assert_eq!(chosen(list), expected);
+    }
 }
 
 #[test]

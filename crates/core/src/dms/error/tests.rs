@@ -108,7 +108,7 @@ fn samples() -> Vec<DmsError> {
         DmsError::Keygen(KeygenRefusal::Busy),
         DmsError::Keygen(KeygenRefusal::SymmetricKey),
         DmsError::Keygen(KeygenRefusal::UnknownKey),
-        DmsError::Keygen(KeygenRefusal::NotRsa),
+        DmsError::Keygen(KeygenRefusal::UnfitKey),
         DmsError::Keygen(KeygenRefusal::NoCipher),
         DmsError::Approval(ApprovalRefusal::Denied),
         DmsError::Approval(ApprovalRefusal::QueueFull),

@@ -8,7 +8,7 @@ use lamassu_core::usage::RevocationReason;
 use super::UpdateCa;
 use super::show::{find, print};
 use crate::commands::Session;
-use crate::commands::certificates::ReasonArg;
+use crate::commands::certificates::{ReasonArg, tell_doubts};
 use crate::commands::failure::{About, Refusal as _};
 use crate::commands::output::note;
 use crate::commands::profiles::{choice, id_of};
@@ -44,7 +44,9 @@ pub(super) async fn reissue(session: &Session, ca: &str, profile: Option<&str>) 
         .ca
         .reissue_ca(&session.caller, &CaId::from(ca), profile)
         .await;
-    print(session, &reissued.about(About::ca(ca))?)
+    let reissued = reissued.about(About::ca(ca))?;
+    tell_doubts(session, &reissued.certificate).await;
+    print(session, &reissued)
 }
 
 pub(super) async fn revoke(

@@ -9,6 +9,7 @@ use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use super::show::print;
 use super::{CreateCa, ImportCa};
 use crate::commands::Session;
+use crate::commands::certificates::tell_doubts;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::files;
 use crate::commands::output::note;
@@ -37,7 +38,9 @@ pub(super) async fn create(session: &Session, asked: &CreateCa) -> Result<()> {
         .and(Noun::Ca, asked.issuer.as_deref())
         .and(Noun::Key, asked.key.key())
         .and(Noun::Engine, asked.key.engine());
-    print(session, &made.about(about)?)
+    let made = made.about(about)?;
+    tell_doubts(session, &made.certificate).await;
+    print(session, &made)
 }
 
 pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
@@ -71,5 +74,7 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
     let about = About::default()
         .and(Noun::Engine, Some(asked.engine.as_str()))
         .and(Noun::Ca, asked.issuer.as_deref());
-    print(session, &imported.about(about)?)
+    let imported = imported.about(about)?;
+    tell_doubts(session, &imported.certificate).await;
+    print(session, &imported)
 }

@@ -24,22 +24,33 @@ use crate::commands::values::{KeyArgs, SubjectArg, at, subject};
 pub(crate) enum RequestCommand {
     /// Make a key and a request for its certificate. `lamassu cas import` of the certificate that
     /// somebody else makes of it ends the request.
+    #[command(
+        after_help = "Example: lamassu cas request create --id plant-b --subject 'CN=Plant B,O=Example' --out plant-b.csr"
+    )]
     Create(Box<CreateRequest>),
     /// List requests.
     #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: lamassu cas request list --status pending")]
     List {
-        /// PENDING or ISSUED.
-        #[arg(long, value_name = "STATUS")]
+        /// With this status.
+        #[arg(
+            long,
+            value_name = "STATUS",
+            ignore_case = true,
+            value_parser = ["PENDING", "ISSUED"]
+        )]
         status: Option<String>,
         #[command(flatten)]
         list: ListArgs,
     },
     /// Show a request.
+    #[command(after_help = "Example: lamassu cas request show plant-b")]
     Show {
         /// The request's id.
         request: String,
     },
     /// Write the request for whoever signs it (PKCS#10, PEM).
+    #[command(after_help = "Example: lamassu cas request export plant-b --out plant-b.csr")]
     Export {
         /// The request's id.
         request: String,
@@ -49,6 +60,7 @@ pub(crate) enum RequestCommand {
     },
     /// Delete a request. While it is pending, the key that was made for it is destroyed.
     #[command(visible_alias = "rm")]
+    #[command(after_help = "Example: lamassu cas request delete plant-b")]
     Delete {
         /// The request's id.
         request: String,

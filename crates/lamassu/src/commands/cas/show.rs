@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::{ExportCa, ListCas};
 use crate::commands::Session;
-use crate::commands::certificates::{key_id, key_kind, left_of, status};
+use crate::commands::certificates::{fingerprint, key_id, key_kind, left_of, status};
 use crate::commands::failure::{About, Refusal as _};
 use crate::commands::fields::AUTHORITY_FIELDS;
 use crate::commands::files;
+use crate::commands::keys::known_engine;
 use crate::commands::listing::{self, Conditions};
 use crate::commands::output::{ListPrinter, Record, Shape};
 use crate::commands::values::{at, subject};
@@ -77,6 +78,7 @@ fn record(ca: &CertificateAuthority) -> Record {
         ("issuer", issuer(ca)),
         ("level", ca.level.to_string()),
         ("serial number", ca.serial_number.to_string()),
+        ("SHA-256", fingerprint(certificate)),
         ("valid from", at(certificate.valid_from)),
         ("expires", at(certificate.valid_to)),
         ("left", left_of(certificate, Session::now())),
@@ -104,6 +106,7 @@ pub(super) async fn find(session: &Session, ca: &str) -> Result<CertificateAutho
 }
 
 pub(super) async fn list(session: &Session, asked: &ListCas) -> Result<()> {
+    known_engine(session, asked.engine.as_deref()).await?;
     let status = asked.status.as_deref().map(str::to_ascii_uppercase);
     let conditions = Conditions::default()
         .with("status[equal]", status.as_deref())

@@ -7,6 +7,7 @@ use clap::Args;
 use lamassu_core::ca::{CaService as _, Job, JobStatus, RevokeCertificates};
 use lamassu_core::ids::{CaId, JobId};
 use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
 use tokio::time::{Instant, sleep_until};
 
 use super::ReasonArg;
@@ -128,8 +129,9 @@ pub(super) async fn revoke(session: &Session, asked: &BulkRevoke) -> Result<()> 
         filters: listing::filters(&asked.filter, CERTIFICATE_FIELDS)?,
         reason,
     };
+    let number = number(session, asked).await.unwrap_or_default();
     asked.question.ask(&format!(
-        "This revokes all certificates that are {}, for good; those of CAs are left alone.",
+        "This revokes all {number}certificates that are {}, for good; those of CAs are left alone.",
         told.join(" and ")
     ))?;
     let begun = session
@@ -144,6 +146,38 @@ pub(super) async fn revoke(session: &Session, asked: &BulkRevoke) -> Result<()> 
         return print(session, &begun);
     }
     follow(session, begun).await
+}
+
+/// How many certificates are meant, in words; `None` where nobody says.
+async fn number(session: &Session, asked: &BulkRevoke) -> Option<String> {
+    let of_status = async |condition: &str, value: &str| {
+        let also = Conditions::default()
+            .with("is_ca[equal]", Some("false"))
+            .with(condition, Some(value));
+        let filters = also.filters(&asked.filter, CERTIFICATE_FIELDS).ok()?;
+        let (ca, caller) = (&session.ca, &session.caller);
+        match &asked.ca {
+            Some(id) => ca
+                .stats_of_ca(caller, &CaId::from(id.as_str()), &filters)
+                .await
+                .ok(),
+            None => {
+                let stats = ca.stats(caller, &[], &filters).await.ok()?;
+                Some(stats.certificates.status_distribution)
+            }
+        }
+    };
+    let hold = RevocationReason::CertificateHold.name();
+    let all = of_status("revocation_reason[notequal]", hold).await?;
+    let held = of_status("revocation_reason[equal]", hold).await?;
+    let n = all.active + all.expired + held.revoked;
+    let has_more =
+        asked.profile.is_some() || asked.issued_after.is_some() || asked.issued_before.is_some();
+    Some(if has_more {
+        format!("(at most {n}) ")
+    } else {
+        format!("{n} ")
+    })
 }
 
 /// Shows how far a job is until it ends, then how it ended.

@@ -5,16 +5,18 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
-    CaService as _, Certificate, CertificateStatus, CertificateType, CreateCertificate as NewOne,
-    ImportCertificate, KeySource, ProfileChoice, SignCsr,
+    AlternativeName, CaService as _, Certificate, CertificateStatus, CertificateType,
+    CreateCertificate as NewOne, ImportCertificate, KeySource, ProfileChoice, SignCsr,
 };
 use lamassu_core::ids::{CaId, KeyRef};
+use lamassu_core::kms::KmsService as _;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::usage::RevocationReason;
+use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::{Certificate as Read, CertificationRequest};
 
-use super::show::{alternative_names, find, key_id, print};
-use super::{CreateCertificate, Issue, Renew, Target};
+use super::show::{alternative_names as alternative_names_of, find, general_names, key_id, print};
+use super::{CreateCertificate, Issue, Renew, Target, tell_doubts};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::CERTIFICATE_FIELDS;
@@ -31,6 +33,13 @@ const COMPROMISED: RevocationReason = RevocationReason::KeyCompromise;
 
 pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
     let csr = files::csr(&asked.csr)?;
+    if !asked.allow_compromised_key {
+        // What cannot be read is refused by the server, which says why.
+        if let Ok(request) = CertificationRequest::from_der(csr.der().clone()) {
+            let key = hex::encode(HashAlgorithm::Sha256.digest(request.spki_der()));
+            refuse_compromised(session, &key, None).await?;
+        }
+    }
     let profile = choice(session, asked.profile.as_deref()).await?;
     let issued = from_csr(session, &asked.ca, csr, profile).await?;
     deliver(session, &asked.target, &issued).await
@@ -56,11 +65,19 @@ async fn from_csr(
 
 pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Result<()> {
     let SubjectArg(subject) = &asked.subject;
+    if let Some(key) = asked.key.key().filter(|_| !asked.allow_compromised_key) {
+        let found = session.kms.key(&session.caller, &KeyRef::from(key)).await;
+        let found = found.about(About::key(key))?;
+        refuse_compromised(session, found.key_id.as_str(), None).await?;
+    }
+    let alternative_names = asked.names.names();
+    let n_names = alternative_names.len();
     let request = NewOne {
         ca: CaId::from(asked.ca.as_str()),
         key: asked.key.source(),
         subject: subject.clone(),
         successor_of: None,
+        alternative_names,
         profile: choice(session, asked.profile.as_deref()).await?,
         metadata: asked.metadata.to_map(),
     };
@@ -74,11 +91,17 @@ pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Resu
         .and(Noun::Key, asked.key.key())
         .and(Noun::Engine, asked.key.engine());
     let made = made.about(about)?;
+    if n_names > 0 && alternative_names_of(&made).is_empty() {
+        note(
+            "warning: the alternative names are not in it: its profile does not honour those that are asked for",
+        );
+    }
     deliver(session, &asked.target, &made).await
 }
 
 /// Writes the certificate where it shall go, and shows it.
 async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Result<()> {
+    tell_doubts(session, issued).await;
     let Some(path) = &target.out else {
         return print(session, issued);
     };
@@ -111,7 +134,7 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
     ensure!(issuer != "-", "no CA of this installation issued it");
     let csr = asked.csr.as_deref().map(files::csr).transpose()?;
     if !asked.allow_compromised_key && has_same_key(&old, csr.as_ref())? {
-        refuse_compromised(session, &old).await?;
+        refuse_compromised(session, &key_id(&old)?, Some(&old)).await?;
     }
     let profile = choice(session, asked.profile.as_deref()).await?;
     let new = match csr {
@@ -146,18 +169,25 @@ fn has_same_key(old: &Certificate, csr: Option<&CsrDer>) -> Result<bool> {
     Ok(requested.spki_der() == read.spki_der())
 }
 
-/// Fails where somebody else may have the key: a certificate for it was revoked because of that, this one or
-/// another.
-async fn refuse_compromised(session: &Session, old: &Certificate) -> Result<()> {
+/// Fails where somebody else may have the key of this id: a certificate for it was revoked because of that.
+/// `known` is one for it that may call it otherwise, as those of others do.
+async fn refuse_compromised(
+    session: &Session,
+    key: &str,
+    known: Option<&Certificate>,
+) -> Result<()> {
+    let names = known.map_or_else(
+        || key.to_owned(),
+        |known| format!("{key},{}", known.subject_key_id),
+    );
     let conditions = Conditions::default()
-        .with("subject_key_id[equal]", Some(&old.subject_key_id))
+        .with("subject_key_id[in]", Some(&names))
         .with("revocation_reason[equal]", Some(COMPROMISED.name()));
     let found = listing::first(conditions, CERTIFICATE_FIELDS, async |request| {
         Ok(session.ca.certificates(&session.caller, request).await?)
     })
     .await?;
-    let key = key_id(old)?;
-    for one in found.iter().chain([old]) {
+    for one in found.iter().chain(known) {
         ensure!(
             one.revocation_reason != COMPROMISED || key_id(one)? != key,
             "its key is compromised: the certificate {} was revoked for that. Its holder makes a new \
@@ -176,18 +206,20 @@ async fn with_same_key(
     if old.certificate_type == CertificateType::ImportedWithoutKey {
         bail!("its key is not here: its holder makes a request, which --csr names");
     }
-    let names = alternative_names(old);
+    let names = general_names(old);
+    let alternative_names: Vec<_> = names.iter().filter_map(AlternativeName::of).collect();
     ensure!(
-        names.is_empty(),
-        "its successor would lack the alternative names {}: make a request with them, and name it \
+        alternative_names.len() == names.len(),
+        "its successor would lack some of the alternative names {}: make a request with them, and name it \
          by --csr",
-        names.join(", ")
+        alternative_names_of(old).join(", ")
     );
     let request = NewOne {
         ca: CaId::from(old.issuer_metadata.id.as_str()),
         key: KeySource::Existing(KeyRef::from(key_id(old)?)),
         subject: old.subject.clone(),
         successor_of: Some(old.serial_number.clone()),
+        alternative_names,
         profile,
         metadata: old.metadata.as_ref().map(inherited).unwrap_or_default(),
     };

@@ -7,6 +7,7 @@ use lamassu_core::ca::{
 use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{ExtendedKeyUsage, RevocationReason};
+use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::{Certificate as Read, GeneralName};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -83,6 +84,7 @@ fn record(certificate: &Certificate) -> Record {
     let metadata = metadata.map(|map| Value::Object(map).to_string());
     let mut record = vec![
         ("serial number", certificate.serial_number.to_string()),
+        ("SHA-256", fingerprint(certificate)),
         ("status", status(certificate)),
         ("subject", subject(&certificate.subject)),
         (
@@ -102,10 +104,15 @@ fn record(certificate: &Certificate) -> Record {
     ];
     if certificate.status == CertificateStatus::Revoked {
         let reason = certificate.revocation_reason.name().to_owned();
-        record.insert(2, ("revoked", at(certificate.revocation_timestamp)));
-        record.insert(3, ("reason", reason));
+        record.insert(3, ("revoked", at(certificate.revocation_timestamp)));
+        record.insert(4, ("reason", reason));
     }
     record
+}
+
+/// The digest by which people compare certificates, as the filter `fingerprint` has it.
+pub(crate) fn fingerprint(certificate: &Certificate) -> String {
+    hex::encode(HashAlgorithm::Sha256.digest(certificate.certificate.der()))
 }
 
 /// The id under which the key manager has the certificate's key, if it has it. What the certificate calls
@@ -118,12 +125,17 @@ pub(crate) fn key_id(certificate: &Certificate) -> Result<String> {
     Ok(read.public_key()?.key_id_sha256_hex())
 }
 
-/// The names in the certificate; what cannot be read is left out, the bytes are still there.
-pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
+/// The names in the certificate, as they are; none where they cannot be read.
+pub(super) fn general_names(certificate: &Certificate) -> Vec<GeneralName> {
     let read = Read::from_der(certificate.certificate.der().clone()).ok();
     let names = read.and_then(|read| read.extensions().subject_alt_names().ok());
-    let names = names.unwrap_or_default().into_iter();
-    names
+    names.unwrap_or_default()
+}
+
+/// The names in the certificate for people; what cannot be read is left out, the bytes are still there.
+pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
+    general_names(certificate)
+        .into_iter()
         .map(|name| match name {
             GeneralName::Rfc822(text) | GeneralName::Dns(text) | GeneralName::Uri(text) => text,
             GeneralName::Ip(address) => address.to_string(),

@@ -10,7 +10,7 @@ use lamassu_client::est::{EstClient, EstError};
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
 use lamassu_x509::{
     Certificate, CertificationRequest, CsrWishes, Extension, GeneralName, KeyUsageBit, KeyWish,
-    Name, RequestTemplate, oids,
+    Name, ObjectIdentifier, RequestTemplate, WantedExtension, WantedRequest, oids,
 };
 
 use super::Who;
@@ -86,8 +86,17 @@ impl Subject {
         }
     }
 
-    fn template(&self, key: &PublicKey, wishes: &Wishes) -> RequestTemplate {
-        let mut template = RequestTemplate::new(self.name.clone(), key);
+    /// What the server has filled in goes into the request as it stands, and what is said here into the
+    /// blanks. A renewal keeps the names of its certificate.
+    fn template(&self, key: &PublicKey, wishes: &Wishes) -> Result<RequestTemplate> {
+        let wanted = wishes.csr.template();
+        let name = match (&self.sans, wanted) {
+            (Sans::Named(_), Some(wanted)) => wanted
+                .subject(&self.name)
+                .context("--subject does not say what the server wants")?,
+            (Sans::Named(_), None) | (Sans::Copied(_), _) => self.name.clone(),
+        };
+        let mut template = RequestTemplate::new(name, key);
         match &self.sans {
             Sans::Named(names) if names.is_empty() => {}
             Sans::Named(names) => template = template.with_subject_alt_names(names),
@@ -97,14 +106,43 @@ impl Subject {
         if let Some(binding) = &wishes.binding {
             template = template.with_challenge_password(binding);
         }
-        for wanted in wishes.csr.extensions() {
-            if wanted == oids::CE_KEY_USAGE {
-                let usage = [KeyUsageBit::DigitalSignature].into_iter().collect();
-                template = template.with_key_usage(usage);
-            } else if wanted == oids::CE_EXT_KEY_USAGE {
-                template = template.with_extended_key_usage(&[oids::KP_CLIENT_AUTH]);
-            }
+        let extensions = wanted.map_or(&[][..], WantedRequest::extensions);
+        for wanted in extensions {
+            template = self.with_wanted(template, wanted)?;
         }
+        let is_settled =
+            |oid: &ObjectIdentifier| extensions.iter().any(|wanted| wanted.oid() == *oid);
+        let listed = wishes.csr.extensions();
+        let left = listed.into_iter().filter(|oid| !is_settled(oid));
+        Ok(left.fold(template, usual_extension))
+    }
+
+    fn with_wanted(
+        &self,
+        template: RequestTemplate,
+        wanted: &WantedExtension,
+    ) -> Result<RequestTemplate> {
+        let is_names = wanted.oid() == oids::CE_SUBJECT_ALT_NAME;
+        match (&self.sans, wanted.filled_in()) {
+            (Sans::Copied(_), _) if is_names => Ok(template),
+            (Sans::Named(names), _) if is_names && !names.is_empty() => Ok(template),
+            (_, Some(extension)) => Ok(template.with_extension(extension)),
+            (_, None) if is_names => {
+                bail!("the server wants alternative names in the request: --san says them")
+            }
+            (_, None) => Ok(usual_extension(template, wanted.oid())),
+        }
+    }
+}
+
+/// Asks for an extension with the value that a device usually has; for none that is not known here.
+fn usual_extension(template: RequestTemplate, oid: ObjectIdentifier) -> RequestTemplate {
+    if oid == oids::CE_KEY_USAGE {
+        let usage = [KeyUsageBit::DigitalSignature].into_iter().collect();
+        template.with_key_usage(usage)
+    } else if oid == oids::CE_EXT_KEY_USAGE {
+        template.with_extended_key_usage(&[oids::KP_CLIENT_AUTH])
+    } else {
         template
     }
 }
@@ -124,7 +162,7 @@ pub(super) struct Wishes {
 pub(super) async fn wishes(client: &EstClient) -> Result<Wishes> {
     match client.csr_attrs().await {
         Ok(csr) => {
-            let wants = csr.wants(&oids::CHALLENGE_PASSWORD);
+            let wants = csr.wants_challenge_password();
             let binding = wants.then(|| client.channel_binding()).flatten();
             Ok(Wishes { csr, binding })
         }
@@ -225,13 +263,13 @@ fn says_the_same(
     key: &PublicKey,
     wishes: &Wishes,
 ) -> bool {
-    let template = subject.template(key, wishes);
-    let fresh = template.to_be_signed(key.default_scheme());
-    fresh.is_ok_and(|fresh| fresh.as_bytes() == waiting.info_der().as_ref())
+    let template = subject.template(key, wishes).ok();
+    let fresh = template.and_then(|template| template.to_be_signed(key.default_scheme()).ok());
+    fresh.is_some_and(|fresh| fresh.as_bytes() == waiting.info_der().as_ref())
 }
 
 fn signed(subject: &Subject, key: &PrivateKey, wishes: &Wishes) -> Result<Bytes> {
-    let template = subject.template(key.public_key(), wishes);
+    let template = subject.template(key.public_key(), wishes)?;
     let scheme = scheme(key, &wishes.csr);
     let to_be_signed = template.to_be_signed(scheme)?;
     let signature = key.sign(scheme, Message::Raw(to_be_signed.as_bytes()))?;

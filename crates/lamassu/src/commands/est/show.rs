@@ -7,7 +7,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::KeySpec;
 use lamassu_x509::pem::{PemLabel, der_to_pem};
-use lamassu_x509::{Certificate, CsrWishes, KeyWish};
+use lamassu_x509::{Certificate, CsrWishes, KeyWish, WantedExtension, WantedRequest};
 use serde::Serialize;
 
 use super::CaCerts;
@@ -39,6 +39,7 @@ pub(super) async fn ca_certs(server: &ServerArgs, asked: &CaCerts) -> Result<()>
 /// What a server wants to see in requests.
 #[derive(Serialize)]
 struct Wishes {
+    subject: Vec<String>,
     key: Option<String>,
     signature: Option<String>,
     extensions: Vec<String>,
@@ -51,6 +52,7 @@ pub(super) async fn csr_attrs(server: &ServerArgs, output: OutputArgs) -> Result
     let id = told.oids.join(" ");
     output.print(&told, &id, || {
         vec![
+            ("subject", told.subject.join(", ")),
             ("key", told.key.clone().unwrap_or_default()),
             ("signature", told.signature.clone().unwrap_or_default()),
             ("extensions", told.extensions.join(", ")),
@@ -66,15 +68,21 @@ fn told(wishes: &CsrWishes) -> Wishes {
         KeyWish::AnyCurve => "ECDSA".to_owned(),
         KeyWish::Unknown => "(not known here)".to_owned(),
     });
+    let template = wishes.template();
+    let by_template = template.map_or(&[][..], WantedRequest::extensions);
+    let extensions = by_template.iter().map(WantedExtension::oid);
+    let listed = wishes.extensions();
     Wishes {
+        subject: template
+            .map(|template| template.subject_parts().collect())
+            .unwrap_or_default(),
         key,
         signature: wishes
             .signature_scheme()
             .map(|scheme| format!("{scheme:?}")),
-        extensions: wishes
-            .extensions()
-            .iter()
-            .map(ToString::to_string)
+        extensions: extensions
+            .chain(listed)
+            .map(|oid| oid.to_string())
             .collect(),
         oids: wishes.oids().map(|oid| oid.to_string()).collect(),
     }

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use anyhow::Error;
-use lamassu_core::ca::{CaError, CaService as _};
+use lamassu_core::ca::{CaError, CaService as _, CertificateStatus};
 use lamassu_core::device::DeviceError;
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
+use lamassu_core::ids::CaId;
 use lamassu_core::kms::{KmsError, KmsService as _};
+use lamassu_core::usage::RevocationReason;
 
 use crate::commands::Session;
 use crate::commands::fields::{
@@ -87,6 +89,11 @@ pub(in crate::commands) trait Absence:
 {
     /// What does not.
     fn absent(&self) -> Option<Noun>;
+
+    /// Whether a CA is there, and its status does not allow what was asked of it.
+    fn is_unfit(&self) -> bool {
+        false
+    }
 }
 
 impl Absence for CaError {
@@ -101,6 +108,10 @@ impl Absence for CaError {
             Self::KmsRefused(error) | Self::KeyNotImported(error) => error.absent(),
             _ => None,
         }
+    }
+
+    fn is_unfit(&self) -> bool {
+        matches!(self, Self::CaStatus)
     }
 }
 
@@ -157,6 +168,39 @@ impl fmt::Display for Absent {
     }
 }
 
+/// That the status of a CA which a command named does not allow what was asked.
+#[derive(Debug)]
+struct Unfit {
+    ca: String,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the status of the CA {:?} does not allow it", self.ca)
+    }
+}
+
+/// What the status of the CA is that does not allow what was asked, and what becomes of that.
+pub(super) async fn unfit(session: &Session, error: &Error) -> Option<String> {
+    let Unfit { ca } = error.downcast_ref()?;
+    let found = session
+        .ca
+        .ca(&session.caller, &CaId::from(ca.as_str()))
+        .await;
+    let certificate = found.ok()?.certificate;
+    let is_held = certificate.revocation_reason == RevocationReason::CertificateHold;
+    let cause = error.root_cause();
+    Some(match certificate.status {
+        CertificateStatus::Revoked if is_held => format!(
+            "{cause}: the CA {ca} is on hold, and issues nothing until `lamassu cas release {ca}`"
+        ),
+        CertificateStatus::Active => format!(
+            "{cause}: the CA {ca} is ACTIVE; one that is revoked or expired, or without key here, can be deleted"
+        ),
+        status => format!("{cause}: the CA {ca} is {status}; an ACTIVE one issues"),
+    })
+}
+
 /// A refusal of a service, and what it is about.
 pub(in crate::commands) trait Refusal<T> {
     /// # Errors
@@ -168,8 +212,13 @@ impl<T, E: Absence> Refusal<T> for Result<T, E> {
     fn about(self, About(named): About) -> Result<T, Error> {
         self.map_err(|error| {
             let absent = error.absent();
-            let named = named.into_iter().find(|(noun, _)| Some(*noun) == absent);
+            let is_unfit = error.is_unfit();
+            let named = named.into_iter().find(|(noun, _)| match absent {
+                Some(absent) => *noun == absent,
+                None => is_unfit && *noun == Noun::Ca,
+            });
             match named {
+                Some((_, ca)) if is_unfit => Error::new(error).context(Unfit { ca }),
                 Some((noun, id)) => Error::new(error).context(Absent { noun, id }),
                 None => error.into(),
             }

@@ -1,4 +1,4 @@
-//! Making, importing, changing, moving and destroying keys.
+//! Making, importing, changing and moving keys.
 
 use anyhow::{Context as _, Result, ensure};
 use lamassu_core::ids::{EngineId, KeyRef};
@@ -14,7 +14,6 @@ use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::files;
 use crate::commands::progress;
-use crate::commands::question::Question;
 
 pub(super) async fn create(session: &Session, asked: &CreateKey) -> Result<()> {
     let place = &asked.place;
@@ -37,8 +36,11 @@ pub(super) async fn create(session: &Session, asked: &CreateKey) -> Result<()> {
 
 pub(super) async fn import(session: &Session, asked: &ImportKey) -> Result<()> {
     let place = &asked.place;
+    let mut octets = files::read_secret(&asked.file)?;
+    // The server would not say what is wrong with it.
+    files::read_private_key(&asked.file, &octets)?;
     let request = ForeignKey {
-        private_key: PrivateKeyBytes::new(std::mem::take(&mut *files::read_secret(&asked.file)?)),
+        private_key: PrivateKeyBytes::new(std::mem::take(&mut *octets)),
         engine_id: EngineId::from(place.engine.as_str()),
         name: asked.name.clone(),
         tags: place.tags.clone(),
@@ -150,28 +152,4 @@ pub(super) async fn relocate(session: &Session, key: &str, engine: &str) -> Resu
         )
         .await;
     print(session, &moved.about(About::new(Noun::Engine, engine))?)
-}
-
-pub(super) async fn delete(session: &Session, keys: &[String], question: Question) -> Result<()> {
-    // All are looked up first: nothing is destroyed where one of them is misspelt.
-    let mut found = Vec::new();
-    for key in keys {
-        found.push(find(session, key).await?);
-    }
-    let names: Vec<_> = found
-        .iter()
-        .map(|key| format!("{:?} ({})", key.name, key.key_id))
-        .collect();
-    question.ask(&format!(
-        "This destroys the private half of {}, for good.",
-        names.join(", ")
-    ))?;
-    for key in found {
-        let id = key.key_id.as_str();
-        let reference = KeyRef::from(&key.key_id);
-        let destroyed = session.kms.delete_key(&session.caller, &reference).await;
-        destroyed.about(About::key(id))?;
-        session.done(id, &format!("key {id} is destroyed"))?;
-    }
-    Ok(())
 }

@@ -3,14 +3,15 @@
 use anyhow::Result;
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{
-    BOUND_RESOURCES, EngineDescription, EngineStatus, Key, KmsService as _, SupportedKeyType,
+    BOUND_RESOURCES, EngineDescription, EngineStatus, Key, KmsError, KmsService as _,
+    SupportedKeyType,
 };
 use lamassu_core::query::ListRequest;
 use serde_json::Value;
 
 use super::{Export, ListKeys};
 use crate::commands::Session;
-use crate::commands::failure::{About, Refusal as _};
+use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::KEY_FIELDS;
 use crate::commands::files;
 use crate::commands::listing::{self, Conditions};
@@ -100,7 +101,7 @@ pub(super) fn record(key: &Key) -> Record {
 }
 
 /// Serial numbers of the certificates that are bound to a key.
-fn certificates(key: &Key) -> Vec<&str> {
+pub(super) fn certificates(key: &Key) -> Vec<&str> {
     let bound = key.metadata.get(BOUND_RESOURCES).and_then(Value::as_array);
     let serials = bound.into_iter().flatten();
     serials
@@ -130,7 +131,24 @@ pub(super) async fn find(session: &Session, key: &str) -> Result<Key> {
     found.about(About::key(key))
 }
 
+/// Fails where no engine has this id: a list of what is in it would be empty, and look like an answer.
+/// Whoever may not see the engines is believed.
+pub(crate) async fn known_engine(session: &Session, engine: Option<&str>) -> Result<()> {
+    let Some(engine) = engine else {
+        return Ok(());
+    };
+    let known = session.kms.engines(&session.caller).await;
+    let is_known = known.map_or(true, |all| all.iter().any(|one| one.id.as_str() == engine));
+    let found = if is_known {
+        Ok(())
+    } else {
+        Err(KmsError::EngineNotFound)
+    };
+    found.about(About::new(Noun::Engine, engine))
+}
+
 pub(super) async fn list(session: &Session, asked: &ListKeys) -> Result<()> {
+    known_engine(session, asked.engine.as_deref()).await?;
     let conditions = Conditions::default()
         .with("engine_id[equal]", asked.engine.as_deref())
         .with("algorithm[equal_ignorecase]", asked.algorithm.as_deref())

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use lamassu_core::ids::KeyRef;
-use lamassu_core::kms::algorithm::name_of;
-use lamassu_core::kms::{Key, KmsService as _, SignMessage};
-use lamassu_crypto::PublicKey;
+use lamassu_core::kms::algorithm::{name_of, names_for, scheme_of};
+use lamassu_core::kms::{Key, KmsError, KmsService as _, SignMessage};
 use lamassu_crypto::pem::decode_base64;
+use lamassu_crypto::{PublicKey, SignatureScheme};
 
 use super::show::find;
 use super::{Sign, Verify};
@@ -58,14 +58,39 @@ fn usual(key: &Key) -> Result<&'static str> {
         .context("this program does not know the kind of the key: say --algorithm")
 }
 
+/// The refusal with what would have been right.
+fn explained(error: KmsError, key: &Key, algorithm: &str, n_bytes: usize) -> Error {
+    match error {
+        KmsError::DigestSize => {
+            let hash = scheme_of(algorithm).and_then(SignatureScheme::hash);
+            let expected = hash.map(|hash| format!(" of {} bytes", hash.output_len()));
+            Error::msg(format!(
+                "{error}: {algorithm} takes a digest{}, and the file has {n_bytes}",
+                expected.unwrap_or_default()
+            ))
+        }
+        KmsError::UnsupportedAlgorithm | KmsError::NotRsaKey | KmsError::NotEcdsaKey => {
+            let public = PublicKey::from_spki_der(key.public_key.der()).ok();
+            let names = public
+                .into_iter()
+                .flat_map(|public| names_for(public.spec()));
+            let names: Vec<_> = names.collect();
+            Error::msg(format!(
+                "{error}: {algorithm:?} does not fit the key; there are {}",
+                names.join(", ")
+            ))
+        }
+        other => other.into(),
+    }
+}
+
 pub(super) async fn sign(session: &Session, asked: &Sign) -> Result<()> {
     let key = find(session, &asked.message.key).await?;
     let message = asked.message.message(&key)?;
     let reference = KeyRef::from(&key.key_id);
-    let signature = session
-        .kms
-        .sign(&session.caller, &reference, message)
-        .await?;
+    let (algorithm, n) = (message.algorithm.clone(), message.message.len());
+    let signature = session.kms.sign(&session.caller, &reference, message).await;
+    let signature = signature.map_err(|error| explained(error, &key, &algorithm, n))?;
     match &asked.out {
         Some(path) => files::write(path, &signature),
         None => write(&format!("{}\n", STANDARD.encode(signature))),
@@ -78,10 +103,12 @@ pub(super) async fn verify(session: &Session, asked: &Verify) -> Result<()> {
     let message = asked.message.message(&key)?;
     let signature = signature(&asked.signature)?;
     let reference = KeyRef::from(&key.key_id);
+    let (algorithm, n) = (message.algorithm.clone(), message.message.len());
     let is_valid = session
         .kms
         .verify(&session.caller, &reference, message, &signature)
-        .await?;
+        .await;
+    let is_valid = is_valid.map_err(|error| explained(error, &key, &algorithm, n))?;
     if !is_valid {
         bail!("the signature is not valid");
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use lamassu_core::ca::IssuanceProfile;
+use lamassu_core::ca::{AllowedSan, IssuanceProfile, SanType};
 use lamassu_core::duration::WireDuration;
 use serde_json::{Value, json};
 
@@ -68,8 +68,8 @@ struct ConstraintArgs {
     allow_key: Option<Vec<AllowedKey>>,
     /// Only alternative names of this form (DNS, IP, Email, URI, DirectoryName), those that match a
     /// regular expression as a whole if one is given; repeatable.
-    #[arg(long, value_name = "FORM[=REGEX]")]
-    allow_san: Vec<String>,
+    #[arg(long, value_name = "FORM[=REGEX]", value_parser = allowed_san)]
+    allow_san: Vec<AllowedSan>,
     /// What the common name must match as a whole, a regular expression.
     #[arg(long, value_name = "REGEX")]
     common_name_pattern: Option<String>,
@@ -155,8 +155,10 @@ impl ConstraintArgs {
     fn add_to(&self, members: &mut Members) {
         let enforcement = self.allow_key.as_deref().map(enforcement);
         members.put("crypto_enforcement", enforcement);
-        let sans: Vec<_> = self.allow_san.iter().map(|san| allowed_san(san)).collect();
-        members.put("allowed_sans", (!sans.is_empty()).then_some(sans));
+        members.put(
+            "allowed_sans",
+            (!self.allow_san.is_empty()).then_some(&self.allow_san),
+        );
         members.put("common_name_pattern", self.common_name_pattern.as_ref());
         members.put("maximum_validity", self.maximum_validity);
         members.put("path_length", self.path_length);
@@ -164,11 +166,19 @@ impl ConstraintArgs {
     }
 }
 
-fn allowed_san(text: &str) -> Value {
-    match text.split_once('=') {
-        Some((form, pattern)) => json!({"type": form, "pattern": pattern}),
-        None => json!({ "type": text }),
-    }
+fn allowed_san(text: &str) -> Result<AllowedSan, String> {
+    let (form, pattern) = match text.split_once('=') {
+        Some((form, pattern)) => (form, Some(pattern.to_owned())),
+        None => (text, None),
+    };
+    let known = SanType::ALL
+        .iter()
+        .find(|known| known.name().eq_ignore_ascii_case(form));
+    let san_type = known.ok_or_else(|| format!("the forms are {}", SanType::NAMES.join(", ")))?;
+    Ok(AllowedSan {
+        san_type: *san_type,
+        pattern,
+    })
 }
 
 /// Exactly these kinds of keys.

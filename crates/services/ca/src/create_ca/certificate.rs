@@ -8,7 +8,7 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, Name, RequestTemplate, SerialNumber, VerifiedCsr};
+use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber, VerifiedCsr};
 use time::OffsetDateTime;
 
 use super::Plan;
@@ -47,8 +47,8 @@ impl CaService {
                 self.ready.locations(&key_id).of_root(),
             ),
             Some(parent) => {
-                let request =
-                    requested(plan.subject.clone(), &own.public_key, &*own_signer).await?;
+                let template = RequestTemplate::new(plan.subject.clone(), &own.public_key);
+                let request = requested(&template, &own.public_key, &*own_signer).await?;
                 (request, parent.issuer.clone(), parent.locations(serial))
             }
         };
@@ -71,12 +71,11 @@ impl CaService {
 /// A key of ours asks for its certificate as any other would, with a request that proves it. It
 /// asks for no key usage: that is the profile's to give.
 pub(crate) async fn requested(
-    subject: Name,
+    template: &RequestTemplate,
     public_key: &PublicKey,
     signer: &dyn Signer,
 ) -> Result<Subject, CaError> {
-    let template = RequestTemplate::new(subject, public_key);
-    let verified = signed_request(&template, public_key, signer).await?;
+    let verified = signed_request(template, public_key, signer).await?;
     Subject::of_csr(&verified).map_err(not_issued)
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use lamassu_core::ca::{
-    CaError, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate, ImportCa,
-    ImportCertificate, IssuanceProfile, KeySource, ProfileChoice, RawMessage, RevokeCertificates,
-    SignCsr, Validity,
+    AlternativeName, CaError, CertificateStatus, CreateCa, CreateCaRequest, CreateCertificate,
+    ImportCa, ImportCertificate, IssuanceProfile, KeySource, ProfileChoice, RawMessage,
+    RevokeCertificates, SignCsr, Validity,
 };
 use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyRef, ProfileId, SerialNumber};
 use lamassu_core::internal::Base64;
@@ -221,6 +221,9 @@ pub(super) struct CreateCertificateBody {
     /// `subject`. Not in the reference.
     #[schemars(example = &"")]
     successor_of: String,
+    /// Alternative names; they are in the certificate where the profile has `honor_extensions`. Not in the
+    /// reference.
+    alternative_names: Vec<AlternativeName>,
     /// A stored profile; the default one of the CA without.
     issuance_profile_id: ProfileId,
     /// A profile; wins over a stored one.
@@ -282,6 +285,7 @@ impl TryFrom<CreateCertificateBody> for CreateCertificate {
             key: body.key_spec.source()?,
             subject: body.subject,
             successor_of,
+            alternative_names: body.alternative_names,
             profile: profile_choice(body.issuance_profile, body.issuance_profile_id),
             metadata: body.metadata.unwrap_or_default(),
         })

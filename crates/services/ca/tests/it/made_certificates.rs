@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kms::Fault;
 use crate::support::{World, device_profile, p256, signed, x509};
-use lamassu_x509::{Name, RequestTemplate};
+use lamassu_x509::{GeneralName, Name, RequestTemplate};
 
 fn body(ca: &str) -> Value {
     json!({
@@ -224,4 +224,46 @@ async fn twenty_at_once_are_twenty_certificates_and_keys() {
     assert_eq!(world.kms.n_keys(), 21);
     assert_eq!(world.count("certificate").await, 21);
     assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test]
+async fn alternative_names_are_in_it_where_the_profile_honours_them() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let mut asked = body("root-a");
+    asked["alternative_names"] = json!([
+        { "type": "DNS", "value": "service-1.example" },
+        { "type": "IP", "value": "192.0.2.7" },
+    ]);
+    for honours in [true, false] {
+        let mut profile = device_profile();
+        profile["honor_extensions"] = json!(honours);
+        asked["issuance_profile"] = profile;
+        let made = world.post("/v1/certificates", asked.clone()).await;
+        let names = x509(&made.with(StatusCode::CREATED))
+            .extensions()
+            .subject_alt_names()
+            .unwrap();
+        let expected = [
+            GeneralName::Dns("service-1.example".to_owned()),
+            GeneralName::Ip([192, 0, 2, 7].into()),
+        ];
+        assert_eq!(names, if honours { &expected[..] } else { &[] });
+    }
+    let n_keys = world.kms.n_keys();
+    for (name, text) in [
+        (
+            json!({ "type": "IP", "value": "host" }),
+            "\"host\" is no IP address",
+        ),
+        (
+            json!({ "type": "Other", "value": "00" }),
+            "alternative names of type Other are in requests only",
+        ),
+    ] {
+        asked["alternative_names"] = json!([name]);
+        let refused = world.post("/v1/certificates", asked.clone()).await;
+        assert_eq!(refused.refusal(), (400, text));
+    }
+    assert_eq!(world.kms.n_keys(), n_keys);
 }

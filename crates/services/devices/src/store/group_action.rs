@@ -1,7 +1,7 @@
 //! Tables `device_group_action`, `device_group_action_member` and `device_group_action_error`.
 
 use lamassu_core::caller::Caller;
-use lamassu_core::device_group::{ActionFailure, ActionState, GroupAction};
+use lamassu_core::device_group::{ActionFailure, ActionKind, ActionState, GroupAction};
 use lamassu_core::ids::{DeviceGroupId, DeviceId};
 use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
@@ -37,8 +37,8 @@ const COLUMNS: &[&str] = &[
 /// What actions can be filtered and sorted by.
 pub static ACTION_FIELDS: &[Field] = &[
     Field::string("id", "id"),
-    Field::enumeration("action", "action"),
-    Field::enumeration("state", "state"),
+    Field::enumeration("action", "action").choices(ActionKind::WORDS),
+    Field::enumeration("state", "state").choices(ActionState::WORDS),
     Field::date("created_at", "created_at"),
     Field::date("finished_at", "finished_at").nullable(),
 ];

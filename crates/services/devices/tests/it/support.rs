@@ -353,6 +353,7 @@ pub(crate) async fn issued_by(ca: &dyn CaService, common_name: &str) -> Certific
         key: key(),
         subject: Subject::with_common_name(common_name),
         successor_of: None,
+        alternative_names: Vec::new(),
         profile: ProfileChoice::Default,
         metadata: Map::new(),
     };

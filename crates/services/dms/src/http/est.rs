@@ -273,7 +273,11 @@ async fn ca_certs(
 ) -> Result<Media<Certificates>, EstFailure> {
     let certificates = est
         .service
-        .ca_certs(&call.caller, call.label.as_ref())
+        .ca_certs(
+            &call.caller,
+            call.label.as_ref(),
+            call.origin.token.as_ref(),
+        )
         .await;
     let certificates = certificates.map_err(|error| est.failure(error))?;
     Ok(call.form.certificates(&certificates).into())
@@ -285,7 +289,11 @@ async fn csr_attrs(
 ) -> Result<Media<CsrAttributes>, EstFailure> {
     let der = est
         .service
-        .csr_attrs(&call.caller, call.label.as_ref())
+        .csr_attrs(
+            &call.caller,
+            call.label.as_ref(),
+            call.origin.token.as_ref(),
+        )
         .await;
     let der = der.map_err(|error| est.failure(error))?;
     Ok(call.form.csr_attrs(&der).into())

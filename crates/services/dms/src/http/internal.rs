@@ -1,10 +1,12 @@
 //! `/internal/v1`: EST as a gateway in another process hands it on, and the sweep.
 
 use axum::extract::State;
-use lamassu_core::dms::Outcome;
+use lamassu_core::dms::{EstToken, Outcome};
 use lamassu_core::ids::DmsId;
 use lamassu_core::internal::Base64;
-use lamassu_core::internal::dms::{CsrAttributes, EstAnswer, Sweep, Swept, WireEstRequest};
+use lamassu_core::internal::dms::{
+    CsrAttributes, EstAnswer, INVALID_TOKEN, Sweep, Swept, WireEstRequest,
+};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::permission::Permission;
 use lamassu_http::{AskedBy, GoJson, Json200, Members, Query, QueryPairs, Reply, RoutesBuilder};
@@ -53,32 +55,44 @@ pub(super) fn routes(builder: RoutesBuilder<Management>) -> RoutesBuilder<Manage
 /// Query parameters.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read as text")]
-struct Label {
+struct Asked {
     /// The EST label; none for the default DMS.
     label: Option<String>,
+    /// `invalid` if a bearer token came along that is not valid.
+    token: Option<String>,
 }
 
 fn label(query: &QueryPairs) -> Option<DmsId> {
     query.first("label").map(DmsId::from)
 }
 
+/// A valid token says nothing more here.
+fn token(query: &QueryPairs) -> Option<EstToken> {
+    let is_invalid = query.first("token") == Some(INVALID_TOKEN);
+    is_invalid.then_some(EstToken { holder: None })
+}
+
 async fn ca_certs(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: Query<Members<Label>>,
+    query: Query<Members<Asked>>,
 ) -> Reply<Json200<Vec<CertificateDer>>> {
     let service = &management.service;
-    let certificates = service.ca_certs(&caller, label(&query).as_ref()).await?;
+    let (label, token) = (label(&query), token(&query));
+    let certificates = service.ca_certs(&caller, label.as_ref(), token.as_ref());
+    let certificates = certificates.await?;
     Ok(Json200(certificates))
 }
 
 async fn csr_attrs(
     State(management): State<Management>,
     AskedBy(caller): AskedBy,
-    query: Query<Members<Label>>,
+    query: Query<Members<Asked>>,
 ) -> Reply<Json200<CsrAttributes>> {
     let service = &management.service;
-    let der = service.csr_attrs(&caller, label(&query).as_ref()).await?;
+    let (label, token) = (label(&query), token(&query));
+    let der = service.csr_attrs(&caller, label.as_ref(), token.as_ref());
+    let der = der.await?;
     Ok(Json200(CsrAttributes { der: Base64(der) }))
 }
 

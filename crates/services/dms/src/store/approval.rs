@@ -21,8 +21,8 @@ pub const APPROVAL_FIELDS: &[Field] = &[
     Field::string("dms_id", "dms_id").folded("dms_id_folded"),
     Field::string("device_id", "device_id").folded("device_id_folded"),
     Field::string("requested_by", "requested_by").folded("requested_by_folded"),
-    Field::enumeration("operation", "operation"),
-    Field::enumeration("status", "status"),
+    Field::enumeration("operation", "operation").choices(ApprovalOperation::NAMES),
+    Field::enumeration("status", "status").choices(ApprovalStatus::NAMES),
     Field::date("creation_ts", "created_at"),
     Field::date("expiration_ts", "expires_at"),
 ];
@@ -43,7 +43,8 @@ macro_rules! columns {
             "decided_at",
             "decided_by",
             "reason",
-            "certificate_serial"
+            "certificate_serial",
+            "bound_by"
         )
     };
 }
@@ -66,6 +67,8 @@ pub(crate) const APPROVALS: ListTable = ListTable {
 pub(crate) struct StoredApproval {
     pub(crate) approval: Approval,
     pub(crate) revision: i64,
+    /// The credential of the request, as a keyed digest, if it was bound to its connection; or empty.
+    pub(crate) bound_by: String,
 }
 
 impl TryFrom<&Row> for StoredApproval {
@@ -92,6 +95,7 @@ impl TryFrom<&Row> for StoredApproval {
         Ok(Self {
             approval,
             revision: row.get("revision")?,
+            bound_by: row.get("bound_by")?,
         })
     }
 }
@@ -173,13 +177,13 @@ pub(crate) async fn pending_of(db: &Db, dms: &DmsId, device: &DeviceId) -> Resul
 }
 
 /// Inserts an approval unless its request is in the queue already.
-pub(crate) fn insert(approval: &Approval, digest: &[u8]) -> Statement {
+pub(crate) fn insert(approval: &Approval, digest: &[u8], bound_by: &str) -> Statement {
     let (dms, device) = (approval.dms_id.as_str(), approval.device_id.as_str());
     sql(
         "INSERT INTO approval (id, revision, created_at, dms_id, dms_id_folded, device_id, \
          device_id_folded, operation, status, csr, csr_digest, requested_by, requested_by_folded, \
-         expires_at, decided_by, reason, certificate_serial) \
-         VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '') \
+         expires_at, decided_by, reason, certificate_serial, bound_by) \
+         VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', $14) \
          ON CONFLICT DO NOTHING",
         params![
             approval.id.as_str(),
@@ -195,6 +199,7 @@ pub(crate) fn insert(approval: &Approval, digest: &[u8]) -> Statement {
             approval.requested_by.as_str(),
             fold(&approval.requested_by),
             approval.expiration_ts.0,
+            bound_by,
         ],
     )
 }

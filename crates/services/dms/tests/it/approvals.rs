@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use http::{Request, StatusCode};
+use lamassu_core::caller::ClientCertificateChain;
 use lamassu_core::dms::settings::ChannelBindingMode;
+use lamassu_core::pem::CertificateDer;
 use lamassu_db::NextRun;
 use lamassu_dms::{APPROVAL_FIELDS, EstConfig};
 use lamassu_http::TlsExporter;
@@ -291,9 +293,6 @@ async fn a_request_that_is_bound_to_another_connection_is_refused() {
         dms("bound", &enrollment, &json!({}))
     };
     world.created(bound(ChannelBindingMode::Required)).await;
-    let base64 = |octets: [u8; 32]| {
-        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, octets)
-    };
     let (own, other) = ([1; 32], [2; 32]);
     let (right, wrong) = (base64(own), base64(other));
     let code = async |exporter, password| over(&world, exporter, password).await.refusal().2;
@@ -323,4 +322,89 @@ async fn a_request_that_is_bound_to_another_connection_is_refused() {
         .call("PUT", "/v1/dms/bound", bound(ChannelBindingMode::Off))
         .await;
     over(&world, Some(own), Some(&wrong)).await.certificate();
+}
+
+fn base64(octets: [u8; 32]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, octets)
+}
+
+/// A request that is bound to a connection.
+fn bound_csr(device: &Device, exporter: [u8; 32]) -> Vec<u8> {
+    let password = element(0x0c, &[base64(exporter).as_bytes()]);
+    device.csr_with(&[(oids::CHALLENGE_PASSWORD, password)])
+}
+
+/// Sends a request over a connection with this channel binding, by the holder of this certificate.
+async fn sends(
+    world: &World,
+    csr: &[u8],
+    exporter: [u8; 32],
+    by: Option<&CertificateDer>,
+) -> Answer {
+    let mut request = Request::builder()
+        .method("POST")
+        .uri("/.well-known/est/bound/simpleenroll")
+        .header("content-type", "application/pkcs10")
+        .body(Body::from(csr.to_vec()))
+        .unwrap();
+    let extensions = request.extensions_mut();
+    extensions.insert(TlsExporter(exporter));
+    if let Some(by) = by {
+        extensions.insert(ClientCertificateChain(vec![by.der().clone()].into()));
+    }
+    world.send(request).await
+}
+
+async fn world_of_bound(auth: &Value) -> World {
+    let world = world().await;
+    let enrollment = json!({"channel_binding": "required", "approval": "manual"});
+    let mut bound = dms("bound", &enrollment, &json!({}));
+    if !auth.is_null() {
+        bound["settings"]["enrollment_settings"]["est_rfc7030_settings"] = auth.clone();
+    }
+    world.created(bound).await;
+    world
+}
+
+const FIRST: [u8; 32] = [1; 32];
+const SECOND: [u8; 32] = [2; 32];
+const MISMATCH: &str = "channel_binding_mismatch";
+
+#[tokio::test]
+async fn a_bound_request_is_signed_anew_for_the_connection_on_which_it_is_fetched() {
+    let world = world_of_bound(&json!({"auth_mode": "NONE"})).await;
+    let device = Device::new("d");
+    assert_pending(&sends(&world, &bound_csr(&device, FIRST), FIRST, None).await);
+    assert_pending(&sends(&world, &bound_csr(&device, SECOND), SECOND, None).await);
+    decide(&world, "approve", "").await;
+    // Whoever caught the first request has another connection, and nothing to show.
+    let caught = bound_csr(&device, FIRST);
+    let refused = sends(&world, &caught, SECOND, None).await.refusal();
+    assert_eq!(refused.2, MISMATCH);
+    let third = [3; 32];
+    sends(&world, &bound_csr(&device, third), third, None)
+        .await
+        .certificate();
+    assert_eq!(only(&world).await["status"], "ISSUED");
+}
+
+#[tokio::test]
+async fn a_bound_request_is_sent_as_it_is_by_the_holder_of_the_same_certificate() {
+    let world = world_of_bound(&Value::Null).await;
+    let own = world.issue("boot", &Device::new("own")).await;
+    let other = world.issue("boot", &Device::new("other")).await;
+    let csr = bound_csr(&Device::new("d"), FIRST);
+    let code =
+        async |csr: &[u8], exporter, by| sends(&world, csr, exporter, Some(by)).await.refusal().2;
+    // Not before it was seen on its own connection.
+    assert_eq!(code(&csr, SECOND, &own).await, MISMATCH);
+    assert_pending(&sends(&world, &csr, FIRST, Some(&own)).await);
+    assert_pending(&sends(&world, &csr, SECOND, Some(&own)).await);
+    decide(&world, "approve", "").await;
+    assert_eq!(code(&csr, SECOND, &other).await, MISMATCH);
+    let again = bound_csr(&Device::new("d"), FIRST);
+    assert_eq!(code(&again, SECOND, &own).await, MISMATCH);
+    sends(&world, &csr, SECOND, Some(&own)).await.certificate();
+    // Issued is over.
+    assert_eq!(code(&csr, [3; 32], &own).await, MISMATCH);
 }

@@ -285,7 +285,7 @@ fn enrollment() -> Vec<(&'static str, Met)> {
             "DeviceRefused",
             include_str!("limits.rs"),
             "only_devices_that_are_listed_enroll",
-            "device is not one that the DMS may enroll",
+            "device is not one that the DMS may enroll: its id must be in allowed_device_ids and match device_id_pattern",
         ),
         tested(
             "Renewal",

@@ -37,7 +37,7 @@ async fn a_dms_takes_no_more_devices_than_it_may_have() {
     for name in ["a", "b", "a"] {
         assert_eq!(enroll(&world, name).await.certificates().len(), 1);
     }
-    let text = "the DMS has as many devices as it may have";
+    let text = "the DMS has as many devices as it may have: delete some, or raise max_devices";
     assert_eq!(
         enroll(&world, "c").await.refusal(),
         refusal(403, text, "device_quota_reached")
@@ -55,7 +55,7 @@ async fn a_dms_takes_no_more_devices_than_it_may_have() {
 async fn only_devices_that_are_listed_enroll() {
     let enrollment = json!({"allowed_device_ids": ["s-1", "x"], "device_id_pattern": "s-[0-9]+"});
     let world = world(EstConfig::default(), &enrollment, &json!({})).await;
-    let text = "device is not one that the DMS may enroll";
+    let text = "device is not one that the DMS may enroll: its id must be in allowed_device_ids and match device_id_pattern";
     for name in ["x", "s-2", "s-1x"] {
         assert_eq!(
             enroll(&world, name).await.refusal(),

@@ -181,7 +181,10 @@ async fn a_dry_run_makes_every_check_and_changes_nothing() {
         failures(&[
             ("credential", "invalid certificate"),
             ("possession", "invalid CSR signature"),
-            ("device", "device is not one that the DMS may enroll"),
+            (
+                "device",
+                "device is not one that the DMS may enroll: its id must be in allowed_device_ids and match device_id_pattern"
+            ),
         ])
     );
     let none = dry_run(enroll, Vec::new(), &[]);

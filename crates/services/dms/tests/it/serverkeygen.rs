@@ -171,6 +171,8 @@ fn key_identifier(device: &Device) -> Vec<u8> {
 const AES_128_CBC: &str = "2.16.840.1.101.3.4.1.2";
 const AES_256_CBC: &str = "2.16.840.1.101.3.4.1.42";
 const AES_256_GCM: &str = "2.16.840.1.101.3.4.1.46";
+const TRIPLE_DES: &str = "1.2.840.113549.3.7";
+const SHA512_KDF: &str = "1.3.132.1.11.3";
 const RSAES_OAEP: &str = "1.2.840.113549.1.1.7";
 
 /// What is inside an envelope for this device: opened, and its signature by the CA verified, both by
@@ -214,16 +216,36 @@ async fn opened(world: &World, device: &Device, envelope: &[u8]) -> (Vec<u8>, St
 #[tokio::test]
 async fn a_key_is_encrypted_for_the_key_that_the_request_names() {
     let world = world_making(&json!({"type": "ECDSA", "bits": 256})).await;
-    for (name, algorithms, cipher, transport) in [
+    let rsa = KeySpec::Rsa(2048);
+    let (p256, p521) = (KeySpec::Ec(Curve::P256), KeySpec::Ec(Curve::P521));
+    for (name, spec, algorithms, shows) in [
         (
             "a",
-            &[AES_256_GCM, AES_128_CBC][..],
-            "aes-128-cbc",
-            "rsaEncryption",
+            rsa,
+            &[TRIPLE_DES, AES_128_CBC][..],
+            ["aes-128-cbc", "rsaEncryption"],
         ),
-        ("b", &[RSAES_OAEP, AES_256_CBC], "aes-256-cbc", "rsaesOaep"),
+        (
+            "b",
+            rsa,
+            &[RSAES_OAEP, AES_256_CBC],
+            ["aes-256-cbc", "rsaesOaep"],
+        ),
+        (
+            "c",
+            rsa,
+            &[AES_256_GCM, AES_128_CBC],
+            ["aes-256-gcm", "rsaEncryption"],
+        ),
+        ("d", p256, &[AES_128_CBC], ["aes-128-cbc", "id-aes128-wrap"]),
+        (
+            "e",
+            p521,
+            &[SHA512_KDF, AES_256_GCM],
+            ["aes-256-gcm", "dhSinglePass-stdDH-sha512kdf"],
+        ),
     ] {
-        let device = Device::with_key(name, KeySpec::Rsa(2048));
+        let device = Device::with_key(name, spec);
         let wishes = [for_key(&key_identifier(&device)), capabilities(algorithms)];
         let parts = parts(&generate(&world, &device.csr_with(&wishes)).await);
         assert_eq!(
@@ -231,10 +253,7 @@ async fn a_key_is_encrypted_for_the_key_that_the_request_names() {
             "application/pkcs7-mime; smime-type=server-generated-key"
         );
         let (package, shown) = opened(&world, &device, &parts[0].1).await;
-        assert!(
-            shown.contains(cipher) && shown.contains(transport),
-            "{shown}"
-        );
+        assert!(shows.iter().all(|what| shown.contains(what)), "{shown}");
         // The only element of an AsymmetricKeyPackage.
         let made = PrivateKey::from_pkcs8_der(&package[if package[1] < 0x80 { 2 } else { 3 }..]);
         let spki = made.unwrap().public_key().spki_der().to_vec();
@@ -266,7 +285,7 @@ async fn a_key_that_cannot_be_encrypted_as_asked_is_not_made() {
     let world = world_making(&json!({"type": "ECDSA", "bits": 256})).await;
     let rsa = Device::with_key("d", KeySpec::Rsa(2048));
     let own = for_key(&key_identifier(&rsa));
-    let elliptic = Device::new("d");
+    let elliptic = Device::with_key("d", KeySpec::Ec(Curve::P224));
     let symmetric = (oids::DECRYPT_KEY_IDENTIFIER, element(0x04, &[b"shared"]));
     let cases = [
         (
@@ -283,15 +302,15 @@ async fn a_key_that_cannot_be_encrypted_as_asked_is_not_made() {
                 for_key(&key_identifier(&elliptic)),
                 capabilities(&[AES_256_CBC]),
             ]),
-            "the named key is no RSA key",
+            "the named key is none of RSA, P-256, P-384 and P-521",
         ),
         (
             rsa.csr_with(std::slice::from_ref(&own)),
-            "SMIMECapabilities name no AES-CBC",
+            "SMIMECapabilities name neither AES-CBC nor AES-GCM",
         ),
         (
-            rsa.csr_with(&[own.clone(), capabilities(&[AES_256_GCM])]),
-            "SMIMECapabilities name no AES-CBC",
+            rsa.csr_with(&[own.clone(), capabilities(&[RSAES_OAEP, TRIPLE_DES])]),
+            "SMIMECapabilities name neither AES-CBC nor AES-GCM",
         ),
     ];
     for (csr, why) in cases {

@@ -52,16 +52,27 @@ impl Scene {
         &self,
         operation: &str,
         device: &Device,
+        credentials: (Option<&str>, Option<&CertificateDer>),
+    ) -> (u16, String) {
+        let body = Body::from(device.csr());
+        self.send("POST", operation, body, credentials).await
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        operation: &str,
+        body: Body,
         (token, certificate): (Option<&str>, Option<&CertificateDer>),
     ) -> (u16, String) {
         let mut request = Request::builder()
-            .method("POST")
+            .method(method)
             .uri(format!("/.well-known/est/dms/{operation}"))
             .header("content-type", "application/pkcs10");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut request = request.body(Body::from(device.csr())).unwrap();
+        let mut request = request.body(body).unwrap();
         if let Some(certificate) = certificate {
             let chain = [certificate.der().clone()].into();
             request
@@ -158,4 +169,28 @@ async fn a_dms_may_have_a_policy_of_its_own_and_a_misspelt_one_lets_less_through
     assert_eq!(answer, refused(401, "client_certificate_missing"));
     let answer = misspelt.ask("simpleenroll", &device, (None, None)).await;
     assert_eq!(answer, refused(401, "token_missing"));
+}
+
+#[tokio::test]
+async fn what_needs_no_token_is_given_beside_any_unless_valid_ones_are_required() {
+    for (policy, expected) in [
+        (DualAuth::Off, refused(200, "")),
+        (DualAuth::Record, refused(200, "")),
+        (DualAuth::RequireValid, refused(401, "token_invalid")),
+        (DualAuth::Both, refused(200, "")),
+    ] {
+        let scene = Scene::new(policy, &json!({})).await;
+        for operation in ["cacerts", "csrattrs"] {
+            for (token, expected) in [
+                (None, refused(200, "")),
+                (Some("auditor"), refused(200, "")),
+                (Some("wrong"), expected.clone()),
+            ] {
+                let answer = scene
+                    .send("GET", operation, Body::empty(), (token, None))
+                    .await;
+                assert_eq!(answer, expected, "{policy:?} {operation} {token:?}");
+            }
+        }
+    }
 }

@@ -138,7 +138,7 @@ async fn only_a_clear_yes_lets_a_device_through() {
 
     let denied = ("external webhook denied enrollment", "webhook_denied");
     let no_json = (
-        "error while calling external webhook: the answer is no JSON",
+        r#"error while calling external webhook: the answer is no JSON: {"authorized": true} lets a device through"#,
         "webhook_failed",
     );
     let status = |status: &'static str, code| (status, code);

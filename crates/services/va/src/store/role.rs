@@ -3,7 +3,7 @@
 use lamassu_core::ca::Member;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::CaId;
-use lamassu_core::query::Field;
+use lamassu_core::query::{Field, Hex};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, CrlShards, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 /// What roles can be filtered and sorted by.
 pub static ROLE_FIELDS: &[Field] = &[
-    Field::string("ca_ski", "ca_ski"),
+    Field::string("ca_ski", "ca_ski").hex(Hex::Octets),
     Field::number("latest_crl.version", "crl_number"),
     Field::date("latest_crl.valid_from", "this_update"),
     Field::date("latest_crl.valid_until", "next_update"),

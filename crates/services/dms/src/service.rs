@@ -374,7 +374,11 @@ impl DmsService for DmsManager {
         let change = ("device.bind", format!("device/{}", request.device_id));
         let caller = caller.from_source(SOURCE);
         self.refusals
-            .watch(&caller, change, self.bind_by_hand(&caller, request))
+            .watch(
+                &caller,
+                change,
+                Box::pin(self.bind_by_hand(&caller, request)),
+            )
             .await
     }
 

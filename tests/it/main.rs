@@ -17,6 +17,7 @@ mod between;
 mod bouncy_castle;
 mod command_line;
 mod crash;
+mod crl_shards;
 mod daily_commands;
 mod description;
 mod est_clients;

@@ -297,3 +297,74 @@ fn groups_are_made_tried_nested_and_deleted() -> Result<()> {
     assert_eq!(shell.ok("devices stats -q")?, "3");
     Ok(())
 }
+
+#[test]
+fn policies_of_groups_are_set_shown_and_removed() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.ok("groups create Indoor --where tags[contains]indoor -q")?;
+    shell.ok("groups create Hot --parent Indoor --where tags[contains]hot -q")?;
+    let set = shell.ok("groups policies set Indoor --renew-before 35d --require-tag indoor")?;
+    assert_eq!(told(&set, "to be renewed")?, "5w");
+    assert_eq!(told(&set, "urgent")?, "as the DMS says");
+    assert_eq!(told(&set, "required tags")?, "indoor");
+    // What is not said stays, and groups below have it from above.
+    shell.ok("groups policies set Indoor --urgent-before 3d -q")?;
+    let below = shell.json("groups policies show Hot")?;
+    assert_eq!(below["own"], serde_json::json!({}));
+    let renewal = serde_json::json!({"preventive_delta": "5w", "critical_delta": "3d"});
+    assert_eq!(below["effective"]["renewal"], renewal);
+    let said = shell.refused("groups policies set Indoor", 1)?;
+    assert!(said.contains("which policies?"), "{said}");
+    let said = shell.refused("groups policies set Indoor --renew-before 35d", 1)?;
+    assert!(said.contains("nothing to change"), "{said}");
+    let said = shell.refused("groups policies remove Hot renewal", 1)?;
+    assert!(said.contains("no policy \"renewal\" of its own"), "{said}");
+    let rest = shell.ok("groups policies remove Indoor renewal")?;
+    assert_eq!(told(&rest, "to be renewed")?, "as the DMS says");
+    assert_eq!(told(&rest, "required tags")?, "indoor");
+    Ok(())
+}
+
+#[test]
+fn something_is_done_with_all_devices_of_a_group() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    for (name, tags) in [("a", "--tag hot"), ("b", "--tag hot"), ("c", "")] {
+        shell.ok(&format!("devices create {name} --dms line {tags} -q"))?;
+    }
+    shell.ok("groups create All --where dms_owner[equal]line -q")?;
+    let hot = "groups actions start add-tags All --tag warm --filter tags[contains]hot";
+    assert_eq!(shell.ok(&format!("{hot} --dry-run -q"))?, "2");
+    // Nobody is there to be asked.
+    let said = shell.refused(hot, 1)?;
+    assert!(
+        said.contains("gives the tags warm to 2 devices") && said.contains("--yes"),
+        "{said}"
+    );
+    assert_eq!(shell.ok("devices list --tag warm -q")?, "");
+    let done = shell.ok(&format!("{hot} --yes"))?;
+    assert_eq!(
+        (told(&done, "state")?, told(&done, "done")?),
+        ("SUCCEEDED", "2 of 2")
+    );
+    assert_eq!(shell.ok("devices list --tag warm -q")?, "a\nb");
+    let said = shell.refused("groups actions start purge All --yes", 1)?;
+    assert!(said.contains("no such device in the group"), "{said}");
+    let typo = "groups actions start purge All --filter tgas[contains]x --yes";
+    let said = shell.refused(typo, 1)?;
+    assert!(said.contains("tgas"), "{said}");
+    let begun = "groups actions start decommission All --reason KeyCompromise --comment scrapped \
+        --filter id[eq]c --yes --no-wait -q";
+    let id = shell.ok(begun)?;
+    shell.ok(&format!("groups actions wait All {id} -q"))?;
+    let shown = shell.json(&format!("groups actions show All {id}"))?;
+    assert_eq!(shown["parameters"]["comment"], "scrapped");
+    assert_eq!(shell.ok("devices list --status decommissioned -q")?, "c");
+    // What is over stays as it is.
+    let over = shell.ok(&format!("groups actions cancel All {id}"))?;
+    assert_eq!(told(&over, "state")?, "SUCCEEDED");
+    let said = shell.refused("groups actions show All nothing", 1)?;
+    assert!(said.contains("there is no action \"nothing\""), "{said}");
+    assert_eq!(shell.ok("groups actions list All -q")?.lines().count(), 2);
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! `lamassu groups`: groups of devices, by what their members fulfil.
 
+mod actions;
+mod policies;
 mod show;
 
 use std::path::PathBuf;
@@ -81,6 +83,12 @@ pub(crate) enum GroupsCommand {
         /// The group.
         group: String,
     },
+    /// What a group asks of its members: renewal windows, slots, metadata, tags.
+    #[command(subcommand)]
+    Policies(policies::PoliciesCommand),
+    /// Do something with all devices of a group, on the server.
+    #[command(subcommand)]
+    Actions(actions::ActionsCommand),
     /// Say which devices criteria select, before there is a group.
     Preview {
         /// What members fulfil, for example 'tags[contains]indoor'; repeatable, all must hold.
@@ -153,6 +161,8 @@ impl Commands for GroupsCommand {
             } => delete(session, group, Children::from_word(children)?, *question).await,
             Self::Devices { group, list } => show::devices(session, group, list).await,
             Self::Stats { group } => show::stats(session, group).await,
+            Self::Policies(command) => command.run(session).await,
+            Self::Actions(command) => command.run(session).await,
             Self::Preview { criteria, parent } => {
                 preview(session, criteria, parent.as_deref()).await
             }

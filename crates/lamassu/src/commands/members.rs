@@ -37,7 +37,7 @@ pub(super) fn applied<T: Serialize + DeserializeOwned>(
 }
 
 /// The members in a file; JSON is YAML.
-fn read(what: &str, path: &Path) -> Result<Map<String, Value>> {
+pub(super) fn read(what: &str, path: &Path) -> Result<Map<String, Value>> {
     let text = String::from_utf8(files::read(path)?)?;
     Figment::from(Yaml::string(&text))
         .extract()

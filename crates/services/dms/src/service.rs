@@ -373,8 +373,13 @@ impl DmsService for DmsManager {
     async fn bind_device(&self, caller: &Caller, request: BindDevice) -> Result<Binding, DmsError> {
         let change = ("device.bind", format!("device/{}", request.device_id));
         let caller = caller.from_source(SOURCE);
-        let bound = Box::pin(self.bind_by_hand(&caller, request));
-        self.refusals.watch(&caller, change, bound).await
+        self.refusals
+            .watch(
+                &caller,
+                change,
+                Box::pin(self.bind_by_hand(&caller, request)),
+            )
+            .await
     }
 
     async fn ca_certs(

@@ -25,6 +25,7 @@ const NAMED: usize = 10;
 /// Kinds of things that commands name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Noun {
+    Action,
     Approval,
     Ca,
     Certificate,
@@ -41,6 +42,7 @@ pub(in crate::commands) enum Noun {
 impl fmt::Display for Noun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Action => "action",
             Self::Approval => "approval",
             Self::Ca => "CA",
             Self::Certificate => "certificate",
@@ -146,6 +148,7 @@ impl Absence for DeviceGroupError {
     fn absent(&self) -> Option<Noun> {
         match self {
             Self::NotFound => Some(Noun::Group),
+            Self::ActionNotFound => Some(Noun::Action),
             Self::DeviceNotFound => Some(Noun::Device),
             _ => None,
         }
@@ -234,7 +237,12 @@ pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> 
         Noun::Key => keys(session).await,
         Noun::Profile => profiles(session).await,
         // They are too many to be guessed.
-        Noun::Approval | Noun::Certificate | Noun::Device | Noun::Job | Noun::Request => {
+        Noun::Action
+        | Noun::Approval
+        | Noun::Certificate
+        | Noun::Device
+        | Noun::Job
+        | Noun::Request => {
             return Some(absent.to_string());
         }
     };

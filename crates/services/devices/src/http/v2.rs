@@ -21,7 +21,7 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
         .get("/v2/devices", READ, "List devices", devices::list)
         .refuses(&[ErrorKind::NotFound])
         .post("/v2/devices", WRITE, "Register a device", devices::register)
-        .refuses(&[ErrorKind::Conflict])
+        .refuses(&[ErrorKind::Conflict, ErrorKind::Unprocessable])
         .get("/v2/devices/{id}", READ, "Read a device", devices::read)
         .patch(
             "/v2/devices/{id}",
@@ -29,7 +29,7 @@ pub(super) fn routes(builder: RoutesBuilder<Devices>) -> RoutesBuilder<Devices> 
             "Change what clients write of a device",
             devices::patch,
         )
-        .refuses(&[ErrorKind::Conflict])
+        .refuses(&[ErrorKind::Conflict, ErrorKind::Unprocessable])
         .delete(
             "/v2/devices/{id}",
             DECOMMISSION,

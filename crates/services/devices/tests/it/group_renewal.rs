@@ -140,3 +140,65 @@ async fn a_group_that_goes_takes_its_windows_with_it() {
     assert_eq!(fixture.statuses("dev-1").await.0, "ACTIVE");
     assert_eq!(fixture.count(KEPT).await, 0);
 }
+
+#[tokio::test]
+async fn a_slots_policy_comes_before_groups_and_groups_before_the_dms() {
+    let fixture = fixture().await;
+    let slot = "/v2/devices/dev-1/slots/identity";
+    let own = |days: u32| json!({"secret_type": "x509", "policy": {"preventive_delta": format!("{days}d")}});
+    fixture.group(1, None, json!([])).await;
+    fixture
+        .policies_of(
+            1,
+            json!({"renewal": {"preventive_delta": "60d", "critical_delta": "50d"}}),
+        )
+        .await;
+    fixture.register("dev-1").await;
+    fixture.ok(Method::PUT, slot, own(90)).await;
+    // Bound as by enrollment: 90 days by the slot, 50 by the group.
+    let mut enrolled = binding("dev-1", "0a");
+    let found = fixture
+        .service
+        .enrolling_device(&caller(), &"dev-1".into(), None)
+        .await
+        .unwrap();
+    enrolled.windows = found.renewal.over(enrolled.windows);
+    fixture
+        .service
+        .bind_identity(&caller(), enrolled)
+        .await
+        .unwrap();
+    let windows = async || {
+        let text = "SELECT (not_after - preventive_at) / 86400000000 AS preventive, \
+            (not_after - critical_at) / 86400000000 AS critical FROM device";
+        let row = fixture.db.row_opt(sql(text, vec![])).await.unwrap();
+        let row = row.unwrap();
+        let days = |name: &str| row.get::<i64>(name).unwrap();
+        (days("preventive"), days("critical"))
+    };
+    assert_eq!(windows().await, (90, 50));
+    assert_eq!(
+        (fixture.count(KEPT).await, fixture.count(TO_ATTACH).await),
+        (1, 1)
+    );
+    // The job finds nothing to do, and a version that is added over v2 has the same.
+    fixture.run(fixture.local.renewal_job()).await;
+    assert_eq!(windows().await, (90, 50));
+    let certificate = fixture.issued("dev-1").await;
+    let added = json!({"secret": {"serial_number": certificate.serial_number.as_str()}});
+    fixture
+        .ok(Method::POST, &format!("{slot}/versions"), added)
+        .await;
+    assert_eq!(windows().await, (90, 50));
+    // Another policy of the slot counts at once: 15 of 100 days are over.
+    fixture.clock.advance(Duration::days(15));
+    fixture.run(fixture.local.windows_job()).await;
+    assert_eq!(fixture.statuses("dev-1").await.0, "RENEWAL_PENDING");
+    fixture.ok(Method::PUT, slot, own(70)).await;
+    assert_eq!(windows().await, (70, 50));
+    assert_eq!(fixture.statuses("dev-1").await, ("ACTIVE", "ACTIVE"));
+    // Without the group it is the slot, then the DMS: 7 days before the end.
+    fixture.policies_of(1, json!({"renewal": null})).await;
+    fixture.run(fixture.local.renewal_job()).await;
+    assert_eq!(windows().await, (70, 7));
+}

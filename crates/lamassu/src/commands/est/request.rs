@@ -299,7 +299,7 @@ mod tests {
 
     /// The request of a device that calls itself so.
     fn request(
-        fields: SubjectFields,
+        fields: &SubjectFields,
         names: &[GeneralName],
     ) -> anyhow::Result<CertificationRequest> {
         let csr = CsrWishes::from_der(TEMPLATE).unwrap();
@@ -323,7 +323,7 @@ mod tests {
     fn a_template_is_filled_in() {
         let names = [GeneralName::Dns("d.example".to_owned())];
         let device = SubjectFields::with_common_name("d");
-        let asked = request(device.clone(), &names).unwrap();
+        let asked = request(&device, &names).unwrap();
         assert_eq!(asked.subject().to_string(), "O=Example,CN=d");
         assert_eq!(asked.challenge_password().unwrap(), "binding");
         let extensions = asked.requested_extensions();
@@ -332,14 +332,16 @@ mod tests {
         let usage = extensions.find(&oids::CE_KEY_USAGE).unwrap();
         assert_eq!(usage.value(), &[3, 2, 3, 8][..]);
 
-        let refused = |fields, names| format!("{:#}", request(fields, names).unwrap_err());
-        assert!(refused(device.clone(), &[]).contains("--san"));
+        let refused = |fields: &SubjectFields, names: &[GeneralName]| {
+            format!("{:#}", request(fields, names).unwrap_err())
+        };
+        assert!(refused(&device, &[]).contains("--san"));
         let nobody = SubjectFields {
             common_name: String::new(),
             locality: "Here".to_owned(),
             ..device.clone()
         };
-        let said = refused(nobody, &names);
+        let said = refused(&nobody, &names);
         assert!(
             said.contains("--subject") && said.contains("wants CN"),
             "{said}"
@@ -348,7 +350,7 @@ mod tests {
             organization: "Other".to_owned(),
             ..device
         };
-        let said = refused(other, &names);
+        let said = refused(&other, &names);
         assert!(
             said.contains("wants O=Example") && said.contains("not O=Other"),
             "{said}"

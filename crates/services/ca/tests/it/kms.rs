@@ -266,16 +266,15 @@ impl KmsService for TestKms {
     }
 
     async fn signer(&self, _: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {
-        if self.fault() == Fault::WrongKey {
-            return Ok(Arc::new(
-                PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap(),
-            ));
-        }
         let private = self
             .keys()
             .get(key.as_str())
             .map(|held| Arc::clone(&held.private));
         match private {
+            Some(private) if self.fault() == Fault::WrongKey => Ok(Arc::new(MixedUp {
+                said: private.public_key().clone(),
+                used: PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap(),
+            })),
             Some(private) if self.fault() == Fault::Away => {
                 Ok(Arc::new(Away(private.public_key().clone())))
             }
@@ -320,6 +319,28 @@ impl KmsService for TestKms {
         self.keys()
             .retain(|_, held| held.operation.as_ref() != Some(operation));
         Ok(())
+    }
+}
+
+/// Says that it is one key, and signs with another.
+#[derive(Debug)]
+struct MixedUp {
+    said: PublicKey,
+    used: PrivateKey,
+}
+
+#[async_trait]
+impl Signer for MixedUp {
+    fn public_key(&self) -> &PublicKey {
+        &self.said
+    }
+
+    async fn sign(
+        &self,
+        scheme: SignatureScheme,
+        message: Message<'_>,
+    ) -> Result<Vec<u8>, EngineError> {
+        Ok(self.used.sign(scheme, message)?)
     }
 }
 

@@ -9,6 +9,7 @@ PKILINT := $(TARGET)/pkilint
 SCHEMATHESIS := $(TARGET)/schemathesis
 OPENID := $(TARGET)/openid
 MOTO := $(TARGET)/moto
+GO := $(TARGET)/go
 # Both change with a commit only, so that nothing is built again without one.
 BUILD_ENV := LAMASSU_BUILD="$$(git rev-parse --short HEAD 2>/dev/null)" \
 	LAMASSU_BUILD_TIME="$$(git log -1 --format=%cI 2>/dev/null)"
@@ -36,13 +37,14 @@ test: tools-build tools-test
 	LAMASSU_TEST_PKILINT="$(abspath $(PKILINT))/bin" \
 		LAMASSU_TEST_SCHEMATHESIS="$(abspath $(SCHEMATHESIS))/bin" \
 		LAMASSU_TEST_OPENID="$(abspath $(OPENID))" LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" \
+		LAMASSU_TEST_GO="$(abspath $(GO))/bin" \
 		$(CARGO) test --workspace --locked --no-fail-fast
 	LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" LAMASSU_TEST_CLIENT=http $(CARGO) test --locked --no-fail-fast -p lamassu-kms -p lamassu-ca \
 		-p lamassu-devices -p lamassu-dms -p lamassu-va --test it
 	LAMASSU_TEST_MOTO="$(abspath $(MOTO))/bin" LAMASSU_TEST_DATABASE=postgres $(CARGO) test --locked --no-fail-fast -p lamassu-auth -p lamassu-kms \
 		-p lamassu-ca -p lamassu-devices -p lamassu-dms -p lamassu-va --test it
 	LAMASSU_TEST_LAYOUT=apart $(CARGO) test --locked --no-fail-fast -p lamassu-e2e -- \
-		est_clients the_example_script refusals routes validation
+		est_clients est_command est_wire the_example_script refusals routes validation
 
 lint: tools-build
 	$(CARGO) fmt --all --check
@@ -71,6 +73,6 @@ fuzz: tools-build
 tools-build:
 	@scripts/tools build
 
-# openssl, curl, strongSwan's pki, pkilint, schemathesis, an OpenID provider, moto, SoftHSM2, p11-kit.
+# openssl, curl, strongSwan's pki, pkilint, schemathesis, an OpenID provider, moto, Go, SoftHSM2, p11-kit.
 tools-test:
-	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)" "$(OPENID)" "$(MOTO)"
+	@scripts/tools test "$(PKILINT)" "$(SCHEMATHESIS)" "$(OPENID)" "$(MOTO)" "$(GO)"

@@ -3,7 +3,6 @@
 //! entries, the same of what is short: a delta CRL, and the list of one shard.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,14 +12,12 @@ use lamassu_core::va::CrlShards;
 use lamassu_x509::Serial;
 use lamassu_x509::crl::CertificateList;
 
+use crate::Arguments;
 use crate::client::{Answer, Connection};
 use crate::load::percentile_ms;
 use crate::plant::Plant;
 use crate::rows::{self, Names};
 use crate::server::{Installation, Kind, Server};
-
-/// Entries of the lists.
-const ENTRIES: [u32; 2] = [100_000, 1_000_000];
 
 /// Lists that are made of each length.
 const LISTS: u64 = 5;
@@ -38,15 +35,15 @@ const SHARDS: u32 = 256;
 const DOMAIN: [&str; 2] = ["--domain", "bench.example"];
 
 /// Seeds entries and prints a line per length and kind of list.
-pub(crate) async fn measure(program: &Path, kind: Kind, directory: &Path) -> Result<()> {
-    let installation = Installation::new(program, kind, directory)?;
+pub(crate) async fn measure(arguments: &Arguments, kind: Kind) -> Result<()> {
+    let installation = Installation::new(&arguments.program, kind, &arguments.directory)?;
     let mut server = installation.start_with(&DOMAIN).await?;
     let mut plant = Plant::set_up(&installation, &server).await?;
     let names = Names::default();
     let mut there = 0;
-    for wanted in ENTRIES {
+    for wanted in arguments.crl_entries.iter().copied() {
         server.stop()?;
-        installation.seed_revoked(&plant.device_serial, wanted - there)?;
+        installation.seed_revoked(&plant.device_serial, wanted.saturating_sub(there))?;
         // As if the validation authority had heard of each.
         installation.fill(
             "INSERT INTO va_revoked \

@@ -6,7 +6,7 @@
 //! the former) and errors, and who used the cores meanwhile.
 //! The exit code is 0 if all of it could be measured.
 //! [`rows`] has the rows, [`bulk`] the revocation of many by one request, [`freshness`] the way from
-//! a revocation to OCSP and CRL, [`crl`] CRLs of very many entries, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
+//! a revocation to OCSP and CRL, [`crl`] CRLs of very many entries, deltas to them and shards of them, [`scale`] lists and issuing with as many rows as [`seed`] makes, [`load`] drives
 //! clients, [`client`] is one connection, [`plant`] what they work on, [`server`] the program.
 
 #![expect(
@@ -78,6 +78,9 @@ struct Arguments {
     /// Devices of the row `fleet`.
     #[arg(long, default_value_t = 1_000_000)]
     devices: u32,
+    /// Entries of the lists of the row `crl`, fewer first.
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    crl_entries: Vec<u32>,
     /// Certificates of the row `large`, each of a device of its own.
     #[arg(long, default_value_t = 10_000_000)]
     rows_of_large: u32,
@@ -179,7 +182,7 @@ async fn table(arguments: &Arguments, kind: Kind) -> Result<()> {
         fresh(&arguments.program, kind, &arguments.directory).await?;
     }
     if arguments.wants("crl") {
-        crl::measure(&arguments.program, kind, &arguments.directory).await?;
+        crl::measure(arguments, kind).await?;
     }
     if arguments.wants("scale") {
         let amount = Amount {

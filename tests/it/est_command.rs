@@ -132,6 +132,7 @@ fn the_key_is_what_the_server_wants_or_what_the_device_has() -> Result<()> {
     plant.create_dms("rsa", &settings)?;
     let wishes = ok(&plant, &program, "csrattrs --dms rsa")?;
     assert_eq!(wishes["key"], "rsa-2048");
+    assert_eq!(wishes["subject"], json!(["CN"]));
     ok(
         &plant,
         &program,
@@ -423,6 +424,31 @@ fn requests_are_tied_to_their_connection_where_that_is_required() -> Result<()> 
         "renew --dms bound --key t.key --cert t.pem",
     )?;
     assert_ne!(first["serial_number"], second["serial_number"]);
+    Ok(())
+}
+
+#[test]
+fn a_request_that_is_tied_to_a_connection_waits_for_approval_over_others() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    let members = json!({"channel_binding": "required", "approval": "manual"});
+    dms(&plant, "careful", &members)?;
+    let line = format!("enroll --dms careful --subject slow --key s.key --cert s.pem {BOOT}");
+    // Each run has a connection of its own, and so a request of its own.
+    let mut requests = Vec::new();
+    for _ in 0..2 {
+        let said = refused(&est(&plant, &program, &format!("{line} --wait 0s")).output()?)?;
+        assert!(said.contains("has not decided yet"), "{said}");
+        requests.push(plant.read("s.pem.request")?);
+    }
+    assert_ne!(requests[0], requests[1]);
+    let waiting = plant.api.ok("GET", "dmsmanager/v1/approvals", None)?;
+    let waiting = waiting["list"].as_array().context("a list")?;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    let id = waiting[0]["id"].as_str().context("an id")?;
+    let path = format!("dmsmanager/v1/approvals/{id}/approve");
+    plant.api.ok("POST", &path, Some(&json!({})))?;
+    ok(&plant, &program, &line)?;
     Ok(())
 }
 

@@ -17,6 +17,9 @@ const CHECKS: &str = "not_a_failure,status_code_conformance,content_type_conform
 /// How long it may look for, in seconds.
 const SECONDS: &str = "75";
 
+/// What the requests follow from, unless `LAMASSU_TEST_SCHEMATHESIS_SEED` says another number.
+const SEED: &str = "1";
+
 /// The program: in `LAMASSU_TEST_SCHEMATHESIS`, or on `PATH`.
 fn schemathesis() -> PathBuf {
     let from_variable = std::env::var_os("LAMASSU_TEST_SCHEMATHESIS").map(PathBuf::from);
@@ -61,6 +64,8 @@ fn made_up_requests_find_no_answer_that_is_not_described() -> Result<()> {
     plant
         .api
         .ok("POST", "devmanager/v1/devices", Some(&device))?;
+    let seed = std::env::var("LAMASSU_TEST_SCHEMATHESIS_SEED");
+    let seed = seed.unwrap_or_else(|_| SEED.to_owned());
     let output = Command::new(schemathesis())
         .current_dir(&plant.directory)
         .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
@@ -80,7 +85,8 @@ fn made_up_requests_find_no_answer_that_is_not_described() -> Result<()> {
             "--workers",
             "1",
         ])
-        .args(["--seed", "1", "--generation-database", "none", "--no-color"])
+        .args(["--seed", &seed])
+        .args(["--generation-database", "none", "--no-color"])
         .output()
         .context("schemathesis does not run")?;
     assert!(

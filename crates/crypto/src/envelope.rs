@@ -76,9 +76,16 @@ pub struct Sealed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SealedKey {
     /// Encrypted for its RSA key.
-    Transported(Vec<u8>),
+    Transported {
+        /// How.
+        transport: KeyTransport,
+        /// The content key, encrypted.
+        encrypted: Vec<u8>,
+    },
     /// Wrapped under what was agreed on.
     Agreed {
+        /// How.
+        agreement: KeyAgreement,
         /// The public half of the fresh key, a point in uncompressed form.
         originator: Vec<u8>,
         /// The content key, wrapped (RFC 3394).
@@ -134,9 +141,10 @@ impl ContentCipher {
         let mut key = Zeroizing::new(vec![0; self.key_len()]);
         rand::fill(&mut key).map_err(|_| SealError::Library)?;
         let sealed_key = match management {
-            KeyManagement::Transport(transport) => {
-                SealedKey::Transported(transport.wrap(recipient, &key)?)
-            }
+            KeyManagement::Transport(transport) => SealedKey::Transported {
+                transport,
+                encrypted: transport.wrap(recipient, &key)?,
+            },
             KeyManagement::Agreement(agreement) => agreement.wrap(recipient, &key)?,
         };
         let sealed = match self {

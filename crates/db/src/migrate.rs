@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::Dialect;
 use crate::error::MigrationError;
 
-/// One step of a schema, applied once, in one transaction with the others that a start applies.
+/// One step of a schema, applied once, in one transaction with the note that it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// From 1, without gaps.
@@ -73,6 +73,29 @@ impl Schema {
             .map(|migration| migration.version)
             .max();
         i64::from(newest.unwrap_or_default())
+    }
+
+    /// What brings tables of version `found` up to date: a runner per migration, to be run one after the
+    /// other, so that what one locks is free before the next, and what was done before a crash is not done again.
+    /// Where nothing is there nobody waits, and one transaction does it all.
+    pub(crate) fn steps(
+        &self,
+        dialect: Dialect,
+        found: i64,
+    ) -> Result<Vec<refinery::Runner>, MigrationError> {
+        if found == 0 {
+            return Ok(vec![self.runner(dialect)?]);
+        }
+        self.migrations
+            .iter()
+            .filter(|migration| i64::from(migration.version) > found)
+            .map(|migration| {
+                let version = i32::try_from(migration.version).unwrap_or(i32::MAX);
+                let target = refinery::Target::Version(version);
+                Ok(self.runner(dialect)?.set_target(target))
+            })
+            .chain([self.runner(dialect)])
+            .collect()
     }
 
     /// A runner that has looked at nothing yet.

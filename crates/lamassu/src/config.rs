@@ -293,10 +293,11 @@ impl Config {
             .filter(|port| port_was_chosen && !matches!(port, 0 | 80));
         let published = published(&self.domains, port);
         if self.ca.va_server_domains.is_empty() {
-            self.ca.va_server_domains.clone_from(&published);
+            self.ca.va_server_domains = published;
         }
+        // What certificates say is what lists of shards must say.
         if self.va.va_domains.is_empty() {
-            self.va.va_domains = published;
+            self.va.va_domains.clone_from(&self.ca.va_server_domains);
         }
     }
 

@@ -189,8 +189,7 @@ pub fn enveloped_data(
                     enveloped
                         .element(INTEGER, &[version])
                         .nested(SET, |recipients| {
-                            let keys = (recipient, key_identifier);
-                            recipient::write(recipients, keys, management, &sealed.key);
+                            recipient::write(recipients, recipient, key_identifier, &sealed.key);
                         })
                         .sequence(|content| write_content(content, cipher, &sealed));
                     if let Some(mac) = &sealed.mac {

@@ -50,8 +50,12 @@ fn a_profile_is_made_of_flags_and_files_and_keeps_what_is_not_said() -> Result<(
     shell.openssl("req -new -newkey rsa:2048 -nodes -keyout r.key -subj /CN=r -out r.csr")?;
     let said = shell.refused("certs issue r.csr --ca plant", 1)?;
     assert!(said.contains("RSA"), "{said}");
+    shell.ok("dms create line --ca plant --profile Line --auth none")?;
     let said = shell.refused("profiles delete Line", 1)?;
-    assert!(said.contains("nothing is issued by the CA plant"), "{said}");
+    assert!(
+        said.contains("nothing without another profile: the CA plant, the DMS line"),
+        "{said}"
+    );
     shell.ok("profiles delete Line --yes")?;
     assert!(!shell.ok("profiles list")?.contains("Line"));
     Ok(())

@@ -13,14 +13,17 @@ pub(super) fn ca_path(version: &str, id: &CaId, below: &str) -> Result<String, C
     Ok(format!("{version}/cas/{}{below}", encode(id.as_str())))
 }
 
-/// `/certificates/{sn}` and what is below it, with the CA if one is named.
+/// `/certificates/{sn}` and what is below it, with the CA and the fingerprint if they are named.
 pub(super) fn certificate_path(version: &str, named: &CertificateRef, below: &str) -> String {
-    let path = format!("{version}/certificates/{}{below}", named.serial_number);
-    match &named.ca {
-        Some(ca) if path.contains('?') => format!("{path}&ca_id={}", encode(ca.as_str())),
-        Some(ca) => format!("{path}?ca_id={}", encode(ca.as_str())),
-        None => path,
+    let mut path = format!("{version}/certificates/{}{below}", named.serial_number);
+    let ca = named.ca.as_ref().map(CaId::as_str);
+    for (name, value) in [("ca_id", ca), ("fingerprint", named.fingerprint.as_deref())] {
+        if let Some(value) = value {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&format!("{name}={}", encode(value)));
+        }
     }
+    path
 }
 
 pub(super) fn request_path(id: &CaRequestId) -> Result<String, CaError> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
+use lamassu_core::host::is_this_machine;
 use lamassu_core::percent;
 use lamassu_crypto::HashAlgorithm;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -411,10 +412,9 @@ fn address(url: &str) -> Result<Uri, LoginError> {
     let wrong = || LoginError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let host = uri.host().ok_or_else(wrong)?;
-    let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     match uri.scheme_str() {
         Some("https") => Ok(uri),
-        Some("http") if is_here => Ok(uri),
+        Some("http") if is_this_machine(host) => Ok(uri),
         _ => Err(wrong()),
     }
 }

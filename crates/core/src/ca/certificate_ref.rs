@@ -4,13 +4,17 @@ use std::fmt;
 
 use crate::ids::{CaId, SerialNumber};
 
-/// A certificate by its serial number, and by the CA that issued it where others used the number, too.
+/// A certificate by its serial number, and by the CA that issued it, or its fingerprint, where others used the
+/// number, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRef {
     /// Its serial number.
     pub serial_number: SerialNumber,
     /// Who issued it, as its `issuer_metadata.id` says; `None` where that need not be told.
     pub ca: Option<CaId>,
+    /// The SHA-256 of its DER in lower-case hexadecimal: it tells apart those whose issuers are not known; `None`
+    /// where that need not be told.
+    pub fingerprint: Option<String>,
 }
 
 impl CertificateRef {
@@ -19,6 +23,7 @@ impl CertificateRef {
         Self {
             serial_number,
             ca: Some(ca),
+            fingerprint: None,
         }
     }
 }
@@ -28,6 +33,7 @@ impl From<SerialNumber> for CertificateRef {
         Self {
             serial_number,
             ca: None,
+            fingerprint: None,
         }
     }
 }

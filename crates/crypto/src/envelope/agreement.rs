@@ -117,6 +117,7 @@ impl KeyAgreement {
             self.wrap_under(secret, key).map_err(library)
         })?;
         Ok(SealedKey::Agreed {
+            agreement: self,
             originator: originator.as_ref().to_vec(),
             wrapped,
         })

@@ -58,11 +58,13 @@ pub(super) async fn migrate(server: &Server, schema: &Schema) -> Result<(), Migr
         schema.check_found(version)?;
     }
     match server.options.migrate_on_start {
-        MigrateOnStart::Auto => runner
-            .run_async(&mut client)
-            .await
-            .map(drop)
-            .map_err(|error| schema.failed(error)),
+        MigrateOnStart::Auto => {
+            for step in schema.steps(Dialect::Postgres, version)? {
+                let run = step.run_async(&mut client).await;
+                run.map_err(|error| schema.failed(error))?;
+            }
+            Ok(())
+        }
         MigrateOnStart::Never => schema.check_complete(version),
     }
 }

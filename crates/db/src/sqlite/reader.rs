@@ -168,16 +168,21 @@ fn each_row(
 ) -> Result<(), DbError> {
     let fail = |error| db_error(error, statement.text());
     let mut prepared = prepare(connection, statement)?;
-    let columns: Arc<[Box<str>]> = prepared.column_names().into_iter().map(Box::from).collect();
     let mut rows = prepared.raw_query();
+    let mut columns: Option<Arc<[Box<str>]>> = None;
     while let Some(row) = rows.next().map_err(fail)? {
+        // Only now: where tables were changed since, the first step has prepared the statement anew.
+        let columns = columns.get_or_insert_with(|| {
+            let names = row.as_ref().column_names();
+            names.into_iter().map(Box::from).collect()
+        });
         let values = columns
             .iter()
             .enumerate()
             .map(|(position, name)| value(row.get_ref(position).map_err(fail)?, name))
             .collect::<Result<_, _>>()?;
         let row = Row {
-            columns: Arc::clone(&columns),
+            columns: Arc::clone(columns),
             values,
         };
         if let Next::Stop = take(row)? {

@@ -338,17 +338,20 @@ impl Writer {
                 |row| row.get::<_, i64>(0),
             )
             .map_err(|error| db_error(error, "sqlite_master"))?;
-        let runner = schema.runner(Dialect::Sqlite)?;
+        let mut version = 0;
         if found > 0 {
-            let last = runner
+            let last = schema
+                .runner(Dialect::Sqlite)?
                 .get_last_applied_migration(&mut self.connection)
                 .map_err(|error| schema.failed(error))?;
-            schema.check_found(last.map_or(0, |migration| i64::from(migration.version())))?;
+            version = last.map_or(0, |migration| i64::from(migration.version()));
+            schema.check_found(version)?;
         }
-        runner
-            .run(&mut self.connection)
-            .map(drop)
-            .map_err(|error| schema.failed(error))
+        for step in schema.steps(Dialect::Sqlite, version)? {
+            step.run(&mut self.connection)
+                .map_err(|error| schema.failed(error))?;
+        }
+        Ok(())
     }
 }
 

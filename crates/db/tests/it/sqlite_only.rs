@@ -7,8 +7,9 @@ use std::time::Duration;
 use lamassu_core::clock::SystemClock;
 use lamassu_core::error::{ErrorKind, StorageFailure};
 use lamassu_db::{
-    Check, CommitError, DataDir, Db, DbError, OpenError, SqliteOptions, Statement, WriteSet,
-    check_sqlite, copy_sqlite, installation_id, mark_restored, params, restored_at, sql,
+    Check, CommitError, DataDir, Db, DbError, Migration, OpenError, Schema, SqliteOptions,
+    Statement, WriteSet, check_sqlite, copy_sqlite, installation_id, mark_restored, params,
+    restored_at, sql,
 };
 
 use crate::fixture::{Fixture, Sqlite, count, insert_thing, put_thing, soon};
@@ -374,5 +375,39 @@ async fn a_restore_is_remembered() {
     for _ in 0..2 {
         mark_restored(db, db.now()).await.expect("write");
         assert_eq!(restored_at(db).await.expect("read"), Some(db.now()));
+    }
+}
+
+/// Connections that have read from a view before a migration made it anew.
+#[tokio::test]
+async fn rows_have_the_columns_of_tables_that_were_changed_since() {
+    const ONE: Migration = Migration::portable(
+        1,
+        "one",
+        "CREATE TABLE one (id TEXT); CREATE VIEW all_ones AS SELECT one.* FROM one; \
+         INSERT INTO one (id) VALUES ('a');",
+    );
+    const TWO: Migration = Migration::portable(
+        2,
+        "two",
+        "ALTER TABLE one ADD COLUMN two TEXT NOT NULL DEFAULT 'b'; DROP VIEW all_ones; \
+         CREATE VIEW all_ones AS SELECT one.* FROM one;",
+    );
+    let fixture = Sqlite::fresh().await;
+    let db = fixture.db();
+    let schema = |migrations| Schema {
+        name: "sample",
+        migrations,
+    };
+    let read = || db.row_opt(sql("SELECT * FROM all_ones", Vec::new()));
+    db.migrate(schema(&[ONE])).await.expect("migration");
+    for _ in 0..20 {
+        read().await.expect("read").expect("a row");
+    }
+    db.migrate(schema(&[ONE, TWO])).await.expect("migration");
+    for _ in 0..20 {
+        let row = read().await.expect("read").expect("a row");
+        let columns: [String; 2] = ["id", "two"].map(|name| row.get(name).expect("column"));
+        assert_eq!(columns, ["a", "b"]);
     }
 }

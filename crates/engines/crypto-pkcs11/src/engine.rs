@@ -18,7 +18,7 @@ use moka::sync::Cache;
 
 use crate::config::Pkcs11Config;
 use crate::error::{ConnectError, Pkcs11Error};
-use crate::import::Foreign;
+use crate::import::{Foreign, Taken, WRAPPING};
 use crate::module::Modules;
 use crate::pool::Pool;
 use crate::session::{Access, Open, Repeat};
@@ -139,16 +139,27 @@ impl CryptoEngine for Pkcs11Engine {
 
     async fn import(&self, handle: &KeyHandle, key: PrivateKey) -> Result<PublicKey, EngineError> {
         self.info.require(key.public_key().spec())?;
-        let reserved = self.making.reserve(handle)?;
         let public = key.public_key().clone();
         let key = Foreign {
             public: public.clone(),
             pkcs8: key.to_pkcs8_der()?,
         };
-        self.make(self.call_timeout, move |open| {
-            open.import(&reserved.handle, &key)
-        })
-        .await?;
+        let begun = Arc::new((self.making.reserve(handle)?, key));
+        let work = Arc::clone(&begun);
+        let taken = self
+            .make(self.call_timeout, move |open| {
+                open.import(&work.0.handle, &work.1)
+            })
+            .await?;
+        if taken == Taken::OnlyWrapped {
+            // The token makes an RSA key for that, one at a time as those that it keeps.
+            let work = (begun, self.slow_keys.admit(WRAPPING).await?);
+            self.make(GENERATION_DEADLINE, move |open| {
+                let (reserved, key) = &*work.0;
+                open.import_by_wrapping(&reserved.handle, key)
+            })
+            .await?;
+        }
         Ok(public)
     }
 

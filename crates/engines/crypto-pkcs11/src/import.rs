@@ -24,8 +24,8 @@ use crate::objects::{private_template, public_template};
 use crate::public_half;
 use crate::session::Open;
 
-/// Bits of the key that wraps for one import.
-const WRAPPING_BITS: u64 = 3072;
+/// The key that wraps for one import.
+pub(crate) const WRAPPING: KeySpec = KeySpec::Rsa(3072);
 
 /// The hashes of OAEP that are tried, the better one first: tokens tend to have one of them.
 const OAEP: [(&OaepAlgorithm, MechanismType, PkcsMgfType); 2] = [
@@ -48,12 +48,27 @@ pub(crate) struct Foreign {
     pub(crate) pkcs8: Zeroizing<Vec<u8>>,
 }
 
+/// Whether a token took a private key as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    /// It refused, and offers what it takes to bring the key wrapped.
+    OnlyWrapped,
+}
+
 impl Open {
-    /// Puts both halves into the token.
-    pub(crate) fn import(&mut self, handle: &KeyHandle, key: &Foreign) -> Result<(), Pkcs11Error> {
+    /// Puts both halves into the token, if it takes the private one as it is.
+    pub(crate) fn import(
+        &mut self,
+        handle: &KeyHandle,
+        key: &Foreign,
+    ) -> Result<Taken, Pkcs11Error> {
         self.require_free(handle)?;
-        let private = match self.import_clear(handle, key) {
-            Ok(private) => private,
+        match self.import_clear(handle, key) {
+            Ok(private) => {
+                self.complete(handle, key, private)?;
+                Ok(Taken::Yes)
+            }
             Err(error) => {
                 let refusal = self.refusal(error)?;
                 tracing::debug!(error = %refusal, "clear private key not taken");
@@ -62,10 +77,29 @@ impl Open {
                 }
                 // Who only says that it failed may have begun.
                 self.delete(handle)?;
-                let taken = self.import_wrapped(handle, key);
-                taken.map_err(|error| self.not_taken(error))?
+                Ok(Taken::OnlyWrapped)
             }
-        };
+        }
+    }
+
+    /// Puts both halves into the token, the private one wrapped: it makes a key of [`WRAPPING`] for that.
+    pub(crate) fn import_by_wrapping(
+        &mut self,
+        handle: &KeyHandle,
+        key: &Foreign,
+    ) -> Result<(), Pkcs11Error> {
+        let taken = self.import_wrapped(handle, key);
+        let private = taken.map_err(|error| self.not_taken(error))?;
+        self.complete(handle, key, private)
+    }
+
+    /// Puts the public half beside the private one.
+    fn complete(
+        &self,
+        handle: &KeyHandle,
+        key: &Foreign,
+        private: ObjectHandle,
+    ) -> Result<(), Pkcs11Error> {
         let added = self.add_public_half(handle, key);
         let outcome = added.map_err(|error| self.not_taken(error));
         if outcome.is_err()
@@ -177,7 +211,7 @@ fn make_wrapping_pair(session: &Session) -> Result<(ObjectHandle, ObjectHandle),
         Attribute::Token(false),
         Attribute::Private(false),
         Attribute::Wrap(true),
-        Attribute::ModulusBits(WRAPPING_BITS.into()),
+        Attribute::ModulusBits(u64::from(WRAPPING.bits()).into()),
         Attribute::PublicExponent(vec![1, 0, 1]),
     ];
     let private = [

@@ -170,7 +170,10 @@ impl Queue {
             Turn::Last if waiting.calls.len() < MAX_WAITING => waiting.calls.push_back(call),
             Turn::Last => return Err(Pkcs11Error::Overloaded),
         }
-        if waiting.n_idle > 0 {
+        let is_awaited = waiting.n_idle > 0;
+        // Who is woken would wait for the lock otherwise.
+        drop(waiting);
+        if is_awaited {
             self.arrived.notify_one();
         }
         Ok(())

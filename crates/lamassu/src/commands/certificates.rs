@@ -139,6 +139,9 @@ pub(crate) struct One {
     /// The CA that issued it, where several used this serial number.
     #[arg(long, value_name = "CA")]
     ca: Option<String>,
+    /// Its SHA-256, where several whose issuers are not here used this serial number.
+    #[arg(long, value_name = "HEX")]
+    fingerprint: Option<String>,
 }
 
 impl One {
@@ -146,6 +149,7 @@ impl One {
         Self {
             serial: serial.to_owned(),
             ca: ca.map(str::to_owned),
+            fingerprint: None,
         }
     }
 
@@ -160,6 +164,7 @@ impl One {
         Ok(CertificateRef {
             serial_number,
             ca: self.ca.as_deref().map(CaId::from),
+            fingerprint: self.fingerprint.clone(),
         })
     }
 }

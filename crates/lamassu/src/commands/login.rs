@@ -14,6 +14,7 @@ use clap::Args;
 use lamassu_client::{
     ClientConfig, LoginClient, LoginProvider, LoginTokens, NoAuth, Peer, ProcessClient, Protocol,
 };
+use lamassu_core::host::is_this_machine;
 use lamassu_db::system_caller;
 
 pub(super) use self::renewing::LoggedIn;
@@ -71,7 +72,7 @@ pub(crate) struct Logout {
 pub(crate) async fn login(arguments: Login) -> Result<()> {
     let server = address::at(&arguments.url, arguments.ca_file.clone())?;
     ensure!(
-        server.protocol == Protocol::Https || is_here(&server.hostname),
+        server.protocol == Protocol::Https || is_this_machine(&server.hostname),
         "{} would get the token in clear: name it by https://",
         address::origin(&server)
     );
@@ -96,11 +97,6 @@ pub(crate) async fn login(arguments: Login) -> Result<()> {
         path.display()
     ));
     Ok(())
-}
-
-/// Whether a host is this machine, which nobody listens in on.
-fn is_here(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// A path that means the same wherever a command runs.

@@ -87,6 +87,9 @@ impl Commands for ProfilesCommand {
                 if profile.validity != stored.validity {
                     ensure_lasting(&profile)?;
                 }
+                if profile.name != stored.name {
+                    note_namesakes(session, &profile.name).await;
+                }
                 profile.id = id;
                 let updated = session.ca.update_profile(&session.caller, profile).await?;
                 show::print(session, &updated)
@@ -128,10 +131,13 @@ async fn note_namesakes(session: &Session, name: &str) {
 async fn delete(session: &Session, profile: &str, question: Question) -> Result<()> {
     let found = find(session, profile).await?;
     let users = users(session, &found.id).await;
-    question.ask(&format!(
-        "This deletes the profile {:?}{users}.",
-        found.name
-    ))?;
+    if !users.is_empty() {
+        note(&format!(
+            "warning: these issue under it, and nothing without another profile: {}",
+            users.join(", ")
+        ));
+    }
+    question.ask(&format!("This deletes the profile {:?}.", found.name))?;
     session
         .ca
         .delete_profile(&session.caller, &found.id)
@@ -170,9 +176,8 @@ async fn called(session: &Session, name: &str) -> Result<Vec<IssuanceProfile>> {
     .await
 }
 
-/// Which CAs and DMSs issue under the profile and will not be able to, for a question. Whoever may not list
-/// them is told nothing.
-async fn users(session: &Session, id: &ProfileId) -> String {
+/// Which CAs and DMSs issue under the profile. Whoever may not list them is told nothing.
+async fn users(session: &Session, id: &ProfileId) -> Vec<String> {
     let conditions = Conditions::default().with("profile_id[equal]", Some(id.as_str()));
     let cas = listing::first(conditions, AUTHORITY_FIELDS, async |request| {
         Ok(session.ca.cas(&session.caller, request).await?)
@@ -185,13 +190,8 @@ async fn users(session: &Session, id: &ProfileId) -> String {
     });
     let systems = systems.await.unwrap_or_default();
     let cas = cas.iter().map(|ca| format!("the CA {}", ca.id));
-    let all: Vec<_> = cas
-        .chain(systems.iter().map(|dms| format!("the DMS {}", dms.id)))
-        .collect();
-    match all.is_empty() {
-        true => String::new(),
-        false => format!(", without which nothing is issued by {}", all.join(", ")),
-    }
+    cas.chain(systems.iter().map(|dms| format!("the DMS {}", dms.id)))
+        .collect()
 }
 
 /// The id of the profile that is named so.

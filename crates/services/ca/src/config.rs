@@ -34,6 +34,10 @@ pub struct CaConfig {
     /// `ca.expiring` are raised, once each. Default 30 and 7 days. Certificates that carry windows
     /// of their own (those of devices) raise none.
     pub expiration_windows: Vec<WireDuration>,
+    /// How long the key of a deleted CA waits for the last CRL that it signs, which the validation authority makes
+    /// within a moment where it runs; then the key is destroyed without. Default `1h`, for an outage of the
+    /// validation authority as long; `0s` where there is none.
+    pub final_crl_wait: WireDuration,
     /// What happens when a certificate that is to be signed breaks a rule: `refuse`, `warn` (a line
     /// in the log) or `off`, by name of the rule. Default: `refuse` for what software in the field
     /// cannot read or what gives a requester powers of a CA, `warn` for the rest. Rules that are not
@@ -53,6 +57,7 @@ impl Default for CaConfig {
             accept_unreadable_by_go: false,
             cached_issuers: 1000,
             expiration_windows: [30, 7].map(days).into(),
+            final_crl_wait: WireDuration::from_secs(3_600),
             lint: LintRule::ALL.map(default_severity).into(),
             certificate_monitoring_job: MonitoringJobConfig::default(),
         }
@@ -103,6 +108,9 @@ pub enum CaConfigError {
     /// A window has no length.
     #[error("expiration_windows: {0} is not longer than 0s")]
     Window(WireDuration),
+    /// It is no time to wait.
+    #[error("final_crl_wait: {0} is shorter than 0s")]
+    FinalCrlWait(WireDuration),
     /// No rule has this name.
     #[error("lint: there is no rule {0:?}")]
     LintRule(String),
@@ -125,6 +133,9 @@ impl CaConfig {
         let empty = |window: &&WireDuration| window.is_zero() || window.is_negative();
         if let Some(window) = self.expiration_windows.iter().find(empty) {
             return Err(CaConfigError::Window(*window));
+        }
+        if self.final_crl_wait.is_negative() {
+            return Err(CaConfigError::FinalCrlWait(self.final_crl_wait));
         }
         if self.cached_issuers == 0 {
             return Err(CaConfigError::CachedIssuers);
@@ -180,6 +191,17 @@ mod tests {
         assert_eq!(known.validate(), Ok(()));
         let unknown = read(r#"{ "lint": { "nothing": "warn" } }"#).validate();
         assert_eq!(unknown, Err(CaConfigError::LintRule("nothing".to_owned())));
+    }
+
+    #[test]
+    fn the_last_crl_is_not_waited_for_backwards() {
+        let read = |json: &str| serde_json::from_str::<CaConfig>(json).unwrap().validate();
+        assert_eq!(read(r#"{ "final_crl_wait": "0s" }"#), Ok(()));
+        let refused = read(r#"{ "final_crl_wait": "-1s" }"#).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "final_crl_wait: -1s is shorter than 0s"
+        );
     }
 
     #[test]

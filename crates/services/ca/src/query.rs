@@ -36,14 +36,18 @@ impl CaService {
         self.certificate_named(&serial.into()).await
     }
 
-    /// The certificate that is named: where a CA is named, only one that this CA issued.
+    /// The certificate that is named: where a CA is named, only one that this CA issued; where a fingerprint is,
+    /// only the one that has it.
     pub(crate) async fn certificate_named(
         &self,
         named: &CertificateRef,
     ) -> Result<StoredCertificate, CaError> {
-        let found = by_serial(&self.db, &named.serial_number, named.ca.as_ref())
+        let mut found = by_serial(&self.db, &named.serial_number, named.ca.as_ref())
             .await
             .map_err(StorageFailure::from)?;
+        if let Some(wanted) = &named.fingerprint {
+            found.retain(|stored| fingerprint_of(stored) == *wanted);
+        }
         only(found)
     }
 
@@ -149,17 +153,24 @@ fn only(mut found: Vec<StoredCertificate>) -> Result<StoredCertificate, CaError>
         (None, _) => Err(CaError::CertificateNotFound),
         (Some(stored), true) => Ok(stored),
         (Some(last), false) => {
-            let issuers: Vec<&str> = found
-                .iter()
-                .chain([&last])
-                .map(
-                    |stored| match stored.certificate.issuer_metadata.id.as_str() {
-                        "-" => stored.certificate.issuer.common_name.as_str(),
-                        id => id,
-                    },
-                )
-                .collect();
+            let issuers: Vec<String> = found.iter().chain([&last]).map(issuer_of).collect();
             Err(CaError::AmbiguousSerial(issuers.join(", ")))
         }
     }
+}
+
+/// What a certificate is to be chosen by.
+fn issuer_of(stored: &StoredCertificate) -> String {
+    match stored.certificate.issuer_metadata.id.as_str() {
+        "-" => format!(
+            "- ({}, fingerprint={})",
+            stored.certificate.issuer.common_name,
+            fingerprint_of(stored)
+        ),
+        id => id.to_owned(),
+    }
+}
+
+fn fingerprint_of(stored: &StoredCertificate) -> String {
+    certificate::fingerprint(stored.certificate.certificate.der())
 }

@@ -1,7 +1,7 @@
 //! What follows from the deletion of a CA: what it issued is revoked, its last CRL is made, its key is
 //! destroyed.
 //!
-//! The validation authority makes the CRL, and settles it; where it does not within [`PATIENCE`], perhaps
+//! The validation authority makes the CRL, and settles it; where it does not within `final_crl_wait`, perhaps
 //! because there is none, the key goes without. Nobody waits for a CRL of a CA whose certificates have all
 //! ended, that has no key here, or whose name and key another CA has: that one's CRLs go on. Which key goes at last, and
 //! whether it does, is in `retired_key.rs`.
@@ -23,9 +23,6 @@ use crate::service::CaService;
 use crate::store::authority;
 use crate::store::cascade::{self, FinalCrl, Sort, StoredCascade};
 use crate::store::certificate::{self, StoredCertificate};
-
-/// How long a key waits for the last CRL that it signs.
-const PATIENCE: Duration = Duration::HOUR;
 
 impl CaService {
     /// As a revocation, the CA's own certificate included; then the last CRL, then the key.
@@ -55,7 +52,7 @@ impl CaService {
                 }
             }
             FinalCrl::Asked { since, .. } => {
-                let until = since + PATIENCE;
+                let until = self.waits_until(since);
                 if now < until {
                     return Ok(Step::Waits(until));
                 }
@@ -113,7 +110,13 @@ impl CaService {
         let mut set = WriteSet::new();
         set.wake(FINAL_CRL_JOB);
         self.commit_step(set, cascade, 0, &asked.position()).await?;
-        Ok(Step::Waits(now + PATIENCE))
+        Ok(Step::Waits(self.waits_until(now)))
+    }
+
+    /// When the key of a CA whose last CRL was asked for then goes without.
+    fn waits_until(&self, asked: OffsetDateTime) -> OffsetDateTime {
+        let wait = Duration::nanoseconds(self.config.final_crl_wait.as_nanos());
+        asked.saturating_add(wait)
     }
 
     /// Deleted CAs whose last CRL is asked for.

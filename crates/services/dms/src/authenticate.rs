@@ -166,7 +166,7 @@ impl DmsManager {
         };
         let stored = store::by_id(&self.db, &attempt.dms.id).await;
         let stored = stored.map_err(StorageFailure::from)?;
-        let secrets = stored.ok_or(DmsError::DmsNotFound)?.secrets;
+        let secrets = self.unseal(&stored.ok_or(DmsError::DmsNotFound)?).await?;
         let secrets = match attempt.mode {
             EnrollmentMode::Enroll => secrets.enrollment,
             EnrollmentMode::Reenroll => secrets.reenrollment,

@@ -30,6 +30,7 @@
 
 mod approval;
 mod authenticate;
+mod basic;
 mod bind;
 mod ca_certs;
 mod channel_binding;
@@ -58,6 +59,7 @@ mod renewal;
 mod repeat;
 mod request;
 mod revocation;
+mod seal;
 mod secrets;
 mod service;
 mod settings;

@@ -28,6 +28,7 @@ impl DmsManager {
             ..sent
         };
         profile::check_before_saving(&self.directory, caller, &dms.settings).await?;
+        let secrets = self.seal(&dms.id, &secrets).await?;
         let mut set = WriteSet::new();
         set.expect_one(store::insert(&dms, &secrets)?, store::NEW_ID);
         set.event(events::created(caller, &dms, now));
@@ -65,14 +66,11 @@ impl DmsManager {
         stored: &StoredDms,
         sent: &Dms,
     ) -> Result<(Dms, WriteSet), DmsError> {
-        let StoredDms {
-            dms: previous,
-            secrets,
-            revision,
-        } = stored;
+        let previous = &stored.dms;
         let now = self.db.now();
+        let secrets = self.unseal(stored).await?;
         let (settings, secrets) =
-            settings::for_update(sent.settings.clone(), &previous.settings, secrets)?;
+            settings::for_update(sent.settings.clone(), &previous.settings, &secrets)?;
         let updated = Dms {
             id: previous.id.clone(),
             name: sent.name.clone(),
@@ -81,9 +79,10 @@ impl DmsManager {
             settings,
         };
         profile::check_before_saving(&self.directory, caller, &updated.settings).await?;
+        let secrets = self.seal(&updated.id, &secrets).await?;
         let mut set = WriteSet::new();
         set.expect_one(
-            store::update(&updated, &secrets, *revision)?,
+            store::update(&updated, &secrets, stored.revision)?,
             store::REVISION,
         );
         set.event(events::updated(caller, previous, &updated, now));

@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::dms::{
-    CreatePasswords, CredentialRefusal, DmsError, EnrollmentPassword, EstOrigin, MAX_PASSWORDS,
-    NewPassword, NewPasswords,
+    CreatePasswords, CredentialRefusal, DmsError, EnrollmentPassword, MAX_PASSWORDS, NewPassword,
+    NewPasswords,
 };
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceId, DmsId};
@@ -28,6 +28,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::authenticate::Attempt;
+use crate::basic::basic;
 use crate::service::DmsManager;
 use crate::store::password as store;
 
@@ -155,8 +156,10 @@ impl DmsManager {
         &self,
         attempt: Attempt<'_>,
     ) -> Result<(Caller, PasswordUse), DmsError> {
-        let (username, password) =
-            basic(&attempt.est.origin).ok_or(CredentialRefusal::PasswordMissing)?;
+        let authorization = attempt.est.origin.header("Authorization");
+        let (username, password) = authorization
+            .and_then(basic)
+            .ok_or(CredentialRefusal::PasswordMissing)?;
         let (dms, now) = (&attempt.dms.id, self.db.now());
         let key = self.password_key.get(&self.db).await;
         let key = key.map_err(StorageFailure::from)?;
@@ -272,16 +275,4 @@ fn is_digest(key: &hmac::Key, password: &str, digest: &str) -> bool {
     STANDARD
         .decode(digest)
         .is_ok_and(|digest| hmac::verify(key, password.as_bytes(), &digest).is_ok())
-}
-
-/// User name and password of HTTP Basic.
-fn basic(origin: &EstOrigin) -> Option<(String, String)> {
-    let (scheme, credentials) = origin.header("Authorization")?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let credentials = STANDARD.decode(credentials.trim()).ok()?;
-    let credentials = String::from_utf8(credentials).ok()?;
-    let (username, password) = credentials.split_once(':')?;
-    Some((username.to_owned(), password.to_owned()))
 }

@@ -18,20 +18,27 @@ pub(crate) struct WebhookSecrets {
     mtls_key: SecretString,
 }
 
-/// As stored.
-#[derive(Default, Serialize, Deserialize)]
+/// As texts, to be sealed.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SecretsRow {
     enrollment: WebhookRow,
     reenrollment: WebhookRow,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct WebhookRow {
     client_secret: String,
     api_key: String,
     mtls_key: String,
+}
+
+impl SecretsRow {
+    /// Whether there is no secret.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl WebhookSecrets {

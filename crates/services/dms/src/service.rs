@@ -39,6 +39,7 @@ use crate::limits::Limits;
 use crate::password::DigestKey;
 use crate::refused::RefusedLog;
 use crate::revocation::RevocationCheck;
+use crate::seal::SealKey;
 use crate::store::SCHEMA;
 use crate::system_ca::SystemCa;
 use crate::webhook::Hooks;
@@ -74,6 +75,9 @@ pub enum StartError {
     /// Nobody can be asked about foreign certificates.
     #[error(transparent)]
     Outbound(#[from] PeerError),
+    /// Secrets that an older version stored cannot be sealed.
+    #[error("secrets of DMSs cannot be sealed")]
+    Secrets(#[source] DmsError),
 }
 
 /// The DMS manager.
@@ -89,6 +93,7 @@ pub struct DmsManager {
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
     pub(crate) password_key: DigestKey,
+    pub(crate) secret_key: SealKey,
     pub(crate) foreign: ForeignIssuers,
     pub(crate) keys: KeyMaker,
     /// Whatever was open before was opened by another process.
@@ -113,12 +118,13 @@ impl DmsManager {
         } = ports;
         config.validate()?;
         db.migrate(SCHEMA).await?;
-        Ok(Self {
+        let manager = Self {
             directory: Arc::new(Directory::new(Arc::clone(&ca))),
             paths: KnownPaths::new(),
             hooks: Hooks::new(),
             limits: Limits::new(config.dms_rate_limit),
             password_key: DigestKey::default(),
+            secret_key: SealKey::default(),
             foreign: ForeignIssuers::new(&config.revocation)?,
             keys: KeyMaker::new(config.max_key_generations),
             started_at: db.now(),
@@ -129,7 +135,12 @@ impl DmsManager {
             devices,
             system_ca,
             config,
-        })
+        };
+        manager
+            .seal_older_secrets()
+            .await
+            .map_err(StartError::Secrets)?;
+        Ok(manager)
     }
 
     /// The job that puts right what crashes leave between the two commits of an enrollment.

@@ -8,7 +8,9 @@ pub(crate) mod repeat;
 
 pub use approval::APPROVAL_FIELDS;
 pub use dms::FIELDS;
-pub(crate) use dms::{NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update};
+pub(crate) use dms::{
+    NEW_ID, REVISION, StoredDms, TABLE, by_id, delete, insert, update, with_clear_secrets,
+};
 pub use password::FIELDS as PASSWORD_FIELDS;
 pub use refused::FIELDS as REFUSED_FIELDS;
 

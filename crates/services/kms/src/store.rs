@@ -6,6 +6,8 @@ mod lookup;
 #[cfg(test)]
 mod plans;
 mod row;
+#[cfg(test)]
+mod upgrades;
 mod usage;
 mod write;
 
@@ -27,7 +29,7 @@ pub(crate) use self::leftover::{
 };
 use self::lookup::Lookups;
 pub(crate) use self::row::{Half, StoredKey, Unsettled, UnsettledState, pkcs11_uri};
-pub(crate) use self::usage::{UsageRow, add_usage};
+pub(crate) use self::usage::{FRESH_BATCH, UsageRow, add_usage, insert_batch};
 pub(crate) use self::write::{
     ALIAS, KEYS_CHANGED, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
     mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
@@ -57,6 +59,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/V0004__key_counts.sqlite.sql"),
             postgres: include_str!("../migrations/V0004__key_counts.postgres.sql"),
         },
+        Migration::portable(
+            5,
+            "usage_batches",
+            include_str!("../migrations/V0005__usage_batches.sql"),
+        ),
     ],
 };
 

@@ -2,7 +2,8 @@
 //!
 //! A signature must not cost a write, and a key that signs thousands of times a second must not be a
 //! row that everybody waits for. So each process counts for itself and adds what it counted to the
-//! row of the day. What a crash takes is the last few seconds of counting, never a signature.
+//! row of the day, in batches that are stored once even where a first try may have been stored. What a crash takes
+//! is the last few seconds of counting, never a signature.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,10 +17,11 @@ use lamassu_db::{CommitError, WriteSet};
 use time::{OffsetDateTime, Time};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::metrics;
 use crate::service::Kms;
-use crate::store::{UsageRow, add_usage};
+use crate::store::{FRESH_BATCH, UsageRow, add_usage, insert_batch};
 
 /// How long a count may be in memory only.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
@@ -63,11 +65,57 @@ impl Tally {
     }
 }
 
-type Tallies = HashMap<(KeyId, Operation), Tally>;
+type Place = (KeyId, Operation);
+type Tallies = HashMap<Place, Tally>;
 
 /// The counts of this process that are not stored yet.
 #[derive(Debug, Default)]
-pub(crate) struct UsageBook(Mutex<Tallies>);
+pub(crate) struct UsageBook {
+    tallies: Mutex<Tallies>,
+    /// Held while counts are stored.
+    last: tokio::sync::Mutex<LastBatch>,
+}
+
+/// What became of the batch before.
+#[derive(Debug, Default)]
+struct LastBatch {
+    /// It failed, and is perhaps stored all the same.
+    in_doubt: Option<Batch>,
+    settled: Option<Uuid>,
+}
+
+/// Counts that are stored together, under an id that says whether they are.
+#[derive(Debug)]
+struct Batch {
+    id: Uuid,
+    counts: Vec<(Place, Tally)>,
+}
+
+impl Batch {
+    fn of(counts: impl Iterator<Item = (Place, Tally)>) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            counts: counts.collect(),
+        }
+    }
+
+    fn write_set(&self, last: &LastBatch, now: OffsetDateTime) -> WriteSet {
+        let mut set = WriteSet::new();
+        insert_batch(&mut set, self.id, last.settled, now);
+        for ((key_id, operation), tally) in &self.counts {
+            add_usage(
+                &mut set,
+                &UsageRow {
+                    key_id: key_id.clone(),
+                    operation: operation.as_str().to_owned(),
+                    bucket: tally.last_used_at.replace_time(Time::MIDNIGHT),
+                    tally: *tally,
+                },
+            );
+        }
+        set
+    }
+}
 
 impl UsageBook {
     /// Counts one use.
@@ -76,12 +124,11 @@ impl UsageBook {
             n_uses: 1,
             last_used_at: now,
         };
-        self.put(key.clone(), operation, once);
+        self.put((key.clone(), operation), once);
     }
 
-    fn put(&self, key: KeyId, operation: Operation, counted: Tally) {
+    fn put(&self, place: Place, counted: Tally) {
         let mut tallies = self.tallies();
-        let place = (key, operation);
         if let Some(tally) = tallies.get_mut(&place) {
             tally.add(counted);
         } else if tallies.len() < MAX_TALLIES {
@@ -99,7 +146,7 @@ impl UsageBook {
 
     /// A thread that panicked while it held the lock has left the map whole.
     fn tallies(&self) -> MutexGuard<'_, Tallies> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,42 +177,41 @@ impl Kms {
         Ok(usage)
     }
 
-    /// Stores what was counted. What cannot be stored is kept for the next time.
+    /// Stores what was counted, each count once: what cannot be stored is kept for the next time, and where
+    /// nobody knows whether a batch was stored, the same batch is stored again, which does nothing if it was.
     ///
     /// # Errors
     ///
-    /// [`CommitError`] of the first write set that failed.
+    /// [`CommitError`] of the first batch that failed; those behind it were not tried.
     pub async fn flush_usage(&self) -> Result<(), CommitError> {
-        let counted: Vec<_> = self.usage.take().into_iter().collect();
-        let mut outcome = Ok(());
-        for batch in counted.chunks(BATCH) {
-            if outcome.is_ok() {
-                outcome = self.store_usage(batch).await;
+        let mut last = self.usage.last.lock().await;
+        if let Some(batch) = last.in_doubt.take() {
+            self.store_batch(&mut last, batch).await?;
+        }
+        let mut counted = self.usage.take().into_iter();
+        loop {
+            let batch = Batch::of(counted.by_ref().take(BATCH));
+            if batch.counts.is_empty() {
+                return Ok(());
             }
-            // An outcome that nobody knows counts as stored: rather too few than twice.
-            if outcome.as_ref().is_err_and(is_certain) {
-                for ((key, operation), tally) in batch {
-                    self.usage.put(key.clone(), *operation, *tally);
-                }
+            if let Err(error) = self.store_batch(&mut last, batch).await {
+                counted.for_each(|(place, tally)| self.usage.put(place, tally));
+                return Err(error);
             }
         }
-        outcome
     }
 
-    async fn store_usage(&self, batch: &[((KeyId, Operation), Tally)]) -> Result<(), CommitError> {
-        let mut set = WriteSet::new();
-        for ((key_id, operation), tally) in batch {
-            add_usage(
-                &mut set,
-                &UsageRow {
-                    key_id: key_id.clone(),
-                    operation: operation.as_str().to_owned(),
-                    bucket: tally.last_used_at.replace_time(Time::MIDNIGHT),
-                    tally: *tally,
-                },
-            );
+    async fn store_batch(&self, last: &mut LastBatch, batch: Batch) -> Result<(), CommitError> {
+        match self.db.commit(batch.write_set(last, self.db.now())).await {
+            Err(error) if !error.failed(FRESH_BATCH) => {
+                last.in_doubt = Some(batch);
+                Err(error)
+            }
+            Ok(_) | Err(_) => {
+                last.settled = Some(batch.id);
+                Ok(())
+            }
         }
-        self.db.commit(set).await.map(drop)
     }
 
     /// Stores what is counted every few seconds, and once more at the end.
@@ -182,11 +228,6 @@ impl Kms {
             }
         }
     }
-}
-
-/// Whether the database is known not to have stored it.
-const fn is_certain(error: &CommitError) -> bool {
-    !matches!(error, CommitError::OutcomeUnknown(_))
 }
 
 fn shown(tally: Tally) -> OperationUsage {

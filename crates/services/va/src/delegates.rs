@@ -308,7 +308,7 @@ impl VaService {
     ) -> Result<Delegate, DelegateError> {
         let issuer = authority.certificate.subject().common_name();
         let issuer = issuer.unwrap_or_default();
-        let key = self.responder_key(caller, &authority.id, &issuer).await?;
+        let key = self.responder_key(&authority.id, &issuer).await?;
         // It must not outlive the CA's certificate.
         let wanted = Duration::from(self.config.ocsp.responder_validity);
         let validity = wanted.min(authority.certificate.not_after() - now);

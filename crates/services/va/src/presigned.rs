@@ -149,8 +149,10 @@ impl PresignedAnswers {
     }
 
     /// All answers, by serial number.
-    pub(crate) fn all(&self) -> Vec<(Arc<String>, Arc<[Presigned]>)> {
-        self.cache.iter().collect()
+    pub(crate) fn all(&self) -> Vec<(String, Arc<[Presigned]>)> {
+        let all = self.cache.iter();
+        all.map(|(serial, answers)| (serial.to_string(), answers))
+            .collect()
     }
 
     /// Adds an answer that was kept over a restart, unless there are answers about the certificate by

@@ -10,22 +10,29 @@ use std::sync::Arc;
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId};
-use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, KmsError};
+use lamassu_core::kms::{CreateKey, KmsError};
 use lamassu_core::va::VaError;
-use lamassu_db::WriteSet;
+use lamassu_db::{WriteSet, system_caller};
+use time::Duration;
 
 use crate::delegates::DelegateError;
 use crate::service::VaService;
 use crate::store::responder_key::{self, ResponderKey};
 
+/// A key that is not there after this time was left by a crash. It is small, and soon made.
+const PATIENCE: Duration = Duration::MINUTE;
+
+/// Who makes and destroys keys: not whoever asks a question.
+const CALLER: &str = "va-ocsp-responder";
+
 impl VaService {
     /// The key of a CA's responder; made where there is none.
     pub(crate) async fn responder_key(
         &self,
-        caller: &Caller,
         ca: &CaId,
         name: &str,
     ) -> Result<Arc<dyn Signer>, DelegateError> {
+        let caller = &system_caller(CALLER);
         if let Some(stored) = responder_key::of_ca(&self.db, ca).await? {
             match &stored.key_id {
                 Some(key) => match self.signer_of(caller, key).await {
@@ -33,7 +40,7 @@ impl VaService {
                     Err(DelegateError::Kms(KmsError::KeyNotFound)) => {}
                     outcome => return outcome,
                 },
-                None if self.db.now() - stored.begun_at < GENERATION_DEADLINE * 2 => {
+                None if self.db.now() - stored.begun_at < PATIENCE => {
                     return Err(DelegateError::Busy);
                 }
                 None => {}

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
+use lamassu_core::va::VaError;
 use lamassu_db::{Job, JobError, NextRun, WriteSet};
 use time::OffsetDateTime;
 
@@ -51,11 +52,19 @@ impl ShardJob {
                 let (ca_ski, shard) = name;
                 let until = retry_after(due.crl.version, &error);
                 let until = until.map(|pause| self.service.db.now().saturating_add(pause));
-                if until.is_some() {
-                    metrics::crl_failed();
-                    tracing::error!(ca_ski, %shard, error = cause(&error), "crl of a shard not made");
-                } else {
-                    tracing::warn!(ca_ski, %shard, error = cause(&error), "no more crls of this shard");
+                match error {
+                    VaError::CaNotFound => {
+                        tracing::debug!(ca_ski, %shard, "no more crls of this shard");
+                    }
+                    error => {
+                        metrics::crl_failed();
+                        tracing::error!(
+                            ca_ski,
+                            %shard,
+                            error = cause(&error),
+                            "crl of a shard not made"
+                        );
+                    }
                 }
                 let mut set = WriteSet::new();
                 set.execute(shard::postpone(due, until));

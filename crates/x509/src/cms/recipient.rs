@@ -1,39 +1,30 @@
 //! The recipient of an envelope, and what gives it the content key.
 
-use lamassu_crypto::{KeyAgreement, KeyManagement, KeyTransport, PublicKey, SealedKey};
+use lamassu_crypto::{KeyAgreement, KeyTransport, PublicKey, SealedKey};
 
 use super::{WithNull, oaep_sha256};
 use crate::oids;
 use crate::tlv::{INTEGER, NULL, Reader, SEQUENCE, Writer, context, context_constructed};
 
 /// Writes a `RecipientInfo` (RFC 5652 §6.2) for the holder of this key, who knows it by this identifier.
-pub(super) fn write(
-    out: &mut Writer,
-    (key, identifier): (&PublicKey, &[u8]),
-    management: KeyManagement,
-    sealed: &SealedKey,
-) {
-    match (management, sealed) {
-        (KeyManagement::Transport(transport), SealedKey::Transported(encrypted)) => {
-            write_transported(out, identifier, transport, encrypted);
-        }
-        (
-            KeyManagement::Agreement(agreement),
-            SealedKey::Agreed {
-                originator,
-                wrapped,
-            },
-        ) => {
+pub(super) fn write(out: &mut Writer, key: &PublicKey, identifier: &[u8], sealed: &SealedKey) {
+    match sealed {
+        SealedKey::Transported {
+            transport,
+            encrypted,
+        } => write_transported(out, identifier, *transport, encrypted),
+        SealedKey::Agreed {
+            agreement,
+            originator,
+            wrapped,
+        } => {
             let agreed = Agreed {
                 algorithm: key_algorithm(key),
                 originator,
                 wrapped,
             };
-            agreed.write(out, identifier, agreement);
+            agreed.write(out, identifier, *agreement);
         }
-        // Sealing gives what was asked for.
-        (KeyManagement::Transport(_), SealedKey::Agreed { .. })
-        | (KeyManagement::Agreement(_), SealedKey::Transported(_)) => {}
     }
 }
 

@@ -32,8 +32,11 @@ pub(super) async fn revoke(
         "This revokes the certificates of {}{below}, for good.",
         names.join("; ")
     ))?;
-    for one in found {
-        let named = CertificateRef::from(&one);
+    for (asked, one) in all.iter().zip(&found) {
+        let named = CertificateRef {
+            fingerprint: asked.fingerprint.clone(),
+            ..CertificateRef::from(one)
+        };
         let revoked = set(session, &named, CertificateStatus::Revoked, reason).await?;
         print(session, &revoked)?;
     }

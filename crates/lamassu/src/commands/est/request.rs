@@ -285,10 +285,77 @@ fn scheme(key: &PrivateKey, wishes: &CsrWishes) -> SignatureScheme {
 
 #[cfg(test)]
 mod tests {
-    use lamassu_crypto::{Curve, KeySpec};
-    use lamassu_x509::{CsrAttribute, CsrWishes, GeneralName, ObjectIdentifier, csr_attrs};
+    use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+    use lamassu_x509::{
+        CertificationRequest, CsrAttribute, CsrWishes, GeneralName, ObjectIdentifier,
+        SubjectFields, csr_attrs, oids,
+    };
 
-    use super::{San, key_spec};
+    use super::{San, Sans, Subject, Wishes, key_spec, signed};
+
+    /// A template with `O=Example` and a blank common name, a key on P-256, a challenge password, a
+    /// key usage, and a blank alternative name.
+    const TEMPLATE: &[u8] = include_bytes!("../../../../../fuzz/seeds/csr_attrs/rfc9908");
+
+    /// The request of a device that calls itself so.
+    fn request(
+        fields: &SubjectFields,
+        names: &[GeneralName],
+    ) -> anyhow::Result<CertificationRequest> {
+        let csr = CsrWishes::from_der(TEMPLATE).unwrap();
+        assert_eq!(key_spec(None, None, &csr)?, KeySpec::Ec(Curve::P256));
+        assert!(csr.wants_challenge_password());
+        let subject = Subject {
+            name: fields.to_name(),
+            sans: Sans::Named(names.to_vec()),
+        };
+        let wishes = Wishes {
+            csr,
+            binding: Some("binding".to_owned()),
+        };
+        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256))?;
+        Ok(CertificationRequest::from_der(signed(
+            &subject, &key, &wishes,
+        )?)?)
+    }
+
+    #[test]
+    fn a_template_is_filled_in() {
+        let names = [GeneralName::Dns("d.example".to_owned())];
+        let device = SubjectFields::with_common_name("d");
+        let asked = request(&device, &names).unwrap();
+        assert_eq!(asked.subject().to_string(), "O=Example,CN=d");
+        assert_eq!(asked.challenge_password().unwrap(), "binding");
+        let extensions = asked.requested_extensions();
+        assert_eq!(extensions.iter().count(), 2);
+        assert_eq!(extensions.subject_alt_names().unwrap(), names);
+        let usage = extensions.find(&oids::CE_KEY_USAGE).unwrap();
+        assert_eq!(usage.value(), &[3, 2, 3, 8][..]);
+
+        let refused = |fields: &SubjectFields, names: &[GeneralName]| {
+            format!("{:#}", request(fields, names).unwrap_err())
+        };
+        assert!(refused(&device, &[]).contains("--san"));
+        let nobody = SubjectFields {
+            common_name: String::new(),
+            locality: "Here".to_owned(),
+            ..device.clone()
+        };
+        let said = refused(&nobody, &names);
+        assert!(
+            said.contains("--subject") && said.contains("wants CN"),
+            "{said}"
+        );
+        let other = SubjectFields {
+            organization: "Other".to_owned(),
+            ..device
+        };
+        let said = refused(&other, &names);
+        assert!(
+            said.contains("wants O=Example") && said.contains("not O=Other"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn alternative_names_tell_their_kind() {

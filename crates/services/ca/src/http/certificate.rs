@@ -29,6 +29,8 @@ pub(super) fn serial_number(text: &str) -> Result<SerialNumber, CaError> {
 pub(super) struct IssuedBy {
     /// The CA that issued the certificate; needed where several used its serial number.
     ca_id: Option<String>,
+    /// The SHA-256 of the certificate, hexadecimal: tells apart certificates whose issuers are not known.
+    fingerprint: Option<String>,
 }
 
 /// The certificate that path and query name.
@@ -39,6 +41,10 @@ pub(super) fn named(serial: &str, query: &QueryPairs) -> Result<CertificateRef, 
             .first("ca_id")
             .filter(|id| !id.is_empty())
             .map(CaId::from),
+        fingerprint: query
+            .first("fingerprint")
+            .filter(|text| !text.is_empty())
+            .map(|text| text.replace([':', '-'], "").to_ascii_lowercase()),
     })
 }
 

@@ -5,10 +5,11 @@ use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::HashAlgorithm;
 use lamassu_db::{WriteSet, params, sql};
+use lamassu_x509::issue::CertificateRole;
 use lamassu_x509::{GeneralName, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
 
-use crate::support::{World, caller, p256, signed, x509};
+use crate::support::{ForeignPlan, World, caller, p256, signed, x509};
 
 fn common_names(page: &Value) -> Vec<&str> {
     let list = page["list"].as_array().unwrap().iter();
@@ -419,4 +420,75 @@ async fn what_was_stored_before_there_was_an_index_is_found_as_well() {
     );
     let left = world.count("certificate WHERE fingerprint IS NULL").await;
     assert_eq!(left, 0);
+}
+
+/// Of two makers, each with number 7, whose CAs are not here.
+#[tokio::test]
+async fn a_fingerprint_tells_certificates_of_unknown_issuers_apart() {
+    let world = World::new().await;
+    for name in ["One", "Two"] {
+        let root = ForeignPlan::root(name).make();
+        let plan = ForeignPlan {
+            serial: vec![7],
+            role: CertificateRole::EndEntity,
+            ..ForeignPlan::below("device", &root)
+        };
+        let body = json!({ "certificate": plan.make().wire(), "metadata": {} });
+        world
+            .post("/v1/certificates/import", body)
+            .await
+            .with(StatusCode::CREATED);
+    }
+    let refused = world.get("/v1/certificates/07?ca_id=-").await;
+    let (status, text) = refused.refusal();
+    let text = text.strip_prefix("several certificates have this serial number, choose by ca_id: ");
+    let choices: Vec<(&str, &str)> = text
+        .unwrap()
+        .split("), ")
+        .map(|choice| {
+            choice
+                .strip_prefix("- (")
+                .unwrap()
+                .split_once(", fingerprint=")
+                .unwrap()
+        })
+        .collect();
+    assert_eq!((status, choices.len()), (409, 2), "{choices:?}");
+    for (name, fingerprint) in choices {
+        let hex = fingerprint.trim_end_matches(')');
+        let spelt = hex
+            .to_uppercase()
+            .as_bytes()
+            .chunks(2)
+            .map(String::from_utf8_lossy)
+            .collect::<Vec<_>>()
+            .join(":");
+        for path in [
+            format!("/v1/certificates/07?ca_id=-&fingerprint={hex}"),
+            format!("/v1/certificates/07?fingerprint={spelt}"),
+        ] {
+            let found = world.get(&path).await.with(StatusCode::OK);
+            assert_eq!(found["issuer"]["common_name"], name);
+        }
+        let named = CertificateRef {
+            fingerprint: Some(hex.to_owned()),
+            ..SerialNumber::parse("07").unwrap().into()
+        };
+        let found = world
+            .reached
+            .certificate_named(&caller(), &named)
+            .await
+            .unwrap();
+        assert_eq!(found.issuer.common_name, name);
+    }
+    let absent = world.get("/v1/certificates/07?fingerprint=00ff").await;
+    assert_eq!(absent.refusal(), (404, "certificate not found"));
+    let body = json!({ "status": "REVOKED" });
+    let path = "/v1/certificates/07/status?fingerprint=";
+    let refused = world.put(path, body).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::CONFLICT,
+        "an empty one names none"
+    );
 }

@@ -215,6 +215,26 @@ async fn the_key_of_a_deleted_ca_waits_for_the_last_crl() {
     assert_eq!(shown["status"], "DONE");
 }
 
+#[tokio::test]
+async fn how_long_the_key_of_a_deleted_ca_waits_is_a_setting() {
+    let config = lamassu_ca::CaConfig {
+        final_crl_wait: "30s".parse().unwrap(),
+        ..lamassu_ca::CaConfig::default()
+    };
+    let world = World::with_config(config).await;
+    world.root("root-a").await;
+    world.issue("root-a", "device-1").await;
+    expire(&world, "root-a").await;
+    world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
+    let job = world.service.cascades_job();
+    world.clock.advance(Duration::seconds(29));
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.kms.n_keys(), 1);
+    world.clock.advance(Duration::SECOND);
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!((world.kms.n_keys(), world.open_cascades().await), (0, 0));
+}
+
 /// Of what has ended, nobody asks whether it is revoked; and who has the key signs on.
 #[tokio::test]
 async fn a_key_without_a_last_crl_to_sign_is_destroyed_at_once() {

@@ -1,7 +1,7 @@
 use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
 use lamassu_core::ca::{
-    CaError, Certificate, CertificateStatus, Enrollment, EnrollmentMode, ProfileChoice,
-    RenewalWindows, Superseded,
+    CaError, Certificate, CertificateRef, CertificateStatus, Enrollment, EnrollmentMode,
+    ProfileChoice, RenewalWindows, Superseded,
 };
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::SerialNumber;
@@ -382,11 +382,12 @@ async fn attaching_again_changes_and_tells_nothing() {
     let issued = world.issue("root-a", "device-1").await;
     let serial = SerialNumber::parse(issued["serial_number"].as_str().unwrap()).unwrap();
     let caller = caller();
+    let named = CertificateRef::from(&serial);
     let attach = || {
         let (to, windows) = (attachment(), windows());
         world
             .reached
-            .attach_certificate(&caller, &(&serial).into(), to, windows)
+            .attach_certificate(&caller, &named, to, windows)
     };
     let attached = attach().await.unwrap();
     let (events, records) = (world.events().await, world.audit().await);

@@ -32,3 +32,4 @@ mod statistics;
 mod status;
 mod status_of_cas;
 mod support;
+mod upgrades;

@@ -92,7 +92,17 @@ impl World {
         let clock = Arc::new(ManualClock::at(START));
         let database = TestDatabase::fresh();
         let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
-        let kms = Arc::new(TestKms::default());
+        Self::over(database, db, clock, Arc::default(), config).await
+    }
+
+    /// A service that starts on what is already there.
+    pub(crate) async fn over(
+        database: TestDatabase,
+        db: Db,
+        clock: Arc<ManualClock>,
+        kms: Arc<TestKms>,
+        config: CaConfig,
+    ) -> Self {
         let service = service(&db, &kms, OthersRunning::No, config).await;
         let reached = reached(&service).await;
         let router = router(Arc::clone(&reached));

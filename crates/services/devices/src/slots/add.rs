@@ -140,7 +140,14 @@ impl DevicesService {
 fn named(new: &NewSecret) -> Result<(CertificateRef, Option<CertificateDer>), RegistryError> {
     let (serial_number, der) = serial_number(new)?;
     let ca = new.ca_id.clone();
-    Ok((CertificateRef { serial_number, ca }, der))
+    Ok((
+        CertificateRef {
+            serial_number,
+            ca,
+            fingerprint: None,
+        },
+        der,
+    ))
 }
 
 fn serial_number(new: &NewSecret) -> Result<(SerialNumber, Option<CertificateDer>), RegistryError> {

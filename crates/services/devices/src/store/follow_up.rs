@@ -96,6 +96,7 @@ impl TryFrom<&Row> for DueTask {
                 certificate: CertificateRef {
                     serial_number,
                     ca: row.get::<Option<String>>("ca_id")?.map(CaId::new),
+                    fingerprint: None,
                 },
                 what,
             },

@@ -88,6 +88,7 @@ impl Version {
         Some(CertificateRef {
             serial_number: self.serial_number.clone()?,
             ca: self.ca.clone(),
+            fingerprint: None,
         })
     }
 

@@ -241,7 +241,8 @@ async fn what_no_group_may_be_is_refused() {
                 json!([criterion("status", "eq", "GONE")]),
             ),
             400,
-            "invalid criteria index 0: invalid value for field 'status': there is no such word",
+            "invalid criteria index 0: invalid value for field 'status': there is no \"GONE\", only NO_IDENTITY, \
+             ACTIVE, RENEWAL_PENDING, EXPIRING_SOON, EXPIRED, REVOKED, DECOMMISSIONED",
         ),
         (
             body(9, "", json!(null), json!([])),

@@ -23,6 +23,7 @@ mod retire;
 mod slots;
 mod statistics;
 mod support;
+mod upgrades;
 mod v2;
 mod values;
 mod windows;

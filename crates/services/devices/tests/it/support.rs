@@ -62,7 +62,14 @@ pub(crate) struct Fixture {
 
 pub(crate) async fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
-    let (db, ca, service, database) = with_ca(Arc::clone(&clock) as SharedClock).await;
+    let database = TestDatabase::fresh();
+    let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
+    fixture_on(database, db, clock).await
+}
+
+/// A device manager that starts on what is already there.
+pub(crate) async fn fixture_on(database: TestDatabase, db: Db, clock: Arc<ManualClock>) -> Fixture {
+    let (ca, service) = with_ca(&db).await;
     let reached = reached(&service).await;
     let shared = Arc::clone(&reached);
     let time = Arc::clone(&clock) as SharedClock;
@@ -83,14 +90,10 @@ pub(crate) async fn fixture() -> Fixture {
 }
 
 pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestDatabase) {
-    let (db, _, service, database) = with_ca(clock).await;
-    (db, service, database)
-}
-
-async fn with_ca(clock: Arc<dyn Clock>) -> (Db, Arc<dyn CaService>, DevicesService, TestDatabase) {
     let database = TestDatabase::fresh();
-    let (db, ca, service) = over(&database, clock).await;
-    (db, ca, service, database)
+    let db = database.open(&clock).await;
+    let (_, service) = with_ca(&db).await;
+    (db, service, database)
 }
 
 /// The service over this database, beside others that may be there, and the CA service it asks.
@@ -99,14 +102,19 @@ pub(crate) async fn over(
     clock: Arc<dyn Clock>,
 ) -> (Db, Arc<dyn CaService>, DevicesService) {
     let db = database.open(&clock).await;
-    let ca = certificate_authorities(&db).await;
+    let (ca, service) = with_ca(&db).await;
+    (db, ca, service)
+}
+
+async fn with_ca(db: &Db) -> (Arc<dyn CaService>, DevicesService) {
+    let ca = certificate_authorities(db).await;
     let ports = DevicesPorts {
         db: db.clone(),
         ca: Arc::clone(&ca),
         config: DevicesConfig::default(),
     };
     let service = DevicesService::new(ports).await.unwrap();
-    (db, ca, service)
+    (ca, service)
 }
 
 /// CAs whose keys are in memory, for what certificates of devices have to follow.

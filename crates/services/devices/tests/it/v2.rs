@@ -373,14 +373,21 @@ async fn lists_filter_and_sort_by_what_devices_show() {
             );
         }
         let filter = match field.kind {
-            FieldKind::String | FieldKind::Enum => "[eq]",
-            FieldKind::StringArray => "[ct]",
-            FieldKind::Date => "[af]now",
-            FieldKind::Number => "[eq]77",
-            FieldKind::Json => "[jsonpath]$.none == 1",
+            FieldKind::Enum => format!("[eq]{}", field.choices[0]),
+            FieldKind::String => "[eq]".to_owned(),
+            FieldKind::StringArray => "[ct]".to_owned(),
+            FieldKind::Date => "[af]now".to_owned(),
+            FieldKind::Number => "[eq]77".to_owned(),
+            FieldKind::Json => "[jsonpath]$.none == 1".to_owned(),
             FieldKind::Boolean => continue,
         };
         ids(&fixture, &format!("filter={name}{filter}")).await;
+    }
+    // A word that there is not would find nothing.
+    for field in ["status", "identity.status", "identity.secret_type"] {
+        let uri = format!("/v2/devices?filter={field}[in]ACTIVE,GONE");
+        let refused = fixture.refused(Method::GET, &uri, Value::Null).await;
+        assert_eq!(refused, (400, "invalid_filter".to_owned()), "{field}");
     }
 }
 

@@ -9,7 +9,7 @@ use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Json, Row, Statement, params, sql};
 use serde_json::{Map, Value};
 
-use crate::secrets::{DmsSecrets, SecretsRow};
+use crate::seal::StoredSecrets;
 
 /// No DMS has the id yet.
 pub(crate) const NEW_ID: Check = Check::new("DMS id is free");
@@ -46,7 +46,7 @@ pub(crate) const TABLE: ListTable = ListTable {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredDms {
     pub(crate) dms: Dms,
-    pub(crate) secrets: DmsSecrets,
+    pub(crate) secrets: StoredSecrets,
     pub(crate) revision: i64,
 }
 
@@ -65,10 +65,10 @@ impl TryFrom<Row> for StoredDms {
             creation_ts: created_at,
             settings,
         };
-        let Json(secrets) = row.get::<Json<SecretsRow>>("secrets")?;
+        let Json(secrets) = row.get::<Json<StoredSecrets>>("secrets")?;
         Ok(Self {
             dms,
-            secrets: secrets.into(),
+            secrets,
             revision: row.get("revision")?,
         })
     }
@@ -86,8 +86,20 @@ pub(crate) async fn by_id(db: &Db, id: &DmsId) -> Result<Option<StoredDms>, DbEr
         .transpose()
 }
 
+/// The DMSs whose secrets an older version stored in clear, under the names of their members. A scan.
+pub(crate) async fn with_clear_secrets(db: &Db) -> Result<Vec<DmsId>, DbError> {
+    let query = sql(
+        "SELECT id FROM dms WHERE CAST(secrets AS TEXT) LIKE '%\"api_key\"%'",
+        params![],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| Ok(DmsId::new(row.get::<String>("id")?)))
+        .collect()
+}
+
 /// Inserts a DMS unless its id is taken.
-pub(crate) fn insert(dms: &Dms, secrets: &DmsSecrets) -> Result<Statement, StorageFailure> {
+pub(crate) fn insert(dms: &Dms, secrets: &StoredSecrets) -> Result<Statement, StorageFailure> {
     Ok(sql(
         "INSERT INTO dms \
          (id, id_folded, name, name_folded, metadata, settings, created_at, secrets, revision) \
@@ -100,7 +112,7 @@ pub(crate) fn insert(dms: &Dms, secrets: &DmsSecrets) -> Result<Statement, Stora
             document(&dms.metadata)?,
             document(&dms.settings)?,
             dms.creation_ts.to_micros(),
-            document(&SecretsRow::from(secrets))?,
+            document(secrets)?,
         ],
     ))
 }
@@ -108,7 +120,7 @@ pub(crate) fn insert(dms: &Dms, secrets: &DmsSecrets) -> Result<Statement, Stora
 /// Replaces name, metadata and settings of the DMS that is still at this revision.
 pub(crate) fn update(
     dms: &Dms,
-    secrets: &DmsSecrets,
+    secrets: &StoredSecrets,
     revision: i64,
 ) -> Result<Statement, StorageFailure> {
     Ok(sql(
@@ -119,7 +131,7 @@ pub(crate) fn update(
             fold(&dms.name),
             document(&dms.metadata)?,
             document(&dms.settings)?,
-            document(&SecretsRow::from(secrets))?,
+            document(secrets)?,
             dms.id.as_str(),
             revision,
         ],

@@ -12,7 +12,9 @@ use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use lamassu_core::pem::CertificateDer;
 use lamassu_crypto::{Curve, KeySpec, Message, ObjectIdentifier, PrivateKey};
 use lamassu_dms::{EstConfig, RevocationConfig};
-use lamassu_x509::crl::{CrlBuilder, CrlFields, CrlNumber, CrlReason, RevokedEntry};
+use lamassu_x509::crl::{
+    CrlBuilder, CrlFields, CrlNumber, CrlReason, RevokedEntry, issuing_distribution_point,
+};
 use lamassu_x509::issue::{
     CertificateRole, ExtendedKeyUsageRule, Issuer, KeyPolicy, KeyUsageRule, Profile, Subject,
     SubjectAltNameRule, SubjectRule, Terms, Validity, prepare,
@@ -150,6 +152,11 @@ impl Publisher {
 
     /// Publishes a list of these serial numbers.
     fn publish(&self, serials: &[&Certificate], by: &ForeignCa) {
+        self.publish_part(serials, by, None);
+    }
+
+    /// The same of the part of the certificates that name this address.
+    fn publish_part(&self, serials: &[&Certificate], by: &ForeignCa, address: Option<&str>) {
         let this_update = *self.now.lock().unwrap();
         let fields = CrlFields {
             issuer: self.ca.certificate.subject().clone(),
@@ -160,6 +167,9 @@ impl Publisher {
             scheme: by.key.default_scheme(),
         };
         let mut builder = CrlBuilder::new(&fields).unwrap();
+        if let Some(address) = address {
+            builder.push_extension(issuing_distribution_point(&[address.to_owned()]));
+        }
         for certificate in serials {
             let entry = RevokedEntry {
                 serial: certificate.serial().clone(),
@@ -337,6 +347,29 @@ async fn a_list_is_read_where_no_responder_is_of_use() {
     *scene.publisher.now.lock().unwrap() += Duration::hours(2);
     scene.publisher.publish(&[&parsed], &scene.publisher.ca);
     assert_eq!(scene.code(&good).await, REVOKED);
+}
+
+/// The list of another part knows nothing of a certificate that is not on it.
+#[tokio::test]
+async fn a_list_of_a_part_counts_for_who_names_its_address() {
+    let scene = Scene::new(&json!("required")).await;
+    let certificate = scene.certificate(&Device::new("device"));
+    let parsed = Certificate::from_der(certificate.der().clone()).unwrap();
+    let own = scene.locations.crl[0].clone();
+    let cases = [
+        (Some(own.as_str()), true, REVOKED),
+        (Some("http://127.0.0.1/other"), true, REVOKED),
+        (Some(own.as_str()), false, ""),
+        (Some("http://127.0.0.1/other"), false, UNKNOWN),
+    ];
+    for (address, is_listed, expected) in cases {
+        let listed: &[&Certificate] = if is_listed { &[&parsed] } else { &[] };
+        let ca = &scene.publisher.ca;
+        scene.publisher.publish_part(listed, ca, address);
+        assert_eq!(scene.code(&certificate).await, expected, "{address:?}");
+        scene.world.clock.advance(Duration::hours(2));
+        *scene.publisher.now.lock().unwrap() += Duration::hours(2);
+    }
 }
 
 #[tokio::test]

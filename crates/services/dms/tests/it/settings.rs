@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use lamassu_core::dms::webhook::REDACTED;
+use lamassu_db::{WriteSet, params, sql};
 use serde_json::{Value, json};
 
 use crate::support::{World, dms};
@@ -108,7 +109,8 @@ async fn secrets_are_shown_to_nobody_and_go_nowhere_else() {
     let (_, read) = world.call("GET", "/v1/dms/a", Value::Null).await;
     let (_, listed) = world.call("GET", "/v1/dms", Value::Null).await;
     let told = world.event("dms.create").await;
-    for shown in [&created, &read, &listed, &told] {
+    let stored = json!(stored_secrets(&world).await);
+    for shown in [&created, &read, &listed, &told, &stored] {
         assert!(!shown.to_string().contains("hush"), "{shown}");
     }
     let path = "/v1/dms?filter=settings[jsonpath]$.**.key%20starts%20with%20%22h%22";
@@ -140,6 +142,87 @@ async fn secrets_are_shown_to_nobody_and_go_nowhere_else() {
     copy["id"] = json!("b");
     let (status, answer) = world.call("POST", "/v1/dms", copy).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+}
+
+/// What a dump of the table shows of the secrets.
+async fn stored_secrets(world: &World) -> String {
+    let query = sql(
+        "SELECT CAST(secrets AS TEXT) AS secrets FROM dms WHERE id = 'a'",
+        params![],
+    );
+    let row = world.db.row_opt(query).await.unwrap().unwrap();
+    row.get("secrets").unwrap()
+}
+
+async fn store_secrets(world: &World, secrets: &Value) {
+    let mut set = WriteSet::new();
+    let text = "UPDATE dms SET secrets = $1, revision = revision + 1 WHERE id = 'a'";
+    set.execute(sql(text, params![secrets.clone()]));
+    world.db.commit(set).await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_that_an_older_version_stored_are_sealed_at_start() {
+    let world = World::new().await;
+    let webhook = json!({
+        "url": "https://hooks.example/verify",
+        "config": { "auth_mode": "apikey", "apikey": {"key": "other", "header": ""} },
+    });
+    let read = world.created(with_webhook(&webhook)).await;
+    store_secrets(
+        &world,
+        &json!({ "enrollment": { "client_secret": "", "api_key": "hush", "mtls_key": "" },
+            "reenrollment": { "client_secret": "", "api_key": "", "mtls_key": "" } }),
+    )
+    .await;
+    // Read as it is, until the next start.
+    let (status, _) = saved(&world, &read, |_| {}).await;
+    assert_eq!(status, 200);
+    store_secrets(
+        &world,
+        &json!({ "enrollment": { "client_secret": "", "api_key": "hush", "mtls_key": "" } }),
+    )
+    .await;
+    let _restarted = world.another_manager().await;
+    let sealed = stored_secrets(&world).await;
+    assert!(
+        sealed.contains("sealed") && !sealed.contains("hush"),
+        "{sealed}"
+    );
+    // Sent back as it is shown, it is there.
+    let (status, kept) = saved(&world, &read, |dms| dms["name"] = json!("renamed")).await;
+    assert_eq!((status, webhook_of(&kept)), (200, webhook_of(&read)));
+    // A start later nothing changes.
+    let sealed = stored_secrets(&world).await;
+    let _restarted = world.another_manager().await;
+    assert_eq!(stored_secrets(&world).await, sealed);
+}
+
+#[tokio::test]
+async fn sealed_secrets_of_another_dms_open_nothing() {
+    let world = World::new().await;
+    let webhook = json!({
+        "url": "https://hooks.example/verify",
+        "config": { "auth_mode": "apikey", "apikey": {"key": "hush", "header": ""} },
+    });
+    let read = world.created(with_webhook(&webhook)).await;
+    let stolen: Value = serde_json::from_str(&stored_secrets(&world).await).unwrap();
+    let mut other = with_webhook(&webhook);
+    other["id"] = json!("b");
+    world.created(other).await;
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "UPDATE dms SET secrets = $1 WHERE id = 'b'",
+        params![stolen],
+    ));
+    world.db.commit(set).await.unwrap();
+    let mut sent = read;
+    sent["id"] = json!("b");
+    let (status, answer) = world.call("PUT", "/v1/dms/b", sent).await;
+    assert_eq!(
+        (status.as_u16(), &answer["err"]),
+        (500, &json!("storage failure"))
+    );
 }
 
 #[tokio::test]

@@ -121,6 +121,18 @@ impl World {
         }
     }
 
+    /// A manager that starts now on the same database.
+    pub(crate) async fn another_manager(&self) -> DmsManager {
+        let ports = DmsPorts {
+            db: self.db.clone(),
+            ca: Arc::clone(&self.ca),
+            devices: Arc::clone(&self.devices),
+            system_ca: Arc::new(system_ca()),
+            config: EstConfig::default(),
+        };
+        DmsManager::new(ports).await.unwrap()
+    }
+
     /// A root CA of this id and name.
     pub(crate) async fn root(&self, id: &str) {
         self.certificate_authority(id, None).await;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use lamassu_core::clock::SystemClock;
 use lamassu_core::query::{ListRequest, QueryLimits};
 use lamassu_db::list::{count, explain, explain_statement, list};
-use lamassu_db::{Db, Dialect, Schema, WriteSet, params, sql};
+use lamassu_db::{Db, Dialect, WriteSet, params, sql};
 use lamassu_testing::TestDatabase;
-use serde_json::json;
 
 use super::{KEYS, SCHEMA, SEARCH_INDEX, counts, ready};
 
@@ -117,49 +116,4 @@ async fn keys_are_counted_already() {
     assert!(plan.contains("kms_key_count"), "{plan}");
     let rows = db.rows(counts::all()).await.unwrap();
     assert_eq!(rows[0].get::<i64>("n").unwrap(), 20_000);
-}
-
-/// A database of the version before there was an index or a count.
-#[tokio::test]
-async fn keys_of_an_older_version_are_found_and_counted() {
-    let database = TestDatabase::fresh();
-    let db = database.open(&(Arc::new(SystemClock) as _)).await;
-    let older = Schema {
-        migrations: &SCHEMA.migrations[..2],
-        ..SCHEMA
-    };
-    db.migrate(older).await.unwrap();
-    let mut set = WriteSet::new();
-    for (handle, state, tags) in [
-        ("one", "ready", "[\"Line 4\", \"Stra\u{df}e\"]"),
-        ("two", "pending", "[]"),
-    ] {
-        set.execute(sql(
-            "INSERT INTO kms_key (handle, revision, state, state_changed_at, key_id, name, \
-             name_folded, aliases, engine_id, has_private_key, algorithm, size, public_key, \
-             created_at, tags, metadata) VALUES ($1, 1, $2, 0, 'abc' || $3, 'Old', 'old', $4, 'e', \
-             TRUE, 'RSA', 2048, '', 0, $5, $6)",
-            params![handle, state, handle, json!([]), json_of(tags), json!({})],
-        ));
-    }
-    db.commit(set).await.unwrap();
-    db.migrate(SCHEMA).await.unwrap();
-    for filter in [
-        "name[contains]Old",
-        "key_id[contains]bcone",
-        "tags[contains]Line 4",
-        "tags[contains_ignorecase]STRA\u{df}E",
-    ] {
-        let query = format!("filter={filter}");
-        let request = ListRequest::parse(&query, KEYS.fields, QueryLimits::default()).unwrap();
-        let n = count(&db, &KEYS, &request.filters, &[ready()]).await;
-        assert_eq!(n.unwrap(), 1, "{filter}");
-    }
-    let rows = db.rows(counts::all()).await.unwrap();
-    let counted: Vec<i64> = rows.iter().map(|row| row.get("n").unwrap()).collect();
-    assert_eq!(counted, [1]);
-}
-
-fn json_of(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap()
 }

@@ -1,10 +1,17 @@
 //! What was done with keys, a row per operation and day.
 
 use lamassu_core::ids::KeyId;
-use lamassu_db::{DbError, Row, Statement, WriteSet, params, sql};
-use time::OffsetDateTime;
+use lamassu_db::{Check, DbError, Row, Statement, WriteSet, params, sql};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::usage::Tally;
+
+/// The batch was not stored before.
+pub(crate) const FRESH_BATCH: Check = Check::new("usage batch is fresh");
+
+/// How long it is remembered that a batch was stored, where its process does not forget it.
+const KEPT: Duration = Duration::DAY;
 
 /// The uses of one day.
 #[derive(Clone, Debug)]
@@ -38,6 +45,27 @@ pub(super) fn of_key(key: &KeyId) -> Statement {
          WHERE key_id = $1 ORDER BY operation, bucket",
         params![key.as_str()],
     )
+}
+
+/// Stores nothing of the write set where this batch was stored before; the one before it is settled.
+pub(crate) fn insert_batch(
+    set: &mut WriteSet,
+    id: Uuid,
+    settled: Option<Uuid>,
+    now: OffsetDateTime,
+) {
+    let insert = sql(
+        "INSERT INTO kms_key_usage_batch (id, stored_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        params![id.to_string(), now],
+    );
+    set.expect_one(insert, FRESH_BATCH);
+    set.execute(sql(
+        "DELETE FROM kms_key_usage_batch WHERE id = $1 OR stored_at < $2",
+        params![
+            settled.map_or_else(String::new, |id| id.to_string()),
+            now.saturating_sub(KEPT)
+        ],
+    ));
 }
 
 /// Adds to the row of the day; nothing where the key is gone.

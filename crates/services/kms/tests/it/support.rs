@@ -57,9 +57,12 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn fixture() -> Fixture {
+    fixture_on(TestDatabase::fresh()).await
+}
+
+pub(crate) async fn fixture_on(database: TestDatabase) -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
     let dir = TempDir::new().unwrap();
-    let database = TestDatabase::fresh();
     let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
     let faulty = Faulty::over(software(FAULTY));
     let engines: Vec<Arc<dyn CryptoEngine>> = vec![

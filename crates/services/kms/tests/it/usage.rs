@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use lamassu_crypto::Message;
-use lamassu_db::sql;
+use lamassu_db::{PostgresOptions, sql};
+use lamassu_testing::{Cut, PostgresProxy, PostgresServer, TestDatabase};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{FAULTY, FILESYSTEM, Fixture, SOFTWARE, caller, fixture, key_ref};
+use crate::support::{FAULTY, FILESYSTEM, Fixture, SOFTWARE, caller, fixture, fixture_on, key_ref};
 
 async fn usage(kms: &Fixture, id: &str) -> Value {
     let (status, mut key) = kms.get(&format!("/v1/keys/{id}")).await;
@@ -97,4 +98,44 @@ async fn what_two_processes_count_is_added_up() {
     kms.kms.flush_usage().await.unwrap();
     assert_eq!(usage(&kms, &id).await["sign"]["count"], 3);
     assert_eq!(n_buckets(&kms).await, 1);
+}
+
+/// On a server that is lost while it commits, so that nobody knows what it has stored.
+#[tokio::test]
+async fn what_is_perhaps_stored_is_counted_once() {
+    if !TestDatabase::fresh().is_postgres() {
+        return; // Only a connection can be lost.
+    }
+    for cut in [Cut::AnswerAndBeyond, Cut::Before] {
+        let server = PostgresServer::shared();
+        let proxy = PostgresProxy::start(server.port()).await.unwrap();
+        let options = PostgresOptions {
+            hosts: vec![("127.0.0.1".to_owned(), proxy.port())],
+            ..server.fresh_schema()
+        };
+        let kms = fixture_on(TestDatabase::Postgres(Box::new(options))).await;
+        let id = kms.made_id(FILESYSTEM).await;
+        sign(&kms, &id).await;
+        proxy.cut_at_commit(cut);
+        let flushed = kms.kms.flush_usage().await;
+        assert_eq!(flushed.is_err(), cut == Cut::AnswerAndBeyond, "{flushed:?}");
+        assert!(proxy.was_cut());
+        proxy.come_back();
+        wait_until_stored(&kms).await;
+        sign(&kms, &id).await;
+        wait_until_stored(&kms).await;
+        assert_eq!(usage(&kms, &id).await["sign"]["count"], 2, "{cut:?}");
+        let kms = kms.restarted().await;
+        assert_eq!(usage(&kms, &id).await["sign"]["count"], 2, "{cut:?}");
+        let batches = sql("SELECT id FROM kms_key_usage_batch", vec![]);
+        assert_eq!(kms.db.rows(batches).await.unwrap().len(), 1, "{cut:?}");
+    }
+}
+
+async fn wait_until_stored(kms: &Fixture) {
+    let stored = async { while kms.kms.flush_usage().await.is_err() {} };
+    let deadline = std::time::Duration::from_secs(30);
+    tokio::time::timeout(deadline, stored)
+        .await
+        .expect("stored");
 }

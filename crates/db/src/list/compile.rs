@@ -384,30 +384,49 @@ fn behind(keys: &[Key], position: &[Value]) -> Vec<Condition> {
     else {
         return Vec::new();
     };
-    if key.nulls == Nulls::Possible || keys_left.is_empty() {
+    if keys_left.is_empty() {
         return vec![behind_parts(keys, position)];
     }
     let ties = Condition::all()
-        .add(term(&key.term).eq(parameter(value)))
+        .add(equal(key, value))
         .add(behind_parts(keys_left, left));
-    iter::once(ties).chain(later(key, value)).collect()
+    iter::once(ties).chain(ranges_behind(key, value)).collect()
+}
+
+/// The part is behind the value, as ranges one behind the other: nulls are one of their own.
+fn ranges_behind(key: &Key, value: &Value) -> Vec<Condition> {
+    let part = || term(&key.term);
+    match (key.mode, key.nulls, value) {
+        (SortMode::Ascending, Nulls::Possible, Value::Null) => Vec::new(),
+        (SortMode::Ascending, Nulls::Possible, value) => vec![
+            Condition::all().add(part().gt(parameter(value))),
+            Condition::all().add(part().is_null()),
+        ],
+        (SortMode::Ascending | SortMode::Descending, _, value) => {
+            later(key, value).into_iter().collect()
+        }
+    }
+}
+
+fn equal(key: &Key, value: &Value) -> Expr {
+    match value {
+        Value::Null => term(&key.term).is_null(),
+        other => term(&key.term).eq(parameter(other)),
+    }
 }
 
 fn behind_parts(keys: &[Key], position: &[Value]) -> Condition {
     let mut any = Condition::any();
-    let mut equal: Vec<Expr> = Vec::new();
+    let mut before: Vec<Expr> = Vec::new();
     for (key, value) in keys.iter().zip(position) {
         if let Some(later) = later(key, value) {
             let mut all = Condition::all();
-            for expr in &equal {
+            for expr in &before {
                 all = all.add(expr.clone());
             }
             any = any.add(all.add(later));
         }
-        equal.push(match value {
-            Value::Null => term(&key.term).is_null(),
-            other => term(&key.term).eq(parameter(other)),
-        });
+        before.push(equal(key, value));
     }
     any
 }

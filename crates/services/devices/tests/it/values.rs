@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use lamassu_core::clock::SharedClock;
-use lamassu_db::{Db, sql, system_caller};
+use lamassu_db::{Db, Dialect, params, sql, system_caller};
 use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService};
 use serde_json::{Value, json};
 
@@ -221,5 +221,63 @@ async fn a_path_that_is_none_of_member_names_is_no_configuration() {
         };
         let refused = config.validate().unwrap_err().to_string();
         assert!(refused.contains("no path"), "{path}: {refused}");
+    }
+}
+
+/// 4,600 devices a microsecond apart; of all but the first 500 tag and site are those of many, and the identities
+/// of the last three end.
+async fn crowd(fixture: &Fixture) {
+    let cast = match fixture.db.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "::jsonb",
+    };
+    let text = format!(
+        "INSERT INTO device (id, id_folded, alias, alias_folded, tags, status, icon, icon_color, \
+         created_at, updated_at, metadata, dms_owner, owner_folded, revision, not_after) \
+         WITH RECURSIVE counted (n) AS \
+         (SELECT 1000 UNION ALL SELECT n + 1 FROM counted WHERE n < 5599) \
+         SELECT 'dev-' || CAST(n AS TEXT), 'dev-' || CAST(n AS TEXT), '', '', \
+         CASE WHEN n < 1500 THEN $1{cast} ELSE $2{cast} END, 'NO_IDENTITY', 'Cpu', \
+         '#888888-#e0e0e0', n, n, CASE WHEN n < 1500 THEN $3{cast} ELSE $4{cast} END, 'fleet', \
+         'fleet', 1, CASE WHEN n > 5596 THEN n END FROM counted"
+    );
+    let values = params![
+        json!(["few"]),
+        json!(["many", "iot"]),
+        json!({"site": "small"}),
+        json!({"site": "big"})
+    ];
+    fixture.execute(sql(text, values)).await;
+    let counted =
+        "INSERT INTO device_count (status, bucket, devices) VALUES ('NO_IDENTITY', 99, 4600)";
+    fixture.execute(sql(counted, vec![])).await;
+}
+
+#[tokio::test]
+async fn what_thousands_have_is_found_and_counted() {
+    let fixture = fixture().await;
+    crowd(&fixture).await;
+    let service = declaring(&fixture, &["$.site"]).await;
+    index(&service, &fixture.db).await;
+    let clock = Arc::clone(&fixture.clock) as SharedClock;
+    let limits = lamassu_core::query::QueryLimits::default();
+    let asked = Fixture::over(&lamassu_devices::routes(Arc::new(service), clock, limits));
+    let site = "metadata%5Bjsonpath%5D$.site%20==%20%22big%22";
+    for query in [
+        "filter=tags[ct]many".to_owned(),
+        format!("filter={site}"),
+        format!("filter=tags[ct]many&filter={site}"),
+    ] {
+        let page = asked(format!("/v2/devices?{query}&page_size=2&count=true")).await;
+        assert_eq!(page["list"][0]["id"], "dev-1500", "{query}");
+        assert_eq!(page["total"], 4_100, "{query}");
+        let next = page["next"].as_str().unwrap();
+        let page = asked(format!("/v2/devices?bookmark={next}")).await;
+        assert_eq!(page["list"][1]["id"], "dev-1503", "{query}");
+        let last = format!("/v2/devices?{query}&sort_by=id&sort_mode=desc&page_size=1");
+        assert_eq!(asked(last).await["list"][0]["id"], "dev-5599", "{query}");
+        let stats = asked(format!("/v2/stats/devices?{query}&group_by=dms_owner")).await;
+        assert_eq!(stats["total"], 4_100, "{query}");
+        assert_eq!(stats["breakdown"][0]["total"], 4_100, "{query}");
     }
 }

@@ -52,6 +52,9 @@ pub enum EngineError {
     /// The back end cannot be reached; later it may work.
     #[error("the engine is unavailable")]
     Unavailable(#[source] Cause),
+    /// The back end was not reached, so nothing of what was asked has begun; later it may work.
+    #[error("the engine is unavailable")]
+    NotReached(#[source] Cause),
     /// The back end failed.
     #[error("the engine failed")]
     Failed(#[source] Cause),
@@ -75,7 +78,7 @@ impl EngineError {
                 | SignError::DigestLength { .. }
                 | SignError::RawOnly,
             ) => ErrorKind::Invalid,
-            Self::Busy | Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Busy | Self::Unavailable(_) | Self::NotReached(_) => ErrorKind::Unavailable,
             Self::KeyUnreadable(_)
             | Self::Sign(SignError::Library)
             | Self::Key(_)

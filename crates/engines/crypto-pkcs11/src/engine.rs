@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -111,9 +112,26 @@ impl Pkcs11Engine {
     async fn make<T: Send + 'static>(
         &self,
         deadline: Duration,
-        work: impl FnMut(&mut Open) -> Result<T, Pkcs11Error> + Send + 'static,
+        mut work: impl FnMut(&mut Open) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, EngineError> {
-        Ok(self.pool.call(deadline, Repeat::No, work).await?)
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&has_begun);
+        let made = self.pool.call(deadline, Repeat::No, move |open| {
+            begun.store(true, Ordering::Relaxed);
+            work(open)
+        });
+        made.await.map_err(|error| {
+            // Who waits no longer does not know: it may begin yet.
+            let may_begin = matches!(error, Pkcs11Error::Timeout);
+            match EngineError::from(error) {
+                EngineError::Unavailable(cause)
+                    if !may_begin && !has_begun.load(Ordering::Relaxed) =>
+                {
+                    EngineError::NotReached(cause)
+                }
+                other => other,
+            }
+        })
     }
 }
 

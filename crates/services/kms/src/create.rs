@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lamassu_core::caller::Caller;
-use lamassu_core::crypto_engine::{CryptoEngine, KeyHandle};
+use lamassu_core::crypto_engine::{CryptoEngine, EngineError, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
 use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError};
@@ -86,7 +86,7 @@ impl Kms {
                 Ok(public)
             }
             Ok(Err(error)) => {
-                self.abandon(engine, &new.handle).await;
+                self.give_up(engine, &new.handle, &error).await;
                 Err(refused(&new.engine_id, error))
             }
             // The engine may still make it: the row stays for the reaper.
@@ -125,8 +125,25 @@ impl Kms {
         }
     }
 
+    /// Removes what a call began that failed so. An engine that is away leaves nothing to remove, and
+    /// would leave a row for every refusal.
+    pub(crate) async fn give_up(
+        &self,
+        engine: &Arc<dyn CryptoEngine>,
+        handle: &KeyHandle,
+        error: &EngineError,
+    ) {
+        if matches!(error, EngineError::NotReached(_) | EngineError::Busy) {
+            if let Err(error) = self.remove_reservation(handle).await {
+                tracing::debug!(%error, "row of a key that was not begun left to the reaper");
+            }
+        } else {
+            self.abandon(engine, handle).await;
+        }
+    }
+
     /// Removes what was begun. What fails here is left to the reaper.
-    pub(crate) async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
+    async fn abandon(&self, engine: &Arc<dyn CryptoEngine>, handle: &KeyHandle) {
         if let Err(error) = self.remove_pending(engine, handle).await {
             tracing::debug!(%error, "key in the making left to the reaper");
             // So that it knows when that is due.

@@ -147,6 +147,11 @@ impl Kms {
     ) -> Result<(), Attempt<KmsError>> {
         let deleted = engine.delete(handle).await;
         deleted.map_err(|error| refused(&engine.info().id, error))?;
+        Ok(self.remove_reservation(handle).await?)
+    }
+
+    /// Removes the row of a key in the making that its engine does not have.
+    pub(crate) async fn remove_reservation(&self, handle: &KeyHandle) -> Result<(), CommitError> {
         let mut set = WriteSet::new();
         delete_pending(&mut set, handle);
         self.db.commit(set).await?;

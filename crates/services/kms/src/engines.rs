@@ -173,7 +173,9 @@ fn supported_key_types(info: &EngineInfo) -> Vec<SupportedKeyType> {
 pub(crate) fn refused(engine: &EngineId, error: EngineError) -> KmsError {
     match error {
         EngineError::Busy => KmsError::Busy,
-        EngineError::Unavailable(_) => KmsError::EngineUnavailable(Box::new(error)),
+        EngineError::Unavailable(_) | EngineError::NotReached(_) => {
+            KmsError::EngineUnavailable(Box::new(error))
+        }
         EngineError::Sign(SignError::DigestLength { .. }) => KmsError::DigestSize,
         EngineError::KeyDisabled => KmsError::KeyDisabled,
         _ if error.kind() == ErrorKind::Invalid => KmsError::UnsupportedAlgorithm,

@@ -51,7 +51,7 @@ impl Kms {
         }
         let (handle, key) = (new.handle.clone(), shown(new, private.public_key()));
         if let Err(error) = engine.import(&handle, private).await {
-            self.abandon(engine, &handle).await;
+            self.give_up(engine, &handle, &error).await;
             return Err(not_taken(engine.as_ref(), error));
         }
         metrics::imported(&key.engine_id);

@@ -43,7 +43,7 @@ pub use certificate::{
     Certificate, CertificateAuthority, CertificateStatus, CertificateType, IssuerMetadata,
     KeyMetadata, KeyStrength,
 };
-pub use certificate_ref::CertificateRef;
+pub use certificate_ref::{CertificateRef, UNKNOWN_ISSUER};
 pub use change::{Cascade, CreateCertificate, ImportCa, ImportCertificate, RawMessage};
 pub use enrollment::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 pub use error::CaError;

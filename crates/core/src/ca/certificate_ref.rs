@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use lamassu_crypto::HashAlgorithm;
+
 use crate::ids::{CaId, SerialNumber};
+
+/// What stands for an issuer that is not here, as `issuer_metadata.id` says it.
+pub const UNKNOWN_ISSUER: &str = "-";
 
 /// A certificate by its serial number, and by the CA that issued it, or its fingerprint, where others used the
 /// number, too.
@@ -48,7 +53,15 @@ impl From<&super::Certificate> for CertificateRef {
     /// This very certificate, as far as its issuer is known.
     fn from(certificate: &super::Certificate) -> Self {
         let issuer = certificate.issuer_metadata.id.clone();
-        Self::of_ca(certificate.serial_number.clone(), issuer)
+        // Unknown issuers are not told apart by their id.
+        let fingerprint = (issuer.as_str() == UNKNOWN_ISSUER).then(|| {
+            let digest = HashAlgorithm::Sha256.digest(certificate.certificate.der());
+            hex::encode(digest)
+        });
+        Self {
+            fingerprint,
+            ..Self::of_ca(certificate.serial_number.clone(), issuer)
+        }
     }
 }
 

@@ -255,7 +255,10 @@ fn as_stored(hex: Hex, operand: Operand, value: &str) -> String {
         let is_separator = |c: char| matches!(c, ':' | '-') || c.is_whitespace();
         let digits = element.replace(is_separator, "").to_ascii_lowercase();
         match hex {
-            _ if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => element.to_owned(),
+            // Separators alone must not become the empty text that everything contains.
+            _ if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                element.to_owned()
+            }
             Hex::Octets => digits,
             Hex::Number => {
                 SerialNumber::parse(&digits).map_or(digits, |number| number.as_str().to_owned())

@@ -42,7 +42,7 @@ pub fn server_config(
         .with_protocol_versions(&versions(config))?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(certificate);
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
     Ok(tls)

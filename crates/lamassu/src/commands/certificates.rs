@@ -62,6 +62,9 @@ pub(crate) enum CertificatesCommand {
         /// The CA that issued them, where several used such a serial number.
         #[arg(long, value_name = "CA")]
         ca: Option<String>,
+        /// The SHA-256 of the one, where several whose issuers are not here used this serial number.
+        #[arg(long, value_name = "HEX")]
+        fingerprint: Option<String>,
         /// Why.
         #[arg(long, value_name = "REASON", default_value = "Unspecified")]
         reason: ReasonArg,
@@ -145,14 +148,6 @@ pub(crate) struct One {
 }
 
 impl One {
-    fn new(serial: &str, ca: Option<&str>) -> Self {
-        Self {
-            serial: serial.to_owned(),
-            ca: ca.map(str::to_owned),
-            fingerprint: None,
-        }
-    }
-
     /// As the CA service is asked for it.
     fn named(&self) -> Result<CertificateRef> {
         let Some(serial_number) = SerialNumber::parse(&self.serial) else {
@@ -340,10 +335,15 @@ impl Commands for CertificatesCommand {
             Self::Revoke {
                 serials,
                 ca,
+                fingerprint,
                 reason,
                 question,
             } => {
-                let named = |serial: &String| One::new(serial, ca.as_deref());
+                let named = |serial: &String| One {
+                    serial: serial.clone(),
+                    ca: ca.clone(),
+                    fingerprint: fingerprint.clone(),
+                };
                 let all: Vec<One> = serials.iter().map(named).collect();
                 status::revoke(session, &all, *reason, *question).await
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::schemas::{Direction, Schemas};
 
 /// Parameters in paths: the segment before where that decides, name, meaning, example.
-const IN_PATHS: [(&str, &str, &str, &str); 22] = [
+const IN_PATHS: [(&str, &str, &str, &str); 23] = [
     (
         "keys",
         "id",
@@ -71,6 +71,12 @@ const IN_PATHS: [(&str, &str, &str, &str); 22] = [
         "ski",
         "Subject key identifier of a CA, hexadecimal.",
         "4f1d2c6b8a9e0d3f",
+    ),
+    (
+        "",
+        "shard",
+        "A shard of the CRL, as the certificate's distribution point names it.",
+        "3-of-16",
     ),
     (
         "",

@@ -18,8 +18,7 @@ use crate::store::authority::{self, StoredAuthority};
 use crate::store::cascade::StoredCascade;
 use crate::store::certificate::{StoredCertificate, orphans, set_issuer};
 
-/// What stands for an issuer that is not here.
-pub(crate) const UNKNOWN: &str = "-";
+pub(crate) use lamassu_core::ca::UNKNOWN_ISSUER as UNKNOWN;
 
 impl CaService {
     /// The CA that issued this certificate, if it is here.

@@ -313,8 +313,11 @@ fn task(request: RevokeCertificates) -> Result<Task, CaError> {
         reason,
     } = request;
     // Everything contains an empty text, which a script writes whose variable is not set.
-    let restricts_nothing =
-        |filter: &Filter| filter.condition == Condition::Anything || filter.value.is_empty();
+    let restricts_nothing = |filter: &Filter| match &filter.condition {
+        Condition::Anything => true,
+        Condition::Contains { value, .. } | Condition::Element { value, .. } => value.is_empty(),
+        _ => filter.value.is_empty(),
+    };
     let is_restricted = ca_id.is_some()
         || profile_id.is_some()
         || !issued_after.is_zero()

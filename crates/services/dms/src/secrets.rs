@@ -29,8 +29,11 @@ pub(crate) struct SecretsRow {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct WebhookRow {
+    #[serde(skip_serializing_if = "String::is_empty")]
     client_secret: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     api_key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     mtls_key: String,
 }
 

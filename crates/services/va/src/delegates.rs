@@ -9,7 +9,7 @@
 //! revoked or its CA has another certificate: what this process commits or reads of the log says so at
 //! once, and where the CA service is elsewhere it is asked, as about answers that were signed before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::authorities::Asker;
 use crate::authority::Authority;
+use crate::presigned::PresignedAnswers;
 use crate::responder::Responder;
 use crate::service::VaService;
 use crate::signing::SigningError;
@@ -89,8 +90,14 @@ impl From<CommitError> for DelegateError {
 }
 
 /// The responders of all CAs that were asked about.
-#[derive(Debug, Default)]
-pub(crate) struct Delegates(Mutex<HashMap<CaId, Arc<Slot>>>);
+#[derive(Debug)]
+pub(crate) struct Delegates {
+    slots: Mutex<HashMap<CaId, Arc<Slot>>>,
+    /// CAs whose responder's certificate was revoked: their next one has another key.
+    revoked: Mutex<HashSet<CaId>>,
+    /// Which responders have signed.
+    answers: Arc<PresignedAnswers>,
+}
 
 /// The responder of one CA.
 #[derive(Debug, Default)]
@@ -136,8 +143,30 @@ impl Slot {
 }
 
 impl Delegates {
+    pub(crate) fn new(answers: Arc<PresignedAnswers>) -> Self {
+        Self {
+            slots: Mutex::default(),
+            revoked: Mutex::default(),
+            answers,
+        }
+    }
+
+    /// Notes that the certificate of a CA's responder was revoked, perhaps because others have its key:
+    /// what it signed is given no more.
+    fn distrust(&self, ca: &CaId) {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.insert(ca.clone());
+        self.answers.forget_all();
+    }
+
+    /// Whether the key of the responder before is not to be used again. Says so once.
+    fn take_distrust(&self, ca: &CaId) -> bool {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.remove(ca)
+    }
+
     fn slot(&self, ca: &CaId) -> Arc<Slot> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(ca.clone()).or_default())
     }
 
@@ -155,15 +184,21 @@ impl Delegates {
 
     /// Gives up the responder of a CA, whose key did not sign.
     pub(crate) fn forget(&self, ca: &CaId) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.remove(ca);
     }
 
     /// Gives up responders: all, or the one whose certificate has this serial number.
     fn give_up(&self, serial: Option<&str>) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| match (serial, slot.current()) {
-            (Some(serial), Some(current)) => current.serial.as_str() != serial,
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|ca, slot| match (serial, slot.current()) {
+            (Some(serial), Some(current)) => {
+                let is_it = current.serial.as_str() == serial;
+                if is_it {
+                    self.distrust(ca);
+                }
+                !is_it
+            }
             (Some(_), None) => true,
             (None, _) => false,
         });
@@ -262,6 +297,9 @@ impl VaService {
         }
         let is_active = status.is_some_and(|info| info.status == CertificateStatus::Active);
         let is_good = is_same && is_active;
+        if !is_active {
+            self.delegates.distrust(&authority.id);
+        }
         if is_good {
             let seen_at = delegate.seen_at.lock();
             *seen_at.unwrap_or_else(PoisonError::into_inner) = now;
@@ -308,6 +346,12 @@ impl VaService {
     ) -> Result<Delegate, DelegateError> {
         let issuer = authority.certificate.subject().common_name();
         let issuer = issuer.unwrap_or_default();
+        if self.delegates.take_distrust(&authority.id)
+            && let Err(error) = self.replace_responder_key(&authority.id).await
+        {
+            self.delegates.distrust(&authority.id);
+            return Err(error);
+        }
         let key = self.responder_key(&authority.id, &issuer).await?;
         // It must not outlive the CA's certificate.
         let wanted = Duration::from(self.config.ocsp.responder_validity);

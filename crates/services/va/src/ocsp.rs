@@ -259,7 +259,9 @@ impl VaService {
             .await
             .map_err(|error| {
                 // The key of a responder may be gone: the next question makes another one.
-                self.delegates.forget(&authority.id);
+                if error.kind() != ErrorKind::Unavailable {
+                    self.delegates.forget(&authority.id);
+                }
                 SigningError::from(error)
             })?;
         let der = response.assemble(&signature);
@@ -365,7 +367,8 @@ pub(crate) fn cert_status(info: &StatusInfo) -> CertStatus {
     match info.status {
         CertificateStatus::Active | CertificateStatus::Expired => CertStatus::Good,
         CertificateStatus::Revoked => CertStatus::Revoked {
-            revocation_time: info.revocation_timestamp.0,
+            // As answers say it.
+            revocation_time: info.revocation_timestamp.0.truncate_to_second(),
             reason: CrlReason::from_code(info.revocation_reason.code()).unwrap_or_default(),
         },
         CertificateStatus::Inactive => CertStatus::Unknown,

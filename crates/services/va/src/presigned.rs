@@ -172,7 +172,8 @@ impl PresignedAnswers {
         self.cache.invalidate(serial);
     }
 
-    fn forget_all(&self) {
+    /// Nothing that was signed is given any more.
+    pub(crate) fn forget_all(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate_all();
     }

@@ -50,6 +50,18 @@ impl VaService {
         self.make_responder_key(caller, ca, name).await
     }
 
+    /// Destroys the key of a CA's responder, so that the next one is another.
+    pub(crate) async fn replace_responder_key(&self, ca: &CaId) -> Result<(), DelegateError> {
+        let stored = responder_key::of_ca(&self.db, ca).await?;
+        match stored.filter(|stored| stored.key_id.is_some()) {
+            Some(stored) => {
+                self.destroy_responder_key(&system_caller(CALLER), &stored)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn make_responder_key(
         &self,
         caller: &Caller,

@@ -114,7 +114,7 @@ impl VaService {
         let is_shared = ca_place == CaPlace::Elsewhere || db.dialect() == Dialect::Postgres;
         let presigned = Arc::new(PresignedAnswers::new(cache_bytes, is_shared));
         db.watch_commits(Arc::clone(&presigned) as _);
-        let delegates = Arc::<Delegates>::default();
+        let delegates = Arc::new(Delegates::new(Arc::clone(&presigned)));
         db.watch_commits(Arc::clone(&delegates) as _);
         Ok(Self {
             db,

@@ -168,7 +168,8 @@ async fn number(session: &Session, asked: &BulkRevoke) -> Option<String> {
         }
     };
     let hold = RevocationReason::CertificateHold.name();
-    let all = of_status("revocation_reason[notequal]", hold).await?;
+    // One that was on hold may keep that as its reason.
+    let all = of_status("is_ca[equal]", "false").await?;
     let held = of_status("revocation_reason[equal]", hold).await?;
     let n = all.active + all.expired + held.revoked;
     let has_more =

@@ -32,12 +32,8 @@ pub(super) async fn revoke(
         "This revokes the certificates of {}{below}, for good.",
         names.join("; ")
     ))?;
-    for (asked, one) in all.iter().zip(&found) {
-        let named = CertificateRef {
-            fingerprint: asked.fingerprint.clone(),
-            ..CertificateRef::from(one)
-        };
-        let revoked = set(session, &named, CertificateStatus::Revoked, reason).await?;
+    for one in &found {
+        let revoked = set(session, &one.into(), CertificateStatus::Revoked, reason).await?;
         print(session, &revoked)?;
     }
     Ok(())

@@ -33,7 +33,9 @@ fn of_ca(error: &CaError) -> Option<&'static str> {
         CaError::Validation => "a value is missing or cannot be used",
         CaError::CsrSignature => "it was not signed by the key that is in it, or was changed since",
         CaError::IssuerExists => "certificates go once their CA is deleted",
-        CaError::AmbiguousSerial(_) => "say which by --ca",
+        CaError::AmbiguousSerial(_) => {
+            "say which by --ca, or by --fingerprint where the issuers are not known"
+        }
         CaError::KmsRefused(error) | CaError::KeyNotImported(error) => return of_kms(error),
         _ => return None,
     })

@@ -8,7 +8,7 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, CrlShards, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// What roles can be filtered and sorted by.
 pub static ROLE_FIELDS: &[Field] = &[
@@ -244,8 +244,12 @@ pub(crate) fn insert(set: &mut WriteSet, stored: &StoredRole, now: OffsetDateTim
     );
 }
 
-/// Makes `next` the newest CRL of a role whose newest one is still `previous`. Where there are delta CRLs
-/// or shards, changes of entries wait for the next complete one.
+/// How long changes of entries may be missing from the complete CRL of a CA with shards, whose own lists
+/// have them at once.
+const BESIDE_SHARDS: Duration = Duration::minutes(10);
+
+/// Makes `next` the newest CRL of a role whose newest one is still `previous`. Where there are delta CRLs,
+/// changes of entries wait for the next complete one, and for a while where there are shards.
 ///
 /// `previous.changes` is what the new CRL covers: entries that changed since make the one after
 /// it due at once. So a burst of changes never keeps a CRL from being stored. Delta CRLs go with the
@@ -260,8 +264,9 @@ pub(crate) fn advance(
         sql(
             "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
              crl_file = $4, crl_digest = $5, last_number = $1, covered_at = $11, next_due = CASE \
-             WHEN changes <> $6 AND regenerate_on_revoke AND delta_validity IS NULL \
-             AND crl_shards IS NULL THEN CAST($7 AS BIGINT) ELSE $8 END, \
+             WHEN changes = $6 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN $8 \
+             WHEN crl_shards IS NULL THEN CAST($7 AS BIGINT) \
+             WHEN $8 > CAST($13 AS BIGINT) THEN CAST($13 AS BIGINT) ELSE $8 END, \
              delta_due = CASE WHEN delta_validity IS NULL THEN NULL ELSE CAST($7 AS BIGINT) END \
              WHERE ca_ski = $9 AND crl_number = $10 AND last_number = $12",
             params![
@@ -277,6 +282,7 @@ pub(crate) fn advance(
                 stored_number(previous.number()),
                 next.covered_at,
                 stored_number(previous.last_number),
+                now.saturating_add(BESIDE_SHARDS),
             ],
         ),
         CRL_NUMBER,
@@ -312,12 +318,17 @@ pub(crate) fn set_options(set: &mut WriteSet, stored: &StoredRole) {
 pub(crate) fn entries_changed(issuer: &Issuer, now: OffsetDateTime) -> Statement {
     sql(
         "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL AND crl_shards IS NULL \
-         THEN $1 \
-         ELSE next_due END, delta_due = CASE \
+         WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN next_due \
+         WHEN crl_shards IS NULL THEN $1 \
+         WHEN next_due > CAST($4 AS BIGINT) THEN CAST($4 AS BIGINT) ELSE next_due END, delta_due = CASE \
          WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
          ELSE delta_due END WHERE ca_id = $2 OR ca_ski = $3",
-        params![now, issuer.ca_id.as_str(), &issuer.ski],
+        params![
+            now,
+            issuer.ca_id.as_str(),
+            &issuer.ski,
+            now.saturating_add(BESIDE_SHARDS),
+        ],
     )
 }
 
@@ -331,12 +342,12 @@ pub(crate) fn entries_changed_since(
     set.expect_one(
         sql(
             "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NULL AND crl_shards IS NULL \
-         THEN $1 \
-             ELSE next_due END, delta_due = CASE \
+             WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN next_due \
+             WHEN crl_shards IS NULL THEN $1 \
+             WHEN next_due > CAST($4 AS BIGINT) THEN CAST($4 AS BIGINT) ELSE next_due END, delta_due = CASE \
              WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
              ELSE delta_due END WHERE ca_ski = $2 AND changes = $3",
-            params![now, ski, changes],
+            params![now, ski, changes, now.saturating_add(BESIDE_SHARDS)],
         ),
         CHANGES,
     );

@@ -203,6 +203,11 @@ async fn answers_outlive_a_restart_and_no_revocation() {
     // And revoked while no process ran.
     let router = restarted(&world).await;
     assert!(is_revoked(post_ocsp(&router, &request).await.body));
+    // What says that is kept as well.
+    let before = run_and_ask(&world, &ca, &issued).await;
+    assert!(is_revoked(before.clone()));
+    let router = restarted(&world).await;
+    assert_eq!(post_ocsp(&router, &request).await.body, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,7 +59,7 @@ bench: build
 		$(if $(DATABASE),--database $(DATABASE))
 
 # Rows are written past the program, with signatures that nobody looks at: 1,000,000 take minutes, 10,000,000
-# an hour and some 60 GB below /var/tmp.
+# a long time and much room below /var/tmp (both not measured).
 ROWS ?= 10000000
 bench-large: build
 	$(CARGO) run --release --locked -p lamassu-bench -- --program $(TARGET)/release/lamassu --row large \

@@ -13,6 +13,7 @@ mod bind;
 mod body;
 mod serve;
 mod streams;
+mod unread;
 mod watched;
 
 pub use bind::bind;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +20,7 @@ use super::accept::StopSignals;
 use super::activity::{Activity, Verdict};
 use super::body::GuardedBody;
 use super::streams::Streams;
+use super::unread::ReadToEnd;
 use super::watched::Watched;
 use crate::config::{Limits, Timeouts};
 use crate::front::{Front, Origin};
@@ -39,6 +40,7 @@ const MAX_AHEAD: usize = 64 * 1024;
 pub(super) struct Connections {
     front: Arc<Front>,
     http: Builder<Streams>,
+    streams: Streams,
     pub(super) timeouts: Timeouts,
     pub(super) stop: StopSignals,
 }
@@ -57,7 +59,8 @@ impl Connections {
         };
         Self {
             front,
-            http: http_builder(limits, streams),
+            http: http_builder(limits, streams.clone()),
+            streams,
             timeouts,
             stop,
         }
@@ -77,9 +80,15 @@ impl Connections {
             service_fn(move |request: Request<Incoming>| {
                 let in_flight = activity.request_began(request.version());
                 let front = Arc::clone(&self.front);
-                let origin = Arc::clone(&origin);
+                let (origin, streams) = (Arc::clone(&origin), self.streams.clone());
                 async move {
-                    let reply = front.handle(&origin, request.map(Body::new)).await;
+                    let request = match request.version() {
+                        Version::HTTP_2 => {
+                            request.map(|body| Body::new(ReadToEnd::new(body, streams)))
+                        }
+                        _ => request.map(Body::new),
+                    };
+                    let reply = front.handle(&origin, request).await;
                     Ok::<Response<GuardedBody>, Infallible>(
                         reply.map(|body| GuardedBody::new(body, in_flight)),
                     )

@@ -139,3 +139,30 @@ async fn a_large_answer_arrives_whole_under_both_protocols() {
         assert_eq!(reply, format!("{version} {}", 1024 * 1024));
     }
 }
+
+/// A reset of the stream behind the answer has curl 7.88 lose it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_did_not_wait_for_the_body_arrives_over_http2() {
+    let gateway = start().await;
+    let directory = tempfile::TempDir::new().unwrap();
+    for length in [2, 200_000, 3_000_000] {
+        let file = directory.path().join(length.to_string());
+        std::fs::write(&file, vec![b'x'; length]).unwrap();
+        let body = format!("@{}", file.display());
+        let options = [
+            "--http2",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-H",
+            "Expect:",
+            "--data-binary",
+            &body,
+        ];
+        for attempt in 0..20 {
+            let reply = text(&gateway.curl("/refused", &options).await);
+            assert_eq!(reply, "403", "{length} bytes, attempt {attempt}");
+        }
+    }
+}

@@ -102,7 +102,7 @@ pub(crate) async fn start_with(
     })
 }
 
-/// `/slow` answers when told to, `/large` with a mebibyte; anything else tells what the request looked like.
+/// `/slow` answers when told to, `/large` with a mebibyte, `/refused` at once; anything else tells what the request looked like.
 fn router(release: Arc<Notify>, reached: Arc<Notify>) -> Router {
     let slow = any(async move || {
         reached.notify_one();
@@ -113,6 +113,7 @@ fn router(release: Arc<Notify>, reached: Arc<Notify>) -> Router {
     Router::new()
         .route("/slow", slow)
         .route("/large", large)
+        .route("/refused", any(async || axum::http::StatusCode::FORBIDDEN))
         .fallback(any(describe))
 }
 

@@ -331,8 +331,9 @@ async fn a_key_that_cannot_be_encrypted_as_asked_is_not_made() {
 
 #[tokio::test]
 async fn as_many_keys_as_the_process_takes_on_are_made_at_a_time() {
+    const ASKED: usize = 100;
     let world = world_making(&json!({"type": "RSA", "bits": 2048})).await;
-    let csrs: Vec<_> = (0..80)
+    let csrs: Vec<_> = (0..ASKED)
         .map(|n| Device::new(&format!("d{n}")).csr())
         .collect();
     let world = &world;
@@ -347,8 +348,9 @@ async fn as_many_keys_as_the_process_takes_on_are_made_at_a_time() {
             assert_eq!(answer.status, StatusCode::OK);
         }
     }
-    // On a slow machine some of those that wait are told to come again, too.
-    assert!((80 - 64..80).contains(&busy), "{busy}");
+    // A key that is made before all have asked leaves its place to another; on a slow machine some of
+    // those that wait are told to come again, too.
+    assert!((1..ASKED).contains(&busy), "{busy}");
 }
 
 /// All of them at the same time.

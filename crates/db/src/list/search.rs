@@ -24,6 +24,10 @@ const FEW: usize = 4_000;
 /// another one, and each costs a look at all rows that have it.
 const MAX_TRIGRAMS: usize = 16;
 
+/// Of numbers so many of the last digits are enough, and better: serial numbers that are made at one time
+/// begin alike, and what all have is long to read.
+const LAST_DIGITS: usize = 12;
+
 /// How an index of trigrams takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Preselect {
@@ -53,7 +57,10 @@ impl Preselect {
             let Some(value) = contained(&filter.condition) else {
                 continue;
             };
-            let (Some(table), Some(trigrams)) = (filter.field.search_table, trigrams(value)) else {
+            let Some(table) = filter.field.search_table else {
+                continue;
+            };
+            let Some(trigrams) = trigrams(filter.field, value) else {
                 continue;
             };
             let text = format!(
@@ -81,7 +88,7 @@ impl Preselect {
     pub(super) fn condition(&self, dialect: Dialect, field: &Field, value: &str) -> Option<Expr> {
         if dialect == Dialect::Postgres {
             // Without the index, too, it tells the planner how few rows there are.
-            trigrams(value)?;
+            trigrams(field, value)?;
             let column = field.search_column.or(field.folded_column)?;
             let column = Expr::col(Alias::new(column));
             return Some(column.like(pattern(value)));
@@ -102,7 +109,7 @@ impl Preselect {
                     "(rowid IN (SELECT rowid FROM {table} WHERE {table} MATCH ?) \
                      OR rowid > (SELECT n FROM {table}_end))"
                 );
-                Some(Expr::cust_with_values(matches, [trigrams(value)?]))
+                Some(Expr::cust_with_values(matches, [trigrams(field, value)?]))
             }
         }
     }
@@ -145,8 +152,12 @@ pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(
 }
 
 /// Trigrams of the folded text, as FTS5 is asked for them.
-fn trigrams(value: &str) -> Option<String> {
+fn trigrams(field: &Field, value: &str) -> Option<String> {
     let letters: Vec<char> = fold(value).chars().collect();
+    let letters = match field.hex {
+        Some(_) => letters.get(letters.len().saturating_sub(LAST_DIGITS)..)?,
+        None => &letters,
+    };
     let quoted = |three: &[char]| {
         let three: String = three.iter().collect();
         format!("\"{}\"", three.replace('"', "\"\""))

@@ -519,7 +519,11 @@ fn a_password_enrolls_a_device_without_certificate() -> Result<()> {
     assert!(said.contains("(40"), "{said}");
     home(&format!("dms passwords revoke basic {made} --yes"))?;
     wait_for("the refusals to be listed", Duration::from_secs(10), || {
-        home("dms refused").ok()?.contains("meter-2").then_some(())
+        let listed = home("dms refused --dms basic --device meter-2").ok()?;
+        listed.contains("meter-2").then_some(())
     })?;
+    assert!(!home("dms refused --device meter-3")?.contains("meter-2"));
+    let two = "dms passwords create basic --count 2 --out two.password";
+    assert!(home(two).is_err());
     Ok(())
 }

@@ -229,6 +229,12 @@ pub enum CrlFault {
     /// Without `nextUpdate`, or it lies before `thisUpdate`.
     #[error("it does not say until when it is valid")]
     NextUpdate,
+    /// `thisUpdate` lies in the future.
+    #[error("it is not valid yet")]
+    NotYetValid,
+    /// `nextUpdate` has passed.
+    #[error("it is outdated")]
+    Outdated,
     /// A critical extension: it is about a part of the CA's certificates.
     #[error("it has a critical extension")]
     Partial,
@@ -236,12 +242,14 @@ pub enum CrlFault {
 
 impl CrlFault {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Unreadable,
         Self::Issuer,
         Self::Signature,
         Self::Number,
         Self::NextUpdate,
+        Self::NotYetValid,
+        Self::Outdated,
         Self::Partial,
     ];
 }

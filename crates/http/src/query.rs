@@ -53,7 +53,7 @@ impl<S: Sync> FromRequestParts<S> for QueryPairs {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let pairs = decode_form(parts.uri.query().unwrap_or_default());
+        let pairs = decode_form(parts.uri.query().unwrap_or_default())?;
         let mut with_nul = pairs
             .iter()
             .filter(|(name, value)| name.contains('\0') || value.contains('\0'));

@@ -11,7 +11,7 @@ mod reason;
 mod scope;
 
 pub use build::{CrlBuilder, CrlError, CrlFields};
-pub use judge::CrlRefusal;
+pub use judge::{CrlRefusal, CrlScope};
 pub use read::CertificateList;
 pub use reason::CrlReason;
 pub use scope::{delta_crl_indicator, freshest_crl, issuing_distribution_point};

@@ -50,6 +50,14 @@ fn a_key_is_made_named_moved_used_and_destroyed() -> Result<()> {
         "{shown}"
     );
 
+    // A name that is taken makes no key.
+    let said = shell.refused("keys create --name another --alias free --alias b", 1)?;
+    assert!(
+        said.contains(&format!("the alias \"b\" is taken by the key {id}")),
+        "{said}"
+    );
+    assert_eq!(shell.ok("keys list -q")?, id);
+
     let said = shell.refused("keys delete b", 1)?;
     assert!(said.contains("--yes"), "{said}");
     assert_eq!(shell.ok("keys list -q")?, id);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::approval::ApprovalMode;
 use super::webhook::WebhookSettings;
 use crate::ca::certificate::named_enum;
-use crate::ca::{IssuanceProfile, Member};
+use crate::ca::{IssuanceProfile, Member, RenewalWindows};
 use crate::duration::WireDuration;
 use crate::ids::{CaId, DeviceId, ProfileId};
 
@@ -317,6 +317,16 @@ pub struct ReenrollmentSettings {
     /// What a renewal must do about its key; `allowed` when not set.
     #[serde(skip_serializing_if = "Member::is_silent")]
     pub key_reuse: Member<KeyReuse>,
+}
+
+impl ReenrollmentSettings {
+    /// When certificates should be renewed.
+    pub fn renewal_windows(&self) -> RenewalWindows {
+        RenewalWindows {
+            preventive: self.preventive_delta,
+            critical: self.critical_delta,
+        }
+    }
 }
 
 /// What `cacerts` gives.

@@ -43,7 +43,7 @@ pub enum QueryError {
     /// The list has no such parameter; in v2 only.
     #[error("unknown query parameter '{0}'")]
     UnknownParameter(String),
-    /// The value of a parameter is none that it takes; in v2 only.
+    /// The value of a parameter is none that it takes, in v2, or not UTF-8.
     #[error("invalid query parameter '{name}': {reason}")]
     InvalidParameter {
         /// The parameter.

@@ -1,25 +1,42 @@
 //! Query strings, as lenient as the reference's clients need them.
 
+use super::error::QueryError;
 use crate::percent;
 
 /// The pairs of a query string in their order: `+` is a space, `%XX` a byte, decoded once.
 ///
-/// A pair with a malformed escape, text that is not UTF-8 or a raw `;` is left out, the others
-/// stay.
-pub fn decode_form(query: &str) -> Vec<(String, String)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.contains(';'))
-        .filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode_component(name)?, decode_component(value)?))
-        })
-        .collect()
+/// A pair with a malformed escape or a raw `;` is left out, the others stay.
+///
+/// # Errors
+///
+/// [`QueryError::InvalidParameter`] where octets are not UTF-8.
+pub fn decode_form(query: &str) -> Result<Vec<(String, String)>, QueryError> {
+    let mut pairs = Vec::new();
+    let sent = query.split('&');
+    for pair in sent.filter(|pair| !pair.is_empty() && !pair.contains(';')) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (Some(name), Some(value)) = (octets(name), octets(value)) else {
+            continue;
+        };
+        let refused = |name: &str| QueryError::InvalidParameter {
+            name: name.to_owned(),
+            reason: "not UTF-8".to_owned(),
+        };
+        let name = String::from_utf8(name)
+            .map_err(|error| refused(&String::from_utf8_lossy(error.as_bytes())))?;
+        let value = String::from_utf8(value).map_err(|_| refused(&name))?;
+        pairs.push((name, value));
+    }
+    Ok(pairs)
 }
 
-/// One name or value, decoded; `None` when an escape is malformed.
+fn octets(text: &str) -> Option<Vec<u8>> {
+    percent::decode(&text.replace('+', " "))
+}
+
+/// One name or value, decoded; `None` when an escape is malformed or it is not UTF-8.
 pub(super) fn decode_component(text: &str) -> Option<String> {
-    String::from_utf8(percent::decode(&text.replace('+', " "))?).ok()
+    String::from_utf8(octets(text)?).ok()
 }
 
 /// Appends `name=value` to a query string, encoded.

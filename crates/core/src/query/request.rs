@@ -102,7 +102,7 @@ impl ListRequest {
         fields: &'static [Field],
         limits: QueryLimits,
     ) -> Result<Self, QueryError> {
-        Self::from_pairs(&decode_form(query), fields, limits)
+        Self::from_pairs(&decode_form(query)?, fields, limits)
     }
 
     /// Reads the decoded query of a list. Unknown parameters are ignored, of repeated ones the

@@ -213,7 +213,7 @@ mod tests {
 
     fn read(query: &str) -> Result<ListRequest, QueryError> {
         let now = datetime!(2026-03-01 09:00 UTC);
-        ListRequest::from_pairs_in_v2(&decode_form(query), FIELDS, &["count"], now)
+        ListRequest::from_pairs_in_v2(&decode_form(query)?, FIELDS, &["count"], now)
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor as _;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::streams::Streams;
@@ -65,7 +66,11 @@ impl Body for ReadToEnd {
 
 impl Drop for ReadToEnd {
     fn drop(&mut self) {
-        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+        let body = self.body.take().filter(|body| !body.is_end_stream());
+        // Without a runtime the process ends, and the connection with it.
+        if let Some(body) = body
+            && Handle::try_current().is_ok()
+        {
             self.streams
                 .execute(async { drop(timeout(PATIENCE, throw_away(body)).await) });
         }

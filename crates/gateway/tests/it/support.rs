@@ -102,7 +102,8 @@ pub(crate) async fn start_with(
     })
 }
 
-/// `/slow` answers when told to, `/large` with a mebibyte, `/refused` at once; anything else tells what the request looked like.
+/// `/slow` answers when told to, `/large` with a mebibyte, `/refused` at once; anything else tells what the
+/// request looked like.
 fn router(release: Arc<Notify>, reached: Arc<Notify>) -> Router {
     let slow = any(async move || {
         reached.notify_one();

@@ -116,6 +116,9 @@ struct Shown {
     this_update: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_update: Option<Timestamp>,
+    /// What it is about; everything where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
     n_entries: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     entries: Vec<Entry>,
@@ -149,6 +152,7 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
         number: list.number().ok().flatten().map(|number| number.0),
         this_update: list.this_update().into(),
         next_update: list.next_update().map(Timestamp::from),
+        scope: list.scope()?.map(|scope| scope.to_string()),
         n_entries: list.entries().count(),
         entries,
     };
@@ -159,6 +163,7 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
             ("number", number.unwrap_or_default()),
             ("as of", at(shown.this_update)),
             ("until", shown.next_update.map(at).unwrap_or_default()),
+            ("about", shown.scope.clone().unwrap_or_default()),
             ("revoked", shown.n_entries.to_string()),
         ]
     })?;
@@ -192,9 +197,13 @@ fn verify(output: OutputArgs, list: &CertificateList, issuer: &Path) -> Result<(
     let until = until.unwrap_or_else(|| "nobody says when".to_owned());
     let number = list.number().ok().flatten().map(|number| number.0);
     let number = number.map_or_else(String::new, |number| number.to_string());
+    let about = match list.scope()? {
+        None => "complete".to_owned(),
+        Some(scope) => format!("about {scope}"),
+    };
     output.done(
         &number,
-        &format!("the CRL is the issuer's, complete, and valid until {until}"),
+        &format!("the CRL is the issuer's, {about}, and valid until {until}"),
     )
 }
 

@@ -44,10 +44,7 @@ pub(crate) enum DmsCommand {
     #[command(subcommand)]
     Passwords(PasswordsCommand),
     /// List enrollments that were refused lately, and why.
-    Refused {
-        #[command(flatten)]
-        list: ListArgs,
-    },
+    Refused(Refused),
     /// Count DMSs.
     Stats,
 }
@@ -58,6 +55,19 @@ pub(crate) struct ListDms {
     /// Whose name contains this, whatever the case.
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// List enrollments that were refused lately, and why.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Refused {
+    /// Of this DMS.
+    #[arg(long, value_name = "DMS")]
+    dms: Option<String>,
+    /// Of this device.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -93,7 +103,7 @@ impl Commands for DmsCommand {
             Self::Update(asked) => update(session, asked).await,
             Self::Delete { dms, question } => delete(session, dms, *question).await,
             Self::Passwords(command) => passwords::run(session, command).await,
-            Self::Refused { list } => passwords::refused(session, list).await,
+            Self::Refused(asked) => passwords::refused(session, asked).await,
             Self::Stats => show::stats(session).await,
         }
     }

@@ -4,6 +4,7 @@
 //! it lets the write set check its revision, and drops the entry when that fails. What is not
 //! usable (no such CA, not active) is never kept, so a refusal is always of the present.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lamassu_core::ca::{
@@ -54,13 +55,13 @@ impl IssuingCa {
     }
 
     /// Where the certificate of this serial number can be validated.
-    pub(crate) fn locations(&self, serial: &x509::SerialNumber) -> AccessLocations {
-        let locations = self.locations.clone();
+    pub(crate) fn locations(&self, serial: &x509::SerialNumber) -> Cow<'_, AccessLocations> {
         match self.crl_shards {
-            None => locations,
+            None => Cow::Borrowed(&self.locations),
             Some(shards) => {
                 let shard = shards.of(&SerialNumber::from_bytes(serial.as_bytes()));
-                locations.with_crl_part(&shard.to_string())
+                let locations = self.locations.clone();
+                Cow::Owned(locations.with_crl_part(&shard.to_string()))
             }
         }
     }
@@ -212,6 +213,16 @@ impl Ready {
     /// Where certificates of the issuer with this key identifier can be validated.
     pub(crate) fn locations(&self, issuer_key_identifier: &[u8]) -> AccessLocations {
         AccessLocations::at_domains(&self.va_domains, issuer_key_identifier)
+    }
+
+    /// Refuses shards where certificates would name no list of theirs.
+    pub(crate) fn check_shards(&self, shards: Option<CrlShards>) -> Result<(), CaError> {
+        if shards.is_some() && self.va_domains.is_empty() {
+            let reason =
+                "crl_shards needs an address that certificates name: set va_server_domains";
+            return Err(CaError::Policy(reason.to_owned()));
+        }
+        Ok(())
     }
 
     /// The profile of this id.

@@ -97,6 +97,7 @@ impl CaService {
         {
             return Err(CaError::Validation);
         }
+        self.ready.check_shards(request.crl_shards)?;
         let default_profile = self.current_profile(&request.profile_id).await?;
         let own_profile = match request.ca_profile {
             ProfileChoice::Inline(profile) => *profile,

@@ -22,6 +22,9 @@ use crate::own_key::{KeyPurpose, OwnKey};
 use crate::rules::subject_fields;
 use crate::service::CaService;
 
+/// Most alternative names of a certificate.
+const MAX_NAMES: usize = 500;
+
 /// A certificate that nothing speaks against so far.
 #[derive(Debug)]
 struct Wanted {
@@ -63,6 +66,10 @@ impl CaService {
             None => subject_fields(&subject).to_name(),
             Some(serial) => self.subject_of(serial, &ca).await?,
         };
+        if alternative_names.len() > MAX_NAMES {
+            let text = format!("a certificate has at most {MAX_NAMES} alternative names");
+            return Err(CaError::Policy(text));
+        }
         let names = alternative_names
             .iter()
             .map(AlternativeName::to_general_name);

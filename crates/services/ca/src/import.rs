@@ -75,6 +75,7 @@ impl CaService {
         caller: &Caller,
         request: ImportCa,
     ) -> Result<CertificateAuthority, CaError> {
+        self.ready.check_shards(request.crl_shards)?;
         if !request.profile_id.is_empty() {
             self.ready.forget_profile(&request.profile_id);
             self.ready.profile(&request.profile_id).await?;

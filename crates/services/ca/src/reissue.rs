@@ -194,7 +194,10 @@ impl CaService {
                     .locations(&present.parsed.key_identifier())
                     .of_root(),
             ),
-            Some(parent) => (parent.issuer.clone(), parent.locations(&serial)),
+            Some(parent) => (
+                parent.issuer.clone(),
+                parent.locations(&serial).into_owned(),
+            ),
         };
         let terms = Terms {
             profile: &rules(profile)?,

@@ -57,8 +57,9 @@ impl CaService {
         if meant == 0 {
             self.are_known(&task).await?;
         }
-        let settled = [&*restrictions, &revoked_for_good()].concat();
-        let total = meant - self.count_meant(&filters, &settled).await?;
+        let settled = [&*restrictions, &settled(task.revocation_reason)].concat();
+        // Something may have been settled in between.
+        let total = (meant - self.count_meant(&filters, &settled).await?).max(0);
         let begun = Job {
             id: JobId::from(uuid::Uuid::new_v4().to_string()),
             kind: JobKind::RevokeCertificates,
@@ -184,6 +185,8 @@ impl CaService {
         }
         if position.is_none() {
             advanced.status = JobStatus::Done;
+            // What others revoked meanwhile was not this job's to do.
+            advanced.total = advanced.done + advanced.failed;
         }
         job::advance(&mut set, &stored, &advanced, position.as_ref());
         self.db.commit(set).await?;
@@ -292,14 +295,15 @@ fn revocation(
     }
 }
 
-/// What leaves a certificate as it is: it is revoked, and not on hold.
-fn revoked_for_good() -> [Restriction; 2] {
+/// What leaves a certificate as it is: it is revoked, and not on hold, or is to be put on hold again.
+fn settled(reason: RevocationReason) -> Vec<Restriction> {
     let revoked = CertificateStatus::Revoked.name();
-    let hold = RevocationReason::CertificateHold.name();
-    [
-        Restriction::Is("status", Value::from(revoked)),
-        Restriction::NoneOf("revocation_reason", vec![Value::from(hold)]),
-    ]
+    let mut settled = vec![Restriction::Is("status", Value::from(revoked))];
+    if reason != RevocationReason::CertificateHold {
+        let hold = RevocationReason::CertificateHold.name();
+        settled.push(Restriction::NoneOf("revocation_reason", vec![hold.into()]));
+    }
+    settled
 }
 
 /// The request as a job keeps it; one that restricts nothing is refused.
@@ -312,11 +316,13 @@ fn task(request: RevokeCertificates) -> Result<Task, CaError> {
         filters,
         reason,
     } = request;
-    // Everything contains an empty text, which a script writes whose variable is not set.
-    let restricts_nothing = |filter: &Filter| match &filter.condition {
-        Condition::Anything => true,
-        Condition::Contains { value, .. } | Condition::Element { value, .. } => value.is_empty(),
-        _ => filter.value.is_empty(),
+    // Everything contains an empty text, which a script writes whose variable is not set; where it
+    // writes `$A:$B`, separators are left of a number.
+    let restricts_nothing = |filter: &Filter| {
+        let is_no_number = || !filter.value.contains(|c: char| c.is_ascii_hexdigit());
+        filter.condition == Condition::Anything
+            || filter.value.is_empty()
+            || (filter.field.hex.is_some() && is_no_number())
     };
     let is_restricted = ca_id.is_some()
         || profile_id.is_some()

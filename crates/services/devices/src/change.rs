@@ -28,8 +28,9 @@ use crate::lifecycle::{Windows, status_of_certificate};
 use crate::renewal_windows::of_policy;
 use crate::store::{
     HistoryEntry, HistoryScope, REVISION, SHADOW_UPDATED, Slot, StoredDevice, Version,
-    device_update_members, device_update_slots, dms_windows_keep, follow_up_insert, history_insert,
-    slot_delete, slot_put, values_update, version_delete, version_put,
+    device_update_members, device_update_slots, dms_windows_delete, dms_windows_put,
+    follow_up_insert, history_insert, slot_delete, slot_put, values_update, version_delete,
+    version_put,
 };
 
 pub(crate) const PROVISIONED: &str = "PROVISIONED";
@@ -47,8 +48,8 @@ pub(crate) struct Change<'a> {
     slots: BTreeSet<String>,
     versions: BTreeSet<(String, u32)>,
     tasks: Vec<Task>,
-    /// The windows of the identity where its policy or groups said nothing, to be kept for that day.
-    kept: Option<RenewalWindows>,
+    /// What is to be kept as [`dms_windows_put`] does; `Some(None)` is nothing more.
+    kept: Option<Option<RenewalWindows>>,
 }
 
 /// How a version becomes the active one.
@@ -114,8 +115,8 @@ impl<'a> Change<'a> {
         self.tasks.push(task);
     }
 
-    /// Keeps what applies when policies say nothing any more, unless something is kept.
-    pub(crate) fn keep_windows(&mut self, windows: RenewalWindows) {
+    /// Keeps what applies to the identity when policies say nothing any more, or nothing where that applies now.
+    pub(crate) fn keep_windows(&mut self, windows: Option<RenewalWindows>) {
         self.kept = Some(windows);
     }
 
@@ -492,7 +493,10 @@ impl<'a> Change<'a> {
             }
         }
         if let Some(windows) = self.kept {
-            set.execute(dms_windows_keep(&device.id, windows));
+            set.execute(match windows {
+                Some(windows) => dms_windows_put(&device.id, windows),
+                None => dms_windows_delete(&device.id),
+            });
         }
         for task in &self.tasks {
             set.execute(follow_up_insert(&device.id, task, now));

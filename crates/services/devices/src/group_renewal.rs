@@ -56,11 +56,7 @@ pub(crate) fn keep_of_dms(
     (before, bound): (Option<RenewalWindows>, RenewalWindows),
     dms: &Dms,
 ) {
-    let settings = &dms.settings.reenrollment_settings;
-    let of_dms = RenewalWindows {
-        preventive: settings.preventive_delta,
-        critical: settings.critical_delta,
-    };
+    let of_dms = dms.settings.reenrollment_settings.renewal_windows();
     if bound != of_dms {
         set.execute(dms_windows_put(device, of_dms));
     } else if before.is_some_and(|before| before != of_dms)

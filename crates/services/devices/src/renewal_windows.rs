@@ -1,8 +1,8 @@
 //! When a version of a slot must be renewed: as the slot's policy says, else the groups of its device, else its
 //! DMS.
 //!
-//! Of an identity that is bound over v2, what its DMS says is known from the certificate before; without one it
-//! is 30 and 7 days. Other slots have no windows but those of their policy.
+//! Of an identity that is bound over v2 while nobody knows its DMS, it is as for the certificate before; without
+//! one it is 30 and 7 days. Other slots have no windows but those of their policy.
 
 use lamassu_core::ca::{CertificateRef, RenewalWindows};
 use lamassu_core::device::slot::{IDENTITY, SlotPolicy, SlotStatus};
@@ -15,6 +15,7 @@ use crate::follow_up::{Task, What};
 use crate::group_policy::has_renewal;
 use crate::group_read::policies;
 use crate::lifecycle::Windows;
+use crate::owners::OfDms;
 use crate::store::{Slot, Version};
 
 /// Windows of an identity of which nobody says any, as certificates without any have them.
@@ -50,19 +51,18 @@ pub(crate) fn of_policy(policy: &SlotPolicy) -> RenewalPolicy {
 }
 
 impl Change<'_> {
-    /// The windows of the next version of a slot, where its DMS is not asked.
-    pub(crate) fn windows_of(&mut self, name: &str) -> RenewalWindows {
+    /// The windows of the next version of a slot, over v2.
+    pub(crate) fn windows_of(&mut self, name: &str, dms: OfDms) -> RenewalWindows {
         let slot = self.after.slots.get(name);
         let own = slot.map(|slot| of_policy(&slot.policy));
         let own = own.unwrap_or_default();
         if name != IDENTITY {
             return own.over(NONE);
         }
-        let usual = slot.and_then(present).unwrap_or(DEFAULT_WINDOWS);
+        let usual = dms.windows.or_else(|| present(slot?));
+        let usual = usual.unwrap_or(DEFAULT_WINDOWS);
         let windows = own.over(self.groups_say().over(usual));
-        if windows != usual {
-            self.keep_windows(usual);
-        }
+        self.keep_windows((windows != usual).then_some(usual));
         windows
     }
 

@@ -40,8 +40,8 @@ pub(crate) use group_action::{
     members_count, members_done, members_insert, oldest_end, open_action,
 };
 pub(crate) use group_renewal::{
-    dms_windows, dms_windows_delete, dms_windows_keep, dms_windows_put, renewal_due,
-    renewal_followed, renewal_wanted, ruled_devices,
+    dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
+    renewal_wanted, ruled_devices,
 };
 pub(crate) use history::{
     DEVICE_COLUMN, HISTORY, HISTORY_FIELDS, HistoryEntry, HistoryScope, SHADOW_UPDATED, Shadow,

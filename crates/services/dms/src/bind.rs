@@ -8,7 +8,6 @@ use lamassu_core::dms::{BindDevice, Binding, Dms, DmsError};
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_db::{Attempt, retry_races};
 
-use crate::renewal;
 use crate::service::DmsManager;
 
 impl DmsManager {
@@ -62,7 +61,9 @@ impl DmsManager {
         if device.status == DeviceStatus::Decommissioned {
             return Err(DmsError::Decommissioned);
         }
-        let windows = found.renewal.over(renewal::of_dms(&dms));
+        let windows = found
+            .renewal
+            .over(dms.settings.reenrollment_settings.renewal_windows());
         Ok((device, dms, windows))
     }
 

@@ -16,7 +16,6 @@ use crate::issue::Approved;
 use crate::limits::Place;
 use crate::password::PasswordUse;
 use crate::profile;
-use crate::renewal;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 
@@ -125,7 +124,9 @@ impl DmsManager {
             superseded: superseded(&slot),
             create,
             version_before: highest.map(|(version, _)| *version),
-            windows: found.renewal.over(renewal::of_dms(dms)),
+            windows: found
+                .renewal
+                .over(dms.settings.reenrollment_settings.renewal_windows()),
             slot,
             place,
         })

@@ -6,8 +6,9 @@
 //! length and all of it a deadline. TLS is not verified, since what is fetched is signed and dated, and
 //! verifying it could need the same fetch (RFC 5280 §8).
 //!
-//! Deliberately absent: delta CRLs, and CRLs for a part of the certificates or reasons (a critical
-//! issuing distribution point): those tell who is revoked, never who is not.
+//! A CRL for a part of the certificates (a critical issuing distribution point) counts for those that name
+//! the same address. Deliberately absent: delta CRLs, and CRLs for other parts or for some reasons: those
+//! tell who is revoked, never who is not.
 
 use std::sync::Arc;
 

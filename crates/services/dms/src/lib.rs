@@ -55,7 +55,6 @@ mod password;
 mod profile;
 mod reenroll;
 mod refused;
-mod renewal;
 mod repeat;
 mod request;
 mod revocation;

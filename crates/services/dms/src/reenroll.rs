@@ -21,7 +21,7 @@ use crate::issue::Approved;
 use crate::request::{DeviceRequest, Possession};
 use crate::service::DmsManager;
 use crate::sweep::holds;
-use crate::{channel_binding, profile, renewal, subject};
+use crate::{channel_binding, profile, subject};
 
 /// Who asks for a renewal.
 #[derive(Debug)]
@@ -113,7 +113,9 @@ impl DmsManager {
         Ok(Renewed {
             device,
             active,
-            windows: found.renewal.over(renewal::of_dms(dms)),
+            windows: found
+                .renewal
+                .over(dms.settings.reenrollment_settings.renewal_windows()),
         })
     }
 

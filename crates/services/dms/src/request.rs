@@ -49,7 +49,11 @@ impl DeviceRequest {
             (Some(binding), Some(place)) => {
                 let (before, after) = info.split_at(place);
                 let after = after.get(binding.len()..).unwrap_or_default();
-                sha256(&[before, after].concat())
+                // The octets may stand elsewhere too: whose request it is must not depend on which are left out.
+                let key = self.csr.spki_der();
+                let id = self.device_id.as_str().as_bytes();
+                let whose = [sha256(id), sha256(key)].concat();
+                sha256(&[&whose[..], before, after].concat())
             }
             _ => sha256(info),
         }

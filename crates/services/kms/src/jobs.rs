@@ -53,6 +53,9 @@ impl Reaper {
         }
         if next < now + INTERVAL {
             self.0.db.wake(REAPER_JOB);
+        } else {
+            // All of it is settled; a clock that is set back must not make new work look like it.
+            self.0.abandon_nothing();
         }
         Ok(())
     }
@@ -67,8 +70,8 @@ impl Reaper {
         }
     }
 
-    /// What is due in one engine; gives the next due time. A key that cannot be settled is logged
-    /// and tried again; the others are not held up.
+    /// What is due in one engine; gives the next due time. Keys that cannot be settled are tried again;
+    /// the others are not held up.
     async fn reap_engine(
         &self,
         caller: &Caller,
@@ -78,6 +81,7 @@ impl Reaper {
         let unsettled = self.0.store.unsettled_of_engine(engine, BATCH).await?;
         let mut next = now + INTERVAL;
         let mut n_reaped = 0;
+        let mut failures = Vec::new();
         for key in &unsettled {
             let due = self.due(key.since, grace(key.state));
             if due > now {
@@ -91,11 +95,12 @@ impl Reaper {
                 }
                 Err(lost) if lost.is_race() => {}
                 Err(error) => {
-                    tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "unsettled key left");
+                    failures.push(error);
                     next = next.min(now + RETRY);
                 }
             }
         }
+        told(engine, &failures, "unsettled keys left");
         let next = next.min(self.reap_leftovers(engine, now).await?);
         Ok(if n_reaped == BATCH { now } else { next })
     }
@@ -109,6 +114,7 @@ impl Reaper {
         let leftovers = self.0.store.leftovers_of_engine(engine, BATCH).await?;
         let mut next = now + INTERVAL;
         let mut n_reaped = 0;
+        let mut failures = Vec::new();
         for leftover in &leftovers {
             let due = self.due(leftover.since, grace_of_leftover(leftover.state));
             if due > now {
@@ -122,11 +128,12 @@ impl Reaper {
                 }
                 Err(lost) if lost.is_race() => {}
                 Err(error) => {
-                    tracing::warn!(engine_id = %engine, error = &error as &(dyn std::error::Error + 'static), "what a move left stays");
+                    failures.push(error);
                     next = next.min(now + RETRY);
                 }
             }
         }
+        told(engine, &failures, "what moves left stays");
         Ok(if n_reaped == BATCH { now } else { next })
     }
 
@@ -184,6 +191,14 @@ impl Job for Reaper {
             next = next.min(self.reap_engine(caller, engine, now).await?);
         }
         Ok(NextRun::At(next))
+    }
+}
+
+/// Logs the last failure for all of them: a token that is away fails for each.
+fn told(engine: &EngineId, failures: &[Attempt<KmsError>], what: &'static str) {
+    if let Some(last) = failures.last() {
+        let error = last as &(dyn std::error::Error + 'static);
+        tracing::warn!(engine_id = %engine, keys = failures.len(), error, "{what}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Assembly: what the service needs, and the trait, one call per method.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
@@ -150,20 +150,24 @@ impl Kms {
         self: &Arc<Self>,
         begin: OffsetDateTime,
     ) -> Result<(), JobError> {
-        *self
-            .abandoned_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(begin);
+        *self.lock_abandoned() = Some(begin);
         let reaper = Reaper::new(Arc::clone(self));
         reaper.settle_all(&system_caller("kms-start")).await
     }
 
     /// Until when everything was begun by processes that are gone, if that is known.
     pub(crate) fn abandoned_until(&self) -> Option<OffsetDateTime> {
-        *self
-            .abandoned_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.lock_abandoned()
+    }
+
+    /// Nothing is left of processes that are gone.
+    pub(crate) fn abandon_nothing(&self) {
+        *self.lock_abandoned() = None;
+    }
+
+    fn lock_abandoned(&self) -> MutexGuard<'_, Option<OffsetDateTime>> {
+        let until = self.abandoned_until.lock();
+        until.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All background work of the service, until `shutdown`; what is in progress is finished.

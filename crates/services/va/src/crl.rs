@@ -155,6 +155,7 @@ impl From<SigningError> for MakeCrlError {
             SigningError::NoKey(_) => Self::NotPossible(Some(error)),
             SigningError::WrongKey
             | SigningError::NotDelegated(_)
+            | SigningError::LostDelegate(_)
             | SigningError::Kms(_)
             | SigningError::Engine(_) => Self::Signing(error),
         }

@@ -136,9 +136,16 @@ impl Slot {
         current.clone()
     }
 
-    fn set(&self, delegate: Option<Arc<Delegate>>) {
+    fn set(&self, delegate: Arc<Delegate>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = delegate;
+        *current = Some(delegate);
+    }
+
+    fn clear_if(&self, is_it: impl FnOnce(&Delegate) -> bool) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.as_deref().is_some_and(is_it) {
+            *current = None;
+        }
     }
 }
 
@@ -182,10 +189,11 @@ impl Delegates {
         }
     }
 
-    /// Gives up the responder of a CA, whose key did not sign.
-    pub(crate) fn forget(&self, ca: &CaId) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.remove(ca);
+    /// Gives up the responder of a CA whose key did not sign, unless there is another by now.
+    pub(crate) fn forget(&self, ca: &CaId, failed: &Responder) {
+        let slot = self.slot(ca);
+        let is_it = |current: &Delegate| Arc::ptr_eq(&current.responder.signer, &failed.signer);
+        slot.clear_if(is_it);
     }
 
     /// Gives up responders: all, or the one whose certificate has this serial number.
@@ -235,6 +243,10 @@ impl VaService {
             }
             found => (None, found),
         };
+        if let Some(refused) = &refused {
+            // Not looked at again: where the CA certifies nobody any more, each question would.
+            slot.clear_if(|current| current.serial == refused.serial);
+        }
         if let Some(usable) = &usable {
             if now < usable.renew_at {
                 return Ok(usable.responder.clone());
@@ -265,7 +277,7 @@ impl VaService {
         }
         let made = self.make_delegate(caller, authority, now).await?;
         let responder = made.responder.clone();
-        slot.set(Some(Arc::new(made)));
+        slot.set(Arc::new(made));
         Ok(responder)
     }
 
@@ -334,7 +346,7 @@ impl VaService {
             }
         };
         let responder = next.responder.clone();
-        slot.set(Some(Arc::new(next)));
+        slot.set(Arc::new(next));
         responder
     }
 

@@ -92,11 +92,25 @@ fn crl_routes(builder: RoutesBuilder<Va>) -> RoutesBuilder<Va> {
             "Fetch the newest delta CRL of a CA",
             crl::get_delta,
         )
+        .route(
+            http::Method::HEAD,
+            "/crl/{ski}/delta",
+            public,
+            "Look at the newest delta CRL of a CA",
+            crl::head_delta,
+        )
         .get(
             "/v1/crl/{ski}/delta",
             public,
             "Fetch the newest delta CRL of a CA",
             crl::get_delta,
+        )
+        .route(
+            http::Method::HEAD,
+            "/v1/crl/{ski}/delta",
+            public,
+            "Look at the newest delta CRL of a CA",
+            crl::head_delta,
         )
         .get(
             "/crl/{ski}/{shard}",

@@ -217,8 +217,22 @@ impl VaService {
         Ok(fresh.answer)
     }
 
-    /// Reads the status of all certificates and signs.
+    /// Reads the status of all certificates and signs. Where the key of a delegated responder is gone,
+    /// whoever takes its place answers.
     async fn fresh_answer(
+        &self,
+        caller: &Caller,
+        request: &OcspRequest,
+    ) -> Result<FreshAnswer, OcspRefusal> {
+        match self.try_fresh_answer(caller, request).await {
+            Err(OcspRefusal::Signing(SigningError::LostDelegate(_))) => {
+                self.try_fresh_answer(caller, request).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_fresh_answer(
         &self,
         caller: &Caller,
         request: &OcspRequest,
@@ -258,11 +272,13 @@ impl VaService {
             .sign(scheme, Message::Raw(response.as_bytes()))
             .await
             .map_err(|error| {
-                // The key of a responder may be gone: the next question makes another one.
-                if error.kind() != ErrorKind::Unavailable {
-                    self.delegates.forget(&authority.id);
+                let is_lasting = error.kind() != ErrorKind::Unavailable;
+                if is_lasting && responder.is_delegate() {
+                    self.delegates.forget(&authority.id, &responder);
+                    SigningError::LostDelegate(error)
+                } else {
+                    SigningError::from(error)
                 }
-                SigningError::from(error)
             })?;
         let der = response.assemble(&signature);
         Ok(FreshAnswer {

@@ -27,6 +27,11 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
+    /// Whether it is not the CA itself.
+    pub(crate) const fn is_delegate(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
     /// The first algorithm that the client prefers and the key has (RFC 6960 §4.4.7.2), else the
     /// key's own.
     pub(crate) fn scheme(&self, request: &OcspRequest) -> SignatureScheme {

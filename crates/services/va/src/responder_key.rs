@@ -1,5 +1,6 @@
 //! The keys of delegated OCSP responders: in the KMS, one per CA, the same for all processes on one
-//! database and for all certificates that the CA gives it.
+//! database and for all certificates that the CA gives it, until one of these is revoked: others may
+//! have the key then.
 //!
 //! A row names the operation before the key is made, so that a key which a crash left is destroyed
 //! before the next one is made. Keys of CAs that are gone are destroyed by the daily comparison.

@@ -25,6 +25,9 @@ pub(crate) enum SigningError {
     /// The KMS failed.
     #[error("the KMS did not give the key of the CA")]
     Kms(#[source] KmsError),
+    /// The key of a delegated responder does not sign any more.
+    #[error("the key of the OCSP responder is gone")]
+    LostDelegate(#[source] EngineError),
     /// The engine did not sign.
     #[error("the key of the CA did not sign")]
     Engine(#[from] EngineError),
@@ -37,7 +40,7 @@ impl SigningError {
             Self::Kms(error) => error.kind() == ErrorKind::Unavailable,
             Self::Engine(error) => error.kind() == ErrorKind::Unavailable,
             Self::NotDelegated(error) => error.is_temporary(),
-            Self::NoKey(_) | Self::WrongKey => false,
+            Self::NoKey(_) | Self::WrongKey | Self::LostDelegate(_) => false,
         }
     }
 }

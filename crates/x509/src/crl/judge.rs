@@ -102,10 +102,7 @@ impl CertificateList {
     ///
     /// [`ParseError`] when an extension of the list or the certificate does not decode.
     pub fn is_about(&self, certificate: &Certificate) -> Result<bool, ParseError> {
-        let scope = self
-            .extensions()
-            .parsed(&oids::CE_ISSUING_DISTRIBUTION_POINT, Scope::read)?;
-        let Some(scope) = scope else {
+        let Some(scope) = self.scope()? else {
             return Ok(true);
         };
         let points = certificate.extensions().access_locations()?.crl;
@@ -117,19 +114,49 @@ impl CertificateList {
         };
         Ok(is_its_point && is_its_kind && !scope.is_something_else)
     }
+
+    /// What the list is about, unless it is about everything that its issuer has issued.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] when the issuing distribution point does not decode.
+    pub fn scope(&self) -> Result<Option<CrlScope>, ParseError> {
+        self.extensions()
+            .parsed(&oids::CE_ISSUING_DISTRIBUTION_POINT, CrlScope::read)
+    }
 }
 
-/// What an issuing distribution point says of a list.
-#[derive(Default)]
-struct Scope {
-    uris: Vec<String>,
-    only_end_entities: bool,
-    only_cas: bool,
+/// What an issuing distribution point says of a list (RFC 5280 §5.2.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CrlScope {
+    /// Certificates that name one of these addresses; of any, where there is none.
+    pub uris: Vec<String>,
+    /// Certificates of end entities.
+    pub only_end_entities: bool,
+    /// Certificates of CAs.
+    pub only_cas: bool,
     /// Some reasons only, entries of other issuers, attribute certificates.
-    is_something_else: bool,
+    pub is_something_else: bool,
 }
 
-impl Scope {
+impl std::fmt::Display for CrlScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match (self.only_end_entities, self.only_cas) {
+            (true, false) => "certificates of end entities",
+            (false, true) => "certificates of CAs",
+            (false, false) | (true, true) => "certificates",
+        })?;
+        if self.is_something_else {
+            f.write_str(" of some kind")?;
+        }
+        match self.uris.as_slice() {
+            [] => Ok(()),
+            uris => write!(f, " that name {}", uris.join(" or ")),
+        }
+    }
+}
+
+impl CrlScope {
     /// `SEQUENCE { [0] distributionPoint, [1] onlyContainsUserCerts, [2] onlyContainsCACerts,
     /// [3] onlySomeReasons, [4] indirectCRL, [5] onlyContainsAttributeCerts }`, all optional.
     fn read(value: &Bytes) -> Result<Self, Malformation> {

@@ -99,7 +99,12 @@ fn read_csv(input: impl Read, rows: &Sender<Row>) -> Result<()> {
     loop {
         let start = reader.position().line();
         let outcome = reader.read_record(&mut record);
-        let line = record.position().map_or(start, csv::Position::line);
+        let position = match &outcome {
+            Ok(_) => record.position(),
+            // The record is the one before then.
+            Err(error) => error.position(),
+        };
+        let line = position.map_or(start, csv::Position::line);
         let end = reader.position().byte();
         let device = match outcome {
             Ok(false) => return Ok(()),

@@ -9,6 +9,7 @@ use lamassu_core::dms::settings::{
     AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, PROTOCOL_EST,
 };
 use lamassu_core::duration::WireDuration;
+use lamassu_crypto::KeySpec;
 use serde_json::json;
 
 use crate::commands::Session;
@@ -133,7 +134,13 @@ enum Keygen {
 fn keygen(text: &str) -> Result<Keygen, String> {
     match text {
         "off" => Ok(Keygen::Off),
-        text => text.parse().map(Keygen::Key),
+        text => {
+            let key: KeyType = text.parse()?;
+            match key.spec() {
+                Some(KeySpec::Rsa(_) | KeySpec::Ec(_) | KeySpec::Ed25519) => Ok(Keygen::Key(key)),
+                Some(_) | None => Err("no such keys are made for devices".to_owned()),
+            }
+        }
     }
 }
 
@@ -274,4 +281,20 @@ impl RenewalArgs {
 /// A list where one was given.
 fn some(list: &[String]) -> Option<&[String]> {
     (!list.is_empty()).then_some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Keygen, keygen};
+
+    #[test]
+    fn keys_that_are_not_made_for_devices_are_refused() {
+        for made in ["rsa-2048", "ECDSA-384", "ed25519"] {
+            assert!(matches!(keygen(made), Ok(Keygen::Key(_))), "{made}");
+        }
+        for refused in ["rsa-1024", "ecdsa-257", "ml-dsa-65", "rsa"] {
+            assert!(keygen(refused).is_err(), "{refused}");
+        }
+        assert!(matches!(keygen("off"), Ok(Keygen::Off)));
+    }
 }

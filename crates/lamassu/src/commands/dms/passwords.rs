@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use lamassu_core::dms::{
     CreatePasswords, DmsService as _, EnrollmentPassword, NewPassword, RefusedEnrollment,
@@ -12,6 +12,7 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use serde::Serialize;
 
 use crate::commands::Session;
+use crate::commands::dms::Refused;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::{PASSWORD_FIELDS, REFUSED_FIELDS};
 use crate::commands::files;
@@ -128,6 +129,7 @@ const REFUSED: Shape<RefusedEnrollment> = Shape {
         "DMS",
         "DEVICE",
         "STATUS",
+        "CODE",
         "REASON",
         "CERTIFICATE",
         "ADDRESS",
@@ -138,6 +140,7 @@ const REFUSED: Shape<RefusedEnrollment> = Shape {
             refused.dms_id.to_string(),
             refused.device_id.to_string(),
             refused.status.to_string(),
+            refused.code.clone(),
             refused.reason.clone(),
             refused.certificate.clone(),
             refused.address.clone(),
@@ -165,6 +168,10 @@ pub(super) async fn run(session: &Session, command: &PasswordsCommand) -> Result
 }
 
 async fn create(session: &Session, asked: &Create) -> Result<()> {
+    ensure!(
+        asked.out.is_none() || (asked.count == 1 && asked.device.len() <= 1),
+        "--out is for one password: leave it out, or ask for one"
+    );
     let devices = asked
         .device
         .iter()
@@ -206,9 +213,12 @@ async fn passwords(session: &Session, dms: &str, list: &ListArgs) -> Result<()> 
     .await
 }
 
-pub(super) async fn refused(session: &Session, list: &ListArgs) -> Result<()> {
-    let request = list.request(REFUSED_FIELDS, Conditions::default())?;
-    listing::print(session, list, request, &REFUSED, async |request| {
+pub(super) async fn refused(session: &Session, asked: &Refused) -> Result<()> {
+    let conditions = Conditions::default()
+        .with("dms_id[equal]", asked.dms.as_deref())
+        .with("device_id[equal]", asked.device.as_deref());
+    let request = asked.list.request(REFUSED_FIELDS, conditions)?;
+    listing::print(session, &asked.list, request, &REFUSED, async |request| {
         let (dms, caller) = (&session.dms, &session.caller);
         Ok(dms.refused_enrollments(caller, request).await?)
     })

@@ -1,9 +1,10 @@
 //! Making, importing, changing and moving keys.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::ids::{EngineId, KeyRef};
 use lamassu_core::kms::{
-    CreateKey as NewKey, ImportKey as ForeignKey, Key, KeyStatus, KmsService as _, PrivateKeyBytes,
+    CreateKey as NewKey, ImportKey as ForeignKey, Key, KeyStatus, KmsError, KmsService as _,
+    PrivateKeyBytes,
 };
 use lamassu_core::patch::PatchOperation;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use crate::commands::progress;
 
 pub(super) async fn create(session: &Session, asked: &CreateKey) -> Result<()> {
     let place = &asked.place;
+    nobody_has(session, &place.aliases).await?;
     let request = NewKey {
         algorithm: asked.key_type.name.clone(),
         size: asked.key_type.bits,
@@ -36,6 +38,7 @@ pub(super) async fn create(session: &Session, asked: &CreateKey) -> Result<()> {
 
 pub(super) async fn import(session: &Session, asked: &ImportKey) -> Result<()> {
     let place = &asked.place;
+    nobody_has(session, &place.aliases).await?;
     let mut octets = files::read_secret(&asked.file)?;
     // The server would not say what is wrong with it.
     files::read_private_key(&asked.file, &octets)?;
@@ -50,6 +53,19 @@ pub(super) async fn import(session: &Session, asked: &ImportKey) -> Result<()> {
     let taken = session.kms.import_key(&session.caller, request).await;
     let key = taken.about(About::new(Noun::Engine, &place.engine))?;
     named(session, key, &place.aliases).await
+}
+
+/// Checks that aliases are free before there is a key that waits for them.
+async fn nobody_has(session: &Session, aliases: &[String]) -> Result<()> {
+    for alias in aliases {
+        let reference = KeyRef::from(alias.as_str());
+        match session.kms.key(&session.caller, &reference).await {
+            Ok(key) => bail!("the alias {alias:?} is taken by the key {}", key.key_id),
+            Err(KmsError::KeyNotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Gives a new key its aliases, and shows it. Without them it would still be there.

@@ -49,7 +49,11 @@ impl CaService {
             Some(parent) => {
                 let template = RequestTemplate::new(plan.subject.clone(), &own.public_key);
                 let request = requested(&template, &own.public_key, &*own_signer).await?;
-                (request, parent.issuer.clone(), parent.locations(serial))
+                (
+                    request,
+                    parent.issuer.clone(),
+                    parent.locations(serial).into_owned(),
+                )
             }
         };
         let terms = Terms {

@@ -178,7 +178,7 @@ pub(crate) fn advance(
 ) {
     let statement = sql(
         "UPDATE ca_job SET status = $1, done = $2, failed = $3, error = $4, \
-         position_created_at = $5, position_id = $6, revision = revision + 1 \
+         position_created_at = $5, position_id = $6, total = $10, revision = revision + 1 \
          WHERE id = $7 AND revision = $8 AND status = $9",
         params![
             job.status.name(),
@@ -190,6 +190,7 @@ pub(crate) fn advance(
             job.id.as_str(),
             stored.revision,
             JobStatus::Running.name(),
+            job.total,
         ],
     );
     set.expect_one(statement, PROGRESS);

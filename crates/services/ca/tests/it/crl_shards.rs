@@ -50,3 +50,14 @@ async fn a_certificate_of_a_ca_with_shards_names_the_list_of_its_own() {
     let locations = x509(&below).extensions().access_locations().unwrap();
     assert!(!locations.crl[0].contains("-of-"), "{locations:?}");
 }
+
+#[tokio::test]
+async fn shards_without_an_address_are_refused() {
+    let world = World::new().await;
+    let mut body = root_body("root-a", &world.profile(device_profile()).await);
+    body["crl_shards"] = json!(16);
+    let answer = world.post("/v1/cas", body).await;
+    let reason = "crl_shards needs an address that certificates name: set va_server_domains";
+    assert_eq!(answer.refusal(), (400, reason));
+    assert_eq!(world.count("ca").await, 0);
+}

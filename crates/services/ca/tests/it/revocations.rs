@@ -209,6 +209,9 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
         json!({ "revocation_reason": "KeyCompromise", "filter": [] }),
         json!({ "filter": "serial_number[in]" }),
         json!({ "filter": "subject.common_name[contains]" }),
+        json!({ "filter": "serial_number[contains]:" }),
+        json!({ "filter": "serial_number[notequal]--" }),
+        json!({ "filter": "fingerprint[contains] : " }),
         json!({ "ca_id": "root-a", "filter": ["subject.common_name[equal]"] }),
     ] {
         assert_eq!(world.post(PATH, body).await.refusal(), invalid);
@@ -241,15 +244,4 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
         world.get("/v1/jobs/x").await.refusal(),
         (404, "job not found")
     );
-    // Separators alone, of which a script is left with where its variables are not set, are in no number.
-    for filter in [
-        "serial_number[contains]:",
-        "fingerprint[contains]--",
-        "serial_number[contains] ",
-    ] {
-        let answer = world.post(PATH, json!({ "filter": filter })).await;
-        if answer.status.is_success() {
-            assert_eq!(answer.with(StatusCode::ACCEPTED)["total"], 0, "{filter}");
-        }
-    }
 }

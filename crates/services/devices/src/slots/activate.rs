@@ -51,6 +51,7 @@ impl DevicesService {
             return Ok(whole_slot_in_v2(slot));
         }
         self.check_activatable(caller, wanted).await?;
+        let dms = self.of_dms(caller, &stored, id).await?;
         let mut change = Change::of(&stored, self.change_by(caller));
         let policy = &slot.policy;
         let defaults = change.slot_defaults();
@@ -58,8 +59,9 @@ impl DevicesService {
         let revoke = request
             .revoke_superseded
             .or(policy.revoke_superseded)
-            .or(defaults.revoke_superseded);
-        let windows = change.windows_of(&id.name);
+            .or(defaults.revoke_superseded)
+            .or(dms.revoke_superseded);
+        let windows = change.windows_of(&id.name, dms);
         let retire = (overlap, revoke.unwrap_or(false));
         let mut activation = activation(slot, wanted, retire, windows);
         if let Some(comment) = request.comment.as_deref().filter(|text| !text.is_empty())
@@ -130,7 +132,8 @@ impl DevicesService {
             };
             match next {
                 Some(next) => {
-                    let windows = change.windows_of(&id.name);
+                    let dms = self.of_dms(caller, &stored, id).await?;
+                    let windows = change.windows_of(&id.name, dms);
                     let activation = activation(slot, next, (None, false), windows);
                     move_metadata(&mut change, slot, next, windows);
                     change.activate(&id.name, next.version, activation);

@@ -22,6 +22,7 @@ use super::secret::{self, Kept};
 use super::{ca_refusal, check_name};
 use crate::change::{Activation, Change, PROVISIONED, certificate_version};
 use crate::lifecycle::Windows;
+use crate::owners::OfDms;
 use crate::service::DevicesService;
 use crate::store::{Slot, StoredDevice, Version, bindings, shown};
 
@@ -60,8 +61,10 @@ impl DevicesService {
             Checked::Kept(kept) => kept.once.clone(),
             Checked::Certificate(_) => None,
         };
+        let dms = self.of_dms(caller, &stored, slot).await?;
         let mut change = Change::of(&stored, self.change_by(caller));
-        let number = insert(&mut change, &slot.name, secret_type, request, &checked)?;
+        let slot_is = (slot.name.as_str(), secret_type);
+        let number = insert(&mut change, slot_is, request, &checked, dms)?;
         let (set, after) = change.into_write_set("device.slot.version.add");
         self.db.commit(set).await?;
         let slot = after.slots.get(&slot.name);
@@ -216,14 +219,14 @@ fn check_request(
 /// Puts the secret into the slot; gives its number.
 fn insert(
     change: &mut Change<'_>,
-    name: &str,
-    secret_type: SecretType,
+    (name, secret_type): (&str, SecretType),
     request: &AddVersion,
     checked: &Checked,
+    dms: OfDms,
 ) -> Result<u32, RegistryError> {
     let now = change.now();
     let defaults = change.slot_defaults();
-    let renewed = change.windows_of(name);
+    let renewed = change.windows_of(name, dms);
     let slot = change.slot_or_new(name, secret_type);
     let mut version = version(slot.next_version(), request, checked, now);
     let holds = |known: &Version| {
@@ -250,6 +253,7 @@ fn insert(
     let revoke_superseded = policy
         .revoke_superseded
         .or(defaults.revoke_superseded)
+        .or(dms.revoke_superseded)
         .unwrap_or(false);
     slot.versions.insert(number, version);
     if request.activate {

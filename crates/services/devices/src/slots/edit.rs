@@ -43,6 +43,7 @@ impl DevicesService {
             if let Some(same) = same {
                 return Ok(whole_slot_in_v2(same));
             }
+            let dms = self.of_dms(caller, &stored, slot).await?;
             let mut change = Change::of(&stored, self.change_by(caller));
             let changed = change.slot_or_new(&slot.name, request.secret_type);
             if let Some(policy) = &request.policy {
@@ -52,7 +53,7 @@ impl DevicesService {
                 let scope = HistoryScope::Slot(slot.name.clone());
                 change.record(scope, SHADOW_UPDATED, "Updated: policy".to_owned());
                 change.trim_versions(&slot.name);
-                let windows = change.windows_of(&slot.name);
+                let windows = change.windows_of(&slot.name, dms);
                 if known.and_then(present).is_some_and(|was| was != windows) {
                     change.move_windows(&slot.name, windows);
                 }

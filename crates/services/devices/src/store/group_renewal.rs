@@ -23,19 +23,6 @@ pub(crate) fn dms_windows_put(device: &DeviceId, windows: RenewalWindows) -> Sta
     )
 }
 
-/// The same, unless some are kept.
-pub(crate) fn dms_windows_keep(device: &DeviceId, windows: RenewalWindows) -> Statement {
-    sql(
-        "INSERT INTO device_dms_windows (device_id, preventive, critical) VALUES ($1, $2, $3) \
-         ON CONFLICT DO NOTHING",
-        params![
-            device.as_str(),
-            windows.preventive.as_nanos(),
-            windows.critical.as_nanos(),
-        ],
-    )
-}
-
 /// The windows of a device are those of its DMS.
 pub(crate) fn dms_windows_delete(device: &DeviceId) -> Statement {
     sql(

@@ -201,4 +201,14 @@ async fn a_slots_policy_comes_before_groups_and_groups_before_the_dms() {
     fixture.policies_of(1, json!({"renewal": null})).await;
     fixture.run(fixture.local.renewal_job()).await;
     assert_eq!(windows().await, (70, 7));
+    // And without the slot's own the DMS alone, as it was when the certificate was bound.
+    fixture
+        .ok(
+            Method::PUT,
+            slot,
+            json!({"secret_type": "x509", "policy": {}}),
+        )
+        .await;
+    assert_eq!(windows().await, (30, 7));
+    assert_eq!(fixture.count(KEPT).await, 0);
 }

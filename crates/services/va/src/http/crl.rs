@@ -88,6 +88,16 @@ pub(super) async fn head(
     Ok(without_body(get(va, caller, name, headers).await?))
 }
 
+/// As GET, for delta CRLs.
+pub(super) async fn head_delta(
+    va: State<Va>,
+    caller: AskedBy,
+    ski: PathParams<String>,
+    headers: HeaderMap,
+) -> Reply<CacheableMedia<Crl>> {
+    Ok(without_body(get_delta(va, caller, ski, headers).await?))
+}
+
 /// As GET, for shards.
 pub(super) async fn head_shard(
     va: State<Va>,

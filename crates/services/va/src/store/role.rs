@@ -313,21 +313,31 @@ pub(crate) fn set_options(set: &mut WriteSet, stored: &StoredRole) {
     );
 }
 
+/// How a change of entries is noted: `$1` is now, `$2` a while later.
+macro_rules! note_change {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE va_role SET changes = changes + 1, next_due = CASE \
+             WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL \
+             THEN next_due WHEN crl_shards IS NULL THEN CAST($1 AS BIGINT) \
+             WHEN next_due > CAST($2 AS BIGINT) THEN CAST($2 AS BIGINT) ELSE next_due END, \
+             delta_due = CASE WHEN crl_number > 0 AND regenerate_on_revoke \
+             AND delta_validity IS NOT NULL THEN CAST($1 AS BIGINT) ELSE delta_due END ",
+            $condition
+        )
+    };
+}
+
 /// Notes that entries of an issuer's CRL changed; the next one is due if the role wants it at once.
 /// The role is that of the CA, or of one that shares its key.
 pub(crate) fn entries_changed(issuer: &Issuer, now: OffsetDateTime) -> Statement {
     sql(
-        "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-         WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN next_due \
-         WHEN crl_shards IS NULL THEN $1 \
-         WHEN next_due > CAST($4 AS BIGINT) THEN CAST($4 AS BIGINT) ELSE next_due END, delta_due = CASE \
-         WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
-         ELSE delta_due END WHERE ca_id = $2 OR ca_ski = $3",
+        note_change!("WHERE ca_id = $3 OR ca_ski = $4"),
         params![
             now,
+            now.saturating_add(BESIDE_SHARDS),
             issuer.ca_id.as_str(),
             &issuer.ski,
-            now.saturating_add(BESIDE_SHARDS),
         ],
     )
 }
@@ -341,13 +351,8 @@ pub(crate) fn entries_changed_since(
 ) {
     set.expect_one(
         sql(
-            "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-             WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN next_due \
-             WHEN crl_shards IS NULL THEN $1 \
-             WHEN next_due > CAST($4 AS BIGINT) THEN CAST($4 AS BIGINT) ELSE next_due END, delta_due = CASE \
-             WHEN crl_number > 0 AND regenerate_on_revoke AND delta_validity IS NOT NULL THEN $1 \
-             ELSE delta_due END WHERE ca_ski = $2 AND changes = $3",
-            params![now, ski, changes, now.saturating_add(BESIDE_SHARDS)],
+            note_change!("WHERE ca_ski = $3 AND changes = $4"),
+            params![now, now.saturating_add(BESIDE_SHARDS), ski, changes],
         ),
         CHANGES,
     );

@@ -139,6 +139,9 @@ async fn the_key_is_in_the_kms_until_the_ca_is_gone() {
     let third = by_another().await;
     assert_ne!(third.spki_der(), first.spki_der());
     assert_eq!(world.keys_called(name).await.len(), 1);
+    // Who was using it answers the same question with the new one.
+    let here = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_eq!(here.spki_der(), third.spki_der());
     world.reconcile().await;
     assert_eq!(world.keys_called(name).await.len(), 1);
     world.delete(&ca).await;

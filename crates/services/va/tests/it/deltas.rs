@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use axum::body::Body;
+use http::{Request, StatusCode};
 use lamassu_va::VaConfig;
 use lamassu_x509::crl::{CertificateList, CrlReason};
 use lamassu_x509::oids;
@@ -9,7 +11,7 @@ use lamassu_x509::pem::{PemLabel, der_to_pem};
 use serde_json::json;
 use time::Duration;
 
-use crate::support::{Ca, World};
+use crate::support::{Ca, World, send};
 
 /// A world whose CRLs have an address.
 async fn world() -> World {
@@ -27,6 +29,13 @@ async fn delta(world: &World, ca: &Ca) -> CertificateList {
     let same = world.crl_at(&format!("/v1{path}"), ca).await;
     let delta = world.crl_at(&path, ca).await;
     assert_eq!(delta.as_der(), same.as_der());
+    let head = Request::head(&path).body(Body::empty()).unwrap();
+    let head = send(&world.router, head).await;
+    let length = delta.as_der().len().to_string();
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (StatusCode::OK, length.as_str())
+    );
     delta
 }
 

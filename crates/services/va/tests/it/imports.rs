@@ -3,6 +3,7 @@
 use lamassu_core::va::CrlFault;
 use lamassu_x509::pem::{PemLabel, der_to_pem};
 use serde_json::json;
+use time::Duration;
 
 use crate::support::{Ca, World};
 
@@ -57,6 +58,19 @@ async fn a_foreign_crl_is_served_as_it_came_until_a_newer_one_comes() {
     let (_, router) = ours.replica().await;
     let answer = crate::support::get(&router, &served, &[]).await;
     assert_eq!(&answer.body, second.as_der());
+    // Where its file was lost, it may be put back, and no other.
+    std::fs::remove_file(ours.crl_folder(&ca).join("2.crl")).unwrap();
+    let (_, router) = ours.replica().await;
+    let answer = crate::support::get(&router, &served, &[]).await;
+    assert_eq!(answer.status, 404);
+    for (crl, expected) in [(&first, 409), (&second, 200)] {
+        let body = axum::body::Body::from(crl.as_der().clone());
+        let request = http::Request::put(&path).body(body).unwrap();
+        let answer = crate::support::send(&router, request).await;
+        assert_eq!(answer.status, expected);
+    }
+    let answer = crate::support::get(&router, &served, &[]).await;
+    assert_eq!(&answer.body, second.as_der());
 }
 
 #[tokio::test]
@@ -86,6 +100,13 @@ async fn what_is_no_crl_of_the_ca_is_refused() {
         let refused = ours.put(&path, sent).await;
         assert_eq!(refused.refusal(), (400, format!("CRL refused: {text}")));
     }
+    let refused = |fault: CrlFault| (400, format!("CRL refused: {fault}"));
+    ours.clock.advance(-Duration::hours(1));
+    let early = ours.put(&path, good.as_der().clone()).await;
+    assert_eq!(early.refusal(), refused(CrlFault::NotYetValid));
+    ours.clock.advance(Duration::days(400));
+    let late = ours.put(&path, good.as_der().clone()).await;
+    assert_eq!(late.refusal(), refused(CrlFault::Outdated));
     let unknown = ours.put("/v1/crl/0badcafe", good.as_der().clone()).await;
     assert_eq!(unknown.refusal(), (404, "CA not found".to_owned()));
 }

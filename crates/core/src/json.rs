@@ -3,7 +3,7 @@
 //! Member names match case-insensitively, unknown members are ignored, of duplicates the last
 //! wins, `null` leaves the zero value, and bytes after the first value are ignored. U+0000 is
 //! refused wherever it stands, also in what is ignored: PostgreSQL cannot store it, and one database
-//! must not take what the other does not. [`from_slice`]
+//! must not take what the other does not. So is what is nested deeper than 110 levels. [`from_slice`]
 //! is a serde deserialiser with these habits over borrowed raw slices; free-form values
 //! (`serde_json::Value`, metadata maps) are read by `serde_json` itself.
 //!
@@ -11,6 +11,7 @@
 //! their exact text on the wire through `serde::de::Error::custom`.
 
 mod access;
+mod depth;
 mod nul;
 mod strict;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use self::access::{FreeMembers, Items, KnownMembers, UnitVariant};
+use self::depth::{MAX_DEPTH, is_too_deep};
 use self::nul::{holds_nul, place_of_nul};
 pub use self::strict::{StrictError, from_slice_strict, object_from_slice_strict};
 
@@ -49,24 +51,30 @@ impl de::Error for JsonError {
 ///
 /// # Errors
 /// `EOF` for an empty body, `unexpected EOF` for a truncated one, `json: …` for what is no JSON or
-/// has a member of the wrong type or holds U+0000, and the texts of types with a grammar of their
+/// has a member of the wrong type, holds U+0000 or is nested too deeply, and the texts of types with a grammar of their
 /// own.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
     let mut stream = serde_json::Deserializer::from_slice(bytes);
     let raw = <&'de RawValue>::deserialize(&mut stream).map_err(|error| syntax(&error, bytes))?;
-    if holds_nul(raw.get()) {
-        return Err(nul_refused(raw.get()));
-    }
+    check_storable(raw.get())?;
     T::deserialize(Raw::new(raw))
 }
 
-fn nul_refused(json: &str) -> JsonError {
-    JsonError(match place_of_nul(json) {
-        Some(place) => {
-            format!("json: field {place} holds the character U+0000, which cannot be stored")
-        }
-        None => "json: the character U+0000 cannot be stored".to_owned(),
-    })
+/// Refuses what could not be kept and read back.
+fn check_storable(json: &str) -> Result<(), JsonError> {
+    if holds_nul(json) {
+        return Err(JsonError(match place_of_nul(json) {
+            Some(place) => {
+                format!("json: field {place} holds the character U+0000, which cannot be stored")
+            }
+            None => "json: the character U+0000 cannot be stored".to_owned(),
+        }));
+    }
+    if is_too_deep(json) {
+        let text = format!("json: nested deeper than {MAX_DEPTH} levels");
+        return Err(JsonError(text));
+    }
+    Ok(())
 }
 
 fn syntax(error: &serde_json::Error, bytes: &[u8]) -> JsonError {

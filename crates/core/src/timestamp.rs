@@ -5,9 +5,9 @@ use std::fmt;
 use crate::schema::schemas;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
+use time::{OffsetDateTime, UtcOffset};
 
 /// A point in time; "no value" on the wire is [`Timestamp::ZERO`], never `null`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +51,7 @@ impl Default for Timestamp {
 
 impl From<OffsetDateTime> for Timestamp {
     fn from(time: OffsetDateTime) -> Self {
-        Self(time.to_offset(time::UtcOffset::UTC))
+        Self(time.checked_to_offset(UtcOffset::UTC).unwrap_or(time))
     }
 }
 
@@ -59,7 +59,8 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self
             .0
-            .to_offset(time::UtcOffset::UTC)
+            .checked_to_offset(UtcOffset::UTC)
+            .ok_or(fmt::Error)?
             .format(&Rfc3339)
             .map_err(|_| fmt::Error)?;
         f.write_str(&text)
@@ -72,11 +73,19 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl std::str::FromStr for Timestamp {
-    type Err = time::error::Parse;
+/// A text is no time of the years 1 to 9999 in UTC, as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time")]
+pub struct NoTimestamp;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        OffsetDateTime::parse(text, &Rfc3339).map(Self::from)
+impl std::str::FromStr for Timestamp {
+    type Err = NoTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, NoTimestamp> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoTimestamp)?;
+        let time = time.checked_to_offset(UtcOffset::UTC).ok_or(NoTimestamp)?;
+        // Storage has no year before.
+        (time.year() >= 1).then_some(Self(time)).ok_or(NoTimestamp)
     }
 }
 
@@ -99,7 +108,7 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
                 text.parse()
-                    .map_err(|_| E::custom(format!("parsing time {text:?}: not an RFC 3339 time")))
+                    .map_err(|error| E::custom(format!("parsing time {text:?}: {error}")))
             }
         }
         deserializer.deserialize_any(TimestampVisitor)
@@ -115,7 +124,7 @@ schemas!(Timestamp: {
 
 #[cfg(test)]
 mod tests {
-    use super::Timestamp;
+    use super::{NoTimestamp, Timestamp};
 
     #[test]
     fn text_has_only_the_digits_it_needs() {
@@ -135,6 +144,13 @@ mod tests {
     fn another_zone_is_read_and_written_as_utc() {
         let time: Timestamp = "2026-01-10T10:00:00+02:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-01-10T08:00:00Z");
-        "2026-01-10".parse::<Timestamp>().unwrap_err();
+        for refused in [
+            "2026-01-10",
+            "9999-12-31T23:59:59-05:00",
+            "0001-01-01T00:00:00+00:01",
+            "0000-12-31T23:59:59Z",
+        ] {
+            assert_eq!(refused.parse::<Timestamp>(), Err(NoTimestamp), "{refused}");
+        }
     }
 }

@@ -4,8 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::nul::holds_nul;
-use super::{JsonError, free_value_refused, nul_refused, syntax};
+use super::{JsonError, check_storable, free_value_refused, syntax};
 
 /// Most unknown members that a refusal names.
 const MAX_NAMED: usize = 16;
@@ -44,9 +43,7 @@ pub fn from_slice_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictE
     let raw = serde::Deserialize::deserialize(&mut stream);
     let raw: &RawValue = raw.map_err(|error| StrictError::Json(syntax(&error, bytes)))?;
     let text = raw.get();
-    if holds_nul(text) {
-        return Err(StrictError::Json(nul_refused(text)));
-    }
+    check_storable(text).map_err(StrictError::Json)?;
     stream
         .end()
         .map_err(|error| StrictError::Json(syntax(&error, bytes)))?;

@@ -171,3 +171,24 @@ fn an_escaped_backslash_before_u0000_is_no_nul() {
     let read = body(r#"{"id":"\\u0000"} "\u0000""#).unwrap();
     assert_eq!(read.id, r"\u0000");
 }
+
+#[test]
+fn what_could_not_be_read_back_from_a_list_is_refused() {
+    let nested = |levels: usize| {
+        let (open, close) = ("{\"a\":[".repeat(levels / 2), "]}".repeat(levels / 2));
+        format!("{{\"metadata\":{open}{close},\"id\":\"[[\\\"[{{\"}}").replace("[]", "[1]")
+    };
+    let read = body(&nested(108)).unwrap();
+    assert_eq!(read.id, "[[\"[{");
+    let refused = Err("json: nested deeper than 110 levels".to_owned());
+    assert_eq!(body(&nested(110)), refused);
+    assert_eq!(body(&nested(100_000)), refused);
+    let strict = super::from_slice_strict::<serde_json::Value>(nested(110).as_bytes());
+    assert_eq!(
+        strict.unwrap_err().to_string(),
+        "json: nested deeper than 110 levels"
+    );
+    // Brackets within a text are none.
+    let text = format!("{{\"id\":\"{}\"}}", "[\\\"{".repeat(500));
+    assert_eq!(body(&text).unwrap().id.len(), 1500);
+}

@@ -123,7 +123,11 @@ pub(super) fn contained(condition: &Wanted) -> Option<&str> {
             value,
             ..
         }
-        | Wanted::Element { value, .. } => Some(value),
+        | Wanted::Element {
+            membership: Membership::In,
+            value,
+            ..
+        } => Some(value),
         _ => None,
     }
 }

@@ -33,7 +33,7 @@ impl Kms {
         let spec = spec_for(&asked, engine.as_ref())?;
         let handle = handle_for(asked.operation.as_ref())?;
         if asked.operation.is_some() {
-            let made = self.store.key_by_handle(&handle).await;
+            let made = self.store.key_made_as(&handle).await;
             if let Some(made) = made.map_err(StorageFailure::from)? {
                 return Ok(made.key);
             }

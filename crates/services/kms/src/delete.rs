@@ -51,7 +51,7 @@ impl Kms {
                 }
                 return Ok(None);
             }
-            let Some(stored) = self.store.key_by_handle(&handle).await? else {
+            let Some(stored) = self.store.key_made_as(&handle).await? else {
                 return Ok(None);
             };
             self.mark(caller, &stored).await?;

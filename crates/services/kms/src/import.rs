@@ -60,7 +60,7 @@ impl Kms {
 
     /// The key is there. To the operation that brought it that is no refusal.
     async fn brought_before(&self, new: &NewKey) -> Result<Key, KmsError> {
-        let same = self.store.key_by_handle(&new.handle).await;
+        let same = self.store.key_made_as(&new.handle).await;
         let same = same.map_err(StorageFailure::from)?;
         if let Some(same) = same.filter(|same| Some(&same.key.key_id) == new.key_id.as_ref()) {
             return Ok(same.key);

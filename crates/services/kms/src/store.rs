@@ -64,6 +64,11 @@ pub const SCHEMA: Schema = Schema {
             "usage_batches",
             include_str!("../migrations/V0005__usage_batches.sql"),
         ),
+        Migration::portable(
+            6,
+            "made_as",
+            include_str!("../migrations/V0006__made_as.sql"),
+        ),
     ],
 };
 
@@ -149,12 +154,15 @@ impl KeyStore {
         self.lookups.find(address).await
     }
 
-    /// The key that an engine knows by this handle.
-    pub(crate) async fn key_by_handle(
+    /// The key that was made under this handle, wherever it has been moved since.
+    pub(crate) async fn key_made_as(
         &self,
         handle: &KeyHandle,
     ) -> Result<Option<StoredKey>, DbError> {
-        let query = sql(select_key!("handle = $1"), params![handle.as_str()]);
+        let query = sql(
+            select_key!("(handle = $1 OR made_as = $1)"),
+            params![handle.as_str()],
+        );
         let row = self.db.row_opt(query).await?;
         row.map(StoredKey::try_from).transpose()
     }

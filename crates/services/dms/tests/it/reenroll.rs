@@ -400,3 +400,27 @@ async fn of_parallel_renewals_one_certificate_stays_valid() {
         1
     );
 }
+
+/// Its certificates prove who renews under another CA.
+#[tokio::test]
+async fn devices_of_a_ca_that_has_ended_move_to_another() {
+    let enrolled = Enrolled::new(&json!({})).await;
+    let world = &enrolled.world;
+    world.clock.advance(Duration::days(11 * 365));
+    world.root("fleet-2").await;
+    let enrollment = json!({
+        "est_rfc7030_settings": {"auth_mode": "NO_AUTH"},
+        "enrollment_ca": "fleet-2",
+    });
+    let reenrollment = json!({
+        "est_rfc7030_settings": {"auth_mode": "CLIENT_CERTIFICATE"},
+        "additional_validation_cas": ["fleet"],
+        "enable_expired_renewal": true,
+    });
+    let body = dms("dms", &enrollment, &reenrollment);
+    let (status, updated) = world.call("PUT", "/v1/dms/dms", body).await;
+    assert_eq!(status, 200, "{updated}");
+    let renewed = serial_of(&enrolled.renew().await.certificate());
+    let issuer = world.certificate(&renewed).await.issuer_metadata.id;
+    assert_eq!(issuer.as_str(), "fleet-2");
+}

@@ -234,8 +234,8 @@ pub(crate) fn relocate(
     set.execute(delete_aliases(&stored.handle));
     set.expect_one(
         sql(
-            "UPDATE kms_key SET handle = $1, engine_id = $2, revision = revision + 1 \
-             WHERE handle = $3 AND revision = $4 AND state = 'ready'",
+            "UPDATE kms_key SET handle = $1, made_as = COALESCE(made_as, handle), engine_id = $2, \
+             revision = revision + 1 WHERE handle = $3 AND revision = $4 AND state = 'ready'",
             params![
                 handle.as_str(),
                 engine.as_str(),

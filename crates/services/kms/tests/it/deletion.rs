@@ -6,7 +6,9 @@ use serde_json::json;
 use time::Duration;
 
 use crate::faulty::Fault;
-use crate::support::{FAULTY, FILESYSTEM, caller, fixture, key_ref, refusal, without_usage};
+use crate::support::{
+    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, key_ref, refusal, without_usage,
+};
 
 #[tokio::test]
 async fn a_deleted_key_is_gone_with_its_file_and_its_row() {
@@ -128,6 +130,23 @@ async fn discarding_an_operation_destroys_what_it_made() {
         .await
         .unwrap();
     assert_eq!(kms.told().await.len(), 2);
+}
+
+#[tokio::test]
+async fn discarding_an_operation_finds_a_key_that_was_moved() {
+    let kms = fixture().await;
+    let operation = OperationId::fresh();
+    let key = kms.create_for(&operation).await.unwrap();
+    for engine in [FILESYSTEM, SOFTWARE] {
+        let path = format!("/v1/keys/{}/move", key.key_id);
+        let (status, moved) = kms.post(&path, json!({"engine_id": engine})).await;
+        assert_eq!(status, StatusCode::OK, "{moved}");
+        // To the operation it is still the key that it made.
+        let again = kms.create_for(&operation).await.unwrap();
+        assert_eq!(again.key_id, key.key_id);
+    }
+    kms.service.discard(&caller(), &operation).await.unwrap();
+    assert_eq!(kms.n_rows().await, 0);
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn everybody_asks_for_status_and_only_readers_for_roles() {
         .map(|info| info.path)
         .collect();
     assert!(public.iter().all(|path| !path.contains("roles")));
-    assert_eq!(public.len(), 16);
+    assert_eq!(public.len(), 18);
     let stack = Stack::new(Arc::new(TokenNamesRole), TaskTracker::new()).mount("", &routes);
     let table = stack.route_table();
     let router = stack.build().unwrap();

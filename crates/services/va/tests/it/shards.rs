@@ -6,7 +6,7 @@ use std::process::Command;
 
 use http::{Method, Request, StatusCode};
 use lamassu_core::va::{CrlShard, CrlShards};
-use lamassu_db::{NextRun, params, sql};
+use lamassu_db::{NextRun, params, sql, system_caller};
 use lamassu_va::VaConfig;
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::pem::{PemLabel, der_to_pem};
@@ -273,11 +273,17 @@ async fn cas_that_share_a_key_may_have_other_shards() {
 /// Without an address a list could not say whose it is, and would pass for a complete one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_domain_there_are_no_lists_of_shards() {
-    let world = World::running().await;
+    let world = world().await;
     let ca = world.root_in_shards("root-a", 2).await;
     world.catch_up().await;
-    assert_eq!(world.run_shard_job().await, NextRun::WhenWoken);
-    let answer = world.get(&format!("/crl/{}/1-of-2", ca.ski)).await;
+    // The CA service knows an address, and this validation authority does not.
+    let (va, router) = world.replica_with(VaConfig::default()).await;
+    let made = va
+        .shard_job()
+        .run(&system_caller("test"), world.db.now())
+        .await;
+    assert_eq!(made.unwrap(), NextRun::WhenWoken);
+    let answer = get(&router, &format!("/crl/{}/1-of-2", ca.ski), &[]).await;
     assert_eq!(answer.refusal(), (404, "CRL not found".to_owned()));
     assert!(
         world

@@ -205,9 +205,9 @@ impl Installation {
             ),
         };
         let sql = format!(
-            "INSERT INTO {schema}certificate (id, serial_number, revision, status, {ALIKE}, \
+            "INSERT INTO {schema}certificate (id, serial_number, fingerprint, revision, status, {ALIKE}, \
              revocation_timestamp, revocation_reason, next_due, next_window, expired_by_job) \
-             SELECT fresh || '.seed', fresh, 2, 'REVOKED', {ALIKE}, \
+             SELECT fresh || '.seed', fresh, fresh, 2, 'REVOKED', {ALIKE}, \
              valid_from, 'KeyCompromise', NULL, NULL, expired_by_job \
              FROM {schema}certificate, {series} AS numbers WHERE serial_number = '{template}'"
         );

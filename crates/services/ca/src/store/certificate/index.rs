@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lamassu_core::query::fold;
 use lamassu_crypto::HashAlgorithm;
-use lamassu_db::{Db, DbError, WriteSet, params, sql};
+use lamassu_db::{Db, DbError, Statement, WriteSet, params, sql};
 use lamassu_x509::{Certificate, GeneralName};
 
 use super::CertificateId;
@@ -52,16 +52,20 @@ fn text(name: GeneralName) -> Option<String> {
     }
 }
 
-/// Certificates that are not indexed yet, at most `limit`, by key.
+/// Certificates that are not indexed yet, at most `limit`.
 pub(crate) async fn unindexed(db: &Db, limit: u32) -> Result<Vec<(CertificateId, Bytes)>, DbError> {
-    let query = sql(
-        "SELECT id, der FROM certificate WHERE fingerprint IS NULL ORDER BY id LIMIT $1",
-        params![limit],
-    );
-    let rows = db.rows(query).await?;
+    let rows = db.rows(not_indexed(limit)).await?;
     rows.iter()
         .map(|row| Ok((CertificateId::of_row(row, "id")?, row.get("der")?)))
         .collect()
+}
+
+/// In no order: SQLite would look for an order through all of them, batch by batch.
+pub(super) fn not_indexed(limit: u32) -> Statement {
+    sql(
+        "SELECT id, der FROM certificate WHERE fingerprint IS NULL LIMIT $1",
+        params![limit],
+    )
 }
 
 /// Adds to a write set what an older certificate is found by. Whoever else does the same writes the

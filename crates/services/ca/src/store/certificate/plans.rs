@@ -12,6 +12,7 @@ use lamassu_testing::TestDatabase;
 use time::{Duration, OffsetDateTime};
 
 use super::due::{due_at, earliest, expiring_at};
+use super::index::not_indexed;
 use super::{TABLE, add_texts, revoked_behind};
 use crate::query::{expiring, issued_by, soonest_first, with_status};
 use crate::store::SCHEMA;
@@ -291,6 +292,8 @@ async fn what_is_due_and_what_is_revoked_is_found_by_index() {
             revoked_behind(&CaId::from("ca7".to_owned()), None, 1_000),
             "certificate_revoked",
         ),
+        // By whichever of two.
+        (not_indexed(500), "certificate_"),
     ] {
         let plan = explain_statement(&db, &statement).await.unwrap();
         assert!(plan.contains(index), "{}: {plan}", statement.text());

@@ -187,29 +187,23 @@ impl Installation {
             subject_common_name, subject_common_name_folded, subject_key_id, authority_key_id, \
             key_type, key_bits, key_strength, key_usage, extended_key_usage, valid_from, valid_to, \
             issuer_ca_id, issuer_serial_number, issuer_level";
-        let (schema, series) = match &self.postgres {
-            None => (
-                "",
-                format!(
-                    "(WITH RECURSIVE counted (n) AS \
-                     (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count}) \
-                     SELECT '5e' || lower(hex(randomblob(16))) AS fresh FROM counted)"
-                ),
+        let series = match &self.postgres {
+            None => format!(
+                "(WITH RECURSIVE counted (n) AS \
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count}) \
+                 SELECT '5e' || lower(hex(randomblob(16))) AS fresh FROM counted)"
             ),
-            Some(_) => (
-                "bench.",
-                format!(
-                    "(SELECT '5e' || md5(n::text || random()::text) AS fresh \
-                     FROM generate_series(1, {count}) AS n)"
-                ),
+            Some(_) => format!(
+                "(SELECT '5e' || md5(n::text || random()::text) AS fresh \
+                 FROM generate_series(1, {count}) AS n)"
             ),
         };
         let sql = format!(
-            "INSERT INTO {schema}certificate (id, serial_number, fingerprint, revision, status, {ALIKE}, \
+            "INSERT INTO certificate (id, serial_number, fingerprint, revision, status, {ALIKE}, \
              revocation_timestamp, revocation_reason, next_due, next_window, expired_by_job) \
              SELECT fresh || '.seed', fresh, fresh, 2, 'REVOKED', {ALIKE}, \
              valid_from, 'KeyCompromise', NULL, NULL, expired_by_job \
-             FROM {schema}certificate, {series} AS numbers WHERE serial_number = '{template}'"
+             FROM certificate, {series} AS numbers WHERE serial_number = '{template}'"
         );
         match &self.postgres {
             None => {
@@ -219,7 +213,7 @@ impl Installation {
                     "the seed went wrong"
                 );
             }
-            Some(server) => drop(server.psql(&sql)?),
+            Some(server) => drop(server.psql(&format!("SET search_path = bench; {sql}"))?),
         }
         Ok(())
     }

@@ -241,6 +241,15 @@ pub(crate) fn close(
     )
 }
 
+/// Ends the open approvals of a DMS. They are of no use from then on, and closed as any that ended.
+pub(crate) fn end_of(dms: &DmsId, now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE approval SET expires_at = $1, revision = revision + 1 WHERE dms_id = $2 \
+         AND status IN ('PENDING', 'APPROVED', 'DENIED') AND expires_at > $1",
+        params![now, dms.as_str()],
+    )
+}
+
 /// Removes closed approvals that ended before this time.
 pub(crate) fn forget(before: OffsetDateTime) -> Statement {
     sql(

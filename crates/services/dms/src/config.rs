@@ -57,8 +57,8 @@ pub struct EstConfig {
     /// How long an enrollment waits for a decision, an approved one for its device, and a denied
     /// one is refused. Default `1w`.
     pub approval_lifetime: WireDuration,
-    /// Most enrollments that wait for a decision; further ones are told to come later. Default
-    /// 10000.
+    /// Most enrollments that wait for a decision, under one DMS at most as many as are free then: half
+    /// of them, where it is alone. Further ones are told to come later. Default 10000.
     pub max_pending_approvals: u32,
 }
 

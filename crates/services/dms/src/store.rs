@@ -61,5 +61,10 @@ pub const SCHEMA: Schema = Schema {
             "passwords_by_digest",
             include_str!("../migrations/V0013__passwords_by_digest.sql"),
         ),
+        Migration::portable(
+            14,
+            "approvals_pending",
+            include_str!("../migrations/V0014__approvals_pending.sql"),
+        ),
     ],
 };

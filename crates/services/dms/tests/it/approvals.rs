@@ -249,6 +249,25 @@ async fn only_so_many_wait_for_a_decision() {
 }
 
 #[tokio::test]
+async fn one_dms_leaves_room_in_the_queue_for_the_others() {
+    let config = EstConfig {
+        max_pending_approvals: 4,
+        ..EstConfig::default()
+    };
+    let world = world_with(config).await;
+    world.created(manual("other")).await;
+    for name in ["a", "b"] {
+        assert_pending(&asks(&world, &Device::new(name)).await);
+    }
+    let full = "too many enrollments wait for approval";
+    let refused = asks(&world, &Device::new("c")).await.refusal();
+    assert_eq!((refused.0, &*refused.1), (503, full));
+    assert_pending(&asks_under(&world, "other", &Device::new("d")).await);
+    let refused = asks_under(&world, "other", &Device::new("e")).await;
+    assert_eq!(refused.refusal().1, full);
+}
+
+#[tokio::test]
 async fn a_device_that_makes_a_new_key_each_time_does_not_fill_the_queue() {
     let world = world().await;
     for _ in 0..8 {

@@ -399,6 +399,60 @@ async fn attaching_keeps_what_else_the_metadata_say() {
     );
 }
 
+/// How a certificate is taken from its device.
+#[derive(Clone, Copy)]
+enum Detached {
+    BySuccessor,
+    ByMetadata,
+}
+
+#[tokio::test]
+async fn a_ca_is_attached_and_detached_with_its_certificate() {
+    for how in [Detached::BySuccessor, Detached::ByMetadata] {
+        let world = World::new().await;
+        let root = world.root("root-a").await;
+        let before = world.sub(&root, "gateway").await;
+        let serial = SerialNumber::parse(before["serial_number"].as_str().unwrap()).unwrap();
+        let service = &world.reached;
+        service
+            .attach_certificate(&caller(), &(&serial).into(), attachment(), windows())
+            .await
+            .unwrap();
+        let attached = world.ca("gateway").await;
+        let expected = json!({ "authorized_by": { "ra_id": "dms-1" }, "device_id": "device-1" });
+        assert_eq!(
+            attached["metadata"],
+            json!({ "lamassu.io/ra/attached-to": expected })
+        );
+        let event = world.last_event("ca.metadata.update").await;
+        assert_eq!(
+            event["data"],
+            json!({ "previous": before, "updated": attached })
+        );
+        match how {
+            Detached::BySuccessor => {
+                let certificate = world.stored(&serial).await;
+                let new = world.enroll(Some(supersede(&certificate))).await;
+                service
+                    .complete_enrollment(&caller(), &new.serial_number)
+                    .await
+                    .unwrap();
+            }
+            Detached::ByMetadata => {
+                let path = format!("/v1/certificates/{serial}/metadata");
+                let remove = json!({ "op": "remove", "path": "/lamassu.io~1ra~1attached-to" });
+                let answer = world.put(&path, json!({ "patches": [remove] })).await;
+                answer.with(http::StatusCode::OK);
+            }
+        }
+        let detached = world.ca("gateway").await;
+        assert_eq!(detached["metadata"], json!({}));
+        let event = world.last_event("ca.metadata.update").await;
+        assert_eq!(event["data"]["previous"], attached);
+        assert_eq!(event["data"]["updated"]["metadata"], json!({}));
+    }
+}
+
 #[tokio::test]
 async fn attaching_again_changes_and_tells_nothing() {
     let world = World::new().await;

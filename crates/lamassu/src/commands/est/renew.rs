@@ -27,7 +27,7 @@ pub(super) async fn run(server: &ServerArgs, output: OutputArgs, asked: &Renew) 
     owed_hook(&pair, asked).await?;
     if asked.if_due {
         let certificate = held.certificate()?;
-        let due = due(certificate, asked.at, asked.jitter, 0.0);
+        let due = due(certificate, asked.at, asked.jitter);
         if due > Session::now() {
             let serial = certificate.serial().to_hex();
             return output.done(

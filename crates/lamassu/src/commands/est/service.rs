@@ -117,7 +117,7 @@ impl Service<'_> {
         if let Some(plan) = self.planned.as_ref().filter(|plan| plan.serial == serial) {
             return plan.due;
         }
-        let due = due(certificate, self.asked.at, self.asked.jitter, draw());
+        let due = due(certificate, self.asked.at, self.asked.jitter);
         tell(&format!("{serial} is renewed at {}", at(due.into())));
         self.planned = Some(Plan {
             serial,

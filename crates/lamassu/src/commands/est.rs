@@ -135,7 +135,8 @@ pub(crate) struct Renew {
     #[arg(long, value_name = "PERCENT", default_value = "5")]
     jitter: Share,
     /// Run this by sh once the new certificate is in its file. LAMASSU_EST_CERT and LAMASSU_EST_KEY name
-    /// the files. A hook that failed runs again with the next renewal, or start of the service.
+    /// the files. A hook that failed runs again with the next run, or look of the service; until then
+    /// certificates are renewed all the same.
     #[arg(long, value_name = "COMMAND")]
     hook: Option<String>,
 }

@@ -498,7 +498,7 @@ fn a_password_enrolls_a_device_without_certificate() -> Result<()> {
         );
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     };
-    home("dms create basic --ca issuing --auth password --renewal-auth certificate")?;
+    home("dms create basic --ca issuing --auth password")?;
     let made = home("dms passwords create basic --device meter-1 --out meter.password -q")?;
     assert_eq!(mode(&plant.directory.join("meter.password"))?, 0o600);
     let enroll = "enroll --dms basic --subject meter-1 --key m.key --cert m.pem";

@@ -490,11 +490,13 @@ pub trait CaService: Send + Sync + fmt::Debug {
         serial: &SerialNumber,
     ) -> Result<(), CaError>;
 
-    /// Intents opened before `before` and still open, oldest first.
+    /// Intents opened before `before` and still open, oldest first; those behind `after`, if it is
+    /// given: when the last one seen was opened, and its serial number.
     async fn open_enrollments(
         &self,
         caller: &Caller,
         before: OffsetDateTime,
+        after: Option<(OffsetDateTime, SerialNumber)>,
         limit: u32,
     ) -> Result<Vec<OpenEnrollment>, CaError>;
 

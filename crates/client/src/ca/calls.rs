@@ -607,10 +607,16 @@ impl CaService for CaClient {
         &self,
         caller: &Caller,
         before: OffsetDateTime,
+        after: Option<(OffsetDateTime, SerialNumber)>,
         limit: u32,
     ) -> Result<Vec<OpenEnrollment>, CaError> {
         let before = time(before);
-        let path = format!("/internal/v1/enrollments?limit={limit}&before={before}");
+        let after = after.map(|(opened, serial)| {
+            let opened = time(opened);
+            format!("&opened_after={opened}&serial_after={serial}")
+        });
+        let after = after.unwrap_or_default();
+        let path = format!("/internal/v1/enrollments?limit={limit}&before={before}{after}");
         self.get(caller, path).await
     }
 

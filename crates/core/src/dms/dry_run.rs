@@ -41,7 +41,7 @@ const fn enroll() -> EnrollmentMode {
     ],
 }))]
 pub struct DryRunReport {
-    /// Whether every check passed. The CA still looks at the key when it issues.
+    /// Whether every check passed that was tried. The CA still looks at the key when it issues.
     pub accepted: bool,
     /// Every check that could be made, in the order of an enrollment.
     pub checks: Vec<DryRunCheck>,
@@ -53,8 +53,8 @@ pub struct DryRunCheck {
     /// `request`, `protocol`, `credential`, `webhook`, `possession`, `device`, `renewal`, `profile`
     /// or `issuer`.
     pub check: String,
-    /// Whether it passed.
-    pub passed: bool,
+    /// Whether it passed; `null` where it was not tried, as passwords are not.
+    pub passed: Option<bool>,
     /// The status that a device would get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,

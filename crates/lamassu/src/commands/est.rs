@@ -130,12 +130,13 @@ pub(crate) struct Renew {
     /// When it is time: after so many percent of the lifetime.
     #[arg(long, value_name = "PERCENT", default_value = "67")]
     at: Share,
-    /// Of a service: later by a random time of up to so many percent of the lifetime, so that devices
-    /// that were made together do not come together.
+    /// Later by up to so many percent of the lifetime, so that devices that were made together do not come
+    /// together. How much later is drawn from the certificate: looking again changes nothing.
     #[arg(long, value_name = "PERCENT", default_value = "5")]
     jitter: Share,
     /// Run this by sh once the new certificate is in its file. LAMASSU_EST_CERT and LAMASSU_EST_KEY name
-    /// the files. A hook that failed runs again with the next renewal, or start of the service.
+    /// the files. A hook that failed runs again with the next run, or look of the service; until then
+    /// certificates are renewed all the same.
     #[arg(long, value_name = "COMMAND")]
     hook: Option<String>,
 }

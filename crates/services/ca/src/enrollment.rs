@@ -9,7 +9,7 @@ use lamassu_core::ca::{
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
 use serde_json::{Map, Value, json};
 
 use crate::events::{Change, Teller, certificate_subject};
@@ -17,6 +17,7 @@ use crate::lifecycle::with_status;
 use crate::metrics;
 use crate::service::CaService;
 use crate::status::tell_status;
+use crate::store::authority;
 use crate::store::certificate::{ChangedBy, StoredCertificate, by_id, by_serial, update};
 use crate::store::intent::{self, OpenIntent};
 
@@ -49,7 +50,8 @@ impl CaService {
             Some(superseded) => {
                 intent::complete(&mut set, serial, teller.now);
                 if let Some(stored) = self.superseded_certificate(&open, superseded).await? {
-                    revoked = retire(&mut set, teller, &stored, superseded);
+                    let retired = self.retire(&mut set, teller, &stored, superseded);
+                    revoked = retired.await?;
                 }
             }
         }
@@ -169,45 +171,84 @@ impl CaService {
             "certificate.metadata.update",
             certificate_subject(&updated),
         );
+        self.attach_authorities(&mut set, teller, &stored, &updated)
+            .await?;
         self.wake_if_due_soon(&mut set, &updated, teller.now);
         self.db.commit(set).await?;
         Ok(updated)
     }
-}
 
-/// Detaches and revokes a superseded certificate, as far as its intent says so; gives it if it is
-/// revoked by that.
-///
-/// The event of the lost attachment comes first, so that whoever follows both does not take the
-/// revocation for one of the device's certificate.
-fn retire(
-    set: &mut WriteSet,
-    teller: Teller<'_>,
-    stored: &StoredCertificate,
-    superseded: &Superseded,
-) -> Option<Certificate> {
-    let mut detached = stored.clone();
-    if superseded.detach == Detach::Yes && detach(&mut detached.certificate) {
-        let change = Change {
-            previous: &stored.certificate,
-            updated: &detached.certificate,
-        };
-        teller.certificate_metadata(set, &change);
-    }
-    let revoked = match superseded.revoke {
-        Revoke::Yes => {
-            revoked_for_good(&detached.certificate, RevocationReason::Superseded, teller)
+    /// Writes to the metadata of the CAs whose certificate this is that it is attached or detached: they
+    /// are the device's, too, a gateway's own for example.
+    pub(crate) async fn attach_authorities(
+        &self,
+        set: &mut WriteSet,
+        teller: Teller<'_>,
+        stored: &StoredCertificate,
+        updated: &Certificate,
+    ) -> Result<(), DbError> {
+        let attachment = attachment_of(updated);
+        if !updated.is_ca || attachment == attachment_of(&stored.certificate) {
+            return Ok(());
         }
-        Revoke::No => None,
-    };
-    if let Some(updated) = &revoked {
-        tell_status(set, teller, &detached, updated);
+        for stored in authority::by_certificate(&self.db, &stored.id).await? {
+            let mut ca = stored.authority.clone();
+            ca.certificate = updated.clone();
+            match attachment {
+                Some(attachment) => ca
+                    .metadata
+                    .insert(ATTACHED_TO.to_owned(), attachment.clone()),
+                None => ca.metadata.remove(ATTACHED_TO),
+            };
+            if ca.metadata != stored.authority.metadata {
+                authority::set_metadata(set, &stored, &ca);
+                let change = Change {
+                    previous: &stored.authority,
+                    updated: &ca,
+                };
+                teller.ca_changed(set, "ca.metadata.update", &change);
+            }
+        }
+        Ok(())
     }
-    let updated = revoked.as_ref().unwrap_or(&detached.certificate);
-    if *updated != stored.certificate {
-        update(set, stored, updated, None, ChangedBy::Request);
+
+    /// Detaches and revokes a superseded certificate, as far as its intent says so; gives it if it is
+    /// revoked by that.
+    ///
+    /// The event of the lost attachment comes first, so that whoever follows both does not take the
+    /// revocation for one of the device's certificate.
+    async fn retire(
+        &self,
+        set: &mut WriteSet,
+        teller: Teller<'_>,
+        stored: &StoredCertificate,
+        superseded: &Superseded,
+    ) -> Result<Option<Certificate>, DbError> {
+        let mut detached = stored.clone();
+        if superseded.detach == Detach::Yes && detach(&mut detached.certificate) {
+            let change = Change {
+                previous: &stored.certificate,
+                updated: &detached.certificate,
+            };
+            teller.certificate_metadata(set, &change);
+            self.attach_authorities(set, teller, stored, &detached.certificate)
+                .await?;
+        }
+        let revoked = match superseded.revoke {
+            Revoke::Yes => {
+                revoked_for_good(&detached.certificate, RevocationReason::Superseded, teller)
+            }
+            Revoke::No => None,
+        };
+        if let Some(updated) = &revoked {
+            tell_status(set, teller, &detached, updated);
+        }
+        let updated = revoked.as_ref().unwrap_or(&detached.certificate);
+        if *updated != stored.certificate {
+            update(set, stored, updated, None, ChangedBy::Request);
+        }
+        Ok(revoked)
     }
-    revoked
 }
 
 /// The certificate, revoked, unless it is for good already. A hold is not: its release would make
@@ -234,11 +275,13 @@ fn detach(certificate: &mut Certificate) -> bool {
 
 /// Whether the certificate's metadata say that it is this device's.
 pub(crate) fn belongs_to(certificate: &Certificate, device: &DeviceId) -> bool {
-    let attached_to = certificate
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.get(ATTACHED_TO)?.get("device_id")?.as_str());
+    let attached_to = attachment_of(certificate).and_then(|to| to.get("device_id")?.as_str());
     attached_to == Some(device.as_str())
+}
+
+fn attachment_of(certificate: &Certificate) -> Option<&Value> {
+    let metadata = certificate.metadata.as_ref()?;
+    metadata.get(ATTACHED_TO)
 }
 
 /// Metadata with the members that say whose certificate it is and when it must be renewed.

@@ -94,6 +94,8 @@ impl CaService {
             updated: &updated,
         };
         teller.certificate_metadata(&mut set, &change);
+        self.attach_authorities(&mut set, teller, &stored, &updated)
+            .await?;
         self.wake_if_due_soon(&mut set, &updated, now);
         let subject = certificate_subject(&updated);
         teller.audit(&mut set, "certificate.metadata.update", subject);

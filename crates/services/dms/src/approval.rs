@@ -190,10 +190,13 @@ impl DmsManager {
         let waiting = store::pending(&self.db)
             .await
             .map_err(StorageFailure::from)?;
-        let of_device = store::pending_of(&self.db, &dms.id, &request.device_id)
+        let (of_dms, of_device) = store::pending_of(&self.db, &dms.id, &request.device_id)
             .await
             .map_err(StorageFailure::from)?;
-        if waiting >= i64::from(self.config.max_pending_approvals) || of_device >= PER_DEVICE {
+        let free = i64::from(self.config.max_pending_approvals).saturating_sub(waiting);
+        // However many ask under one DMS, it leaves as many places as it takes: with n such DMSs, one
+        // place of n + 1 is left.
+        if of_dms >= free || of_device >= PER_DEVICE {
             return Err(ApprovalRefusal::QueueFull.into());
         }
         Ok(())

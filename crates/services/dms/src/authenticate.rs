@@ -113,10 +113,12 @@ impl Asker {
 }
 
 impl DmsManager {
-    /// Checks what an enrollment is authenticated with; what follows is done in its name.
+    /// Checks what an enrollment is authenticated with; what follows is done in its name, and at the
+    /// expense of the DMS.
     pub(crate) async fn admit_enrollment(&self, attempt: Attempt<'_>) -> Result<Asker, DmsError> {
         let admitted = self.credential(attempt).await?;
         self.ask_webhook(attempt, attempt.auth_mode()?).await?;
+        self.limits.check_rate(attempt.dms)?;
         Ok(admitted)
     }
 

@@ -48,7 +48,7 @@ pub struct EstConfig {
     /// many at once; 0 for any number. Loopback addresses are not counted. Default 200.
     pub rate_limit: u32,
     /// Enrollments and renewals that one DMS takes per second, and five times as many at once; 0 for
-    /// any number. Default 2000.
+    /// any number. Those count whose credential was accepted. Default 2000.
     pub dms_rate_limit: u32,
     /// RSA keys that are made for devices at the same time. Default 2.
     pub max_key_generations: usize,
@@ -57,8 +57,8 @@ pub struct EstConfig {
     /// How long an enrollment waits for a decision, an approved one for its device, and a denied
     /// one is refused. Default `1w`.
     pub approval_lifetime: WireDuration,
-    /// Most enrollments that wait for a decision; further ones are told to come later. Default
-    /// 10000.
+    /// Most enrollments that wait for a decision, under one DMS at most as many as are free then: half
+    /// of them, where it is alone. Further ones are told to come later. Default 10000.
     pub max_pending_approvals: u32,
 }
 

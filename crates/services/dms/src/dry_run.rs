@@ -31,7 +31,7 @@ impl Checks {
         let refusal = refusal.as_ref();
         self.0.push(DryRunCheck {
             check: check.to_owned(),
-            passed: passed.is_some(),
+            passed: Some(passed.is_some()),
             status: refusal.map(|error| error.kind().status().as_u16()),
             err: refusal.map(ToString::to_string),
             code: refusal.and_then(|error| error.code().map(str::to_owned)),
@@ -39,9 +39,20 @@ impl Checks {
         passed
     }
 
+    /// Notes a check that is not made.
+    fn not_tried(&mut self, check: &str) {
+        self.0.push(DryRunCheck {
+            check: check.to_owned(),
+            passed: None,
+            status: None,
+            err: None,
+            code: None,
+        });
+    }
+
     fn into_report(self) -> DryRunReport {
         DryRunReport {
-            accepted: self.0.iter().all(|check| check.passed),
+            accepted: self.0.iter().all(|check| check.passed != Some(false)),
             checks: self.0,
         }
     }
@@ -103,7 +114,10 @@ impl DmsManager {
     async fn try_credential(&self, attempt: Attempt<'_>, checks: &mut Checks) -> Option<Asker> {
         let mode = attempt.auth_mode();
         let outcome = match (mode, attempt.mode) {
-            (Ok(AuthMode::Password), _) => Ok(Asker::anybody(attempt.caller)),
+            (Ok(AuthMode::Password), _) => {
+                checks.not_tried("credential");
+                return Some(Asker::anybody(attempt.caller));
+            }
             (Ok(_), EnrollmentMode::Enroll) => self.credential(attempt).await,
             (Ok(_), EnrollmentMode::Reenroll) => match self.renewal_credential(attempt).await {
                 Ok(Renewer::Asker(admitted)) => Ok(admitted),

@@ -47,7 +47,6 @@ impl DmsManager {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let settings = &dms.settings.enrollment_settings;
-        self.limits.check_rate(&dms)?;
         // 1. Who asks.
         let attempt = Attempt {
             caller,

@@ -77,7 +77,6 @@ impl DmsManager {
         let asked = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
         let spec = key_spec(&dms.settings.server_keygen_settings)?;
-        self.limits.check_rate(&dms)?;
         // 1. Who asks.
         let attempt = Attempt {
             caller,

@@ -48,7 +48,8 @@ impl Limits {
         }
     }
 
-    /// Refuses what comes too fast. Only labels of DMSs that exist are counted, so there are few.
+    /// Refuses what comes too fast. Only what has shown a credential is counted, since strangers must not
+    /// use up what a DMS has for its devices; the limit of their address is theirs.
     pub(crate) fn check_rate(&self, dms: &Dms) -> Result<(), DmsError> {
         let is_fine = self
             .rate

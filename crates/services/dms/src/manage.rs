@@ -151,7 +151,8 @@ impl DmsManager {
         Ok((updated, Some(set)))
     }
 
-    /// Deletes the DMS; its devices keep naming it as their owner.
+    /// Deletes the DMS; its devices keep naming it as their owner. What let devices in under it lets none
+    /// in under another one of the same id.
     pub(crate) async fn delete(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
         retry_races(|| async {
             let stored = store::by_id(&self.db, id).await?;
@@ -160,6 +161,8 @@ impl DmsManager {
             let mut set = WriteSet::new();
             set.expect_one(store::delete(id, stored.revision), store::REVISION);
             set.execute(store::password::delete_of(id));
+            set.execute(store::approval::end_of(id, now));
+            set.execute(store::repeat::delete_of(id));
             set.event(events::deleted(caller, &stored.dms, now));
             let resource = events::subject(&stored.dms);
             set.audit(AuditRecord::done(caller, "dms.delete", resource, now));

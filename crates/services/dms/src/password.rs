@@ -1,9 +1,10 @@
 //! Enrollment passwords: made, listed, revoked, and presented by HTTP Basic (RFC 7617).
 //!
 //! A password is 128 random bits, so a fast keyed digest keeps it as well as a slow one would: nobody
-//! tries them all, and the key is in another table. The digest is compared in constant time. A use is
-//! counted before the certificate is made, in one statement that only one of several requests wins,
-//! and taken back where nothing came of it.
+//! tries them all, and the key is in another table. It is found by that digest, so that a line may have any
+//! number of them under one user name: how long the look-up takes tells nothing to who cannot make
+//! digests. What was found is compared in constant time. A use is counted before the certificate is made, in
+//! one statement that only one of several requests wins, and taken back where nothing came of it.
 
 use std::sync::Arc;
 
@@ -167,11 +168,11 @@ impl DmsManager {
         if username.contains('\0') {
             return Err(CredentialRefusal::PasswordRefused.into());
         }
-        let candidates = store::usable(&self.db, dms, &username, now).await;
-        let candidates = candidates.map_err(StorageFailure::from)?;
-        let found = candidates
-            .into_iter()
-            .find(|candidate| is_digest(key, &password, &candidate.digest))
+        let wanted = digest(key, &password);
+        let found = store::usable(&self.db, dms, (&username, &wanted), now).await;
+        let found = found
+            .map_err(StorageFailure::from)?
+            .filter(|candidate| is_digest(key, &password, &candidate.digest))
             .ok_or(CredentialRefusal::PasswordRefused)?;
         if !found.device_id.is_empty() && found.device_id != attempt.request.device_id {
             return Err(CredentialRefusal::PasswordRefused.into());

@@ -50,7 +50,6 @@ impl DmsManager {
     ) -> Result<CertificateDer, DmsError> {
         let request = DeviceRequest::parse(est.csr.clone())?;
         let dms = self.est_dms(est.label.as_ref()).await?;
-        self.limits.check_rate(&dms)?;
         // 1. Who asks.
         let attempt = Attempt {
             caller,
@@ -136,12 +135,13 @@ impl DmsManager {
         check_renewal(dms, request, active, (names, self.db.now()))
     }
 
-    /// Checks what the DMS asks for.
+    /// Checks what the DMS asks for; what follows is done at its expense.
     async fn renewer(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
         let renewer = self.renewal_credential(attempt).await?;
         if let Renewer::Asker(_) = &renewer {
             self.ask_webhook(attempt, attempt.auth_mode()?).await?;
         }
+        self.limits.check_rate(attempt.dms)?;
         Ok(renewer)
     }
 

@@ -318,11 +318,15 @@ impl DmsService for DmsManager {
         id: &DmsId,
         operations: Vec<PatchOperation>,
     ) -> Result<Dms, DmsError> {
-        self.patch(caller, id, &operations).await
+        let change = ("dms.metadata.update", named(id));
+        let patched = self.patch(caller, id, &operations);
+        self.refusals.watch(caller, change, patched).await
     }
 
     async fn delete_dms(&self, caller: &Caller, id: &DmsId) -> Result<(), DmsError> {
-        self.delete(caller, id).await
+        let change = ("dms.delete", named(id));
+        let deleted = self.delete(caller, id);
+        self.refusals.watch(caller, change, deleted).await
     }
 
     async fn create_passwords(
@@ -331,7 +335,9 @@ impl DmsService for DmsManager {
         id: &DmsId,
         request: CreatePasswords,
     ) -> Result<NewPasswords, DmsError> {
-        self.make_passwords(caller, id, request).await
+        let change = ("dms.password.create", format!("{}/passwords", named(id)));
+        let made = self.make_passwords(caller, id, request);
+        self.refusals.watch(caller, change, made).await
     }
 
     async fn passwords(
@@ -349,7 +355,10 @@ impl DmsService for DmsManager {
         id: &DmsId,
         password: &str,
     ) -> Result<(), DmsError> {
-        self.end_password(caller, id, password).await
+        let resource = format!("{}/passwords/{password}", named(id));
+        let change = ("dms.password.revoke", resource);
+        let ended = self.end_password(caller, id, password);
+        self.refusals.watch(caller, change, ended).await
     }
 
     async fn dry_run(

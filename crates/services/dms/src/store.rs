@@ -56,5 +56,15 @@ pub const SCHEMA: Schema = Schema {
             "approvals_bound",
             include_str!("../migrations/V0012__approvals_bound.sql"),
         ),
+        Migration::portable(
+            13,
+            "passwords_by_digest",
+            include_str!("../migrations/V0013__passwords_by_digest.sql"),
+        ),
+        Migration::portable(
+            14,
+            "approvals_pending",
+            include_str!("../migrations/V0014__approvals_pending.sql"),
+        ),
     ],
 };

@@ -22,13 +22,17 @@ impl DmsManager {
     pub(crate) async fn sweep(&self, caller: &Caller, scope: SweepScope) -> Result<u32, DmsError> {
         let before = self.sweep_limit(scope);
         let mut handled = 0_u32;
+        let mut after = None;
         loop {
-            let open = self.ca.open_enrollments(caller, before, PAGE).await?;
-            let is_last = open.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let mut settled = 0_u32;
+            let page = self.ca.open_enrollments(caller, before, after, PAGE);
+            let open = page.await?;
+            // Behind those that stay open, too: they must not keep the others from being settled.
+            after = open
+                .last()
+                .map(|last| (last.opened_at, last.serial_number.clone()));
             for enrollment in &open {
                 match self.settle(caller, enrollment).await {
-                    Ok(()) => settled = settled.saturating_add(1),
+                    Ok(()) => handled = handled.saturating_add(1),
                     Err(error) => tracing::warn!(
                         serial_number = %enrollment.serial_number,
                         device_id = %enrollment.device_id,
@@ -37,9 +41,7 @@ impl DmsManager {
                     ),
                 }
             }
-            handled = handled.saturating_add(settled);
-            // Without progress the same page would come again.
-            if is_last || settled == 0 {
+            if open.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
                 return Ok(handled);
             }
         }

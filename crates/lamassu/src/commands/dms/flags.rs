@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use lamassu_core::dms::Dms;
 use lamassu_core::dms::settings::{
-    AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, PROTOCOL_EST,
+    AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, EstSettings, PROTOCOL_EST,
 };
+use lamassu_core::dms::{Dms, DmsSettings};
 use lamassu_core::duration::WireDuration;
 use lamassu_crypto::KeySpec;
 use serde_json::json;
@@ -101,7 +101,8 @@ struct EnrollmentArgs {
 /// When and how certificates are renewed.
 #[derive(Clone, Debug, Default, Args)]
 struct RenewalArgs {
-    /// How a device proves who it is when it renews; as when it enrolls when not said.
+    /// How a device proves who it is when it renews. When not said: as when it enrolls, but by its
+    /// certificate where a new DMS has it enroll by password.
     #[arg(long, value_name = "MODE", value_parser = auth_mode)]
     renewal_auth: Option<String>,
     /// A CA whose certificates may renew beside those of the issuing one; repeatable.
@@ -201,6 +202,7 @@ impl DmsArgs {
         }))?;
         let mut dms = self.applied(session, &usual).await?;
         dms.id = usual.id;
+        renewed_by_certificate(&mut dms.settings);
         let enrollment = &dms.settings.enrollment_settings;
         ensure!(
             !enrollment.enrollment_ca.is_empty(),
@@ -278,6 +280,19 @@ impl RenewalArgs {
     }
 }
 
+/// Has devices that enroll by password renew by their certificate, unless something else was said: the
+/// API would have them renew as they enroll, and a password is usually good once.
+fn renewed_by_certificate(settings: &mut DmsSettings) {
+    let enrollment = &settings.enrollment_settings.est_rfc7030_settings;
+    let renewal = &mut settings.reenrollment_settings.est_rfc7030_settings;
+    if enrollment.auth_mode == AUTH_PASSWORD && renewal.is_none() {
+        *renewal = Some(EstSettings {
+            auth_mode: AUTH_CLIENT_CERTIFICATE.to_owned(),
+            ..EstSettings::default()
+        });
+    }
+}
+
 /// A list where one was given.
 fn some(list: &[String]) -> Option<&[String]> {
     (!list.is_empty()).then_some(list)
@@ -285,7 +300,36 @@ fn some(list: &[String]) -> Option<&[String]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Keygen, keygen};
+    use lamassu_core::dms::DmsSettings;
+    use lamassu_core::dms::settings::{AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD};
+    use serde_json::json;
+
+    use super::{Keygen, keygen, renewed_by_certificate};
+
+    #[test]
+    fn devices_with_passwords_renew_by_certificate_unless_something_else_is_said() {
+        let cases = [
+            (AUTH_PASSWORD, None, Some(AUTH_CLIENT_CERTIFICATE)),
+            (AUTH_PASSWORD, Some(AUTH_PASSWORD), Some(AUTH_PASSWORD)),
+            (AUTH_PASSWORD, Some(""), Some("")),
+            (AUTH_NONE, None, None),
+        ];
+        for (auth, said, expected) in cases {
+            let mut renewal = json!({});
+            if let Some(said) = said {
+                renewal = json!({"est_rfc7030_settings": {"auth_mode": said}});
+            }
+            let settings = json!({
+                "enrollment_settings": {"est_rfc7030_settings": {"auth_mode": auth}},
+                "reenrollment_settings": renewal,
+            });
+            let mut settings: DmsSettings = serde_json::from_value(settings).unwrap();
+            renewed_by_certificate(&mut settings);
+            let renewal = settings.reenrollment_settings.est_rfc7030_settings;
+            let mode = renewal.map(|renewal| renewal.auth_mode);
+            assert_eq!(mode.as_deref(), expected, "{auth} {said:?}");
+        }
+    }
 
     #[test]
     fn keys_that_are_not_made_for_devices_are_refused() {

@@ -210,16 +210,24 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use lamassu_crypto::{Curve, KeySpec, PrivateKey};
-    use lamassu_x509::pem::{PemLabel, der_to_pem};
+    use lamassu_x509::Certificate;
+    use lamassu_x509::pem::{PemLabel, der_to_pem, pem_to_der};
 
     use super::{Pair, files};
 
-    /// A self-signed certificate of this key, by openssl.
-    fn certificate(directory: &std::path::Path, key: &PrivateKey) -> Vec<u8> {
+    /// A self-signed certificate of this key.
+    pub(in super::super) fn certificate(directory: &Path, key: &PrivateKey) -> Certificate {
+        let der = pem_to_der(&certificate_file(directory, key)).unwrap();
+        Certificate::from_der(der).unwrap()
+    }
+
+    /// The same as a file, by openssl.
+    pub(in super::super) fn certificate_file(directory: &Path, key: &PrivateKey) -> Vec<u8> {
         let path = directory.join("signing.key");
         let text = der_to_pem(PemLabel::PrivateKey, &key.to_pkcs8_der().unwrap());
         std::fs::write(&path, text).unwrap();
@@ -243,7 +251,7 @@ mod tests {
         let new = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
         let pair = Pair::open(&key, &cert).unwrap();
         pair.write_key(&old).unwrap();
-        files::replace(&cert, &certificate(directory.path(), &old)).unwrap();
+        files::replace(&cert, &certificate_file(directory.path(), &old)).unwrap();
         assert!(pair.held().unwrap().is_some());
         let mode = std::fs::metadata(&key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -256,7 +264,7 @@ mod tests {
         let pair = Pair::open(&key, &cert).unwrap();
         assert!(pair.new_key().unwrap().is_some() && pair.held().unwrap().is_some());
         // The certificate came, and then the power went.
-        files::replace(&cert, &certificate(directory.path(), &new)).unwrap();
+        files::replace(&cert, &certificate_file(directory.path(), &new)).unwrap();
         pair.held().unwrap_err();
         drop(pair);
         let pair = Pair::open(&key, &cert).unwrap();

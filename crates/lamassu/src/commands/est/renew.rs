@@ -18,23 +18,28 @@ use super::server::ServerArgs;
 use super::show::Enrolled;
 use crate::commands::Session;
 use crate::commands::files;
-use crate::commands::output::OutputArgs;
+use crate::commands::output::{OutputArgs, note};
 use crate::commands::values::at;
 
 pub(super) async fn run(server: &ServerArgs, output: OutputArgs, asked: &Renew) -> Result<()> {
     let pair = Pair::open(&asked.files.key, &asked.files.cert)?;
     let held = held(&pair)?;
-    owed_hook(&pair, asked).await?;
+    let hook = owed_hook(&pair, asked).await;
     if asked.if_due {
         let certificate = held.certificate()?;
-        let due = due(certificate, asked.at, asked.jitter, 0.0);
+        let due = due(certificate, asked.at, asked.jitter);
         if due > Session::now() {
+            hook?;
             let serial = certificate.serial().to_hex();
             return output.done(
                 &serial,
                 &format!("{serial} is renewed from {} on", at(due.into())),
             );
         }
+    }
+    // A hook that fails must not keep the certificate from being renewed; it runs again behind that.
+    if let Err(error) = hook {
+        note(&format!("{error:#}"));
     }
     let renewed = once(server, asked, &pair, &held).await?;
     owed_hook(&pair, asked)
@@ -136,4 +141,79 @@ fn hook_command(hook: &str, key: &Path, cert: &Path) -> Command {
         .env("LAMASSU_EST_KEY", key)
         .env("LAMASSU_EST_CERT", cert);
     command
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use clap::Parser;
+    use lamassu_client::est::EstError;
+    use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+    use tempfile::TempDir;
+
+    use super::super::pair::tests::certificate_file;
+    use super::super::{Est, EstCommand, Renew};
+    use super::{OutputArgs, Pair, ServerArgs, files, run};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        est: Est,
+    }
+
+    /// A device whose hook is owed and fails, and a server that is away.
+    pub(in super::super) struct Owing(TempDir);
+
+    impl Owing {
+        pub(in super::super) fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let owing = Self(directory);
+            let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
+            let pair = owing.pair();
+            pair.write_key(&key).unwrap();
+            let certificate = certificate_file(owing.0.path(), &key);
+            files::replace(pair.cert_file(), &certificate).unwrap();
+            files::replace(&pair.hook_file(), b"").unwrap();
+            owing
+        }
+
+        fn pair(&self) -> Pair {
+            let in_directory = |name| self.0.path().join(name);
+            Pair::open(&in_directory("a.key"), &in_directory("a.pem")).unwrap()
+        }
+
+        pub(in super::super) fn owes(&self) -> bool {
+            self.pair().hook_file().exists()
+        }
+
+        /// `est renew` with these words more.
+        pub(in super::super) fn renew(&self, more: &str) -> (ServerArgs, OutputArgs, Renew) {
+            let directory = self.0.path().display();
+            let line = format!(
+                "est --url https://127.0.0.1:1 --trust-any-server renew --key {directory}/a.key \
+                 --cert {directory}/a.pem --wait 0s --hook false {more}"
+            );
+            let line = Line::try_parse_from(line.split_whitespace()).unwrap();
+            let Est {
+                server,
+                output,
+                command: EstCommand::Renew(asked),
+            } = line.est
+            else {
+                panic!("it is a renewal");
+            };
+            (server, output, *asked)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_fails_keeps_nothing_from_being_renewed() {
+        let owing = Owing::new();
+        let (server, output, asked) = owing.renew("--if-due --at 99");
+        let refused = run(&server, output, &asked).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the hook failed (exit status: 1)");
+        let (server, output, asked) = owing.renew("--if-due --at 0 --jitter 0");
+        let refused = run(&server, output, &asked).await.unwrap_err();
+        assert!(refused.downcast_ref::<EstError>().is_some(), "{refused:#}");
+        assert!(owing.owes());
+    }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::Certificate;
 use time::OffsetDateTime;
 
@@ -31,26 +32,33 @@ impl FromStr for Share {
     }
 }
 
-/// A number from 0 to 1, drawn once for each certificate.
+/// A number from 0 to 1, drawn anew each time.
 pub(super) fn draw() -> f64 {
     let mut octets = [0; 2];
-    // Without randomness there is no jitter, which is no reason to fail.
+    // Without randomness pauses are not spread, which is no reason to fail.
     if aws_lc_rs::rand::fill(&mut octets).is_err() {
         return 0.0;
     }
+    part_of_one(octets)
+}
+
+/// A number from 0 to 1, always the same one of a certificate: who looks once a day would otherwise draw
+/// until an early one comes.
+fn drawn_for(certificate: &Certificate) -> f64 {
+    let digest = HashAlgorithm::Sha256.digest(certificate.as_der());
+    let octets = digest.first_chunk().copied();
+    octets.map_or(0.0, part_of_one)
+}
+
+fn part_of_one(octets: [u8; 2]) -> f64 {
     f64::from(u16::from_be_bytes(octets)) / f64::from(u16::MAX)
 }
 
 /// When a certificate is to be renewed: after a share of its lifetime, and a drawn part of another one
 /// later.
-pub(super) fn due(
-    certificate: &Certificate,
-    at: Share,
-    jitter: Share,
-    drawn: f64,
-) -> OffsetDateTime {
+pub(super) fn due(certificate: &Certificate, at: Share, jitter: Share) -> OffsetDateTime {
     let life = certificate.not_after() - certificate.not_before();
-    let percent = f64::from(at.0) + f64::from(jitter.0) * drawn;
+    let percent = f64::from(at.0) + f64::from(jitter.0) * drawn_for(certificate);
     let wait = life * (percent / 100.0);
     let due = certificate.not_before().checked_add(wait);
     due.unwrap_or_else(|| certificate.not_after())
@@ -80,7 +88,29 @@ pub(super) fn pause(
 mod tests {
     use std::time::Duration;
 
-    use super::{Share, draw, pause};
+    use lamassu_crypto::{Curve, KeySpec, PrivateKey};
+
+    use super::super::pair::tests::certificate;
+    use super::{Share, draw, due, pause};
+
+    #[test]
+    fn certificates_are_renewed_at_different_times_which_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
+        let mut shares = Vec::new();
+        for _ in 0..8 {
+            let one = certificate(directory.path(), &key);
+            let (at, jitter) = (Share(50), Share(20));
+            assert_eq!(due(&one, at, jitter), due(&one, at, jitter));
+            let life = one.not_after() - one.not_before();
+            let share = (due(&one, at, jitter) - one.not_before()) / life;
+            assert!((0.5..=0.7).contains(&share), "{share}");
+            shares.push(share);
+        }
+        shares.sort_by(f64::total_cmp);
+        shares.dedup();
+        assert!(shares.len() > 1, "{shares:?}");
+    }
 
     #[test]
     fn pauses_grow_up_to_an_hour_and_leave_time_for_more_tries() {

@@ -92,11 +92,17 @@ impl Service<'_> {
             return Ok(None);
         }
         let pair = Pair::open(&self.asked.files.key, &self.asked.files.cert)?;
-        owed_hook(&pair, self.asked).await?;
+        let hook = owed_hook(&pair, self.asked).await;
         let held = held(&pair)?;
         let due = self.plan(held.certificate()?);
         if wanted == Wanted::WhenDue && due > Session::now() {
+            hook?;
+            self.worked();
             return Ok(None);
+        }
+        // A hook that fails must not keep the certificate from being renewed.
+        if let Err(error) = hook {
+            tell(&format!("{error:#}"));
         }
         let renewing = Box::pin(once(self.server, self.asked, &pair, &held));
         let renewed = tokio::select! {
@@ -104,7 +110,7 @@ impl Service<'_> {
             heard = self.signals.next() => return Ok(Some(heard)),
         };
         tell(&format!("renewed: {}", renewed.line()));
-        (self.failures, self.not_before) = (0, Instant::now());
+        self.worked();
         owed_hook(&pair, self.asked).await?;
         let held = super::renew::held(&pair)?;
         self.plan(held.certificate()?);
@@ -117,7 +123,7 @@ impl Service<'_> {
         if let Some(plan) = self.planned.as_ref().filter(|plan| plan.serial == serial) {
             return plan.due;
         }
-        let due = due(certificate, self.asked.at, self.asked.jitter, draw());
+        let due = due(certificate, self.asked.at, self.asked.jitter);
         tell(&format!("{serial} is renewed at {}", at(due.into())));
         self.planned = Some(Plan {
             serial,
@@ -125,6 +131,11 @@ impl Service<'_> {
             end: certificate.not_after(),
         });
         due
+    }
+
+    /// Forgets failures.
+    fn worked(&mut self) {
+        (self.failures, self.not_before) = (0, Instant::now());
     }
 
     /// Tells a failure and puts off the next try.
@@ -196,6 +207,35 @@ impl Signals {
             _ = self.terminate.recv() => Heard::End,
             _ = self.interrupt.recv() => Heard::End,
             _ = self.hang_up.recv() => Heard::Renew,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lamassu_client::est::EstError;
+    use tokio::time::Instant;
+
+    use super::super::renew::tests::Owing;
+    use super::{Service, Signals, Wanted};
+
+    #[tokio::test]
+    async fn a_hook_that_fails_is_told_and_keeps_nothing_from_being_renewed() {
+        let owing = Owing::new();
+        for (more, is_due) in [("--at 99", false), ("--at 0 --jitter 0", true)] {
+            let (server, _, asked) = owing.renew(more);
+            let mut service = Service {
+                server: &server,
+                asked: &asked,
+                signals: Signals::new().unwrap(),
+                failures: 0,
+                not_before: Instant::now(),
+                planned: None,
+            };
+            let failed = service.look(Wanted::WhenDue).await.err().unwrap();
+            let is_of_server = failed.downcast_ref::<EstError>().is_some();
+            assert_eq!(is_of_server, is_due, "{failed:#}");
+            assert!(owing.owes());
         }
     }
 }

@@ -117,6 +117,10 @@ struct Batch {
 struct Older {
     /// Opened before this time.
     before: Timestamp,
+    /// When the last one seen was opened: those behind it.
+    opened_after: Option<Timestamp>,
+    /// The serial number of that one.
+    serial_after: Option<String>,
     /// At most so many.
     limit: u32,
 }
@@ -234,9 +238,13 @@ async fn open_enrollments(
     query: Query<Members<Older>>,
 ) -> Reply<Json200<Vec<OpenEnrollment>>> {
     let before = instant(&query, "before")?;
+    let after = match query.first("serial_after") {
+        Some(serial) => Some((instant(&query, "opened_after")?.0, serial_number(serial)?)),
+        None => None,
+    };
     let found = ca
         .service
-        .open_enrollments(&caller, before.0, limit(&query)?)
+        .open_enrollments(&caller, before.0, after, limit(&query)?)
         .await?;
     Ok(Json200(found))
 }

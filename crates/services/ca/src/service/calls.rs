@@ -522,9 +522,10 @@ impl api::CaService for CaService {
         &self,
         _: &Caller,
         before: OffsetDateTime,
+        after: Option<(OffsetDateTime, SerialNumber)>,
         limit: u32,
     ) -> Result<Vec<OpenEnrollment>, CaError> {
-        let found = intent::open_before(&self.db, before, limit).await;
+        let found = intent::open_before(&self.db, before, after, limit).await;
         Ok(found.map_err(StorageFailure::from)?)
     }
 

@@ -76,17 +76,27 @@ pub(crate) async fn open(db: &Db, serial: &SerialNumber) -> Result<Option<OpenIn
     row.as_ref().map(OpenIntent::try_from).transpose()
 }
 
-/// Open intents from before `before`, oldest first.
+/// Open intents from before `before`, oldest first, behind the one that was opened then and is of
+/// this serial number.
 pub(crate) async fn open_before(
     db: &Db,
     before: OffsetDateTime,
+    after: Option<(OffsetDateTime, SerialNumber)>,
     limit: u32,
 ) -> Result<Vec<OpenEnrollment>, DbError> {
-    let query = sql(
-        "SELECT serial_number, device_id, opened_at FROM enrollment_intent \
-         WHERE state = 'open' AND opened_at < $1 ORDER BY opened_at, serial_number LIMIT $2",
-        params![before, limit],
-    );
+    let query = match after {
+        None => sql(
+            "SELECT serial_number, device_id, opened_at FROM enrollment_intent \
+             WHERE state = 'open' AND opened_at < $1 ORDER BY opened_at, serial_number LIMIT $2",
+            params![before, limit],
+        ),
+        Some((opened, serial)) => sql(
+            "SELECT serial_number, device_id, opened_at FROM enrollment_intent \
+             WHERE state = 'open' AND opened_at < $1 AND (opened_at, serial_number) > ($3, $4) \
+             ORDER BY opened_at, serial_number LIMIT $2",
+            params![before, limit, opened, serial.as_str()],
+        ),
+    };
     let rows = db.rows(query).await?;
     rows.iter()
         .map(|row| {

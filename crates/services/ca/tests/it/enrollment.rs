@@ -72,7 +72,7 @@ impl World {
         let before = START + time::Duration::days(1);
         let open = self
             .reached
-            .open_enrollments(&caller(), before, 10)
+            .open_enrollments(&caller(), before, None, 10)
             .await
             .unwrap();
         open.into_iter().map(|open| open.serial_number).collect()
@@ -106,19 +106,43 @@ async fn an_enrollment_is_open_and_says_whose_it_is() {
     assert_eq!(world.stored(&issued.serial_number).await, issued);
     let service = &world.reached;
     let open = service
-        .open_enrollments(&caller(), START, 10)
+        .open_enrollments(&caller(), START, None, 10)
         .await
         .unwrap();
     assert_eq!(open, [], "not before it was opened");
     let later = START + time::Duration::seconds(1);
     let open = service
-        .open_enrollments(&caller(), later, 10)
+        .open_enrollments(&caller(), later, None, 10)
         .await
         .unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].serial_number, issued.serial_number);
     assert_eq!(open[0].device_id.as_str(), "device-1");
     assert_eq!(open[0].opened_at, START);
+}
+
+#[tokio::test]
+async fn open_enrollments_are_read_page_by_page() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    for seconds in [0, 0, 1] {
+        world.clock.advance(time::Duration::seconds(seconds));
+        world.enroll(None).await;
+    }
+    let before = START + time::Duration::days(1);
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let service = &world.reached;
+        let page = service.open_enrollments(&caller(), before, after, 1).await;
+        let Some(last) = page.unwrap().pop() else {
+            break;
+        };
+        after = Some((last.opened_at, last.serial_number.clone()));
+        seen.push(last.serial_number);
+    }
+    assert_eq!(seen, world.open_intents().await);
+    assert_eq!(seen.len(), 3);
 }
 
 #[tokio::test]
@@ -373,6 +397,60 @@ async fn attaching_keeps_what_else_the_metadata_say() {
         event["data"]["updated"],
         serde_json::to_value(&attached).unwrap()
     );
+}
+
+/// How a certificate is taken from its device.
+#[derive(Clone, Copy)]
+enum Detached {
+    BySuccessor,
+    ByMetadata,
+}
+
+#[tokio::test]
+async fn a_ca_is_attached_and_detached_with_its_certificate() {
+    for how in [Detached::BySuccessor, Detached::ByMetadata] {
+        let world = World::new().await;
+        let root = world.root("root-a").await;
+        let before = world.sub(&root, "gateway").await;
+        let serial = SerialNumber::parse(before["serial_number"].as_str().unwrap()).unwrap();
+        let service = &world.reached;
+        service
+            .attach_certificate(&caller(), &(&serial).into(), attachment(), windows())
+            .await
+            .unwrap();
+        let attached = world.ca("gateway").await;
+        let expected = json!({ "authorized_by": { "ra_id": "dms-1" }, "device_id": "device-1" });
+        assert_eq!(
+            attached["metadata"],
+            json!({ "lamassu.io/ra/attached-to": expected })
+        );
+        let event = world.last_event("ca.metadata.update").await;
+        assert_eq!(
+            event["data"],
+            json!({ "previous": before, "updated": attached })
+        );
+        match how {
+            Detached::BySuccessor => {
+                let certificate = world.stored(&serial).await;
+                let new = world.enroll(Some(supersede(&certificate))).await;
+                service
+                    .complete_enrollment(&caller(), &new.serial_number)
+                    .await
+                    .unwrap();
+            }
+            Detached::ByMetadata => {
+                let path = format!("/v1/certificates/{serial}/metadata");
+                let remove = json!({ "op": "remove", "path": "/lamassu.io~1ra~1attached-to" });
+                let answer = world.put(&path, json!({ "patches": [remove] })).await;
+                answer.with(http::StatusCode::OK);
+            }
+        }
+        let detached = world.ca("gateway").await;
+        assert_eq!(detached["metadata"], json!({}));
+        let event = world.last_event("ca.metadata.update").await;
+        assert_eq!(event["data"]["previous"], attached);
+        assert_eq!(event["data"]["updated"]["metadata"], json!({}));
+    }
 }
 
 #[tokio::test]

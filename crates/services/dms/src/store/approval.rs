@@ -163,16 +163,20 @@ pub(crate) async fn pending(db: &Db) -> Result<i64, DbError> {
     }
 }
 
-/// The same of one device.
-pub(crate) async fn pending_of(db: &Db, dms: &DmsId, device: &DeviceId) -> Result<i64, DbError> {
+/// How many of a DMS, and of one of its devices.
+pub(crate) async fn pending_of(
+    db: &Db,
+    dms: &DmsId,
+    device: &DeviceId,
+) -> Result<(i64, i64), DbError> {
     let query = sql(
-        "SELECT count(*) AS n FROM approval \
-         WHERE device_id = $1 AND dms_id = $2 AND status = 'PENDING'",
+        "SELECT count(*) AS of_dms, count(CASE WHEN device_id = $1 THEN 1 END) AS of_device \
+         FROM approval WHERE dms_id = $2 AND status = 'PENDING'",
         params![device.as_str(), dms.as_str()],
     );
     match db.row_opt(query).await? {
-        Some(row) => row.get("n"),
-        None => Ok(0),
+        Some(row) => Ok((row.get("of_dms")?, row.get("of_device")?)),
+        None => Ok((0, 0)),
     }
 }
 
@@ -238,6 +242,15 @@ pub(crate) fn close(
             id.as_str(),
             revision,
         ],
+    )
+}
+
+/// Ends the open approvals of a DMS. They are of no use from then on, and closed as any that ended.
+pub(crate) fn end_of(dms: &DmsId, now: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE approval SET expires_at = $1, revision = revision + 1 WHERE dms_id = $2 \
+         AND status IN ('PENDING', 'APPROVED', 'DENIED') AND expires_at > $1",
+        params![now, dms.as_str()],
     )
 }
 

@@ -13,9 +13,6 @@ pub(crate) const USABLE: Check = Check::new("enrollment password is usable");
 /// The password is there.
 pub(crate) const PRESENT: Check = Check::new("enrollment password is there");
 
-/// Most passwords of one user name that are looked at.
-const MAX_OF_ONE_NAME: u32 = 1_000;
-
 /// What lists can be filtered and sorted by.
 pub const FIELDS: &[Field] = &[
     Field::string("id", "id"),
@@ -92,32 +89,28 @@ pub(crate) struct Candidate {
     pub(crate) digest: String,
 }
 
-/// The passwords of this user name that may be used now.
+/// The password of this user name and digest, if it may be used now.
 pub(crate) async fn usable(
     db: &Db,
     dms: &DmsId,
-    username: &str,
+    (username, digest): (&str, &str),
     now: OffsetDateTime,
-) -> Result<Vec<Candidate>, DbError> {
+) -> Result<Option<Candidate>, DbError> {
     let query = sql(
-        format!(
-            "SELECT id, device_id, digest FROM enrollment_password \
-             WHERE dms_id = $1 AND username = $2 AND uses < max_uses AND revoked_at IS NULL \
-             AND (expires_at IS NULL OR expires_at > $3) \
-             ORDER BY created_at DESC LIMIT {MAX_OF_ONE_NAME}"
-        ),
-        params![dms.as_str(), username, now],
+        "SELECT id, device_id, digest FROM enrollment_password \
+         WHERE dms_id = $1 AND username = $2 AND digest = $3 AND uses < max_uses \
+         AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)",
+        params![dms.as_str(), username, digest, now],
     );
-    let rows = db.rows(query).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Candidate {
-                id: row.get("id")?,
-                device_id: DeviceId::from(row.get::<String>("device_id")?),
-                digest: row.get("digest")?,
-            })
+    let row = db.row_opt(query).await?;
+    row.map(|row| {
+        Ok(Candidate {
+            id: row.get("id")?,
+            device_id: DeviceId::from(row.get::<String>("device_id")?),
+            digest: row.get("digest")?,
         })
-        .collect()
+    })
+    .transpose()
 }
 
 /// Uses the password once more, if it may be.

@@ -70,6 +70,14 @@ pub(crate) fn note(key: &RepeatKey<'_>, noted: &Noted, now: OffsetDateTime) -> S
     )
 }
 
+/// Forgets those of a DMS.
+pub(crate) fn delete_of(dms: &DmsId) -> Statement {
+    sql(
+        "DELETE FROM enrollment_repeat WHERE dms_id = $1",
+        params![dms.as_str()],
+    )
+}
+
 /// Forgets some that were noted before this time.
 pub(crate) fn delete_before(before: OffsetDateTime) -> Statement {
     sql(

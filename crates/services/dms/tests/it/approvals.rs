@@ -25,18 +25,25 @@ async fn world_with(config: EstConfig) -> World {
     let world = World::with(config, |devices| devices).await;
     world.root("boot").await;
     world.root("fleet").await;
-    let enrollment = json!({"approval": "manual", "est_rfc7030_settings": {"auth_mode": "NONE"}});
-    let mut manual = dms("manual", &enrollment, &json!({}));
-    manual["settings"]["server_keygen_settings"] =
-        json!({"enabled": true, "key": {"type": "ECDSA", "bits": 256}});
-    world.created(manual).await;
+    world.created(manual("manual")).await;
     world
 }
 
+/// A DMS under which somebody approves each enrollment, and nothing else is asked for.
+fn manual(id: &str) -> Value {
+    let enrollment = json!({"approval": "manual", "est_rfc7030_settings": {"auth_mode": "NONE"}});
+    let mut manual = dms(id, &enrollment, &json!({}));
+    manual["settings"]["server_keygen_settings"] =
+        json!({"enabled": true, "key": {"type": "ECDSA", "bits": 256}});
+    manual
+}
+
 async fn asks(world: &World, device: &Device) -> Answer {
-    world
-        .est("simpleenroll", "manual", &device.csr(), None)
-        .await
+    asks_under(world, "manual", device).await
+}
+
+async fn asks_under(world: &World, dms: &str, device: &Device) -> Answer {
+    world.est("simpleenroll", dms, &device.csr(), None).await
 }
 
 fn assert_pending(answer: &Answer) {
@@ -154,18 +161,50 @@ async fn a_denied_enrollment_is_refused_and_decided_for_good() {
     assert_eq!(world.issued_for("d").await, []);
 }
 
+/// Runs the job that closes what has ended.
+async fn tidy(world: &World) {
+    let job = world.manager.approval_job();
+    let next = job.run(&caller(), world.db.now()).await;
+    assert!(matches!(next.unwrap(), NextRun::At(_)));
+}
+
+#[tokio::test]
+async fn approvals_end_with_their_dms() {
+    let world = world().await;
+    world.created(manual("other")).await;
+    let (approved, waiting) = (Device::new("approved"), Device::new("waiting"));
+    assert_pending(&asks(&world, &approved).await);
+    decide(&world, "approve", "").await;
+    assert_pending(&asks(&world, &waiting).await);
+    assert_pending(&asks_under(&world, "other", &Device::new("d")).await);
+    let (status, _) = world.call("DELETE", "/v1/dms/manual", Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    world.created(manual("manual")).await;
+    let one = approvals(&world, "filter=device_id[eq]waiting").await;
+    let path = format!("/v1/approvals/{}/approve", one[0]["id"].as_str().unwrap());
+    let (status, _) = world.call("POST", &path, json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    // Nobody has approved it under this DMS.
+    assert_pending(&asks(&world, &approved).await);
+    tidy(&world).await;
+    let left = approvals(&world, "filter=status[eq]PENDING&sort_by=dms_id").await;
+    let left: Vec<_> = left
+        .iter()
+        .map(|one| (&one["dms_id"], &one["device_id"]))
+        .collect();
+    let of = |dms: &str, device: &str| (json!(dms), json!(device));
+    let expected = [of("manual", "approved"), of("other", "d")];
+    assert_eq!(left, expected.each_ref().map(|(dms, device)| (dms, device)));
+    let told = world.event_types().await;
+    let closed = told.iter().filter(|told| *told == "dms.approval.update");
+    assert_eq!(closed.count(), 3, "one is approved, and two end");
+}
+
 #[tokio::test]
 async fn what_nobody_decides_or_fetches_expires_and_is_forgotten_later() {
     let world = world().await;
     let (first, second) = (Device::new("first").csr(), Device::new("second").csr());
-    let tidy = async || {
-        let next = world
-            .manager
-            .approval_job()
-            .run(&caller(), world.db.now())
-            .await;
-        assert!(matches!(next.unwrap(), NextRun::At(_)));
-    };
+    let tidy = async || tidy(&world).await;
     assert_pending(&world.est("simpleenroll", "manual", &first, None).await);
     decide(&world, "approve", "").await;
     world
@@ -207,6 +246,25 @@ async fn only_so_many_wait_for_a_decision() {
         (refused.refusal().0, &*refused.refusal().1),
         (503, "too many enrollments wait for approval")
     );
+}
+
+#[tokio::test]
+async fn one_dms_leaves_room_in_the_queue_for_the_others() {
+    let config = EstConfig {
+        max_pending_approvals: 4,
+        ..EstConfig::default()
+    };
+    let world = world_with(config).await;
+    world.created(manual("other")).await;
+    for name in ["a", "b"] {
+        assert_pending(&asks(&world, &Device::new(name)).await);
+    }
+    let full = "too many enrollments wait for approval";
+    let refused = asks(&world, &Device::new("c")).await.refusal();
+    assert_eq!((refused.0, &*refused.1), (503, full));
+    assert_pending(&asks_under(&world, "other", &Device::new("d")).await);
+    let refused = asks_under(&world, "other", &Device::new("e")).await;
+    assert_eq!(refused.refusal().1, full);
 }
 
 #[tokio::test]

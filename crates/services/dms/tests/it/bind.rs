@@ -68,6 +68,33 @@ async fn a_certificate_of_any_ca_is_bound_and_attached() {
 }
 
 #[tokio::test]
+async fn a_ca_whose_certificate_is_bound_is_attached_as_well() {
+    let world = world().await;
+    world
+        .certificate_authority("gateway", Some("anywhere"))
+        .await;
+    let request = CreateDevice {
+        id: "gateway".into(),
+        dms_id: "dms".into(),
+        ..CreateDevice::default()
+    };
+    world
+        .devices
+        .create_device(&caller(), request)
+        .await
+        .unwrap();
+    let ca = async || world.ca.ca(&caller(), &"gateway".into()).await.unwrap();
+    let serial = ca().await.serial_number;
+    let (status, binding) = bind(&world, "gateway", serial.as_str(), Value::Null).await;
+    assert_eq!(status, 200, "{binding}");
+    let attached = json!({"authorized_by": {"ra_id": "dms"}, "device_id": "gateway"});
+    assert_eq!(
+        ca().await.metadata.get("lamassu.io/ra/attached-to"),
+        Some(&attached)
+    );
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_refused() {
     let world = world().await;
     let own = serial_of(&world.issue("anywhere", &Device::new("d")).await);

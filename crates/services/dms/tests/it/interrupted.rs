@@ -16,6 +16,7 @@ use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::{WriteSet, params, sql};
 use lamassu_dms::EstConfig;
 use serde_json::json;
 use time::Duration;
@@ -29,6 +30,9 @@ struct Torn {
     inner: Arc<dyn DeviceService>,
     end: End,
 }
+
+/// A device that is never answered about.
+const UNREADABLE: &str = "unreadable";
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -51,6 +55,10 @@ impl DeviceService for Torn {
     }
 
     async fn device(&self, caller: &Caller, id: &DeviceId) -> Result<Registered, DeviceError> {
+        if id.as_str() == UNREADABLE {
+            let down = StorageFailure::Unavailable(Box::new(std::fmt::Error));
+            return Err(down.into());
+        }
         self.inner.device(caller, id).await
     }
 
@@ -195,6 +203,32 @@ async fn the_sweep_takes_back_what_no_device_holds() {
     assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
     assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
     assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_settled_keeps_nothing_else_from_being() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::LostBefore,
+        })
+    })
+    .await;
+    // Two pages of older ones.
+    let mut set = WriteSet::new();
+    for n in 0..400 {
+        set.execute(sql(
+            "INSERT INTO enrollment_intent (serial_number, certificate_id, device_id, dms_id, mode, \
+             csr_digest, detach, revoke, opened_at, state) \
+             SELECT $1, certificate_id, $2, dms_id, mode, csr_digest, detach, revoke, opened_at - 1, \
+             state FROM enrollment_intent WHERE device_id = 'd'",
+            params![format!("aa{n:04x}"), UNREADABLE],
+        ));
+    }
+    world.db.commit(set).await.unwrap();
+    world.clock.advance(Duration::seconds(91));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
+    assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
 }
 
 #[tokio::test]

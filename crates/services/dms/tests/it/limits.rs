@@ -1,5 +1,6 @@
 //! Which devices a DMS takes, how many, how fast, and what a renewal must keep.
 
+use lamassu_core::pem::CertificateDer;
 use lamassu_dms::EstConfig;
 use lamassu_x509::SubjectFields;
 use serde_json::{Value, json};
@@ -85,6 +86,38 @@ async fn a_dms_answers_so_many_requests_at_once() {
     );
     assert_eq!(limited.header("retry-after"), "1");
     assert_eq!(answers[0].status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn strangers_do_not_use_up_what_a_dms_has_for_its_devices() {
+    let config = EstConfig {
+        dms_rate_limit: 1,
+        ..EstConfig::default()
+    };
+    let certificate = json!({"est_rfc7030_settings": {"auth_mode": "CLIENT_CERTIFICATE",
+        "client_certificate_settings": {"validation_cas": ["boot"]}}});
+    let world = world(config, &certificate, &json!({})).await;
+    let bootstrap = world.issue("boot", &Device::new("bootstrap")).await;
+    let device = Device::new("d");
+    let ask = async |operation: &str, by: Option<&CertificateDer>| {
+        let chain = by.map(|by| [by]);
+        let chain = chain.as_ref().map(|chain| &chain[..]);
+        let answer = world.est(operation, "dms", &device.csr(), chain).await;
+        answer.status.as_u16()
+    };
+    let flood = async || {
+        for operation in ["simpleenroll", "simplereenroll"] {
+            for _ in 0..10 {
+                assert_ne!(ask(operation, None).await, 429, "{operation}");
+            }
+        }
+    };
+    flood().await;
+    assert_eq!(ask("simpleenroll", Some(&bootstrap)).await, 200);
+    let own = world.issued_for("d").await.remove(0).certificate;
+    world.clock.advance(Duration::days(2));
+    flood().await;
+    assert_eq!(ask("simplereenroll", Some(&own)).await, 200);
 }
 
 #[tokio::test]

@@ -276,6 +276,28 @@ async fn each_refused_change_is_recorded_with_its_reason() {
             "dms/x",
         ),
         (
+            "PUT",
+            "/v1/dms/x/metadata",
+            json!({"patches": []}),
+            "dms.metadata.update",
+            "dms/x",
+        ),
+        ("DELETE", "/v1/dms/x", Value::Null, "dms.delete", "dms/x"),
+        (
+            "POST",
+            "/v1/dms/a/passwords",
+            json!({}),
+            "dms.password.create",
+            "dms/a/passwords",
+        ),
+        (
+            "DELETE",
+            "/v1/dms/a/passwords/p",
+            Value::Null,
+            "dms.password.revoke",
+            "dms/a/passwords/p",
+        ),
+        (
             "POST",
             "/v1/dms/bind-identity",
             json!({"device_id": "d", "certificate_serial_number": "01"}),

@@ -242,6 +242,21 @@ async fn a_dry_run_asks_the_webhook_only_where_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_that_no_password_was_tried() {
+    let world = world(&json!({"est_rfc7030_settings": {"auth_mode": "HTTP_BASIC"}})).await;
+    let request = dry_run(EnrollmentMode::Enroll, Device::new("d").csr(), &[]);
+    let body = serde_json::to_value(request).unwrap();
+    let (_, report) = world.call("POST", "/v1/dms/dms/dry-run", body).await;
+    assert_eq!(report["accepted"], true);
+    let checks = report["checks"].as_array().unwrap();
+    let credential = checks.iter().find(|check| check["check"] == "credential");
+    assert_eq!(
+        credential,
+        Some(&json!({"check": "credential", "passed": null}))
+    );
+}
+
+#[tokio::test]
 async fn an_address_that_floods_est_is_told_to_wait() {
     let world = world(&json!({})).await;
     let manager = Arc::clone(&world.manager) as Arc<dyn DmsService>;

@@ -142,6 +142,19 @@ async fn of_parallel_requests_as_many_get_through_as_a_password_has_uses() {
 }
 
 #[tokio::test]
+async fn all_passwords_of_a_user_name_are_good_however_many_there_are() {
+    let world = world(&json!({})).await;
+    let request = json!({"count": 1_000, "username": "line"});
+    let first = made(&world, request.clone()).await;
+    world.clock.advance(Duration::seconds(1));
+    let second = made(&world, request).await;
+    for (device, (user, password)) in [("a", &first[0]), ("b", &second[0])] {
+        let enrolled = enroll_as(&world, device, (user, password)).await;
+        assert_eq!(enrolled.certificates().len(), 1, "{device}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_enrollment_does_not_use_a_password_up() {
     let world = world(&json!({"registration_mode": "PRE_REGISTRATION"})).await;
     let password = made(&world, json!({"device_ids": ["a"]})).await[0]

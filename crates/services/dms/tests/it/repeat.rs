@@ -71,6 +71,23 @@ async fn a_device_that_went_on_gets_its_first_certificate_no_more() {
 }
 
 #[tokio::test]
+async fn no_answer_is_given_again_under_another_dms_of_the_same_id() {
+    let world = world(&json!("1d")).await;
+    let bootstrap = world.issue("boot", &Device::new("bootstrap")).await;
+    let csr = Device::new("d").csr();
+    let enroll = async || {
+        world
+            .est("simpleenroll", "dms", &csr, Some(&[&bootstrap]))
+            .await
+    };
+    enroll().await.certificate();
+    world.call("DELETE", "/v1/dms/dms", Value::Null).await;
+    let again = json!({"repeat_enrollment_window": "1d"});
+    world.created(dms("dms", &again, &json!({}))).await;
+    assert_eq!(enroll().await.refusal().1, "forbiddenNewEnrollment");
+}
+
+#[tokio::test]
 async fn a_password_that_is_used_up_gets_the_answer_that_it_was_used_for() {
     let world = world(&json!("10m")).await;
     let est = json!({"auth_mode": "HTTP_BASIC"});

@@ -255,7 +255,7 @@ impl<'a> Change<'a> {
         }
         let excess = slot.versions.len().saturating_sub(max);
         let out_of_use = slot.versions.values().filter(|version| {
-            let is_out = version.state.is_final() || version.state == VersionState::Retired;
+            let is_out = version.is_over() || version.state == VersionState::Retired;
             is_out && slot.active_version != Some(version.version)
         });
         let numbers: Vec<u32> = out_of_use
@@ -284,15 +284,19 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Revokes a version; a certificate follows. The slot keeps its status.
+    /// Revokes a version, or puts it on hold; a certificate follows. The slot keeps its status.
     pub(crate) fn revoke(&mut self, name: &str, number: u32, reason: RevocationReason) {
         let now = self.now();
         let Some(version) = self.version(name, number) else {
             return;
         };
-        version.state = VersionState::Revoked;
-        version.before_hold = None;
-        version.overlap_until = None;
+        let before = std::mem::replace(&mut version.state, VersionState::Revoked);
+        if reason == RevocationReason::CertificateHold {
+            version.before_hold = Some(before);
+        } else {
+            version.before_hold = None;
+            version.overlap_until = None;
+        }
         version.revoked_at = Some(Timestamp(now));
         version.revocation_reason = Some(reason);
         if let Some(certificate) = version.certificate() {

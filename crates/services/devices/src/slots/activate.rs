@@ -8,6 +8,7 @@ use lamassu_core::device::slot::{
 use lamassu_core::device::{DeviceStatus, RegistryError};
 use lamassu_core::duration::WireDuration;
 use lamassu_core::revision::Precondition;
+use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, retry_races};
 
 use super::{ca_refusal, there};
@@ -119,7 +120,9 @@ impl DevicesService {
         let slot = there(&stored, &id.name)?;
         let revoked = slot.versions.get(number);
         let revoked = revoked.ok_or(RegistryError::VersionNotFound)?;
-        if revoked.state == VersionState::Revoked && revoked.before_hold.is_none() {
+        // A hold can still become final.
+        let is_hold = request.reason == RevocationReason::CertificateHold;
+        if revoked.state == VersionState::Revoked && (is_hold || !revoked.is_on_hold()) {
             return Ok(whole_slot_in_v2(slot));
         }
         let mut change = Change::of(&stored, self.change_by(caller));

@@ -325,6 +325,10 @@ async fn what_is_no_action_is_refused() {
             "invalid parameters: unknown revocation reason",
         ),
         (
+            json!({"action": "decommission", "parameters": {"reason": "CertificateHold"}}),
+            "invalid parameters: a decommissioned device cannot be on hold",
+        ),
+        (
             json!({"action": "purge", "filter": ["nope[eq]x"]}),
             "unknown filter field 'nope'",
         ),

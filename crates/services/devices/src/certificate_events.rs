@@ -235,7 +235,11 @@ fn follow(
     }
     if is_active {
         let current = slot.status.of_device();
-        let by_time = slot.windows.as_ref()?.status_at(context.now);
+        // A slot that a client of v1 wrote may say nothing of its end.
+        let by_time = slot.windows.as_ref();
+        let by_time = by_time.map_or(DeviceStatus::Active, |windows| {
+            windows.status_at(context.now)
+        });
         let status = effect.apply(current, by_time);
         if status != current {
             change.set_slot_status(&binding.slot, status);

@@ -2,10 +2,11 @@
 
 use http::{Method, StatusCode};
 use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::usage::RevocationReason;
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, fixture};
+use crate::support::{Fixture, caller, fixture, windows};
 
 const SLOT: &str = "/v1/devices/dev-1/idslot";
 
@@ -84,6 +85,36 @@ async fn a_slot_that_is_revoked_revokes_its_certificate() {
     let certificate = fixture.certificate(&serial).await;
     assert_eq!(certificate.status, CertificateStatus::Revoked);
     assert_eq!(certificate.revocation_reason, RevocationReason::Unspecified);
+}
+
+#[tokio::test]
+async fn a_slot_without_an_end_follows_its_certificate() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    let certificate = fixture.issued("dev-1").await;
+    let serial = certificate.serial_number.clone();
+    let attachment = Attachment {
+        device_id: "dev-1".into(),
+        dms_id: "fleet-1".into(),
+        slot: None,
+    };
+    fixture
+        .ca
+        .attach_certificate(&caller(), &(&certificate).into(), attachment, windows())
+        .await
+        .unwrap();
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": {"0": serial}});
+    put(&fixture, slot).await;
+    let (revoked, active) = (CertificateStatus::Revoked, CertificateStatus::Active);
+    let hold = RevocationReason::CertificateHold;
+    for (status, shown) in [(revoked, "REVOKED"), (active, "ACTIVE")] {
+        fixture.set_status(&serial, status, hold).await;
+        fixture.heard().await;
+        assert_eq!(fixture.statuses("dev-1").await, (shown, shown));
+        let version = "/v2/devices/dev-1/slots/identity/versions/0";
+        let version = fixture.ok(Method::GET, version, Value::Null).await;
+        assert_eq!(version["state"], shown);
+    }
 }
 
 #[tokio::test]

@@ -182,6 +182,7 @@ impl<'a> Change<'a> {
         let before = slot.active_version.filter(|before| *before != number);
         slot.active_version = Some(number);
         slot.windows = activation.windows;
+        self.retire_doubles(name, number);
         if let Some(before) = before {
             self.supersede(name, before, &activation);
         }
@@ -201,6 +202,29 @@ impl<'a> Change<'a> {
         self.record(HistoryScope::Slot(name.to_owned()), event_type, text);
         self.set_slot_status(name, status);
         self.trim_versions(name);
+    }
+
+    /// A certificate that is in use under this number is out of use under every other one, so that no end of an
+    /// overlap revokes it.
+    pub(crate) fn retire_doubles(&mut self, name: &str, number: u32) {
+        let Some(slot) = self.after.slots.get(name) else {
+            return;
+        };
+        let Some(used) = slot.versions.get(&number) else {
+            return;
+        };
+        let others = slot.versions.values().filter(|version| {
+            version.version != number
+                && !version.state.is_final()
+                && version.is_same_certificate(used)
+        });
+        let doubles: Vec<u32> = others.map(|version| version.version).collect();
+        for double in doubles {
+            if let Some(version) = self.version(name, double) {
+                version.state = VersionState::Retired;
+                version.overlap_until = None;
+            }
+        }
     }
 
     fn supersede(&mut self, name: &str, number: u32, activation: &Activation<'_>) {

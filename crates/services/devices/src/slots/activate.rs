@@ -129,7 +129,7 @@ impl DevicesService {
         change.revoke(&id.name, *number, request.reason);
         if slot.active_version == Some(*number) {
             let next = if request.fallback {
-                self.fallback(caller, slot, *number).await?
+                self.fallback(caller, slot, revoked).await?
             } else {
                 None
             };
@@ -154,12 +154,12 @@ impl DevicesService {
         &self,
         caller: &Caller,
         slot: &'s Slot,
-        revoked: u32,
+        revoked: &Version,
     ) -> Result<Option<&'s Version>, RegistryError> {
         for state in [VersionState::Superseded, VersionState::Retired] {
             let candidates = slot.versions.values().rev();
-            for candidate in
-                candidates.filter(|version| version.state == state && version.version != revoked)
+            for candidate in candidates
+                .filter(|version| version.state == state && !version.is_same_certificate(revoked))
             {
                 match self.check_activatable(caller, candidate).await {
                     Ok(()) => return Ok(Some(candidate)),
@@ -229,7 +229,10 @@ fn move_metadata(change: &mut Change<'_>, slot: &Slot, wanted: &Version, windows
         return;
     };
     change.attach(&slot.name, certificate, windows);
-    if let Some(given_up) = slot.active().and_then(Version::certificate) {
+    let given_up = slot
+        .active()
+        .filter(|given_up| !given_up.is_same_certificate(wanted));
+    if let Some(given_up) = given_up.and_then(Version::certificate) {
         change.follow_up(Task::detach(&slot.name, given_up));
     }
 }

@@ -92,6 +92,14 @@ impl Version {
         })
     }
 
+    /// Whether both are one certificate. The issuer's key is not known of each.
+    pub(crate) fn is_same_certificate(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.authority_key_id, &other.authority_key_id);
+        self.serial_number.is_some()
+            && self.serial_number == other.serial_number
+            && (ours == theirs || ours.is_empty() || theirs.is_empty())
+    }
+
     /// Whether its revocation may be released.
     pub(crate) fn is_on_hold(&self) -> bool {
         self.state == VersionState::Revoked

@@ -54,13 +54,11 @@ impl DevicesService {
         self.check_activatable(caller, wanted).await?;
         let dms = self.of_dms(caller, &stored, id).await?;
         let mut change = Change::of(&stored, self.change_by(caller));
-        let policy = &slot.policy;
-        let defaults = change.slot_defaults();
-        let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
+        let policy = change.superseded_policy(&id.name);
+        let overlap = request.overlap.or(policy.overlap);
         let revoke = request
             .revoke_superseded
             .or(policy.revoke_superseded)
-            .or(defaults.revoke_superseded)
             .or(dms.revoke_superseded);
         let windows = change.windows_of(&id.name, dms);
         let retire = (overlap, revoke.unwrap_or(false));

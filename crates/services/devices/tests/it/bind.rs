@@ -2,11 +2,12 @@
 
 use http::{Method, StatusCode};
 use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::device::{BindIdentity, DeviceError, SlotState};
 use lamassu_core::error::ServiceError;
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_db::{sql, system_caller};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::slots::{IDENTITY, issued, registered, states};
@@ -149,6 +150,41 @@ async fn a_renewal_adds_a_version() {
         ]
     );
     assert_eq!(announced.identity, Some(slot));
+}
+
+/// As most DMSs have it.
+#[tokio::test]
+async fn what_the_ca_service_revokes_with_a_renewal_is_revoked_here() {
+    let fixture = registered().await;
+    let policy = json!({"max_versions": 2});
+    let put = json!({"secret_type": "x509", "policy": policy});
+    fixture.ok(Method::PUT, IDENTITY, put).await;
+    let bind = async |request: BindIdentity| {
+        let request = BindIdentity {
+            revoke_superseded: Revoke::Yes,
+            ..request
+        };
+        let bound = fixture.service.bind_identity(&caller(), request).await;
+        bound.unwrap();
+    };
+    bind(first("dev-1", "0a")).await;
+    bind(renewal("dev-1", "0b", 0, "0a")).await;
+    let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
+    let former = &slot["versions"][1];
+    assert_eq!(
+        (&former["state"], &former["revocation_reason"]),
+        (&json!("REVOKED"), &json!("Superseded"))
+    );
+    for at in ["superseded_at", "revoked_at"] {
+        assert_eq!(former[at], "2026-03-01T09:00:00Z");
+    }
+    // Nobody asks the CA service again.
+    let asked = sql("SELECT id FROM device_follow_up", vec![]);
+    assert_eq!(fixture.db.rows(asked).await.unwrap().len(), 0);
+    // What is out of use counts for the limit.
+    bind(renewal("dev-1", "0c", 1, "0b")).await;
+    let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
+    assert_eq!(slot["secrets"], json!({"1": "0b", "2": "0c"}));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lamassu_ca::{CaConfig, CaPorts, OthersRunning};
 use lamassu_client::{DeviceClient, testing};
+use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::ca::{
     CaService, Certificate, CertificateStatus, CertificateType, CreateCa, CreateCertificate,
     IssuanceProfile, IssuerMetadata, KeyMetadata, KeySource, KeyStrength, ProfileChoice,
@@ -494,6 +495,7 @@ pub(crate) fn first(device: &str, serial: &str) -> BindIdentity {
         create: None,
         windows: windows(),
         announce: Some(EnrollmentEvent::Enroll),
+        revoke_superseded: Revoke::No,
     }
 }
 

@@ -460,7 +460,8 @@ impl<'a> Change<'a> {
         });
     }
 
-    /// Adds history that a client wrote, unless it is there.
+    /// Adds history that a client wrote, unless it is there. What is older than the history that was read is
+    /// passed over when it is written.
     pub(crate) fn record_at(&mut self, name: &str, at: Timestamp, event: DeviceEvent) {
         let at = at.truncated_to_micros();
         let Some(slot) = self.slot(name) else { return };

@@ -282,6 +282,15 @@ pub struct PutSlot {
     pub policy: Option<SlotPolicy>,
 }
 
+/// A slot that was put.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PutOutcome {
+    /// It is new.
+    Made(SlotV2),
+    /// It was there.
+    Updated(SlotV2),
+}
+
 /// A version to add.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(example = json!({"secret": {"serial_number": "5b7f3c0d9a2e41c6b8d0f4e2a1c39b57"}}))]

@@ -405,6 +405,11 @@ async fn slots_are_made_changed_and_deleted() {
         .ask(Method::PUT, &slot, &[], json!({"secret_type": "x509"}))
         .await;
     assert_eq!((status.as_u16(), tag.as_str()), (201, "\"1\""));
+    // It is made once.
+    let (status, tag, _) = fixture
+        .ask(Method::PUT, &slot, &[], json!({"secret_type": "x509"}))
+        .await;
+    assert_eq!((status.as_u16(), tag.as_str()), (200, "\"1\""));
     let policy = json!({"secret_type": "x509", "policy": {"max_versions": 2}});
     let stale = [("if-match", "\"9\"")];
     let (status, ..) = fixture

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lamassu_core::ca::enrollment::Revoke;
-use lamassu_core::ca::{Certificate, CertificateRef, RenewalWindows};
+use lamassu_core::ca::{Certificate, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::device::slot::{
     IDENTITY, SecretType, SlotStatus, SupersededPolicy, VersionState,
 };
@@ -171,6 +171,10 @@ impl<'a> Change<'a> {
         };
         if let Some(version) = self.version(IDENTITY, number) {
             version.bind_mode = Some(entry.0.to_owned());
+            if certificate.status == CertificateStatus::Revoked {
+                version.revoked_at = Some(certificate.revocation_timestamp.truncated_to_micros());
+                version.revocation_reason = Some(certificate.revocation_reason);
+            }
         }
         // A certificate that is revoked already never looks usable.
         let status = status_of_certificate(certificate.status);

@@ -2,13 +2,14 @@
 
 use http::Method;
 use lamassu_core::ca::CertificateStatus;
+use lamassu_core::device::BindIdentity;
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::usage::RevocationReason;
 use serde_json::{Value, json};
 use time::Duration;
 
 use crate::slots::{IDENTITY, add, issued, registered, states};
-use crate::support::Fixture;
+use crate::support::{Fixture, caller, first};
 
 /// Adds a certificate of its own to the identity; the members are those of the version.
 async fn added(fixture: &Fixture, mut version: Value) -> SerialNumber {
@@ -76,6 +77,28 @@ async fn a_hold_that_the_ca_service_makes_final_is_final() {
     let (status, reason) = (CertificateStatus::Revoked, RevocationReason::KeyCompromise);
     fixture.set_status(&serial, status, reason).await;
     fixture.heard().await;
+    let compromised = ("KeyCompromise".to_owned(), "KeyCompromise");
+    assert_eq!(reasons(&fixture, &serial).await, compromised);
+}
+
+#[tokio::test]
+async fn what_is_bound_while_on_hold_can_become_final() {
+    let fixture = registered().await;
+    let serial = issued(&fixture).await;
+    let (status, hold) = (
+        CertificateStatus::Revoked,
+        RevocationReason::CertificateHold,
+    );
+    fixture.set_status(&serial, status, hold).await;
+    let request = BindIdentity {
+        certificate: Box::new(fixture.certificate(&serial).await),
+        ..first("dev-1", serial.as_str())
+    };
+    let bound = fixture.service.bind_identity(&caller(), request).await;
+    bound.unwrap();
+    let on_hold = ("CertificateHold".to_owned(), "CertificateHold");
+    assert_eq!(reasons(&fixture, &serial).await, on_hold);
+    revoked(&fixture, 0, "KeyCompromise").await;
     let compromised = ("KeyCompromise".to_owned(), "KeyCompromise");
     assert_eq!(reasons(&fixture, &serial).await, compromised);
 }

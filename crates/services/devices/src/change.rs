@@ -51,8 +51,17 @@ pub(crate) struct Change<'a> {
     slots: BTreeSet<String>,
     versions: BTreeSet<(String, u32)>,
     tasks: Vec<Task>,
-    /// What is to be kept as [`dms_windows_put`] does; `Some(None)` is nothing more.
-    kept: Option<Option<RenewalWindows>>,
+    /// What becomes of the windows that are kept for the identity.
+    kept: Option<Kept>,
+}
+
+/// Windows of an identity for the day that its policy and groups say nothing any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept {
+    /// These.
+    Windows(RenewalWindows),
+    /// None: they apply now.
+    Nothing,
 }
 
 /// How a version becomes the active one.
@@ -125,9 +134,8 @@ impl<'a> Change<'a> {
         self.tasks.push(task);
     }
 
-    /// Keeps what applies to the identity when policies say nothing any more, or nothing where that applies now.
-    pub(crate) fn keep_windows(&mut self, windows: Option<RenewalWindows>) {
-        self.kept = Some(windows);
+    pub(crate) fn keep_windows(&mut self, kept: Kept) {
+        self.kept = Some(kept);
     }
 
     /// Makes the certificate the active version of the identity slot; gives the windows that it has, which are
@@ -574,10 +582,10 @@ impl<'a> Change<'a> {
                 set.execute(statement);
             }
         }
-        if let Some(windows) = self.kept {
-            set.execute(match windows {
-                Some(windows) => dms_windows_put(&device.id, windows),
-                None => dms_windows_delete(&device.id),
+        if let Some(kept) = self.kept {
+            set.execute(match kept {
+                Kept::Windows(windows) => dms_windows_put(&device.id, windows),
+                Kept::Nothing => dms_windows_delete(&device.id),
             });
         }
         for task in &self.tasks {

@@ -10,7 +10,7 @@ use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::timestamp::Timestamp;
 
-use crate::change::Change;
+use crate::change::{Change, Kept};
 use crate::follow_up::{Task, What};
 use crate::group_policy::has_renewal;
 use crate::group_read::policies;
@@ -62,7 +62,10 @@ impl Change<'_> {
         let usual = dms.windows.or_else(|| present(slot?));
         let usual = usual.unwrap_or(DEFAULT_WINDOWS);
         let windows = own.over(self.groups_say().over(usual));
-        self.keep_windows((windows != usual).then_some(usual));
+        self.keep_windows(match windows == usual {
+            true => Kept::Nothing,
+            false => Kept::Windows(usual),
+        });
         windows
     }
 

@@ -222,16 +222,27 @@ impl Service {
         caller: &Caller,
         call: Call,
     ) -> Result<T, E> {
+        let read = self.read_with_status::<T, E>(caller, call).await;
+        read.map(|(_, body)| body)
+    }
+
+    /// The same with the status, which tells more where several are successful.
+    pub(crate) async fn read_with_status<T: DeserializeOwned, E: WireError>(
+        &self,
+        caller: &Caller,
+        call: Call,
+    ) -> Result<(StatusCode, T), E> {
         let repeat = call.repeat;
         let answer = self.answer::<E>(caller, call).await?;
         // Answers have the habits of the wire too, for example `null` for what is empty.
-        json::from_slice(&answer.body).map_err(|error| {
+        let body = json::from_slice(&answer.body).map_err(|error| {
             let cause = NoAnswer::Unreadable(error);
             E::from(match repeat {
                 Repeat::Safe => internal(cause),
                 Repeat::Once => StorageFailure::OutcomeUnknown(Box::new(cause)),
             })
-        })
+        })?;
+        Ok((answer.status, body))
     }
 
     /// Sends a request whose successful answer says nothing more.

@@ -1,11 +1,11 @@
 //! Slots of devices at the device manager of another process.
 
 use async_trait::async_trait;
-use http::Method;
+use http::{Method, StatusCode};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{
-    ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
-    SlotVersion, VerifiedToken, VerifyToken, VersionId,
+    ActivateVersion, AddVersion, PutOutcome, PutSlot, RevokeSecrets, RevokeVersion, SlotId,
+    SlotList, SlotV2, SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
 use lamassu_core::device::v2::{CountedPage, ListHistory};
 use lamassu_core::device::{RegistryError, SlotService};
@@ -73,9 +73,18 @@ impl SlotService for DeviceClient {
         slot: &SlotId,
         request: PutSlot,
         expected: Precondition,
-    ) -> Result<SlotV2, RegistryError> {
+    ) -> Result<PutOutcome, RegistryError> {
         let call = Call::json(Method::PUT, slot_path(slot, "")?, &request, Repeat::Once)?;
-        self.0.read(caller, call.expecting(&expected)).await
+        let call = call.expecting(&expected);
+        let (status, slot) = self
+            .0
+            .read_with_status::<_, RegistryError>(caller, call)
+            .await?;
+        Ok(if status == StatusCode::CREATED {
+            PutOutcome::Made(slot)
+        } else {
+            PutOutcome::Updated(slot)
+        })
     }
 
     async fn delete_slot(

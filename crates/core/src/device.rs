@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::ca::enrollment::Revoke;
 use crate::ca::{Certificate, RenewalWindows};
 use crate::caller::Caller;
 use crate::device_group::{DeviceGroupService, RenewalPolicy};
@@ -30,6 +31,8 @@ use crate::patch::{PatchError, PatchOperation};
 use crate::query::{ListRequest, QueryError};
 use crate::schema::word_schemas;
 use crate::timestamp::Timestamp;
+
+use slot::SupersededPolicy;
 
 pub use registry::{DeviceRegistry, RegistryError, SlotService};
 
@@ -350,6 +353,9 @@ pub struct BindIdentity {
     pub windows: RenewalWindows,
     /// The EST operation that this completes, if it is one.
     pub announce: Option<EnrollmentEvent>,
+    /// Whether the CA service revokes the certificate that this one takes the place of, now that it is bound.
+    #[serde(default)]
+    pub revoke_superseded: Revoke,
 }
 
 /// A device that is to be given a certificate, by id.
@@ -371,6 +377,8 @@ pub struct EnrollingDevice {
     pub device: Option<Device>,
     /// When it must renew, where its groups say so.
     pub renewal: RenewalPolicy,
+    /// What becomes of the certificate that it has, where its slot or its groups say so.
+    pub superseded: SupersededPolicy,
 }
 
 /// The device registry.
@@ -424,8 +432,8 @@ pub trait DeviceService: Send + Sync + fmt::Debug {
     /// Removes the record of a retired device.
     async fn delete_device(&self, caller: &Caller, id: &DeviceId) -> Result<(), DeviceError>;
 
-    /// The device that is to be given a certificate, if it is there, and what its groups say of
-    /// renewal; one that is not there yet is about to be registered as `create`.
+    /// The device that is to be given a certificate, if it is there, and what its slot and its groups
+    /// say of renewal; one that is not there yet is about to be registered as `create`.
     async fn enrolling_device(
         &self,
         caller: &Caller,

@@ -370,6 +370,12 @@ impl RevocationReason {
             .map_or(0, |(_, _, code)| *code)
     }
 
+    /// Whether a revocation for this reason is for good. A hold can be released, and what is
+    /// removed from a CRL was on hold.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::CertificateHold | Self::RemoveFromCrl)
+    }
+
     /// The reason of this name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         REASONS

@@ -25,6 +25,11 @@ pub struct IfMatch(pub Precondition);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IfNoneMatch(Precondition);
 
+impl IfNoneMatch {
+    /// The client has nothing, or nothing that a revision could tell.
+    pub const NOTHING: Self = Self(Precondition::None);
+}
+
 impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Failure;
 

@@ -67,12 +67,13 @@ pub enum Detach {
 }
 
 /// Whether a superseded certificate is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Revoke {
     /// It is.
     Yes,
     /// It lives on.
+    #[default]
     No,
 }
 

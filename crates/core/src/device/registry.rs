@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::slot::{
-    ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
-    SlotVersion, VerifiedToken, VerifyToken, VersionId,
+    ActivateVersion, AddVersion, PutOutcome, PutSlot, RevokeSecrets, RevokeVersion, SlotId,
+    SlotList, SlotV2, SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
 use super::statistics::{CountDevices, DeviceStatistics};
 use super::v2::{
@@ -109,14 +109,14 @@ pub trait SlotService: Send + Sync + fmt::Debug {
         request: &ListHistory,
     ) -> Result<CountedPage<SlotVersion>, RegistryError>;
 
-    /// Makes a slot, or sets its policy. Whether it was made is told by its revision, 1.
+    /// Makes a slot, or sets its policy.
     async fn put_slot(
         &self,
         caller: &Caller,
         slot: &SlotId,
         request: PutSlot,
         expected: Precondition,
-    ) -> Result<SlotV2, RegistryError>;
+    ) -> Result<PutOutcome, RegistryError>;
 
     /// Deletes a slot.
     async fn delete_slot(

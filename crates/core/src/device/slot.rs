@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DeviceStatus;
+use crate::ca::enrollment::Revoke;
 use crate::duration::WireDuration;
 use crate::ids::{CaId, DeviceId};
 use crate::schema::word_schemas;
@@ -243,6 +244,33 @@ pub struct SlotPolicy {
     pub critical_delta: Option<WireDuration>,
 }
 
+/// What becomes of a version that is replaced, where its slot or groups say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SupersededPolicy {
+    /// How long it stays valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WireDuration")]
+    pub overlap: Option<WireDuration>,
+    /// Whether it is revoked then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool", example = true)]
+    pub revoke_superseded: Option<bool>,
+}
+
+impl SupersededPolicy {
+    /// Whether an enrollment revokes the certificate that it replaces, where its DMS would: not one that is still
+    /// to be used, and not against the policy.
+    pub fn revoke_at_once(self, by_dms: Revoke) -> Revoke {
+        let overlaps = self.overlap.is_some_and(|overlap| !overlap.is_zero());
+        if overlaps || self.revoke_superseded == Some(false) {
+            Revoke::No
+        } else {
+            by_dms
+        }
+    }
+}
+
 /// A slot to make, or whose policy to set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(example = json!({"secret_type": "TOKEN", "policy": {"overlap": "24h"}}))]
@@ -252,6 +280,15 @@ pub struct PutSlot {
     /// As it is where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<SlotPolicy>,
+}
+
+/// A slot that was put.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PutOutcome {
+    /// It is new.
+    Made(SlotV2),
+    /// It was there.
+    Updated(SlotV2),
 }
 
 /// A version to add.

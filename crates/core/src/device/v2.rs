@@ -471,7 +471,7 @@ impl RegisterDevice {
 /// How a device is retired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decommission {
-    /// Why its certificates are revoked.
+    /// Why its certificates are revoked, for good.
     pub reason: RevocationReason,
     /// Free text for its history.
     pub comment: String,
@@ -480,6 +480,10 @@ pub struct Decommission {
 impl Decommission {
     /// Longest comment, in characters.
     pub const MAX_COMMENT_CHARS: usize = 512;
+
+    /// Why a reason is refused that is not for good: whoever released the certificates would make those
+    /// of a retired device good again.
+    pub const NOT_FINAL: &'static str = "a decommissioned device cannot be on hold";
 }
 
 impl Default for Decommission {

@@ -334,6 +334,9 @@ impl Deed {
                 let mut how = Decommission::default();
                 if let Some(name) = given.reason {
                     how.reason = reason(&name)?;
+                    if !how.reason.is_final() {
+                        return Err(wrong(Decommission::NOT_FINAL));
+                    }
                 }
                 how.comment = given.comment.unwrap_or_default();
                 if how.comment.chars().count() > Decommission::MAX_COMMENT_CHARS {

@@ -83,7 +83,7 @@ impl DevicesService {
         let registered = registration.is_some();
         let mut set = registration.unwrap_or_default();
         let mut change = Change::of(&before, context);
-        let windows = change.bind(&request.certificate, &request.mode, request.windows);
+        let windows = change.bind(request);
         let windows_before = before.identity().and_then(present);
         let (binding, after) = change.into_write_set("device.bind");
         set.append(binding);

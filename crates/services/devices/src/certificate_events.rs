@@ -229,13 +229,17 @@ fn follow(
     let is_active = slot.active_version == Some(binding.version);
     let mut change = Change::of(stored, context);
     let state = state_of(version, news, is_active);
-    if state != version.state {
+    if state != version.state || is_revoked_otherwise(version, news) {
         let version = change.version(&binding.slot, binding.version)?;
         follow_state(version, news, state, context);
     }
     if is_active {
         let current = slot.status.of_device();
-        let by_time = slot.windows.as_ref()?.status_at(context.now);
+        // A slot that a client of v1 wrote may say nothing of its end.
+        let by_time = slot.windows.as_ref();
+        let by_time = by_time.map_or(DeviceStatus::Active, |windows| {
+            windows.status_at(context.now)
+        });
         let status = effect.apply(current, by_time);
         if status != current {
             change.set_slot_status(&binding.slot, status);
@@ -257,12 +261,22 @@ fn state_of(version: &Version, news: &CertificateNews, is_active: bool) -> Versi
             VersionState::Revoked
         }
         (CertificateStatus::Expired, _) => VersionState::Expired,
-        // A hold was released.
-        (CertificateStatus::Active, VersionState::Revoked | VersionState::Expired) => {
-            version.before_hold.unwrap_or(usual)
-        }
+        // A hold was released. Another version may have become the active one meanwhile.
+        (CertificateStatus::Active, VersionState::Revoked | VersionState::Expired) => version
+            .before_hold
+            .filter(|before| *before != VersionState::Active)
+            .unwrap_or(usual),
         (CertificateStatus::Active | CertificateStatus::Inactive, state) => state,
     }
+}
+
+/// Whether the certificate is revoked for another reason than the version knows, as when a hold becomes final. News
+/// of a hold are older than a revocation for good.
+fn is_revoked_otherwise(version: &Version, news: &CertificateNews) -> bool {
+    news.status == CertificateStatus::Revoked
+        && version.state == VersionState::Revoked
+        && news.revocation_reason != RevocationReason::CertificateHold
+        && version.revocation_reason != Some(news.revocation_reason)
 }
 
 fn follow_state(

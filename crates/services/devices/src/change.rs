@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamassu_core::ca::{Certificate, CertificateRef, RenewalWindows};
-use lamassu_core::device::slot::{IDENTITY, SecretType, SlotStatus, VersionState};
-use lamassu_core::device::{DeviceEvent, DeviceStatus};
+use lamassu_core::ca::enrollment::Revoke;
+use lamassu_core::ca::{Certificate, CertificateRef, CertificateStatus, RenewalWindows};
+use lamassu_core::device::slot::{
+    IDENTITY, SecretType, SlotStatus, SupersededPolicy, VersionState,
+};
+use lamassu_core::device::{BindIdentity, DeviceEvent, DeviceStatus};
 use lamassu_core::device_group::SlotDefaults;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::pem::CertificateDer;
@@ -22,7 +25,7 @@ use time::{Duration, OffsetDateTime};
 use crate::context::ChangeContext;
 use crate::events;
 use crate::follow_up::{CERTIFICATES_JOB, Task};
-use crate::group_policy::slot_defaults;
+use crate::group_policy::{slot_defaults, superseded_policy};
 use crate::jobs::{WAKE_HORIZON, WINDOWS_JOB};
 use crate::lifecycle::{Windows, status_of_certificate};
 use crate::renewal_windows::of_policy;
@@ -74,6 +77,13 @@ pub(crate) struct Activation<'t> {
     pub(crate) windows: Option<Windows>,
     /// The status that its certificate has, if that is not a good one.
     pub(crate) status: Option<DeviceStatus>,
+}
+
+impl Activation<'_> {
+    /// Whether the version before is revoked after its overlap, which may be none.
+    const fn revokes_at_the_end(&self) -> bool {
+        self.overlap.is_some() && self.revoke_superseded
+    }
 }
 
 impl<'a> Change<'a> {
@@ -130,19 +140,22 @@ impl<'a> Change<'a> {
 
     /// Makes the certificate the active version of the identity slot; gives the windows that it has, which are
     /// these unless the slot's policy says otherwise.
-    pub(crate) fn bind(
-        &mut self,
-        certificate: &Certificate,
-        mode: &str,
-        windows: RenewalWindows,
-    ) -> RenewalWindows {
+    pub(crate) fn bind(&mut self, request: &BindIdentity) -> RenewalWindows {
+        let BindIdentity {
+            certificate,
+            mode,
+            windows: issued,
+            dms,
+            ..
+        } = request;
         let now = self.now();
-        let defaults = self.slot_defaults();
+        let policy = self.superseded_policy(IDENTITY);
+        let by_dms = dms.settings.reenrollment_settings.revoke_on_reenrollment;
+        if request.revoke_superseded == Revoke::Yes {
+            self.revoked_by_ca(IDENTITY);
+        }
         let slot = self.slot_or_new(IDENTITY, SecretType::X509);
-        let issued = windows;
-        let windows = of_policy(&slot.policy).over(issued);
-        let overlap = slot.policy.overlap.or(defaults.overlap);
-        let revoke = slot.policy.revoke_superseded.or(defaults.revoke_superseded);
+        let windows = of_policy(&slot.policy).over(*issued);
         let is_first = slot.status == SlotStatus::Empty;
         let waiting = slot.versions.values().find(|version| {
             version.state == VersionState::Pending
@@ -162,25 +175,48 @@ impl<'a> Change<'a> {
         let entry = if is_first {
             (PROVISIONED, String::new())
         } else {
-            (mode, format!("New Active Version set to {number}"))
+            (mode.as_str(), format!("New Active Version set to {number}"))
         };
         if let Some(version) = self.version(IDENTITY, number) {
             version.bind_mode = Some(entry.0.to_owned());
+            if certificate.status == CertificateStatus::Revoked {
+                version.revoked_at = Some(certificate.revocation_timestamp.truncated_to_micros());
+                version.revocation_reason = Some(certificate.revocation_reason);
+            }
         }
         // A certificate that is revoked already never looks usable.
         let status = status_of_certificate(certificate.status);
         let activation = Activation {
             entry,
-            overlap,
-            revoke_superseded: revoke.unwrap_or(false),
+            overlap: policy.overlap,
+            revoke_superseded: policy.revoke_superseded.unwrap_or(by_dms),
             windows: Some(Windows::of(certificate.valid_to, windows)),
             status: status.filter(|status| *status == DeviceStatus::Revoked),
         };
         self.activate(IDENTITY, number, activation);
-        if windows != issued {
-            self.attach(IDENTITY, certificate.into(), windows);
+        if windows != *issued {
+            self.attach(IDENTITY, (&**certificate).into(), windows);
         }
         windows
+    }
+
+    /// Notes that the CA service revokes the certificate in use, which is about to be replaced. It leaves alone what
+    /// is revoked for good.
+    fn revoked_by_ca(&mut self, name: &str) {
+        let now = Timestamp(self.now());
+        let Some(slot) = self.before.slots.get(name) else {
+            return;
+        };
+        let replaced = |version: &&Version| {
+            let active = slot.active();
+            !version.is_over() && active.is_some_and(|active| version.is_same_certificate(active))
+        };
+        for version in slot.versions.values().filter(replaced) {
+            self.mark_revoked(name, version.version, RevocationReason::Superseded);
+            if let Some(version) = self.version(name, version.version) {
+                version.superseded_at = version.superseded_at.or(Some(now));
+            }
+        }
     }
 
     /// Makes a version the active one; the one before stays valid for the overlap.
@@ -190,6 +226,7 @@ impl<'a> Change<'a> {
         let before = slot.active_version.filter(|before| *before != number);
         slot.active_version = Some(number);
         slot.windows = activation.windows;
+        self.retire_doubles(name, number);
         if let Some(before) = before {
             self.supersede(name, before, &activation);
         }
@@ -211,12 +248,41 @@ impl<'a> Change<'a> {
         self.trim_versions(name);
     }
 
+    /// A certificate that is in use under this number is out of use under every other one, so that no end of an
+    /// overlap revokes it.
+    pub(crate) fn retire_doubles(&mut self, name: &str, number: u32) {
+        let now = Timestamp(self.now());
+        let Some(slot) = self.after.slots.get(name) else {
+            return;
+        };
+        let Some(used) = slot.versions.get(&number) else {
+            return;
+        };
+        let others = slot.versions.values().filter(|version| {
+            version.version != number
+                && !version.state.is_final()
+                && version.is_same_certificate(used)
+        });
+        let doubles: Vec<u32> = others.map(|version| version.version).collect();
+        for double in doubles {
+            if let Some(version) = self.version(name, double) {
+                version.state = VersionState::Retired;
+                version.superseded_at = version.superseded_at.or(Some(now));
+                version.overlap_until = None;
+            }
+        }
+    }
+
     fn supersede(&mut self, name: &str, number: u32, activation: &Activation<'_>) {
         let now = self.now();
         let Some(version) = self.version(name, number) else {
             return;
         };
         if version.state != VersionState::Active {
+            if version.is_on_hold() && activation.revokes_at_the_end() {
+                // An overlap is of no use to it, and a release would make it good again.
+                self.revoke(name, number, RevocationReason::Superseded);
+            }
             return;
         }
         version.state = VersionState::Superseded;
@@ -243,8 +309,13 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// What becomes of versions that are replaced.
+    pub(crate) fn superseded_policy(&self, name: &str) -> SupersededPolicy {
+        superseded_policy(self.after.slots.get(name), &self.slot_defaults())
+    }
+
     /// What the groups of the device say of its slots, where those say nothing themselves.
-    pub(crate) fn slot_defaults(&self) -> SlotDefaults {
+    fn slot_defaults(&self) -> SlotDefaults {
         slot_defaults(&self.context.groups.get(), &self.after, self.context.now)
     }
 
@@ -263,7 +334,7 @@ impl<'a> Change<'a> {
         }
         let excess = slot.versions.len().saturating_sub(max);
         let out_of_use = slot.versions.values().filter(|version| {
-            let is_out = version.state.is_final() || version.state == VersionState::Retired;
+            let is_out = version.is_over() || version.state == VersionState::Retired;
             is_out && slot.active_version != Some(version.version)
         });
         let numbers: Vec<u32> = out_of_use
@@ -292,20 +363,30 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Revokes a version; a certificate follows. The slot keeps its status.
+    /// Revokes a version, or puts it on hold; a certificate follows. The slot keeps its status.
     pub(crate) fn revoke(&mut self, name: &str, number: u32, reason: RevocationReason) {
+        self.mark_revoked(name, number, reason);
+        let slot = self.after.slots.get(name);
+        let version = slot.and_then(|slot| slot.versions.get(&number));
+        if let Some(certificate) = version.and_then(Version::certificate) {
+            self.follow_up(Task::revoke(name, certificate, reason));
+        }
+    }
+
+    fn mark_revoked(&mut self, name: &str, number: u32, reason: RevocationReason) {
         let now = self.now();
         let Some(version) = self.version(name, number) else {
             return;
         };
-        version.state = VersionState::Revoked;
-        version.before_hold = None;
-        version.overlap_until = None;
+        let before = std::mem::replace(&mut version.state, VersionState::Revoked);
+        if reason == RevocationReason::CertificateHold {
+            version.before_hold = Some(before);
+        } else {
+            version.before_hold = None;
+            version.overlap_until = None;
+        }
         version.revoked_at = Some(Timestamp(now));
         version.revocation_reason = Some(reason);
-        if let Some(certificate) = version.certificate() {
-            self.follow_up(Task::revoke(name, certificate, reason));
-        }
     }
 
     /// Gives a slot another status, and with the identity's the device.
@@ -391,7 +472,8 @@ impl<'a> Change<'a> {
         });
     }
 
-    /// Adds history that a client wrote, unless it is there.
+    /// Adds history that a client wrote, unless it is there. What is older than the history that was read is
+    /// passed over when it is written.
     pub(crate) fn record_at(&mut self, name: &str, at: Timestamp, event: DeviceEvent) {
         let at = at.truncated_to_micros();
         let Some(slot) = self.slot(name) else { return };

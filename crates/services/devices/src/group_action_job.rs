@@ -3,7 +3,7 @@
 //! 1. An action that is queued gets its members: they are written down, and that ends with the action being
 //!    under way. A crash before that begins again.
 //! 2. Each device is changed by itself. What is done with a device a second time, because of a crash between
-//!    its change and the note about it, changes nothing.
+//!    its change and the note about it, changes nothing, unless a JSON Patch adds to a list.
 //! 3. When nobody is left the action is over.
 //!
 //! One run is one step of one action, so that a process that shall stop need not wait for all of it.
@@ -225,27 +225,31 @@ impl ActionsJob {
             .map(|device| self.service.perform(&by, device, &deed));
         let done = join_all(done).await;
         let mut set = WriteSet::new();
-        let mut failed = 0;
-        for (device, done) in left.iter().zip(done) {
-            let Err(error) = done else { continue };
-            // What passes is no failure of the device: the step is repeated.
-            if error.kind() == ErrorKind::Unavailable {
-                return Err(error.into());
+        let (mut settled, mut succeeded, mut failed) = (Vec::new(), 0, 0);
+        let mut unavailable = None;
+        for (device, done) in left.into_iter().zip(done) {
+            match done {
+                Ok(()) => succeeded += 1,
+                // What passes is no failure of the device: its turn comes again, that of the others does not.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    unavailable = Some(error);
+                    continue;
+                }
+                Err(error) => {
+                    failed += 1;
+                    if action.failed.saturating_add(failed) <= u64::from(MAX_ERRORS) {
+                        set.execute(error_insert(&action.id, &failure(&device, &error)));
+                    }
+                }
             }
-            failed += 1;
-            if action.failed.saturating_add(failed) <= u64::from(MAX_ERRORS) {
-                set.execute(error_insert(&action.id, &failure(device, &error)));
-            }
+            settled.push(device);
         }
-        let n_left = u64::try_from(left.len()).unwrap_or(u64::MAX);
-        set.execute(members_done(&action.id, &left));
-        set.execute(action_progress(
-            &action.id,
-            n_left.saturating_sub(failed),
-            failed,
-        ));
-        db.commit(set).await?;
-        Ok(())
+        if !settled.is_empty() {
+            set.execute(members_done(&action.id, &settled));
+            set.execute(action_progress(&action.id, succeeded, failed));
+            db.commit(set).await?;
+        }
+        unavailable.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -291,7 +295,7 @@ impl DevicesService {
                 self.decommission_v2(caller, device, how, &anyhow).await?;
             }
             Deed::RevokeIdentity(reason) => {
-                self.revoke_active(caller, device, *reason).await?;
+                self.revoke_identity(caller, device, *reason).await?;
             }
             Deed::Purge => match self.purge_v2(caller, device, &anyhow).await {
                 // Done before a crash.
@@ -329,7 +333,7 @@ impl DevicesService {
     }
 
     /// Revokes the active version of the identity; one that is revoked stays so.
-    async fn revoke_active(
+    async fn revoke_identity(
         &self,
         caller: &Caller,
         device: &DeviceId,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use lamassu_core::device::slot::SupersededPolicy;
 use lamassu_core::device_group::{
     DeviceGroupError, DevicePolicies, EffectivePolicies, GroupPolicies, GroupRule, PolicyMode,
     PolicySource, RenewalPolicy, SchemaPolicy, SlotDefaults, TagsPolicy,
@@ -20,7 +21,7 @@ use time::OffsetDateTime;
 use crate::group_member::groups_of;
 use crate::group_schema::check_schema;
 use crate::group_tree::{GroupTree, StoredGroup};
-use crate::store::StoredDevice;
+use crate::store::{Slot, StoredDevice};
 
 const RENEWAL: &str = "renewal";
 const SLOTS: &str = "slots";
@@ -263,6 +264,17 @@ pub(crate) fn of_device(tree: &GroupTree, groups: &[&StoredGroup]) -> DevicePoli
     }
 }
 
+/// What becomes of versions of a slot that are replaced: as it says itself, else the groups of its device.
+pub(crate) fn superseded_policy(slot: Option<&Slot>, groups: &SlotDefaults) -> SupersededPolicy {
+    let own = slot.map(|slot| &slot.policy);
+    SupersededPolicy {
+        overlap: own.and_then(|own| own.overlap).or(groups.overlap),
+        revoke_superseded: own
+            .and_then(|own| own.revoke_superseded)
+            .or(groups.revoke_superseded),
+    }
+}
+
 /// Whether the group says anything about renewal.
 pub(crate) fn has_renewal(group: &StoredGroup) -> bool {
     group.document.policies.contains_key(RENEWAL)
@@ -274,14 +286,18 @@ pub(crate) fn has_rules(group: &StoredGroup) -> bool {
     policies.contains_key(SCHEMA) || policies.contains_key(TAGS)
 }
 
+/// Whether the group says anything about slots.
+pub(crate) fn has_slots(group: &StoredGroup) -> bool {
+    group.document.policies.contains_key(SLOTS)
+}
+
 /// What the groups of a device say of its slots.
 pub(crate) fn slot_defaults(
     tree: &GroupTree,
     device: &StoredDevice,
     now: OffsetDateTime,
 ) -> SlotDefaults {
-    let says = |group: &StoredGroup| group.document.policies.contains_key(SLOTS);
-    if !tree.all().any(|group| says(group)) {
+    if !tree.all().any(|group| has_slots(group)) {
         return SlotDefaults::default();
     }
     let slots = of_device(tree, &groups_of(tree, device, now))

@@ -139,4 +139,5 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
             _ => {}
         }
     }
+    change.retire_doubles(IDENTITY, request.active_version);
 }

@@ -46,6 +46,9 @@ impl DevicesService {
         how: &Decommission,
         expected: &Precondition,
     ) -> Result<StoredDevice, RegistryError> {
+        if !how.reason.is_final() {
+            return Err(RegistryError::invalid("reason", Decommission::NOT_FINAL));
+        }
         retry_races(|| async {
             let stored = self.stored(id, expected).await?;
             Ok(self.retire(caller, stored, how).await?)
@@ -65,8 +68,7 @@ impl DevicesService {
         let mut change = Change::of(&stored, self.change_by(caller));
         for slot in stored.slots.values() {
             for version in slot.versions.values() {
-                let is_valid = version.is_valid_certificate() || !version.state.is_final();
-                if is_valid {
+                if !version.is_over() {
                     change.revoke(&slot.name, version.version, how.reason);
                 }
             }

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use lamassu_core::ca::CaError;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{
-    ActivateVersion, AddVersion, IDENTITY, PutSlot, RevokeSecrets, RevokeVersion, SecretType,
-    SlotId, SlotList, SlotPolicy, SlotStatus, SlotV2, SlotVersion, VerifiedToken, VerifyToken,
-    VersionId, is_slot_name,
+    ActivateVersion, AddVersion, IDENTITY, PutOutcome, PutSlot, RevokeSecrets, RevokeVersion,
+    SecretType, SlotId, SlotList, SlotPolicy, SlotStatus, SlotV2, SlotVersion, VerifiedToken,
+    VerifyToken, VersionId, is_slot_name,
 };
 use lamassu_core::device::v2::{CountedPage, ListHistory};
 use lamassu_core::device::{DeviceStatus, RegistryError, SlotService};
@@ -95,7 +95,7 @@ impl SlotService for DevicesService {
         slot: &SlotId,
         request: PutSlot,
         expected: Precondition,
-    ) -> Result<SlotV2, RegistryError> {
+    ) -> Result<PutOutcome, RegistryError> {
         let change = ("device.slot.update", named(slot));
         let put = self.put(caller, slot, &request, &expected);
         self.refusals.watch(caller, change, put).await

@@ -1,6 +1,6 @@
 //! Binding a certificate to a device by hand.
 
-use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ca::enrollment::{Attachment, Revoke};
 use lamassu_core::ca::{CaError, Certificate, RenewalWindows};
 use lamassu_core::caller::Caller;
 use lamassu_core::device::{BindIdentity, Device, DeviceStatus, SlotState};
@@ -86,6 +86,7 @@ impl DmsManager {
             create: None,
             windows,
             announce: None,
+            revoke_superseded: Revoke::No,
         };
         let bound = self.devices.bind_identity(caller, binding).await;
         bound.map_err(|error| match DmsError::from(error) {

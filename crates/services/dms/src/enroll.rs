@@ -3,6 +3,7 @@
 use lamassu_core::ca::enrollment::{Detach, Revoke};
 use lamassu_core::ca::{EnrollmentMode, ProfileChoice, RenewalWindows, Superseded};
 use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::SupersededPolicy;
 use lamassu_core::device::{CreateDevice, Device, DeviceStatus, EnrollmentEvent, SlotState};
 use lamassu_core::dms::approval::ApprovalOperation;
 use lamassu_core::dms::settings::REGISTRATION_JITP;
@@ -120,7 +121,7 @@ impl DmsManager {
         create.as_ref().map_or(Ok(()), CreateDevice::check)?;
         Ok(Admitted {
             profile: profile::choose(&self.directory, caller, &dms.settings).await?,
-            superseded: superseded(&slot),
+            superseded: superseded(&slot, found.superseded),
             create,
             version_before: highest.map(|(version, _)| *version),
             windows: found
@@ -198,13 +199,13 @@ pub(crate) fn check_owner(dms: &Dms, device: &Device) -> Result<(), DmsError> {
 }
 
 /// A replaced certificate keeps its attachment, so that its revocation shows where it belonged.
-fn superseded(slot: &SlotState) -> Option<Superseded> {
+fn superseded(slot: &SlotState, policy: SupersededPolicy) -> Option<Superseded> {
     match slot {
         SlotState::NoDevice | SlotState::Empty => None,
         SlotState::Holding { serial_number, .. } => Some(Superseded {
             serial_number: serial_number.clone(),
             detach: Detach::No,
-            revoke: Revoke::Yes,
+            revoke: policy.revoke_at_once(Revoke::Yes),
         }),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ca::enrollment::{Attachment, Revoke};
 use lamassu_core::ca::{
     Certificate, Enrollment, EnrollmentMode, ProfileChoice, RenewalWindows, Superseded,
 };
@@ -76,6 +76,10 @@ impl Approved<'_> {
             create: self.create.clone(),
             windows: self.windows,
             announce: self.announce,
+            revoke_superseded: self
+                .superseded
+                .as_ref()
+                .map_or(Revoke::No, |superseded| superseded.revoke),
         }
     }
 }

@@ -5,6 +5,7 @@ use lamassu_core::ca::{
     CaError, Certificate, CertificateStatus, EnrollmentMode, RenewalWindows, Superseded,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::SupersededPolicy;
 use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
 use lamassu_core::dms::settings::{KeyReuse, ReenrollmentSettings};
 use lamassu_core::dms::{CertificateRefusal, Dms, DmsError, EstRequest, RenewalRefusal};
@@ -39,6 +40,8 @@ pub(crate) struct Renewed {
     pub(crate) active: Certificate,
     /// When the next one must be renewed.
     pub(crate) windows: RenewalWindows,
+    /// What becomes of the active one, where the device's slot or groups say so.
+    pub(crate) superseded: SupersededPolicy,
 }
 
 impl DmsManager {
@@ -73,6 +76,7 @@ impl DmsManager {
             device,
             active,
             windows,
+            superseded: policy,
         } = renewed.await?;
         // 3. Whether it may be renewed now.
         let csr = self.check_renewal(&caller, &dms, &request, &active).await?;
@@ -84,7 +88,11 @@ impl DmsManager {
             mode: EnrollmentMode::Reenroll,
             announce: Some(EnrollmentEvent::Reenroll),
             profile,
-            superseded: Some(superseded(&dms.settings.reenrollment_settings, &active)),
+            superseded: Some(superseded(
+                &dms.settings.reenrollment_settings,
+                policy,
+                &active,
+            )),
             slot: SlotState::of(Some(&device)),
             create: None,
             windows,
@@ -112,6 +120,7 @@ impl DmsManager {
         Ok(Renewed {
             device,
             active,
+            superseded: found.superseded,
             windows: found
                 .renewal
                 .over(dms.settings.reenrollment_settings.renewal_windows()),
@@ -352,14 +361,19 @@ fn check_renewal(
     }
 }
 
-fn superseded(settings: &ReenrollmentSettings, active: &Certificate) -> Superseded {
+fn superseded(
+    settings: &ReenrollmentSettings,
+    policy: SupersededPolicy,
+    active: &Certificate,
+) -> Superseded {
+    let by_dms = if settings.revoke_on_reenrollment {
+        Revoke::Yes
+    } else {
+        Revoke::No
+    };
     Superseded {
         serial_number: active.serial_number.clone(),
         detach: Detach::Yes,
-        revoke: if settings.revoke_on_reenrollment {
-            Revoke::Yes
-        } else {
-            Revoke::No
-        },
+        revoke: policy.revoke_at_once(by_dms),
     }
 }

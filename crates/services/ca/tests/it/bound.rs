@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lamassu_ca::BOUND_SUBSCRIPTION;
+use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::ca::{CaService as _, Certificate, CertificateStatus};
 use lamassu_core::device::{BindIdentity, CreateDevice, DeviceService as _, SlotState};
 use lamassu_core::dms::{Dms, DmsSettings};
@@ -101,6 +102,7 @@ fn binding(certificate: &Certificate) -> BindIdentity {
         create: Some(CreateDevice::default()),
         windows: windows(),
         announce: None,
+        revoke_superseded: Revoke::No,
     }
 }
 

@@ -8,6 +8,7 @@ use lamassu_core::device::slot::{
 use lamassu_core::device::{DeviceStatus, RegistryError};
 use lamassu_core::duration::WireDuration;
 use lamassu_core::revision::Precondition;
+use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, retry_races};
 
 use super::{ca_refusal, there};
@@ -53,13 +54,11 @@ impl DevicesService {
         self.check_activatable(caller, wanted).await?;
         let dms = self.of_dms(caller, &stored, id).await?;
         let mut change = Change::of(&stored, self.change_by(caller));
-        let policy = &slot.policy;
-        let defaults = change.slot_defaults();
-        let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
+        let policy = change.superseded_policy(&id.name);
+        let overlap = request.overlap.or(policy.overlap);
         let revoke = request
             .revoke_superseded
             .or(policy.revoke_superseded)
-            .or(defaults.revoke_superseded)
             .or(dms.revoke_superseded);
         let windows = change.windows_of(&id.name, dms);
         let retire = (overlap, revoke.unwrap_or(false));
@@ -119,14 +118,16 @@ impl DevicesService {
         let slot = there(&stored, &id.name)?;
         let revoked = slot.versions.get(number);
         let revoked = revoked.ok_or(RegistryError::VersionNotFound)?;
-        if revoked.state == VersionState::Revoked && revoked.before_hold.is_none() {
+        // A hold can still become final.
+        let is_hold = request.reason == RevocationReason::CertificateHold;
+        if revoked.state == VersionState::Revoked && (is_hold || !revoked.is_on_hold()) {
             return Ok(whole_slot_in_v2(slot));
         }
         let mut change = Change::of(&stored, self.change_by(caller));
         change.revoke(&id.name, *number, request.reason);
         if slot.active_version == Some(*number) {
             let next = if request.fallback {
-                self.fallback(caller, slot, *number).await?
+                self.fallback(caller, slot, revoked).await?
             } else {
                 None
             };
@@ -151,12 +152,12 @@ impl DevicesService {
         &self,
         caller: &Caller,
         slot: &'s Slot,
-        revoked: u32,
+        revoked: &Version,
     ) -> Result<Option<&'s Version>, RegistryError> {
         for state in [VersionState::Superseded, VersionState::Retired] {
             let candidates = slot.versions.values().rev();
-            for candidate in
-                candidates.filter(|version| version.state == state && version.version != revoked)
+            for candidate in candidates
+                .filter(|version| version.state == state && !version.is_same_certificate(revoked))
             {
                 match self.check_activatable(caller, candidate).await {
                     Ok(()) => return Ok(Some(candidate)),
@@ -226,7 +227,10 @@ fn move_metadata(change: &mut Change<'_>, slot: &Slot, wanted: &Version, windows
         return;
     };
     change.attach(&slot.name, certificate, windows);
-    if let Some(given_up) = slot.active().and_then(Version::certificate) {
+    let given_up = slot
+        .active()
+        .filter(|given_up| !given_up.is_same_certificate(wanted));
+    if let Some(given_up) = given_up.and_then(Version::certificate) {
         change.follow_up(Task::detach(&slot.name, given_up));
     }
 }

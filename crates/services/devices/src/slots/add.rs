@@ -225,7 +225,7 @@ fn insert(
     dms: OfDms,
 ) -> Result<u32, RegistryError> {
     let now = change.now();
-    let defaults = change.slot_defaults();
+    let policy = change.superseded_policy(name);
     let renewed = change.windows_of(name, dms);
     let slot = change.slot_or_new(name, secret_type);
     let mut version = version(slot.next_version(), request, checked, now);
@@ -248,11 +248,9 @@ fn insert(
     let (number, end) = (version.version, version.expires_at);
     let is_first = slot.status == SlotStatus::Empty;
     let windows = end.map(|end| Windows::of(end, renewed));
-    let policy = &slot.policy;
-    let overlap = request.overlap.or(policy.overlap).or(defaults.overlap);
+    let overlap = request.overlap.or(policy.overlap);
     let revoke_superseded = policy
         .revoke_superseded
-        .or(defaults.revoke_superseded)
         .or(dms.revoke_superseded)
         .unwrap_or(false);
     slot.versions.insert(number, version);

@@ -3,7 +3,7 @@
 use lamassu_core::caller::Caller;
 use lamassu_core::device::RegistryError;
 use lamassu_core::device::slot::{
-    IDENTITY, PutSlot, RevokeSecrets, SecretType, SlotId, SlotV2, VersionId, VersionState,
+    IDENTITY, PutOutcome, PutSlot, RevokeSecrets, SecretType, SlotId, VersionId, VersionState,
 };
 use lamassu_core::revision::Precondition;
 use lamassu_core::usage::RevocationReason;
@@ -24,7 +24,7 @@ impl DevicesService {
         slot: &SlotId,
         request: &PutSlot,
         expected: &Precondition,
-    ) -> Result<SlotV2, RegistryError> {
+    ) -> Result<PutOutcome, RegistryError> {
         check_name(&slot.name)?;
         check_policy(request.policy.as_ref())?;
         retry_races(|| async {
@@ -41,7 +41,7 @@ impl DevicesService {
                 policy.is_none_or(|policy| *policy == known.policy)
             });
             if let Some(same) = same {
-                return Ok(whole_slot_in_v2(same));
+                return Ok(PutOutcome::Updated(whole_slot_in_v2(same)));
             }
             let dms = self.of_dms(caller, &stored, slot).await?;
             let mut change = Change::of(&stored, self.change_by(caller));
@@ -58,7 +58,12 @@ impl DevicesService {
                     change.move_windows(&slot.name, windows);
                 }
             }
-            self.commit_slot(change, slot, "device.slot.update").await
+            let put = self.commit_slot(change, slot, "device.slot.update");
+            let put = put.await?;
+            Ok(match known {
+                Some(_) => PutOutcome::Updated(put),
+                None => PutOutcome::Made(put),
+            })
         })
         .await
     }

@@ -105,6 +105,7 @@ pub(crate) fn history_delete(device: &DeviceId) -> Statement {
     )
 }
 
+/// What clients write back may be older than the history that was read: it is there and stays.
 fn insert(caller: &Caller, device: &DeviceId, entries: &[&HistoryEntry]) -> Statement {
     // $1 to $4 are the same in each row.
     let mut values = params![
@@ -129,7 +130,7 @@ fn insert(caller: &Caller, device: &DeviceId, entries: &[&HistoryEntry]) -> Stat
     }
     let text = format!(
         "INSERT INTO device_event (device_id, slot, occurred_at, event_type, description, version, \
-         actor_type, actor_id, source) VALUES {}",
+         actor_type, actor_id, source) VALUES {} ON CONFLICT DO NOTHING",
         rows.join(", ")
     );
     sql_of_few(text, values)

@@ -42,7 +42,7 @@ pub(crate) struct Version {
     pub(crate) revoke_after: bool,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revocation_reason: Option<RevocationReason>,
-    /// What it was before a hold, which may be released.
+    /// What it was before it was put on hold.
     pub(crate) before_hold: Option<VersionState>,
 }
 
@@ -92,9 +92,28 @@ impl Version {
         })
     }
 
-    /// Whether it is a certificate that may still be valid.
+    /// Whether both are one certificate. The issuer's key is not known of each.
+    pub(crate) fn is_same_certificate(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.authority_key_id, &other.authority_key_id);
+        self.serial_number.is_some()
+            && self.serial_number == other.serial_number
+            && (ours == theirs || ours.is_empty() || theirs.is_empty())
+    }
+
+    /// Whether its revocation may be released.
+    pub(crate) fn is_on_hold(&self) -> bool {
+        self.state == VersionState::Revoked
+            && self.revocation_reason == Some(RevocationReason::CertificateHold)
+    }
+
+    /// Whether nothing more becomes of it, not even by a release.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.is_final() && !self.is_on_hold()
+    }
+
+    /// Whether it is a certificate that is valid or may be so again.
     pub(crate) fn is_valid_certificate(&self) -> bool {
-        self.serial_number.is_some() && (!self.state.is_final() || self.before_hold.is_some())
+        self.serial_number.is_some() && !self.is_over()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Binding certificates to devices.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::device::{BindIdentity, DeviceError, SlotState};
 use lamassu_core::error::ServiceError;
-use lamassu_core::ids::DeviceId;
+use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_db::{sql, system_caller};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
+use crate::slots::{IDENTITY, issued, registered, states};
 use crate::support::{caller, dms, first, fixture, just_in_time, renewal};
 
 #[tokio::test]
@@ -147,6 +150,80 @@ async fn a_renewal_adds_a_version() {
         ]
     );
     assert_eq!(announced.identity, Some(slot));
+}
+
+/// As most DMSs have it.
+#[tokio::test]
+async fn what_the_ca_service_revokes_with_a_renewal_is_revoked_here() {
+    let fixture = registered().await;
+    let policy = json!({"max_versions": 2});
+    let put = json!({"secret_type": "x509", "policy": policy});
+    fixture.ok(Method::PUT, IDENTITY, put).await;
+    let bind = async |request: BindIdentity| {
+        let request = BindIdentity {
+            revoke_superseded: Revoke::Yes,
+            ..request
+        };
+        let bound = fixture.service.bind_identity(&caller(), request).await;
+        bound.unwrap();
+    };
+    bind(first("dev-1", "0a")).await;
+    bind(renewal("dev-1", "0b", 0, "0a")).await;
+    let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
+    let former = &slot["versions"][1];
+    assert_eq!(
+        (&former["state"], &former["revocation_reason"]),
+        (&json!("REVOKED"), &json!("Superseded"))
+    );
+    for at in ["superseded_at", "revoked_at"] {
+        assert_eq!(former[at], "2026-03-01T09:00:00Z");
+    }
+    // Nobody asks the CA service again.
+    let asked = sql("SELECT id FROM device_follow_up", vec![]);
+    assert_eq!(fixture.db.rows(asked).await.unwrap().len(), 0);
+    // What is out of use counts for the limit.
+    bind(renewal("dev-1", "0c", 1, "0b")).await;
+    let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
+    assert_eq!(slot["secrets"], json!({"1": "0b", "2": "0c"}));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_bound_again_outlives_its_former_overlap() {
+    let fixture = registered().await;
+    let policy = json!({"overlap": "24h", "revoke_superseded": true});
+    let put = json!({"secret_type": "x509", "policy": policy});
+    fixture.ok(Method::PUT, IDENTITY, put).await;
+    let (one, other) = (issued(&fixture).await, issued(&fixture).await);
+    let (one, other) = (one.as_str(), other.as_str());
+    for request in [
+        first("dev-1", one),
+        renewal("dev-1", other, 0, one),
+        renewal("dev-1", one, 1, other),
+    ] {
+        fixture
+            .service
+            .bind_identity(&caller(), request)
+            .await
+            .unwrap();
+    }
+    let (now, active) = states(&fixture, IDENTITY).await;
+    assert_eq!(now, ["RETIRED", "SUPERSEDED", "ACTIVE"]);
+    assert_eq!(active, 2);
+    fixture.pass(Duration::hours(24)).await;
+    fixture.follow().await;
+    let now = states(&fixture, IDENTITY).await.0;
+    assert_eq!(now, ["RETIRED", "REVOKED", "ACTIVE"]);
+    let status = async |serial: &str| {
+        let serial = SerialNumber::parse(serial).unwrap();
+        fixture.certificate(&serial).await.status
+    };
+    assert_eq!(status(one).await, CertificateStatus::Active);
+    assert_eq!(status(other).await, CertificateStatus::Revoked);
+    // Under its other number it is no way out either.
+    let revoke = json!({"reason": "KeyCompromise", "fallback": true});
+    let uri = format!("{IDENTITY}/versions/2/revoke");
+    fixture.ok(Method::POST, &uri, revoke).await;
+    assert_eq!(fixture.statuses("dev-1").await, ("REVOKED", "REVOKED"));
 }
 
 #[tokio::test]

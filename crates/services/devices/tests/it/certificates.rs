@@ -1,13 +1,9 @@
 //! Devices follow their certificates.
 
-use std::time::Duration as StdDuration;
-
 use lamassu_core::ca::{Certificate, CertificateStatus};
 use lamassu_db::{Event, HandlerError, LoggedEvent, Seq, WriteSet, sql, system_caller};
-use lamassu_devices::CERTIFICATE_SUBSCRIPTION;
 use serde_json::{Value, json};
 use time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{Fixture, caller, certificate, fixture, renewal};
 
@@ -47,16 +43,8 @@ impl Fixture {
             set.event(event.data(&pair));
         }
         let before = self.events().await.len() + changes.len();
-        let last = self.db.commit(set).await.unwrap().last_event().unwrap();
-        let (subscription, handler) = self.local.certificate_subscription();
-        let shutdown = CancellationToken::new();
-        let caught_up = async {
-            let limit = StdDuration::from_secs(5);
-            let caught_up = self.db.caught_up(CERTIFICATE_SUBSCRIPTION, last);
-            tokio::time::timeout(limit, caught_up).await.unwrap();
-            shutdown.cancel();
-        };
-        tokio::join!(subscription.run(handler, &shutdown), caught_up);
+        self.db.commit(set).await.unwrap();
+        self.heard().await;
         self.event_types(before).await
     }
 }

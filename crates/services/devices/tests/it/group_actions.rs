@@ -1,10 +1,11 @@
 //! What is done with all members of a group.
 
 use http::Method;
+use lamassu_client::{DmsClient, Peer, testing};
 use lamassu_core::permission::Role;
 use lamassu_core::query::QueryLimits;
 use lamassu_db::{NextRun, params, sql, system_caller};
-use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService};
+use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, Owners};
 use lamassu_http::Stack;
 use lamassu_http::testing::TokenNamesRole;
 use serde_json::{Value, json};
@@ -123,6 +124,48 @@ async fn an_action_goes_on_where_a_restart_interrupted_it() {
     // Each device once, the action at its start and its end.
     assert_eq!(count("device.update"), 150);
     assert_eq!(count("device-group.action.update"), 2);
+}
+
+#[tokio::test]
+async fn what_one_device_waits_for_is_not_done_twice_with_the_others() {
+    let fixture = fixture().await;
+    fixture.fleet_of(3).await;
+    // Only a new owner is asked about.
+    for (device, owner) in [
+        ("dev-000", "fleet-1"),
+        ("dev-001", "fleet-2"),
+        ("dev-002", "fleet-1"),
+    ] {
+        let patch = json!({"dms_owner": owner, "metadata": {"notes": []}});
+        let uri = format!("/v2/devices/{device}");
+        assert_eq!(fixture.send(Method::PATCH, &uri, patch).await.0, 200);
+    }
+    let nobody_listens = Peer::new(&testing::loopback(1), "", testing::service_token()).unwrap();
+    let owners = Owners::Elsewhere(std::sync::Arc::new(DmsClient::new(&nobody_listens)));
+    fixture.local.ask_for_owners(owners);
+    let patch = json!([
+        {"op": "replace", "path": "/dms_owner", "value": "fleet-1"},
+        {"op": "add", "path": "/metadata/notes/-", "value": "moved"},
+    ]);
+    let action = fixture
+        .start(json!({"action": "patch", "parameters": {"json_patch": patch}}))
+        .await;
+    fixture.step(&fixture.local).await;
+    for _ in 0..2 {
+        let job = fixture.local.actions_job();
+        let now = fixture.db.now();
+        job.run(&system_caller(job.name()), now).await.unwrap_err();
+        let so_far = fixture.action(&action).await;
+        assert_eq!(outcome(&so_far), ("RUNNING", 3, 2, 0));
+    }
+    let again = fixture.restarted().await;
+    fixture.work_off(&again).await;
+    let done = fixture.action(&action).await;
+    assert_eq!(outcome(&done), ("SUCCEEDED", 3, 3, 0));
+    for n in 0..3 {
+        let device = fixture.get(&format!("/v2/devices/dev-00{n}")).await.1;
+        assert_eq!(device["metadata"]["notes"], json!(["moved"]), "{device}");
+    }
 }
 
 #[tokio::test]
@@ -323,6 +366,10 @@ async fn what_is_no_action_is_refused() {
         (
             json!({"action": "revoke_identity", "parameters": {"reason": "Boredom"}}),
             "invalid parameters: unknown revocation reason",
+        ),
+        (
+            json!({"action": "decommission", "parameters": {"reason": "CertificateHold"}}),
+            "invalid parameters: a decommissioned device cannot be on hold",
         ),
         (
             json!({"action": "purge", "filter": ["nope[eq]x"]}),

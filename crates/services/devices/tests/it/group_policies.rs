@@ -233,6 +233,33 @@ async fn renewal_is_told_of_devices_that_are_about_to_be_registered_too() {
 }
 
 #[tokio::test]
+async fn enrollments_are_told_what_becomes_of_the_certificate_before() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    fixture.group(1, None, json!([])).await;
+    let asked = async || {
+        let (caller, device) = (caller(), "dev-1".into());
+        let found = fixture.service.enrolling_device(&caller, &device, None);
+        let policy = found.await.unwrap().superseded;
+        (policy.overlap, policy.revoke_superseded)
+    };
+    assert_eq!(asked().await, (None, None));
+    fixture
+        .with_policies(
+            1,
+            json!({"slots": {"overlap": "1h", "revoke_superseded": true}}),
+        )
+        .await;
+    let hours = |hours: i64| Some(WireDuration::from_secs(hours * 3_600));
+    assert_eq!(asked().await, (hours(1), Some(true)));
+    // The slot's own word counts more.
+    let own = json!({"secret_type": "x509", "policy": {"overlap": "24h"}});
+    let uri = "/v2/devices/dev-1/slots/identity";
+    assert_eq!(fixture.send(Method::PUT, uri, own).await.0, 201);
+    assert_eq!(asked().await, (hours(24), Some(true)));
+}
+
+#[tokio::test]
 async fn metadata_and_tags_keep_the_rules_of_every_group() {
     let fixture = fixture().await;
     fixture

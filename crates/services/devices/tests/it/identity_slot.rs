@@ -2,10 +2,12 @@
 
 use http::{Method, StatusCode};
 use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::sql;
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, fixture};
+use crate::support::{Fixture, START, caller, fixture, windows};
 
 const SLOT: &str = "/v1/devices/dev-1/idslot";
 
@@ -36,6 +38,31 @@ async fn a_connector_adds_to_the_history_by_writing_the_slot_back() {
         fixture.statuses("dev-1").await,
         ("RENEWAL_PENDING", "RENEWAL_PENDING")
     );
+}
+
+#[tokio::test]
+async fn history_that_is_written_back_may_be_longer_than_what_is_shown() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let mut slot = fixture.get("/v1/devices/dev-1").await.1["identity"].clone();
+    let text = "INSERT INTO device_event (device_id, slot, occurred_at, event_type, description) \
+                VALUES ('dev-1', 'identity', $1, 'NOTE', '')";
+    for after in 1..=500_i64 {
+        let at = START + time::Duration::hours(after);
+        fixture.execute(sql(text, lamassu_db::params![at])).await;
+    }
+    let shown = fixture.get("/v1/devices/dev-1").await.1;
+    let shown = shown["identity"]["events"].as_object().unwrap().len();
+    assert_eq!(shown, 500);
+    // The first entry is not shown any more; the client has it and adds one.
+    let entry = json!({"type": "SHADOW-UPDATED", "description": "Remediation Actions: x"});
+    slot["events"]["2026-03-01T08:00:00Z"] = entry;
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    let history = "/v2/devices/dev-1/events?filter=slot[eq]identity&count=true&sort_mode=asc";
+    let history = fixture.ok(Method::GET, history, Value::Null).await;
+    assert_eq!(history["total"], 502);
+    let types: Vec<_> = (0..2).map(|n| history["list"][n]["type"].clone()).collect();
+    assert_eq!(types, ["SHADOW-UPDATED", "PROVISIONED"]);
 }
 
 #[tokio::test]
@@ -84,6 +111,36 @@ async fn a_slot_that_is_revoked_revokes_its_certificate() {
     let certificate = fixture.certificate(&serial).await;
     assert_eq!(certificate.status, CertificateStatus::Revoked);
     assert_eq!(certificate.revocation_reason, RevocationReason::Unspecified);
+}
+
+#[tokio::test]
+async fn a_slot_without_an_end_follows_its_certificate() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    let certificate = fixture.issued("dev-1").await;
+    let serial = certificate.serial_number.clone();
+    let attachment = Attachment {
+        device_id: "dev-1".into(),
+        dms_id: "fleet-1".into(),
+        slot: None,
+    };
+    fixture
+        .ca
+        .attach_certificate(&caller(), &(&certificate).into(), attachment, windows())
+        .await
+        .unwrap();
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": {"0": serial}});
+    put(&fixture, slot).await;
+    let (revoked, active) = (CertificateStatus::Revoked, CertificateStatus::Active);
+    let hold = RevocationReason::CertificateHold;
+    for (status, shown) in [(revoked, "REVOKED"), (active, "ACTIVE")] {
+        fixture.set_status(&serial, status, hold).await;
+        fixture.heard().await;
+        assert_eq!(fixture.statuses("dev-1").await, (shown, shown));
+        let version = "/v2/devices/dev-1/slots/identity/versions/0";
+        let version = fixture.ok(Method::GET, version, Value::Null).await;
+        assert_eq!(version["state"], shown);
+    }
 }
 
 #[tokio::test]

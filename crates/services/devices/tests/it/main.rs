@@ -13,6 +13,7 @@ mod group_policies;
 mod group_renewal;
 mod groups;
 mod groups_v2;
+mod holds;
 mod identity_slot;
 mod lists;
 mod metadata;

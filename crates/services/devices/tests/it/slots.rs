@@ -10,29 +10,29 @@ use time::Duration;
 
 use crate::support::{Fixture, caller, fixture};
 
-const SLOTS: &str = "/v2/devices/dev-1/slots";
-const IDENTITY: &str = "/v2/devices/dev-1/slots/identity";
+pub(crate) const SLOTS: &str = "/v2/devices/dev-1/slots";
+pub(crate) const IDENTITY: &str = "/v2/devices/dev-1/slots/identity";
 const ED25519: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ pump";
 
-async fn registered() -> Fixture {
+pub(crate) async fn registered() -> Fixture {
     let fixture = fixture().await;
     fixture.register("dev-1").await;
     fixture
 }
 
-async fn issued(fixture: &Fixture) -> SerialNumber {
+pub(crate) async fn issued(fixture: &Fixture) -> SerialNumber {
     fixture.issued("dev-1").await.serial_number
 }
 
-async fn add(fixture: &Fixture, slot: &str, version: Value) -> Value {
+pub(crate) async fn add(fixture: &Fixture, slot: &str, version: Value) -> Value {
     fixture
         .ok(Method::POST, &format!("{slot}/versions"), version)
         .await
 }
 
 /// The states of a slot's versions, oldest first, and which is active.
-async fn states(fixture: &Fixture, slot: &str) -> (Vec<String>, Value) {
+pub(crate) async fn states(fixture: &Fixture, slot: &str) -> (Vec<String>, Value) {
     let slot = fixture.ok(Method::GET, slot, Value::Null).await;
     let versions = slot["versions"].as_array().unwrap().iter().rev();
     let states = versions.map(|version| version["state"].as_str().unwrap().to_owned());
@@ -405,6 +405,11 @@ async fn slots_are_made_changed_and_deleted() {
         .ask(Method::PUT, &slot, &[], json!({"secret_type": "x509"}))
         .await;
     assert_eq!((status.as_u16(), tag.as_str()), (201, "\"1\""));
+    // It is made once.
+    let (status, tag, _) = fixture
+        .ask(Method::PUT, &slot, &[], json!({"secret_type": "x509"}))
+        .await;
+    assert_eq!((status.as_u16(), tag.as_str()), (200, "\"1\""));
     let policy = json!({"secret_type": "x509", "policy": {"max_versions": 2}});
     let stale = [("if-match", "\"9\"")];
     let (status, ..) = fixture

@@ -1,6 +1,7 @@
 //! A device manager over a fresh database, and what it is asked with.
 
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use axum::Router;
 use axum::body::Body;
@@ -8,6 +9,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lamassu_ca::{CaConfig, CaPorts, OthersRunning};
 use lamassu_client::{DeviceClient, testing};
+use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::ca::{
     CaService, Certificate, CertificateStatus, CertificateType, CreateCa, CreateCertificate,
     IssuanceProfile, IssuerMetadata, KeyMetadata, KeySource, KeyStrength, ProfileChoice,
@@ -28,14 +30,17 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::{CertificateExtensions, RevocationReason};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
 use lamassu_db::{Db, Statement, WriteSet, sql, system_caller};
-use lamassu_devices::{DevicesConfig, DevicesPorts, DevicesService, routes};
+use lamassu_devices::{
+    CERTIFICATE_SUBSCRIPTION, DevicesConfig, DevicesPorts, DevicesService, routes,
+};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
-use lamassu_testing::TestDatabase;
+use lamassu_testing::{TestDatabase, newest_event};
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -251,6 +256,33 @@ impl Fixture {
         job.run(&system_caller("test"), now).await.unwrap();
     }
 
+    /// Lets the device manager hear of all that certificates went through so far.
+    pub(crate) async fn heard(&self) {
+        let last = newest_event(&self.db).await;
+        let (subscription, handler) = self.local.certificate_subscription();
+        let shutdown = CancellationToken::new();
+        let caught_up = async {
+            let limit = StdDuration::from_secs(5);
+            let caught_up = self.db.caught_up(CERTIFICATE_SUBSCRIPTION, last);
+            tokio::time::timeout(limit, caught_up).await.unwrap();
+            shutdown.cancel();
+        };
+        tokio::join!(subscription.run(handler, &shutdown), caught_up);
+    }
+
+    /// Has the CA service revoke the certificate, put it on hold or release it.
+    pub(crate) async fn set_status(
+        &self,
+        serial: &SerialNumber,
+        status: CertificateStatus,
+        reason: RevocationReason,
+    ) {
+        self.ca
+            .set_certificate_status(&caller(), &serial.into(), status, reason)
+            .await
+            .unwrap();
+    }
+
     /// Lets time do what is due.
     pub(crate) async fn pass(&self, duration: Duration) {
         self.clock.advance(duration);
@@ -463,6 +495,7 @@ pub(crate) fn first(device: &str, serial: &str) -> BindIdentity {
         create: None,
         windows: windows(),
         announce: Some(EnrollmentEvent::Enroll),
+        revoke_superseded: Revoke::No,
     }
 }
 

@@ -229,6 +229,16 @@ async fn a_revision_guards_changes_and_saves_bodies() {
         let (found, etag, _) = fixture.ask(Method::GET, DEV_1, &headers, Value::Null).await;
         assert_eq!((found.as_u16(), etag.as_str()), (status, "\"3\""), "{tag}");
     }
+    // What groups say changes without the device.
+    for (include, status) in [("events", 304), ("groups", 200), ("events,policies", 200)] {
+        let (headers, uri) = (
+            [("if-none-match", "\"3\"")],
+            format!("{DEV_1}?include={include}"),
+        );
+        let (found, etag, _) = fixture.ask(Method::GET, &uri, &headers, Value::Null).await;
+        let found = (found.as_u16(), etag.as_str());
+        assert_eq!(found, (status, "\"3\""), "{include}");
+    }
     let stale = [("if-match", "\"1\"")];
     let (status, ..) = fixture
         .ask(Method::DELETE, DEV_1, &stale, Value::Null)

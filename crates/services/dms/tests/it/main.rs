@@ -14,6 +14,7 @@ mod interrupted;
 mod limits;
 mod management;
 mod operating;
+mod overlap;
 mod owners;
 mod password;
 mod reenroll;

@@ -25,7 +25,7 @@ impl World {
         devices
     }
 
-    async fn devices_of_any_owners(&self) -> DevicesService {
+    pub(crate) async fn devices_of_any_owners(&self) -> DevicesService {
         let ports = DevicesPorts {
             db: self.db.clone(),
             ca: Arc::clone(&self.ca),

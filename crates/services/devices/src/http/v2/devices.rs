@@ -142,6 +142,12 @@ pub(super) async fn read(
     let id = DeviceId::from(id);
     let include = include(&query)?;
     let device = devices.service.read_device(&caller, &id, include).await?;
+    // Groups change without the device.
+    let known = if include.groups || include.policies {
+        IfNoneMatch::NOTHING
+    } else {
+        known
+    };
     Ok(Versioned::new(device.revision, Json200(device)).unless(&known))
 }
 

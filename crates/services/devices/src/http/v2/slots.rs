@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use lamassu_core::device::RegistryError;
 use lamassu_core::device::slot::{
-    ActivateVersion, AddVersion, PutSlot, RevokeSecrets, RevokeVersion, SlotId, SlotList, SlotV2,
-    SlotVersion, VerifiedToken, VerifyToken, VersionId,
+    ActivateVersion, AddVersion, PutOutcome, PutSlot, RevokeSecrets, RevokeVersion, SlotId,
+    SlotList, SlotV2, SlotVersion, VerifiedToken, VerifyToken, VersionId,
 };
 use lamassu_core::device::v2::{CountedPage, ListHistory};
 use lamassu_core::ids::DeviceId;
@@ -119,17 +119,20 @@ pub(super) async fn put(
     StrictJson(body): StrictJson<PutSlot>,
 ) -> Reply<Put> {
     let id = slot_id(path);
-    let slot = devices
+    let put = devices
         .service
         .put_slot(&caller, &id, body, expected)
         .await?;
-    Ok(if slot.revision == 1 {
-        let location = encode(&slot.name);
-        Put::Made(Box::new(
-            Versioned::new(slot.revision, Json201(slot)).at(location),
-        ))
-    } else {
-        Put::Updated(Box::new(Versioned::new(slot.revision, Json200(slot))))
+    Ok(match put {
+        PutOutcome::Made(slot) => {
+            let location = encode(&slot.name);
+            Put::Made(Box::new(
+                Versioned::new(slot.revision, Json201(slot)).at(location),
+            ))
+        }
+        PutOutcome::Updated(slot) => {
+            Put::Updated(Box::new(Versioned::new(slot.revision, Json200(slot))))
+        }
     })
 }
 

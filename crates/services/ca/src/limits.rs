@@ -133,16 +133,7 @@ fn form(name: &GeneralName) -> (SanType, String) {
 ///
 /// [`CaError::Validation`] for a negative lifetime, [`CaError::Policy`] naming any other member.
 pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
-    if profile.validity.duration.is_negative() {
-        return Err(CaError::Validation);
-    }
-    if profile
-        .back_dating
-        .value()
-        .is_some_and(|back| back.is_negative())
-    {
-        return Err(senseless("back_dating", "it is negative"));
-    }
+    refuse_negative(profile)?;
     if let Some(maximum) = profile.maximum_validity.value() {
         if maximum.is_zero() || maximum.is_negative() {
             return Err(senseless("maximum_validity", "it is not longer than 0s"));
@@ -168,6 +159,21 @@ pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
     Limits::of(profile)?;
     further_purposes(profile)?;
     name_constraints(profile).map(drop)
+}
+
+/// Refuses what would let a certificate end before it begins, or begin in the future.
+///
+/// # Errors
+///
+/// As [`validate`].
+pub(crate) fn refuse_negative(profile: &IssuanceProfile) -> Result<(), CaError> {
+    if profile.validity.duration.is_negative() {
+        return Err(CaError::Validation);
+    }
+    match profile.back_dating.value() {
+        Some(back) if back.is_negative() => Err(senseless("back_dating", "it is negative")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The extended key usages that have no name.

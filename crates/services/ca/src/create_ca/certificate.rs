@@ -8,10 +8,11 @@ use lamassu_core::error::ErrorKind;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber, VerifiedCsr};
+use lamassu_x509::{CertificationRequest, RequestTemplate, VerifiedCsr};
 use time::OffsetDateTime;
 
 use super::Plan;
+use crate::ca_rules::CaRules;
 use crate::cache::IssuingCa;
 use crate::describe;
 use crate::issue::sign_prepared;
@@ -28,8 +29,8 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
+        rules: &CaRules,
         parent: Option<&IssuingCa>,
-        serial: &SerialNumber,
     ) -> Result<Bytes, CaError> {
         let reference = own.reference();
         let own_signer = self
@@ -52,19 +53,19 @@ impl CaService {
                 (
                     request,
                     parent.issuer.clone(),
-                    parent.locations(serial).into_owned(),
+                    parent.locations(&plan.serial).into_owned(),
                 )
             }
         };
         let terms = Terms {
-            profile: &plan.rules,
-            serial,
+            profile: &rules.rules,
+            serial: &plan.serial,
             now: self.db.now(),
             locations: &locations,
             lint: &self.lint,
         };
         let prepared = prepare(&subject, &issuer, &terms).map_err(not_issued)?;
-        plan.limits.check(&prepared.certificate)?;
+        rules.limits.check(&prepared.certificate)?;
         match parent {
             None => sign_prepared(prepared, &*own_signer, &own.public_key).await,
             Some(parent) => sign_prepared(prepared, &*parent.signer, parent.public_key()).await,

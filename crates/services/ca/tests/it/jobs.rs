@@ -194,6 +194,25 @@ async fn a_key_that_could_not_be_marked_as_used_is_marked_by_the_job() {
     );
 }
 
+#[tokio::test]
+async fn an_operation_that_cannot_be_settled_holds_up_no_other() {
+    let world = World::new().await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::milliseconds(1));
+    let profile = world.profile(device_profile()).await;
+    world.kms.fail(Fault::CannotBind);
+    let body = root_body("root-a", &profile);
+    let ca = world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    let key_id = ca["certificate"]["subject_key_id"].as_str().unwrap();
+    world.kms.fail(Fault::CannotDiscard);
+    world.clock.advance(Duration::milliseconds(1));
+    let job = world.started(OthersRunning::No).await.operations_job();
+    let failed = job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the job failed");
+    assert_eq!(json!(world.kms.bound(key_id)), json!([ca["serial_number"]]));
+    assert_eq!(world.count("ca_operation").await, 1);
+}
+
 /// A certificate that lives this long.
 async fn issue_for(world: &World, duration: &str) -> Value {
     let body = json!({

@@ -472,6 +472,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Misconfigured(CaError::CaNotFound),
         DmsError::Misconfigured(CaError::ProfileNotFound),
         DmsError::Misconfigured(CaError::CaStatus),
+        DmsError::Misconfigured(CaError::KmsRefused(KmsError::KeyDisabled)),
         DmsError::Ca(CaError::CertificateNotFound),
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),

@@ -17,8 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
 use crate::issue::{MadeFor, Order};
-use crate::issue_failure::no_signer;
-use crate::own_key::{KeyPurpose, OwnKey};
+use crate::own_key::{KeyPurpose, OwnKey, kms_refused};
 use crate::rules::subject_fields;
 use crate::service::CaService;
 
@@ -119,7 +118,7 @@ impl CaService {
         let purpose = KeyPurpose {
             name: format!(
                 "Key For Cert CN={}",
-                wanted.subject.common_name().unwrap_or_default()
+                wanted.subject.common_name().unwrap_or_default(),
             ),
             policy: &rules.as_profile().key_policy,
         };
@@ -133,7 +132,7 @@ impl CaService {
         own: &OwnKey,
     ) -> Result<Certificate, CaError> {
         let signer = self.kms.signer(caller, &own.reference()).await;
-        let signer = signer.map_err(no_signer)?;
+        let signer = signer.map_err(kms_refused)?;
         let mut template = RequestTemplate::new(wanted.subject.clone(), &own.public_key);
         if !wanted.alternative_names.is_empty() {
             template = template.with_subject_alt_names(&wanted.alternative_names);

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use lamassu_core::ca::{CaError, CertificateAuthority, CertificateType};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
-use lamassu_core::error::ErrorKind;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
@@ -98,14 +97,15 @@ pub(crate) async fn signed_request(
         .to_be_signed(scheme)
         .map_err(|error| failed(Box::new(error)))?;
     let message = Message::Raw(to_be_signed.as_bytes());
-    let signature = signer
-        .sign(scheme, message)
-        .await
-        .map_err(|error| match error.kind() {
-            // Whoever asks may come back.
-            ErrorKind::Unavailable => not_signed(error),
-            _ => failed(Box::new(error)),
-        })?;
+    let signature =
+        signer
+            .sign(scheme, message)
+            .await
+            .map_err(|error| match not_signed(error) {
+                CaError::SignFailed(_, Some(cause)) => failed(cause),
+                // Whoever asks may come back.
+                refused => refused,
+            })?;
     let request = CertificationRequest::from_der(to_be_signed.assemble(&signature))
         .map_err(|error| failed(Box::new(error)))?;
     request.verify().map_err(|error| failed(Box::new(error)))

@@ -16,7 +16,7 @@ use lamassu_x509::{self as x509, GeneralName, Name, RequestTemplate};
 use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
-use crate::issue::{MadeFor, Order};
+use crate::issue::Order;
 use crate::own_key::{KeyPurpose, OwnKey, kms_refused};
 use crate::rules::subject_fields;
 use crate::service::CaService;
@@ -138,11 +138,15 @@ impl CaService {
             template = template.with_subject_alt_names(&wanted.alternative_names);
         }
         let subject = requested(&template, &own.public_key, &*signer).await?;
-        let made = MadeFor {
-            own,
-            metadata: &wanted.metadata,
+        let order = Order {
+            ca: &wanted.ca,
+            subject,
+            profile: wanted.profile.clone(),
+            imposed: None,
+            own: Some(own),
+            enrollment: None,
+            made_with: Some(&wanted.metadata),
         };
-        let order = Order::for_own_key(&wanted.ca, subject, wanted.profile.clone(), made);
         self.issue(caller, &order).await
     }
 }

@@ -195,6 +195,33 @@ async fn a_key_that_could_not_be_marked_as_used_is_marked_by_the_job() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_request_that_could_not_be_marked_as_used_is_marked_by_the_job() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let key = p256();
+    let request = csr(&key, "server-1").to_wire();
+    let key_id = world.kms.hold(key).key_id;
+    world.kms.fail(Fault::CannotBind);
+    let mut woken = world.db.signal("ca-abandoned-operations");
+    woken.mark_unchanged();
+    let issued = world.sign("root-a", json!({ "csr": request })).await;
+    let issued = issued.with(StatusCode::CREATED);
+    // Otherwise the job looks a day later.
+    assert_eq!(woken.has_changed().ok(), Some(true));
+    world.kms.fail(Fault::None);
+    world.clock.advance(Duration::minutes(11));
+    let job = world.service.operations_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let bound = world.kms.bound(key_id.as_str());
+    assert_eq!(json!(bound), json!([issued["serial_number"]]));
+    assert_eq!(world.count("ca_operation").await, 0);
+    // A request with a key of its own leaves nothing to do.
+    world.kms.fail(Fault::CannotBind);
+    world.issue("root-a", "device-1").await;
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test]
 async fn an_operation_that_cannot_be_settled_holds_up_no_other() {
     let world = World::new().await;
     crash_half_way(&world).await;

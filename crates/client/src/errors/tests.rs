@@ -130,6 +130,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::NotEcdsaKey,
         KmsError::MessageType("x: y".to_owned()),
         KmsError::DigestSize,
+        KmsError::NameTooLong,
         KmsError::Patch(PatchError {
             reason: "patches[0]: a: b".to_owned(),
         }),
@@ -168,6 +169,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::NotEcdsaKey
             | KmsError::MessageType(_)
             | KmsError::DigestSize
+            | KmsError::NameTooLong
             | KmsError::Patch(_)
             | KmsError::AliasPatch(_)
             | KmsError::AliasType

@@ -19,6 +19,7 @@ use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::CaId;
+use lamassu_core::kms::key_name;
 use lamassu_core::va::CrlShards;
 use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509::issue::KeyPolicy;
@@ -35,6 +36,9 @@ use crate::record::draw_serial;
 use crate::rules::{default_ca_profile, subject_fields};
 use crate::service::CaService;
 use crate::store::{authority, operation, profile};
+
+/// Longest id of a CA or of a request for one.
+const MAX_ID_OCTETS: usize = 255;
 
 /// A CA that nothing speaks against so far.
 #[derive(Debug)]
@@ -53,11 +57,25 @@ struct Plan {
 }
 
 /// The id that was asked for, or a new one.
-pub(crate) fn or_fresh(id: CaId) -> CaId {
+///
+/// # Errors
+///
+/// [`CaError::Policy`] for one that is too long.
+pub(crate) fn or_fresh(id: CaId) -> Result<CaId, CaError> {
     if id.is_empty() {
-        return CaId::from(uuid::Uuid::new_v4().to_string());
+        return Ok(CaId::from(uuid::Uuid::new_v4().to_string()));
     }
-    id
+    require_short(id.as_str())?;
+    Ok(id)
+}
+
+/// Refuses an id that no index takes, together with what stands beside it there.
+pub(crate) fn require_short(id: &str) -> Result<(), CaError> {
+    if id.len() > MAX_ID_OCTETS {
+        let text = format!("id is longer than {MAX_ID_OCTETS} octets");
+        return Err(CaError::Policy(text));
+    }
+    Ok(())
 }
 
 impl CaService {
@@ -70,9 +88,9 @@ impl CaService {
         let source = request.key.clone();
         let plan = self.plan(caller, request).await?;
         let purpose = KeyPurpose {
-            name: format!(
-                "Key For CA CN={}",
-                plan.subject.common_name().unwrap_or_default(),
+            name: key_name(
+                "Key For CA CN=",
+                &plan.subject.common_name().unwrap_or_default(),
             ),
             policy: &plan.key_policy,
         };
@@ -108,7 +126,7 @@ impl CaService {
             chosen => chosen,
         };
         let key_policy = self.ca_rules(&own_profile, None).await?.rules.key_policy;
-        let id = or_fresh(request.id);
+        let id = or_fresh(request.id)?;
         if authority::exists(&self.db, &id)
             .await
             .map_err(StorageFailure::from)?

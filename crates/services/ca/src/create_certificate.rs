@@ -10,6 +10,7 @@ use lamassu_core::ca::{
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::kms::key_name;
 use lamassu_core::patch::PatchError;
 use lamassu_db::DbError;
 use lamassu_x509::{self as x509, GeneralName, Name, RequestTemplate};
@@ -116,9 +117,9 @@ impl CaService {
         self.ready.forget(&wanted.ca, &wanted.profile);
         let rules = self.rules_for(&issuing, &wanted.profile).await?;
         let purpose = KeyPurpose {
-            name: format!(
-                "Key For Cert CN={}",
-                wanted.subject.common_name().unwrap_or_default(),
+            name: key_name(
+                "Key For Cert CN=",
+                &wanted.subject.common_name().unwrap_or_default(),
             ),
             policy: &rules.as_profile().key_policy,
         };

@@ -7,6 +7,9 @@ use lamassu_core::usage::ExtendedKeyUsage;
 use lamassu_x509::{Extension, GeneralName, ObjectIdentifier, Subtree, TbsCertificate};
 use time::Duration;
 
+/// Longest name of a profile: PostgreSQL takes no much longer one into an index.
+const MAX_NAME_OCTETS: usize = 1_000;
+
 /// The limits of a profile, its patterns compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
@@ -127,13 +130,17 @@ fn form(name: &GeneralName) -> (SanType, String) {
 }
 
 /// Refuses a profile that cannot be meant so. Of the members that the reference has only negative
-/// durations are refused: its clients store the oddest profiles.
+/// durations and a name that cannot be stored are refused: its clients store the oddest profiles.
 ///
 /// # Errors
 ///
 /// [`CaError::Validation`] for a negative lifetime, [`CaError::Policy`] naming any other member.
 pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
     refuse_negative(profile)?;
+    if profile.name.len() > MAX_NAME_OCTETS {
+        let why = format!("it is longer than {MAX_NAME_OCTETS} octets");
+        return Err(senseless("name", &why));
+    }
     if let Some(maximum) = profile.maximum_validity.value() {
         if maximum.is_zero() || maximum.is_negative() {
             return Err(senseless("maximum_validity", "it is not longer than 0s"));

@@ -39,6 +39,16 @@ pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
 /// a crash left.
 pub const GENERATION_DEADLINE: Duration = Duration::from_mins(5);
 
+/// Longest name or alias of a key: PostgreSQL takes no much longer one into an index.
+pub const MAX_NAME_OCTETS: usize = 1_000;
+
+/// What the key of something is called that was made for it, as far as a name may go.
+pub fn key_name(purpose: &str, owner: &str) -> String {
+    let mut name = format!("{purpose}{owner}");
+    name.truncate(name.floor_char_boundary(MAX_NAME_OCTETS));
+    name
+}
+
 /// A key pair as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {

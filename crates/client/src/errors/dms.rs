@@ -5,6 +5,7 @@ use lamassu_core::dms::{
     ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
     DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
+use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
 
 use super::query;
@@ -42,6 +43,7 @@ impl WireError for DmsError {
                     CaError::CaNotFound,
                     CaError::ProfileNotFound,
                     CaError::CaStatus,
+                    CaError::KmsRefused(KmsError::KeyDisabled),
                 ];
                 refusal.one_of(misconfigured.map(Self::Misconfigured))
             })

@@ -17,6 +17,7 @@ impl WireError for KmsError {
                 Self::UnsupportedAlgorithm,
                 Self::NotRsaKey,
                 Self::NotEcdsaKey,
+                Self::NameTooLong,
                 Self::DigestSize,
                 Self::AliasType,
                 Self::AliasExists,

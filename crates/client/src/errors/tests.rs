@@ -130,6 +130,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::NotEcdsaKey,
         KmsError::MessageType("x: y".to_owned()),
         KmsError::DigestSize,
+        KmsError::NameTooLong,
         KmsError::Patch(PatchError {
             reason: "patches[0]: a: b".to_owned(),
         }),
@@ -168,6 +169,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::NotEcdsaKey
             | KmsError::MessageType(_)
             | KmsError::DigestSize
+            | KmsError::NameTooLong
             | KmsError::Patch(_)
             | KmsError::AliasPatch(_)
             | KmsError::AliasType
@@ -472,6 +474,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::Misconfigured(CaError::CaNotFound),
         DmsError::Misconfigured(CaError::ProfileNotFound),
         DmsError::Misconfigured(CaError::CaStatus),
+        DmsError::Misconfigured(CaError::KmsRefused(KmsError::KeyDisabled)),
         DmsError::Ca(CaError::CertificateNotFound),
         DmsError::Ca(CaError::Policy("the key is too small".to_owned())),
         DmsError::Device(DeviceError::Exists),

@@ -10,6 +10,7 @@ use super::refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::kms::KmsError;
 use crate::patch::PatchError;
 use crate::query::QueryError;
 
@@ -139,7 +140,7 @@ pub enum DmsError {
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The DMS names a CA or profile that does not exist or is out of use.
+    /// The DMS names a CA or profile that does not exist or is out of use, or a CA whose key is disabled.
     #[error(transparent)]
     Misconfigured(CaError),
     /// The CA service refused.
@@ -188,9 +189,10 @@ impl From<CaError> for DmsError {
         match error {
             CaError::Storage(failure) => Self::Storage(failure),
             CaError::CsrSignature => Self::CsrSignature,
-            CaError::CaNotFound | CaError::ProfileNotFound | CaError::CaStatus => {
-                Self::Misconfigured(error)
-            }
+            CaError::CaNotFound
+            | CaError::ProfileNotFound
+            | CaError::CaStatus
+            | CaError::KmsRefused(KmsError::KeyDisabled) => Self::Misconfigured(error),
             other => Self::Ca(other),
         }
     }

@@ -54,6 +54,9 @@ pub enum KmsError {
     /// `message_type` is neither `raw` nor `hash` nor `digest`.
     #[error("unsupported message type: {0}")]
     MessageType(String),
+    /// The key shall be called something longer than [`MAX_NAME_OCTETS`](super::MAX_NAME_OCTETS).
+    #[error("name is longer than {} octets", super::MAX_NAME_OCTETS)]
+    NameTooLong,
     /// A patch of the metadata cannot be read or applied.
     #[error(transparent)]
     Patch(#[from] PatchError),
@@ -129,6 +132,7 @@ impl ServiceError for KmsError {
             | Self::NotRsaKey
             | Self::NotEcdsaKey
             | Self::MessageType(_)
+            | Self::NameTooLong
             | Self::AliasPatch(_)
             | Self::AliasType
             | Self::PrivateKeyRequired

@@ -12,6 +12,7 @@ use lamassu_core::ca::{CaError, CaRequest, CaRequestStatus, CreateCaRequest};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaRequestId, KeyRef};
+use lamassu_core::kms::key_name;
 use lamassu_core::page::Page;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::ListRequest;
@@ -21,7 +22,7 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509::issue::KeyPolicy;
 use lamassu_x509::{KeyUsage, Name, RequestTemplate};
 
-use crate::create_ca::signed_request;
+use crate::create_ca::{require_short, signed_request};
 use crate::describe;
 use crate::events::Teller;
 use crate::issue_failure::no_signer;
@@ -42,6 +43,7 @@ impl CaService {
         let id = if asked.id.is_empty() {
             CaRequestId::from(uuid::Uuid::new_v4().to_string())
         } else {
+            require_short(asked.id.as_str())?;
             asked.id.clone()
         };
         // Before a key is made; the write set looks again.
@@ -53,7 +55,7 @@ impl CaService {
         }
         let name = subject_fields(&asked.subject).to_name();
         let purpose = KeyPurpose {
-            name: format!("Key For CA CN={}", name.common_name().unwrap_or_default()),
+            name: key_name("Key For CA CN=", &name.common_name().unwrap_or_default()),
             policy: &KeyPolicy::Any,
         };
         let own = self.own_key(caller, purpose, asked.key.clone()).await?;

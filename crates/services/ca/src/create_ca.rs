@@ -18,10 +18,11 @@ use std::sync::Arc;
 use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
-use lamassu_core::ids::{CaId, ProfileId};
+use lamassu_core::ids::CaId;
+use lamassu_core::kms::key_name;
 use lamassu_core::va::CrlShards;
 use lamassu_db::{Attempt, WriteSet, retry_races};
-use lamassu_x509::issue::Profile;
+use lamassu_x509::issue::KeyPolicy;
 use lamassu_x509::{Name, SerialNumber};
 use serde_json::{Map, Value};
 
@@ -29,13 +30,15 @@ use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
-use crate::limits::Limits;
 use crate::metrics;
 use crate::own_key::{KeyPurpose, OwnKey};
 use crate::record::draw_serial;
-use crate::rules::{default_ca_profile, rules, subject_fields};
+use crate::rules::{default_ca_profile, subject_fields};
 use crate::service::CaService;
 use crate::store::{authority, operation, profile};
+
+/// Longest id of a CA or of a request for one.
+const MAX_ID_OCTETS: usize = 255;
 
 /// A CA that nothing speaks against so far.
 #[derive(Debug)]
@@ -46,16 +49,33 @@ struct Plan {
     metadata: Map<String, Value>,
     default_profile: Arc<ReadyProfile>,
     crl_shards: Option<CrlShards>,
-    rules: Profile,
-    limits: Limits,
+    /// Of the CA's own certificate.
+    own_profile: ProfileChoice,
+    key_policy: KeyPolicy,
+    /// One number for all attempts: only one of them is ever stored.
+    serial: SerialNumber,
 }
 
 /// The id that was asked for, or a new one.
-pub(crate) fn or_fresh(id: CaId) -> CaId {
+///
+/// # Errors
+///
+/// [`CaError::Policy`] for one that is too long.
+pub(crate) fn or_fresh(id: CaId) -> Result<CaId, CaError> {
     if id.is_empty() {
-        return CaId::from(uuid::Uuid::new_v4().to_string());
+        return Ok(CaId::from(uuid::Uuid::new_v4().to_string()));
     }
-    id
+    require_short(id.as_str())?;
+    Ok(id)
+}
+
+/// Refuses an id that no index takes, together with what stands beside it there.
+pub(crate) fn require_short(id: &str) -> Result<(), CaError> {
+    if id.len() > MAX_ID_OCTETS {
+        let text = format!("id is longer than {MAX_ID_OCTETS} octets");
+        return Err(CaError::Policy(text));
+    }
+    Ok(())
 }
 
 impl CaService {
@@ -68,11 +88,11 @@ impl CaService {
         let source = request.key.clone();
         let plan = self.plan(caller, request).await?;
         let purpose = KeyPurpose {
-            name: format!(
-                "Key For CA CN={}",
-                plan.subject.common_name().unwrap_or_default()
+            name: key_name(
+                "Key For CA CN=",
+                &plan.subject.common_name().unwrap_or_default(),
             ),
-            policy: &plan.rules.key_policy,
+            policy: &plan.key_policy,
         };
         let own = self.own_key(caller, purpose, source).await?;
         match self.certify(caller, &plan, &own).await {
@@ -100,14 +120,13 @@ impl CaService {
         self.ready.check_shards(request.crl_shards)?;
         let default_profile = self.current_profile(&request.profile_id).await?;
         let own_profile = match request.ca_profile {
-            ProfileChoice::Inline(profile) => *profile,
-            ProfileChoice::Stored(id) => self.current_profile(&id).await?.profile.clone(),
-            ProfileChoice::Default => default_ca_profile(request.expiration),
+            ProfileChoice::Default => {
+                ProfileChoice::Inline(Box::new(default_ca_profile(request.expiration)))
+            }
+            chosen => chosen,
         };
-        if !own_profile.sign_as_ca || own_profile.validity.duration.is_negative() {
-            return Err(CaError::Validation);
-        }
-        let id = or_fresh(request.id);
+        let key_policy = self.ca_rules(&own_profile, None).await?.rules.key_policy;
+        let id = or_fresh(request.id)?;
         if authority::exists(&self.db, &id)
             .await
             .map_err(StorageFailure::from)?
@@ -124,15 +143,10 @@ impl CaService {
             metadata: request.metadata,
             default_profile,
             crl_shards: request.crl_shards,
-            rules: rules(&own_profile)?,
-            limits: Limits::of(&own_profile)?,
+            own_profile,
+            key_policy,
+            serial: draw_serial(self.db.now())?,
         })
-    }
-
-    /// The profile as it is now, whatever the cache has.
-    async fn current_profile(&self, id: &ProfileId) -> Result<Arc<ReadyProfile>, CaError> {
-        self.ready.forget_profile(id);
-        self.ready.profile(id).await
     }
 
     /// Steps 3 and 4.
@@ -142,9 +156,7 @@ impl CaService {
         plan: &Plan,
         own: &OwnKey,
     ) -> Result<CertificateAuthority, CaError> {
-        // One number for all attempts: only one of them is ever stored.
-        let serial = draw_serial(self.db.now())?;
-        retry_races(|| self.try_certify(caller, plan, own, &serial)).await
+        retry_races(|| self.try_certify(caller, plan, own)).await
     }
 
     async fn try_certify(
@@ -152,14 +164,14 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
-        serial: &SerialNumber,
     ) -> Result<CertificateAuthority, Attempt<CaError>> {
+        let rules = self.ca_rules(&plan.own_profile, None).await?;
         let parent = match &plan.parent {
             Some(id) => Some(self.ready.authority(caller, id).await?),
             None => None,
         };
         let der = self
-            .sign_own(caller, plan, own, parent.as_deref(), serial)
+            .sign_own(caller, plan, own, &rules, parent.as_deref())
             .await?;
         let now = self.db.now();
         let (id, ca) = described(plan, own, parent.as_deref(), &der, now)?;
@@ -168,6 +180,7 @@ impl CaService {
         if let Some(parent) = &parent {
             parent.guard(&mut set);
         }
+        rules.guard(&mut set);
         plan.default_profile.guard_existence(&mut set);
         authority::insert(&mut set, &ca, &id);
         self.insert_certificate(&mut set, &id, &ca.certificate, now);

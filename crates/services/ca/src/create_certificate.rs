@@ -10,15 +10,15 @@ use lamassu_core::ca::{
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::kms::key_name;
 use lamassu_core::patch::PatchError;
 use lamassu_db::DbError;
 use lamassu_x509::{self as x509, GeneralName, Name, RequestTemplate};
 use serde_json::{Map, Value};
 
 use crate::create_ca::requested;
-use crate::issue::{MadeFor, Order};
-use crate::issue_failure::no_signer;
-use crate::own_key::{KeyPurpose, OwnKey};
+use crate::issue::Order;
+use crate::own_key::{KeyPurpose, OwnKey, kms_refused};
 use crate::rules::subject_fields;
 use crate::service::CaService;
 
@@ -117,9 +117,9 @@ impl CaService {
         self.ready.forget(&wanted.ca, &wanted.profile);
         let rules = self.rules_for(&issuing, &wanted.profile).await?;
         let purpose = KeyPurpose {
-            name: format!(
-                "Key For Cert CN={}",
-                wanted.subject.common_name().unwrap_or_default()
+            name: key_name(
+                "Key For Cert CN=",
+                &wanted.subject.common_name().unwrap_or_default(),
             ),
             policy: &rules.as_profile().key_policy,
         };
@@ -133,17 +133,21 @@ impl CaService {
         own: &OwnKey,
     ) -> Result<Certificate, CaError> {
         let signer = self.kms.signer(caller, &own.reference()).await;
-        let signer = signer.map_err(no_signer)?;
+        let signer = signer.map_err(kms_refused)?;
         let mut template = RequestTemplate::new(wanted.subject.clone(), &own.public_key);
         if !wanted.alternative_names.is_empty() {
             template = template.with_subject_alt_names(&wanted.alternative_names);
         }
         let subject = requested(&template, &own.public_key, &*signer).await?;
-        let made = MadeFor {
-            own,
-            metadata: &wanted.metadata,
+        let order = Order {
+            ca: &wanted.ca,
+            subject,
+            profile: wanted.profile.clone(),
+            imposed: None,
+            own: Some(own),
+            enrollment: None,
+            made_with: Some(&wanted.metadata),
         };
-        let order = Order::for_own_key(&wanted.ca, subject, wanted.profile.clone(), made);
         self.issue(caller, &order).await
     }
 }

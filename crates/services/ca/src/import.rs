@@ -20,7 +20,7 @@ use lamassu_core::ca::{
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
 use lamassu_core::ids::{CaId, EngineId, ProfileId};
-use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes};
+use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes, key_name};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_crypto::{PrivateKey, PublicKey};
@@ -89,7 +89,7 @@ impl CaService {
             return Err(CaError::KeyMismatch);
         }
         let found = Found {
-            id: or_fresh(request.id),
+            id: or_fresh(request.id)?,
             parsed,
             public_key,
             profile_id: request.profile_id,
@@ -140,6 +140,7 @@ impl CaService {
                  (setting accept_unreadable_by_go)"
             )));
         }
+        refuse_long(&parsed)?;
         let public_key = parsed
             .public_key()
             .map_err(|error| CaError::NotImportable(error.to_string()))?;
@@ -168,7 +169,7 @@ impl CaService {
         let request = ImportKey {
             private_key: PrivateKeyBytes::new(der.to_vec()),
             engine_id,
-            name: format!("Key For CA CN={name}"),
+            name: key_name("Key For CA CN=", &name),
             operation: Some(operation.clone()),
             ..ImportKey::default()
         };
@@ -442,6 +443,24 @@ fn status_at(parsed: &x509::Certificate, now: OffsetDateTime) -> CertificateStat
     } else {
         CertificateStatus::Active
     }
+}
+
+/// Refuses what certificates are found by and no index takes; RFC 5280 has 20 octets for a serial
+/// number, and digests are what names keys.
+fn refuse_long(parsed: &x509::Certificate) -> Result<(), CaError> {
+    let subject_key = parsed.subject_key_identifier().map_or(0, |id| id.len());
+    let authority_key = parsed.authority_key_identifier().map_or(0, |id| id.len());
+    for (what, length, longest) in [
+        ("serial number", parsed.serial().as_bytes().len(), 64),
+        ("subject key identifier", subject_key, 500),
+        ("authority key identifier", authority_key, 500),
+    ] {
+        if length > longest {
+            let why = format!("its {what} is longer than {longest} octets");
+            return Err(CaError::NotImportable(why));
+        }
+    }
+    Ok(())
 }
 
 /// A certificate that says of itself that it is no CA's issues nothing that anybody believes.

@@ -5,8 +5,8 @@
 //! 2. The CA's key signs. The signature of a key that is elsewhere is verified before it is believed;
 //!    of a key in this process's memory it is looked at that it is the CA's.
 //! 3. One write set stores the certificate, its event, its audit record and, for a device, its
-//!    intent; it fails when the CA or the profile changed since they were read, and then the story
-//!    starts again.
+//!    intent, for a key of the KMS that it is yet to be marked as used; it fails when the CA or the
+//!    profile changed since they were read, and then the story starts again.
 //! 4. Only then does anybody see the certificate.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Instant;
 use lamassu_core::ca::{CaError, Certificate, CertificateType, Enrollment, ProfileChoice, SignCsr};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{KeyLocation, Signer};
-use lamassu_core::ids::{CaId, EngineId, KeyRef, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::{Attempt, CommitError, WriteSet, retry_races};
@@ -45,49 +45,11 @@ pub(crate) struct Order<'a> {
     pub(crate) profile: ProfileChoice,
     /// Rules in the place of a profile's.
     pub(crate) imposed: Option<&'a Profile>,
-    pub(crate) holder: KeyHolder,
+    /// The key of the KMS that it is for; none where the requester holds the private key.
+    pub(crate) own: Option<&'a OwnKey>,
     pub(crate) enrollment: Option<&'a Enrollment>,
-    pub(crate) made: Option<MadeFor<'a>>,
-}
-
-/// What is stored with a certificate that is made together with its key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MadeFor<'a> {
-    pub(crate) own: &'a OwnKey,
-    pub(crate) metadata: &'a Map<String, Value>,
-}
-
-impl<'a> Order<'a> {
-    /// A certificate for a key of the KMS that proved itself to us.
-    pub(crate) fn for_own_key(
-        ca: &'a CaId,
-        subject: Subject,
-        profile: ProfileChoice,
-        made: MadeFor<'a>,
-    ) -> Self {
-        let holder = KeyHolder::Kms {
-            key: made.own.reference(),
-            engine_id: made.own.key.engine_id.clone(),
-        };
-        Self {
-            ca,
-            subject,
-            profile,
-            imposed: None,
-            holder,
-            enrollment: None,
-            made: Some(made),
-        }
-    }
-}
-
-/// Who holds the private key of what is certified.
-#[derive(Debug)]
-pub(crate) enum KeyHolder {
-    /// The requester.
-    Requester,
-    /// The key management service.
-    Kms { key: KeyRef, engine_id: EngineId },
+    /// The metadata of a certificate that is made with its key.
+    pub(crate) made_with: Option<&'a Map<String, Value>>,
 }
 
 /// The rules of one issuance: of a stored profile, whose revision is checked, or sent along.
@@ -135,27 +97,20 @@ impl CaService {
         request: SignCsr,
     ) -> Result<Certificate, CaError> {
         let (verified, profile) = self.accept(caller, ca, request).await?;
-        let holder = self.key_holder(caller, verified.public_key()).await?;
+        let own = self.held_key(caller, verified.public_key()).await?;
         let subject = Subject::of_csr(&verified).map_err(not_issued)?;
         let order = Order {
             ca,
             subject,
             profile,
             imposed: None,
-            holder,
+            own: own.as_ref(),
             enrollment: None,
-            made: None,
+            made_with: None,
         };
         let certificate = self.issue(caller, &order).await?;
-        if let KeyHolder::Kms { key, .. } = &order.holder {
-            // The certificate exists whether or not the key's metadata say so.
-            let bound = self
-                .kms
-                .bind_certificate(caller, key, &certificate.serial_number)
-                .await;
-            if let Err(error) = bound {
-                tracing::warn!(serial_number = %certificate.serial_number, error = &error as &(dyn std::error::Error + 'static), "key not marked as used");
-            }
+        if let Some(own) = &own {
+            self.settle(caller, own, &certificate.serial_number).await;
         }
         Ok(certificate)
     }
@@ -170,15 +125,14 @@ impl CaService {
         enrollment: &Enrollment,
     ) -> Result<Certificate, CaError> {
         let subject = Subject::of_csr(csr).map_err(not_issued)?;
-        let holder = KeyHolder::Requester;
         let order = Order {
             ca,
             subject,
             profile,
             imposed: None,
-            holder,
+            own: None,
             enrollment: Some(enrollment),
-            made: None,
+            made_with: None,
         };
         self.issue(caller, &order).await
     }
@@ -205,14 +159,6 @@ impl CaService {
             VerifyCsrError::Signature(_) => CaError::CsrSignature,
         })?;
         Ok((verified, request.profile))
-    }
-
-    async fn key_holder(&self, caller: &Caller, key: &PublicKey) -> Result<KeyHolder, CaError> {
-        let held = self.held_key(caller, key).await?;
-        Ok(held.map_or(KeyHolder::Requester, |own| KeyHolder::Kms {
-            key: own.reference(),
-            engine_id: own.key.engine_id,
-        }))
     }
 
     /// Steps 2 to 4.
@@ -271,9 +217,12 @@ impl CaService {
         }
         let teller = Teller { caller, now };
         teller.certificate_signed(&mut set, &certificate);
-        let certificate = match order.made {
+        if let Some(own) = order.own {
+            own.stored(&mut set, &certificate.serial_number, now);
+        }
+        let certificate = match order.made_with {
             None => certificate,
-            Some(made) => store_with_key(&mut set, teller, certificate, made),
+            Some(metadata) => store_with_key(&mut set, teller, certificate, metadata),
         };
         self.insert_issued(&mut set, &id, &certificate, rules.profile_id(), now);
         match self.db.commit(set).await {
@@ -310,10 +259,9 @@ fn store_with_key(
     set: &mut WriteSet,
     teller: Teller<'_>,
     mut certificate: Certificate,
-    made: MadeFor<'_>,
+    metadata: &Map<String, Value>,
 ) -> Certificate {
-    made.own.stored(set, &certificate.serial_number, teller.now);
-    for (name, value) in made.metadata {
+    for (name, value) in metadata {
         let previous = certificate.clone();
         let metadata = certificate.metadata.get_or_insert_with(Map::new);
         metadata.insert(name.clone(), value.clone());
@@ -378,9 +326,9 @@ fn record(
     order: &Order<'_>,
 ) -> Result<(CertificateId, Certificate), CaError> {
     let key = Some(order.subject.key_spec());
-    let (certificate_type, engine_id) = match &order.holder {
-        KeyHolder::Requester => (CertificateType::ImportedWithoutKey, EngineId::default()),
-        KeyHolder::Kms { engine_id, .. } => (CertificateType::Managed, engine_id.clone()),
+    let (certificate_type, engine_id) = match order.own {
+        None => (CertificateType::ImportedWithoutKey, EngineId::default()),
+        Some(own) => (CertificateType::Managed, own.key.engine_id.clone()),
     };
     let parsed = read_back(&der)?;
     let mut certificate = new_certificate(&parsed, der, describe::key_metadata(key));

@@ -23,20 +23,23 @@ pub(crate) fn not_issued(error: IssueError) -> CaError {
 }
 
 /// Why a key did not sign. As with [`no_signer`], a client may come back when the holder of the
-/// key is overloaded or down.
+/// key is overloaded or down, and is told of a key that was disabled.
 pub(crate) fn not_signed(error: EngineError) -> CaError {
-    match error.kind() {
-        ErrorKind::Unavailable => CaError::KmsRefused(KmsError::EngineUnavailable(Box::new(error))),
+    match error {
+        EngineError::KeyDisabled => CaError::KmsRefused(KmsError::KeyDisabled),
+        _ if error.kind() == ErrorKind::Unavailable => {
+            CaError::KmsRefused(KmsError::EngineUnavailable(Box::new(error)))
+        }
         _ => CaError::SignFailed("the key did not sign".into(), Some(Box::new(error))),
     }
 }
 
-/// Why a CA's own key gave no signer. A client cannot mend it, but may come back when the key
-/// management service is overloaded or down.
+/// Why a CA's own key gave no signer. A client may enable a key that was disabled, and come back when
+/// the key management service is overloaded or down; it cannot mend anything else.
 pub(crate) fn no_signer(error: KmsError) -> CaError {
     let why = match &error {
+        KmsError::KeyDisabled => return CaError::KmsRefused(error),
         _ if error.kind() == ErrorKind::Unavailable => return CaError::KmsRefused(error),
-        KmsError::KeyDisabled => "the key of the CA is disabled",
         KmsError::KeyNotFound => "the key of the CA is not here",
         _ => "the key cannot be used",
     };

@@ -16,7 +16,7 @@ use lamassu_x509 as x509;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::cascade::StoredCascade;
-use crate::store::certificate::{StoredCertificate, orphans, set_issuer};
+use crate::store::certificate::{StoredCertificate, indexed, orphans, set_issuer};
 
 pub(crate) use lamassu_core::ca::UNKNOWN_ISSUER as UNKNOWN;
 
@@ -29,7 +29,7 @@ impl CaService {
     ) -> Result<Option<StoredAuthority>, CaError> {
         let name = certificate.issuer();
         let common_name = name.common_name().unwrap_or_default();
-        let mut candidates = authority::by_common_name(&self.db, &common_name)
+        let mut candidates = authority::by_common_name(&self.db, indexed(&common_name))
             .await
             .map_err(StorageFailure::from)?;
         let named_key = certificate

@@ -22,6 +22,7 @@
 
 mod bound_events;
 mod ca_request;
+mod ca_rules;
 mod ca_status;
 mod cache;
 mod cascade;

@@ -7,6 +7,9 @@ use lamassu_core::usage::ExtendedKeyUsage;
 use lamassu_x509::{Extension, GeneralName, ObjectIdentifier, Subtree, TbsCertificate};
 use time::Duration;
 
+/// Longest name of a profile: PostgreSQL takes no much longer one into an index.
+const MAX_NAME_OCTETS: usize = 1_000;
+
 /// The limits of a profile, its patterns compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
@@ -127,21 +130,16 @@ fn form(name: &GeneralName) -> (SanType, String) {
 }
 
 /// Refuses a profile that cannot be meant so. Of the members that the reference has only negative
-/// durations are refused: its clients store the oddest profiles.
+/// durations and a name that cannot be stored are refused: its clients store the oddest profiles.
 ///
 /// # Errors
 ///
 /// [`CaError::Validation`] for a negative lifetime, [`CaError::Policy`] naming any other member.
 pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
-    if profile.validity.duration.is_negative() {
-        return Err(CaError::Validation);
-    }
-    if profile
-        .back_dating
-        .value()
-        .is_some_and(|back| back.is_negative())
-    {
-        return Err(senseless("back_dating", "it is negative"));
+    refuse_negative(profile)?;
+    if profile.name.len() > MAX_NAME_OCTETS {
+        let why = format!("it is longer than {MAX_NAME_OCTETS} octets");
+        return Err(senseless("name", &why));
     }
     if let Some(maximum) = profile.maximum_validity.value() {
         if maximum.is_zero() || maximum.is_negative() {
@@ -168,6 +166,21 @@ pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
     Limits::of(profile)?;
     further_purposes(profile)?;
     name_constraints(profile).map(drop)
+}
+
+/// Refuses what would let a certificate end before it begins, or begin in the future.
+///
+/// # Errors
+///
+/// As [`validate`].
+pub(crate) fn refuse_negative(profile: &IssuanceProfile) -> Result<(), CaError> {
+    if profile.validity.duration.is_negative() {
+        return Err(CaError::Validation);
+    }
+    match profile.back_dating.value() {
+        Some(back) if back.is_negative() => Err(senseless("back_dating", "it is negative")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The extended key usages that have no name.

@@ -45,8 +45,8 @@ pub(crate) fn revoked_many(n: u64) {
     counter!(REVOKED).increment(n);
 }
 
-pub(crate) fn expired() {
-    counter!(EXPIRED).increment(1);
+pub(crate) fn expired(n: u64) {
+    counter!(EXPIRED).increment(n);
 }
 
 pub(crate) fn authority_created() {

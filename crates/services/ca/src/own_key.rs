@@ -52,7 +52,10 @@ impl OwnKey {
         let left = self.used_by(serial);
         match self.origin {
             Origin::Made => operation::stored(set, &self.operation, &left),
-            Origin::Existing => operation::stored_at_once(set, &self.operation, &left, now),
+            Origin::Existing => {
+                operation::stored_at_once(set, &self.operation, &left, now);
+                set.wake(AbandonedOperations::NAME);
+            }
         }
     }
 

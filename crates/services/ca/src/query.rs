@@ -14,7 +14,7 @@ use lamassu_db::list::{ListError, Restriction, list};
 use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
-use crate::store::certificate::{self, StoredCertificate, by_serial};
+use crate::store::certificate::{self, StoredCertificate, by_serial, indexed};
 use crate::store::profile::{self, StoredProfile};
 
 impl CaService {
@@ -75,7 +75,7 @@ impl CaService {
         request: &ListRequest,
     ) -> Result<Page<CertificateAuthority>, CaError> {
         let restrictions: Vec<Restriction> = common_name
-            .map(|name| Restriction::Is("subject_common_name", Value::from(name)))
+            .map(|name| Restriction::Is("subject_common_name", Value::from(indexed(name))))
             .into_iter()
             .collect();
         let scope = common_name.map_or("cas", |_| "cas/cn");

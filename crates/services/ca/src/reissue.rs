@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
-    CaError, Certificate, CertificateAuthority, CertificateStatus, CertificateType,
-    IssuanceProfile, ProfileChoice, Validity, ValidityType,
+    CaError, Certificate, CertificateAuthority, CertificateStatus, CertificateType, ProfileChoice,
+    Validity,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::ca_rules::CaRules;
 use crate::cache::IssuingCa;
 use crate::events::{Change, Teller};
 use crate::issue::sign_prepared;
@@ -32,7 +33,6 @@ use crate::issuer::as_issuer;
 use crate::metrics;
 use crate::own_key::OwnKey;
 use crate::record::{draw_serial, new_certificate, read_back};
-use crate::rules::{default_ca_profile, rules};
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::certificate::{self, CertificateId, StoredCertificate};
@@ -78,7 +78,10 @@ impl CaService {
         let stored = self.stored_authority(id).await?;
         let now = self.db.now();
         refuse_ended(&stored.authority.certificate, now)?;
-        let profile = self.reissue_profile(&stored, choice).await?;
+        let certificate = &stored.authority.certificate;
+        let lifetime = certificate.valid_to.0 - certificate.valid_from.0;
+        let as_before = Validity::lasting(WireDuration::from_secs(lifetime.whole_seconds()));
+        let rules = self.ca_rules(choice, Some(as_before)).await?;
         let present = self.present(caller, &stored).await?;
         // A root signs itself; everything else asks its issuing CA, which must be active.
         let parent = if present.parsed.is_self_signed() {
@@ -88,7 +91,7 @@ impl CaService {
             Some(self.ready.authority(caller, parent).await?)
         };
         let der = self
-            .sign_again(&present, parent.as_deref(), &profile, now)
+            .sign_again(&present, parent.as_deref(), &rules, now)
             .await?;
         let (certificate_id, updated) = successor(&stored, &present, parent.as_deref(), der)?;
 
@@ -96,6 +99,7 @@ impl CaService {
         if let Some(parent) = &parent {
             parent.guard(&mut set);
         }
+        rules.guard(&mut set);
         self.insert_certificate(&mut set, &certificate_id, &updated.certificate, now);
         authority::update(&mut set, &stored, &updated, &certificate_id);
         if let Some(own) = &present.own {
@@ -131,30 +135,6 @@ impl CaService {
         }
     }
 
-    /// The rules of the new certificate. Without a validity of their own they give it the lifetime
-    /// of the present one.
-    async fn reissue_profile(
-        &self,
-        stored: &StoredAuthority,
-        choice: &ProfileChoice,
-    ) -> Result<IssuanceProfile, CaError> {
-        let certificate = &stored.authority.certificate;
-        let lifetime = certificate.valid_to.0 - certificate.valid_from.0;
-        let as_before = Validity::lasting(WireDuration::from_secs(lifetime.whole_seconds()));
-        let mut profile = match choice {
-            ProfileChoice::Inline(profile) => (**profile).clone(),
-            ProfileChoice::Stored(id) => self.stored_profile(id).await?.profile,
-            ProfileChoice::Default => default_ca_profile(as_before.clone()),
-        };
-        if profile.validity.validity_type == ValidityType::Unset {
-            profile.validity = as_before;
-        }
-        if !profile.sign_as_ca || profile.validity.duration.is_negative() {
-            return Err(CaError::Validation);
-        }
-        Ok(profile)
-    }
-
     async fn present(&self, caller: &Caller, stored: &StoredAuthority) -> Result<Present, CaError> {
         let unreadable = |reason: String| StorageFailure::from(DbError::corrupt("der", reason));
         let certificate = &stored.authority.certificate;
@@ -179,7 +159,7 @@ impl CaService {
         &self,
         present: &Present,
         parent: Option<&IssuingCa>,
-        profile: &IssuanceProfile,
+        rules: &CaRules,
         now: OffsetDateTime,
     ) -> Result<bytes::Bytes, CaError> {
         let subject =
@@ -200,13 +180,14 @@ impl CaService {
             ),
         };
         let terms = Terms {
-            profile: &rules(profile)?,
+            profile: &rules.rules,
             serial: &serial,
             now,
             locations: &locations,
             lint: &self.lint,
         };
         let prepared = prepare(&subject, &issuer, &terms).map_err(not_issued)?;
+        rules.limits.check(&prepared.certificate)?;
         match parent {
             None => sign_prepared(prepared, &*present.signer, &present.public_key).await,
             Some(parent) => sign_prepared(prepared, &*parent.signer, parent.public_key()).await,

@@ -13,7 +13,7 @@ use lamassu_x509::issue::{
 use lamassu_x509::{Extension, KeyUsageBit, VerifyCsrError, oids};
 use time::Duration;
 
-use crate::issue::{KeyHolder, Order, read_csr};
+use crate::issue::{Order, read_csr};
 use crate::issue_failure::not_issued;
 use crate::service::CaService;
 
@@ -39,9 +39,9 @@ impl CaService {
             subject: Subject::of_csr(&verified).map_err(not_issued)?,
             profile: ProfileChoice::Default,
             imposed: Some(&rules),
-            holder: KeyHolder::Requester,
+            own: None,
             enrollment: None,
-            made: None,
+            made_with: None,
         };
         self.issue(caller, &order).await
     }

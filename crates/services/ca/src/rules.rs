@@ -11,14 +11,16 @@ use lamassu_x509::issue::{
 };
 use lamassu_x509::{KeyUsageBit, ObjectIdentifier, SubjectFields};
 
-use crate::limits::{further_purposes, name_constraints};
+use crate::limits::{further_purposes, name_constraints, refuse_negative};
 
 /// The rules of a profile.
 ///
 /// # Errors
 ///
-/// [`CaError::Policy`] for a profile that would not be stored, but was sent along.
+/// [`CaError::Validation`] and [`CaError::Policy`] for a profile that would not be stored, but was sent
+/// along.
 pub(crate) fn rules(profile: &IssuanceProfile) -> Result<Profile, CaError> {
+    refuse_negative(profile)?;
     let mut imposed = purposes(&profile.extended_key_usages);
     imposed.extend(further_purposes(profile)?);
     let constraints = name_constraints(profile)?;

@@ -6,7 +6,9 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, EngineError, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
-use lamassu_core::kms::{CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError};
+use lamassu_core::kms::{
+    CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError, MAX_NAME_OCTETS,
+};
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{KeySpec, PublicKey};
@@ -22,6 +24,14 @@ use crate::metrics;
 use crate::service::Kms;
 use crate::store::{Half, NewKey, PENDING, insert_pending, mark_ready, pkcs11_uri};
 
+/// Refuses a name that no index takes.
+pub(crate) const fn require_short(name: &str) -> Result<(), KmsError> {
+    if name.len() > MAX_NAME_OCTETS {
+        return Err(KmsError::NameTooLong);
+    }
+    Ok(())
+}
+
 impl Kms {
     /// 1. Everything that can refuse. 2. The row, pending. 3. The key, in the engine. 4. The row,
     ///    ready, with event and audit record. A crash after 2 leaves a row that the reaper finds.
@@ -29,6 +39,7 @@ impl Kms {
         if asked.algorithm.is_empty() || asked.size == 0 {
             return Err(KmsError::Validation);
         }
+        require_short(&asked.name)?;
         let engine = self.engines.requested(&asked.engine_id)?;
         let spec = spec_for(&asked, engine.as_ref())?;
         let handle = handle_for(asked.operation.as_ref())?;

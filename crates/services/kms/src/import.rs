@@ -8,7 +8,7 @@ use lamassu_core::kms::{ImportKey, Key, KmsError, PrivateKeyBytes};
 use lamassu_crypto::{KeyError, KeySpec, PrivateKey};
 
 use crate::algorithm::KeyType;
-use crate::create::{Origin, Reserved, handle_for, shown};
+use crate::create::{Origin, Reserved, handle_for, require_short, shown};
 use crate::engines::refused;
 use crate::metrics;
 use crate::service::Kms;
@@ -29,6 +29,7 @@ impl Kms {
             Err(error) => return Err(unreadable(&error, &asked.private_key)),
             Ok(private) => Ok(private),
         };
+        require_short(&asked.name)?;
         let engine = self.engines.requested(&asked.engine_id)?;
         let private = read.map_err(|bits| unsupported(engine.info(), KeySpec::Rsa(bits)))?;
         let spec = private.public_key().spec();

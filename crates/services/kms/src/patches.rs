@@ -2,7 +2,7 @@
 
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::KeyRef;
-use lamassu_core::kms::{Key, KmsError};
+use lamassu_core::kms::{Key, KmsError, MAX_NAME_OCTETS};
 use lamassu_core::patch::{PatchOperation, apply_to_array, apply_to_object};
 use serde_json::Value;
 
@@ -56,6 +56,10 @@ fn patched_aliases(
     for value in set.filter_map(|operation| operation.value.as_ref()) {
         match value {
             Value::String(alias) if aliases.contains(alias) => return Err(KmsError::AliasExists),
+            Value::String(alias) if alias.len() > MAX_NAME_OCTETS => {
+                let reason = format!("an alias is longer than {MAX_NAME_OCTETS} octets");
+                return Err(KmsError::AliasPatch(reason));
+            }
             // A null is a missing value, which the patch itself refuses.
             Value::String(_) | Value::Null => {}
             _ => return Err(KmsError::AliasType),

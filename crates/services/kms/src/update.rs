@@ -5,6 +5,7 @@ use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{Key, KeyStatus, KmsError};
 use lamassu_db::{Attempt, AuditRecord, CommitError, WriteSet, retry_races_up_to};
 
+use crate::create::require_short;
 use crate::events;
 use crate::service::Kms;
 use crate::store::{ALIAS, update_key};
@@ -40,6 +41,7 @@ impl Kms {
         if name.is_empty() {
             return Err(KmsError::Validation);
         }
+        require_short(name)?;
         self.update(caller, named, Update::NAME, |key| {
             let name = name.to_owned();
             Ok(Some(Key {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId};
-use lamassu_core::kms::{CreateKey, KmsError};
+use lamassu_core::kms::{CreateKey, KmsError, key_name};
 use lamassu_core::va::VaError;
 use lamassu_db::{WriteSet, system_caller};
 use time::Duration;
@@ -79,7 +79,7 @@ impl VaService {
         let request = CreateKey {
             algorithm: "ECDSA".to_owned(),
             size: 256,
-            name: format!("OCSP responder of {name}"),
+            name: key_name("OCSP responder of ", name),
             operation: Some(operation.clone()),
             ..CreateKey::default()
         };

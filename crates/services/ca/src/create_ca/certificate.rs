@@ -4,14 +4,14 @@ use bytes::Bytes;
 use lamassu_core::ca::{CaError, CertificateAuthority, CertificateType};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
-use lamassu_core::error::ErrorKind;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{HashAlgorithm, Message, PublicKey};
 use lamassu_x509::issue::{Issuer, Subject, Terms, prepare};
-use lamassu_x509::{CertificationRequest, RequestTemplate, SerialNumber, VerifiedCsr};
+use lamassu_x509::{CertificationRequest, RequestTemplate, VerifiedCsr};
 use time::OffsetDateTime;
 
 use super::Plan;
+use crate::ca_rules::CaRules;
 use crate::cache::IssuingCa;
 use crate::describe;
 use crate::issue::sign_prepared;
@@ -28,8 +28,8 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
+        rules: &CaRules,
         parent: Option<&IssuingCa>,
-        serial: &SerialNumber,
     ) -> Result<Bytes, CaError> {
         let reference = own.reference();
         let own_signer = self
@@ -52,19 +52,19 @@ impl CaService {
                 (
                     request,
                     parent.issuer.clone(),
-                    parent.locations(serial).into_owned(),
+                    parent.locations(&plan.serial).into_owned(),
                 )
             }
         };
         let terms = Terms {
-            profile: &plan.rules,
-            serial,
+            profile: &rules.rules,
+            serial: &plan.serial,
             now: self.db.now(),
             locations: &locations,
             lint: &self.lint,
         };
         let prepared = prepare(&subject, &issuer, &terms).map_err(not_issued)?;
-        plan.limits.check(&prepared.certificate)?;
+        rules.limits.check(&prepared.certificate)?;
         match parent {
             None => sign_prepared(prepared, &*own_signer, &own.public_key).await,
             Some(parent) => sign_prepared(prepared, &*parent.signer, parent.public_key()).await,
@@ -97,14 +97,15 @@ pub(crate) async fn signed_request(
         .to_be_signed(scheme)
         .map_err(|error| failed(Box::new(error)))?;
     let message = Message::Raw(to_be_signed.as_bytes());
-    let signature = signer
-        .sign(scheme, message)
-        .await
-        .map_err(|error| match error.kind() {
-            // Whoever asks may come back.
-            ErrorKind::Unavailable => not_signed(error),
-            _ => failed(Box::new(error)),
-        })?;
+    let signature =
+        signer
+            .sign(scheme, message)
+            .await
+            .map_err(|error| match not_signed(error) {
+                CaError::SignFailed(_, Some(cause)) => failed(cause),
+                // Whoever asks may come back.
+                refused => refused,
+            })?;
     let request = CertificationRequest::from_der(to_be_signed.assemble(&signature))
         .map_err(|error| failed(Box::new(error)))?;
     request.verify().map_err(|error| failed(Box::new(error)))

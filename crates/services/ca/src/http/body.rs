@@ -232,6 +232,10 @@ pub(super) struct CreateCertificateBody {
     metadata: Option<Map<String, Value>>,
 }
 
+/// What a key type may be called. Any other word leaves it open, as clients of the reference write `0`
+/// or `UNKNOWN` beside a key to reuse.
+const KEY_TYPES: [&str; 5] = ["RSA", "ECDSA", "DSA", "Ed25519", "ML-DSA"];
+
 /// A key to reuse, or what a new one shall be.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -254,9 +258,7 @@ struct KeySpecBody {
 impl KeySpecBody {
     /// One of the two ways must be complete, and not both; half of the other one is passed over.
     fn source(self) -> Result<KeySource, CaError> {
-        // What clients write for a key type that they leave open.
-        let named = !self.key_type.is_empty() && self.key_type != "0";
-        let makes_one = named && self.bits != 0;
+        let makes_one = KEY_TYPES.contains(&self.key_type.as_str()) && self.bits != 0;
         match (makes_one, self.key_identifier.is_empty()) {
             (true, true) => Ok(KeySource::New {
                 key_type: self.key_type,

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::service::CaService;
 use crate::store::intent;
-use crate::store::operation::{self, Remainder};
+use crate::store::operation::{self, Remainder, Stale};
 
 /// No operation takes longer: the slowest key is made in a few minutes.
 const LONGEST: Duration = Duration::minutes(10);
@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::minutes(10);
 /// within minutes.
 const REMEMBERED: Duration = Duration::days(1);
 
-/// Operations handled per run.
+/// Operations per query.
 const BATCH: u32 = 64;
 
 /// Whether other processes may work on the same database.
@@ -59,19 +59,34 @@ impl Job for AbandonedOperations {
         let before = service
             .predecessors_end
             .map_or(by_age, |end| end.max(by_age));
-        for (operation, remainder) in operation::stale(&service.db, before, BATCH).await? {
-            let done = match &remainder {
-                Remainder::Discard => service.discard(caller, &operation).await,
-                Remainder::Bind(left) => service.mark_used(caller, &operation, left).await,
-            };
-            done?;
-            tracing::info!(operation_id = %operation, "abandoned operation settled");
+        let mut failed = None;
+        let mut last = None;
+        loop {
+            let stale = operation::stale(&service.db, before, last.as_ref(), BATCH).await?;
+            for Stale { id, left, .. } in &stale {
+                let settled = match left {
+                    Remainder::Discard => service.discard(caller, id).await,
+                    Remainder::Bind(left) => service.mark_used(caller, id, left).await,
+                };
+                match settled {
+                    Ok(()) => tracing::info!(operation_id = %id, "abandoned operation settled"),
+                    // One whose engine is not there does not keep the others waiting.
+                    Err(error) => failed = Some(error),
+                }
+            }
+            last = stale.into_iter().last();
+            if last.is_none() {
+                break;
+            }
         }
         let mut set = WriteSet::new();
         set.execute(intent::remove_completed(now - REMEMBERED));
         service.db.commit(set).await?;
         // What a program of an older version has stored meanwhile.
         service.index_certificates().await?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         let next = operation::oldest(&service.db)
             .await?
             .map_or(now + REMEMBERED, |oldest| {

@@ -31,7 +31,7 @@ use crate::fields::CERTIFICATE_FIELDS;
 
 pub(crate) use counts::{count_by_status, merge_counts};
 pub(crate) use due::{due, expired_early, expiring, next_due};
-pub(crate) use index::{fingerprint, index, unindexed};
+pub(crate) use index::{fingerprint, index, indexed, unindexed};
 pub(crate) use text::add_texts;
 pub(crate) use write::{
     Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine, set_issuer,

@@ -108,20 +108,39 @@ pub(crate) fn forget(set: &mut WriteSet, id: &OperationId) {
     ));
 }
 
-/// Operations that began before `before`, and those that are abandoned already; oldest first.
+/// An operation that nobody works on any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) id: OperationId,
+    pub(crate) left: Remainder,
+    started_at: OffsetDateTime,
+}
+
+/// Operations that began before `before`, and those that are abandoned already; oldest first, behind
+/// one of them.
 pub(crate) async fn stale(
     db: &Db,
     before: OffsetDateTime,
+    after: Option<&Stale>,
     limit: u32,
-) -> Result<Vec<(OperationId, Remainder)>, DbError> {
+) -> Result<Vec<Stale>, DbError> {
+    let begin = (OffsetDateTime::UNIX_EPOCH, "");
+    let (started_at, id) = after.map_or(begin, |last| (last.started_at, last.id.as_str()));
     let query = sql(
-        "SELECT id, state, key_id, serial_number FROM ca_operation \
-         WHERE started_at < $1 OR state = 'abandoned' ORDER BY started_at LIMIT $2",
-        params![before, limit],
+        "SELECT id, started_at, state, key_id, serial_number FROM ca_operation \
+         WHERE (started_at < $1 OR state = 'abandoned') AND (started_at, id) > ($2, $3) \
+         ORDER BY started_at, id LIMIT $4",
+        params![before, started_at, id, limit],
     );
     let rows = db.rows(query).await?;
     rows.iter()
-        .map(|row| Ok((row.get::<String>("id")?.into(), remainder(row)?)))
+        .map(|row| {
+            Ok(Stale {
+                id: row.get::<String>("id")?.into(),
+                left: remainder(row)?,
+                started_at: row.get("started_at")?,
+            })
+        })
         .collect()
 }
 

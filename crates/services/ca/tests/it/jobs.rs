@@ -4,9 +4,10 @@ use lamassu_core::ca::RenewalWindows;
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ids::{OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, KmsService as _};
-use lamassu_db::{NextRun, WriteSet, params, run_job, sql};
+use lamassu_db::{CommitWatcher, Event, Job, NextRun, WriteSet, params, run_job, sql};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -192,6 +193,52 @@ async fn a_key_that_could_not_be_marked_as_used_is_marked_by_the_job() {
         (world.kms.n_keys(), world.count("ca_operation").await),
         (1, 0)
     );
+}
+
+#[tokio::test]
+async fn the_key_of_a_request_that_could_not_be_marked_as_used_is_marked_by_the_job() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let key = p256();
+    let request = csr(&key, "server-1").to_wire();
+    let key_id = world.kms.hold(key).key_id;
+    world.kms.fail(Fault::CannotBind);
+    let mut woken = world.db.signal("ca-abandoned-operations");
+    woken.mark_unchanged();
+    let issued = world.sign("root-a", json!({ "csr": request })).await;
+    let issued = issued.with(StatusCode::CREATED);
+    // Otherwise the job looks a day later.
+    assert_eq!(woken.has_changed().ok(), Some(true));
+    world.kms.fail(Fault::None);
+    world.clock.advance(Duration::minutes(11));
+    let job = world.service.operations_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let bound = world.kms.bound(key_id.as_str());
+    assert_eq!(json!(bound), json!([issued["serial_number"]]));
+    assert_eq!(world.count("ca_operation").await, 0);
+    // A request with a key of its own leaves nothing to do.
+    world.kms.fail(Fault::CannotBind);
+    world.issue("root-a", "device-1").await;
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_settled_holds_up_no_other() {
+    let world = World::new().await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::milliseconds(1));
+    let profile = world.profile(device_profile()).await;
+    world.kms.fail(Fault::CannotBind);
+    let body = root_body("root-a", &profile);
+    let ca = world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+    let key_id = ca["certificate"]["subject_key_id"].as_str().unwrap();
+    world.kms.fail(Fault::CannotDiscard);
+    world.clock.advance(Duration::milliseconds(1));
+    let job = world.started(OthersRunning::No).await.operations_job();
+    let failed = job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the job failed");
+    assert_eq!(json!(world.kms.bound(key_id)), json!([ca["serial_number"]]));
+    assert_eq!(world.count("ca_operation").await, 1);
 }
 
 /// A certificate that lives this long.
@@ -453,6 +500,87 @@ async fn two_processes_tell_of_a_window_once() {
         job.run(&system, now).await.unwrap();
     }
     assert_eq!(world.events().await.len(), told + 20);
+}
+
+/// How many commits told of something.
+#[derive(Debug, Default)]
+struct Commits(AtomicUsize);
+
+impl CommitWatcher for Commits {
+    fn committed(&self, _: &[Event]) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn doubted(&self) {}
+}
+
+/// Events of a type, and how many certificates they are about.
+async fn told(world: &World, event_type: &str) -> (i64, i64) {
+    let query = sql(
+        "SELECT COUNT(*) AS n, COUNT(DISTINCT subject) AS n_subjects FROM event_log \
+         WHERE event_type = $1",
+        params![event_type],
+    );
+    let row = world.db.row_opt(query).await.unwrap().unwrap();
+    (row.get("n").unwrap(), row.get("n_subjects").unwrap())
+}
+
+/// Runs a job as long as something is due.
+async fn run_until_done(world: &World, job: &dyn Job) {
+    let now = world.db.now();
+    while matches!(job.run(&caller(), now).await.unwrap(), NextRun::At(next) if next <= now) {}
+}
+
+/// A fleet whose certificates all end on one day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_at_one_instant_is_told_once_each_in_few_commits() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = issue_for(&world, "60d").await;
+    world.multiply(&issued, 1_999).await;
+    world.clock.advance(Duration::days(31));
+    let one = world.started(OthersRunning::Maybe).await.expiry_job();
+    let other = world.started(OthersRunning::Maybe).await.expiry_job();
+    // Even without the lease that lets one of them work only.
+    tokio::join!(
+        run_until_done(&world, &*one),
+        run_until_done(&world, &*other)
+    );
+    assert_eq!(told(&world, "certificate.expiring").await, (2_000, 2_000));
+    let commits = Arc::new(Commits::default());
+    world.db.watch_commits(Arc::clone(&commits) as _);
+    world.clock.advance(Duration::days(30));
+    run_until_done(&world, &*one).await;
+    let kind = "certificate.status.update";
+    assert_eq!(told(&world, kind).await, (2_000, 2_000));
+    assert_eq!(
+        world.count("certificate WHERE status = 'EXPIRED'").await,
+        2_000
+    );
+    // 256 at a time: their end, and for some the second of the default windows before it.
+    assert!(commits.0.load(Ordering::Relaxed) <= 16, "{commits:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let broken = world.issue("root-a", "device-1").await;
+    world.clock.advance(Duration::seconds(1));
+    let good = world.issue("root-a", "device-2").await;
+    let mut set = WriteSet::new();
+    let serial = broken["serial_number"].as_str().unwrap();
+    set.execute(sql(
+        "UPDATE certificate SET der = $1 WHERE serial_number = $2",
+        params![bytes::Bytes::from_static(b"der"), serial],
+    ));
+    world.db.commit(set).await.unwrap();
+    world.clock.advance(Duration::days(1));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(status(&world, &good).await, "EXPIRED");
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(next, NextRun::At(world.db.now() + Duration::minutes(1)));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{EngineError, Signer};
 use lamassu_core::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
@@ -52,11 +53,27 @@ struct Held {
 pub(crate) struct TestKms {
     keys: Mutex<BTreeMap<String, Held>>,
     fault: Mutex<Fault>,
+    meanwhile: Meanwhile,
+}
+
+/// What others do while a key is asked for.
+#[derive(Default)]
+struct Meanwhile(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 impl TestKms {
     pub(crate) fn fail(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Lets this happen before the next signer is given.
+    pub(crate) fn meanwhile(&self, change: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.0.lock().unwrap() = Some(Box::pin(change));
     }
 
     fn fault(&self) -> Fault {
@@ -266,6 +283,10 @@ impl KmsService for TestKms {
     }
 
     async fn signer(&self, _: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {
+        let meanwhile = self.meanwhile.0.lock().unwrap().take();
+        if let Some(change) = meanwhile {
+            change.await;
+        }
         let private = self
             .keys()
             .get(key.as_str())

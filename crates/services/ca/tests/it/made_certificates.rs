@@ -50,8 +50,9 @@ async fn one_key_may_have_several_certificates() {
     world.root("root-a").await;
     let key = world.kms.hold(p256());
     let mut asked = body("root-a");
-    asked["key_spec"] = json!({ "type": "0", "bits": 0, "key_identifier": key.key_id });
-    for n in 1..=2 {
+    // No key type is called so, and that counts as none.
+    for (n, key_type, bits) in [(1, "0", 0), (2, "UNKNOWN", 256), (3, "rsa", 2048)] {
+        asked["key_spec"] = json!({ "type": key_type, "bits": bits, "key_identifier": key.key_id });
         let made = world.post("/v1/certificates", asked.clone()).await;
         made.with(StatusCode::CREATED);
         assert_eq!(world.kms.bound(key.key_id.as_str()).len(), n);
@@ -159,6 +160,12 @@ async fn refusals_have_the_texts_of_the_wire_and_leave_no_key() {
         ("key_spec", json!({}), 400, spec),
         ("key_spec", json!({ "type": "RSA" }), 400, spec),
         ("key_spec", json!({ "bits": 256 }), 400, spec),
+        (
+            "key_spec",
+            json!({ "type": "UNKNOWN", "bits": 256 }),
+            400,
+            spec,
+        ),
         (
             "key_spec",
             json!({ "type": "RSA", "bits": 2048, "key_identifier": "x" }),

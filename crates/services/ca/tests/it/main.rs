@@ -14,6 +14,7 @@ mod errors;
 mod imports;
 mod jobs;
 mod kms;
+mod long_names;
 mod made_certificates;
 mod metadata;
 mod metrics;

@@ -179,3 +179,36 @@ async fn a_profile_that_another_process_changed_counts_at_once() {
         .with(StatusCode::CREATED);
     assert_eq!(issued["valid_to"], "2026-03-02T10:15:27Z");
 }
+
+#[tokio::test]
+async fn no_ca_is_made_by_a_profile_that_changes_meanwhile() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let other = world.replica().await;
+    let ca_profile = json!({
+        "sign_as_ca": true, "honor_subject": true, "key_usage": ["CertSign"],
+        "validity": { "type": "Duration", "duration": "20d" },
+    });
+    let mut body = root_body("root-b", root["profile_id"].as_str().unwrap());
+    for path in ["/v1/cas", "/v1/cas/root-a/reissue"] {
+        let profile = world.profile(ca_profile.clone()).await;
+        body["ca_issuance_profile_id"] = json!(profile);
+        body["profile_id"] = json!(profile);
+        let mut narrower = ca_profile.clone();
+        narrower["sign_as_ca"] = json!(false);
+        let other = other.clone();
+        world.kms.meanwhile(async move {
+            let path = format!("/v1/profiles/{profile}");
+            let put = ask(&other, Method::PUT, &path, Some(narrower.to_string())).await;
+            put.with(StatusCode::OK);
+        });
+        let refused = world.post(path, body.clone()).await;
+        assert_eq!(
+            refused.refusal(),
+            (400, "struct validation error"),
+            "{path}"
+        );
+    }
+    assert_eq!(world.count("certificate").await, 1);
+    assert_eq!(world.kms.n_keys(), 1);
+}

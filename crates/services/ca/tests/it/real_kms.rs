@@ -3,9 +3,9 @@
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use lamassu_core::ids::KeyRef;
-use lamassu_core::kms::{BOUND_RESOURCES, KmsService as _};
+use lamassu_core::kms::{BOUND_RESOURCES, KeyStatus, KmsService as _};
 use lamassu_core::query::ListRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     ForeignPlan, World, ask, caller, csr, device_profile, over_real_kms, p256, root_body, x509,
@@ -118,5 +118,60 @@ async fn a_key_that_the_kms_does_not_make_is_refused_in_its_words() {
         text.starts_with("key size 1000 is not supported for key type RSA in engine"),
         "{text}"
     );
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_key_signs_nothing_and_is_named_as_the_reason() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let profile = world.profile(device_profile()).await;
+    let post = async |path: &str, body: Value| {
+        ask(&router, Method::POST, path, Some(body.to_string())).await
+    };
+    let made = async |body: Value| {
+        let ca = post("/v1/cas", body).await.with(StatusCode::CREATED);
+        ca["certificate"]["subject_key_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let subject_key = made(root_body("root-b", &profile)).await;
+    let ca_key = made(root_body("root-a", &profile)).await;
+    let with_key = json!({
+        "ca_id": "root-a", "key_spec": { "key_identifier": subject_key },
+        "subject": { "common_name": "service-1" },
+    });
+    let mut ca_with_key = root_body("root-c", &profile);
+    ca_with_key["key_metadata"] = json!({ "key_id": subject_key });
+    let asked = json!({ "csr": csr(&p256(), "device-1").to_wire() });
+    let sign = "/v1/cas/root-a/certificates/sign";
+    // From here on the key is in memory.
+    post(sign, asked.clone()).await.with(StatusCode::CREATED);
+    let message = json!({
+        "message": "aGVsbG8=", "message_type": "raw", "signature_algorithm": "ECDSA_SHA_256",
+    });
+    for (key, requests) in [
+        (
+            &subject_key,
+            vec![("/v1/certificates", with_key), ("/v1/cas", ca_with_key)],
+        ),
+        (
+            &ca_key,
+            vec![
+                (sign, asked),
+                ("/v1/cas/root-a/signature/sign", message),
+                ("/v1/cas/root-a/reissue", Value::Null),
+            ],
+        ),
+    ] {
+        let key = KeyRef::from(key.as_str());
+        let disabled = kms.set_status(&caller(), &key, KeyStatus::Disabled).await;
+        disabled.unwrap();
+        for (path, body) in requests {
+            let refused = post(path, body).await;
+            assert_eq!(refused.refusal(), (409, "key is disabled"), "{path}");
+        }
+    }
     assert_eq!(world.count("ca_operation").await, 0);
 }

@@ -125,6 +125,33 @@ async fn an_imported_root_keeps_its_key_identifier() {
 }
 
 #[tokio::test]
+async fn a_reissued_ca_stays_within_the_limits_of_its_profile() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let profile = json!({
+        "sign_as_ca": true, "honor_subject": true, "key_usage": ["CertSign"],
+        "maximum_validity": "30d", "common_name_pattern": "root-[a-z]",
+    });
+    let stored = json!({ "profile_id": world.profile(profile.clone()).await });
+    let path = "/v1/cas/root-a/reissue";
+    // Without a validity of its own the new certificate would last as long as the present one.
+    let too_long = "certificate would last longer than issuance profile allows";
+    assert_eq!(world.post(path, stored).await.refusal(), (400, too_long));
+    let mut other = profile.clone();
+    other["validity"] = json!({ "type": "Duration", "duration": "30d" });
+    other["common_name_pattern"] = json!("sub-[a-z]");
+    let other = world.post(path, json!({ "profile": other })).await;
+    let text = "common name \"root-a\" does not match \"sub-[a-z]\", as issuance profile requires";
+    assert_eq!(other.refusal(), (400, text));
+    assert_eq!(world.count("certificate").await, 1);
+    let mut within = profile;
+    within["validity"] = json!({ "type": "Duration", "duration": "30d" });
+    let within = json!({ "profile_id": world.profile(within).await });
+    let updated = world.post(path, within).await.with(StatusCode::OK);
+    assert_eq!(updated["certificate"]["valid_to"], "2026-04-01T09:15:27Z");
+}
+
+#[tokio::test]
 async fn refusals_have_the_texts_of_the_wire() {
     let world = World::new().await;
     let root = world.root("root-a").await;

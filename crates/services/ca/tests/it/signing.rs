@@ -79,6 +79,24 @@ async fn an_inline_profile_wins_and_may_end_in_year_1() {
 }
 
 #[tokio::test]
+async fn an_inline_profile_gives_no_negative_lifetime() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let asked = async |member: &str, value: Value| {
+        let mut profile = json!({ "validity": { "type": "Duration", "duration": "1h" } });
+        profile[member] = value;
+        let body = json!({ "csr": csr(&p256(), "device-1").to_wire(), "profile": profile });
+        world.sign("root-a", body).await
+    };
+    let ended = asked("validity", json!({ "type": "Duration", "duration": "-1h" })).await;
+    assert_eq!(ended.refusal(), (400, "struct validation error"));
+    let future = asked("back_dating", json!("-24h")).await;
+    let text = "profile member back_dating: it is negative";
+    assert_eq!(future.refusal(), (400, text));
+    assert_eq!(world.count("certificate").await, 1);
+}
+
+#[tokio::test]
 async fn requested_usages_and_names_are_honoured_where_the_profile_says_so() {
     let world = World::new().await;
     world.root("root-a").await;

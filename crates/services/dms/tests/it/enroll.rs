@@ -2,7 +2,8 @@
 
 use lamassu_core::ca::CertificateStatus;
 use lamassu_core::device::{CreateDevice, DeviceStatus};
-use lamassu_core::ids::{DeviceId, DmsId};
+use lamassu_core::ids::{DeviceId, DmsId, KeyRef};
+use lamassu_core::kms::KeyStatus;
 use lamassu_core::usage::RevocationReason;
 use lamassu_dms::{EkuMode, EstConfig};
 use lamassu_x509::Certificate;
@@ -544,12 +545,19 @@ async fn nobody_enrolls_under_a_revoked_validation_ca() {
 }
 
 #[tokio::test]
-async fn a_dms_whose_ca_is_gone_or_revoked_is_misconfigured() {
+async fn a_dms_whose_ca_is_gone_or_does_not_sign_is_misconfigured() {
     let nothing = json!({"est_rfc7030_settings": {"auth_mode": "NO_AUTH"}});
     let world = world(&nothing).await;
     let fleet = world.ca.ca(&caller(), &"fleet".into()).await.unwrap();
-    world.revoke(&fleet.serial_number).await;
     let misconfigured = |text: &str| (500, text.to_owned(), "dms_misconfigured".to_owned());
+    let key = KeyRef::from(fleet.certificate.subject_key_id.as_str());
+    let status = KeyStatus::Disabled;
+    world.kms.set_status(&caller(), &key, status).await.unwrap();
+    let answer = world
+        .est("simpleenroll", "dms", &Device::new("d").csr(), None)
+        .await;
+    assert_eq!(answer.refusal(), misconfigured("key is disabled"));
+    world.revoke(&fleet.serial_number).await;
     let answer = world
         .est("simpleenroll", "dms", &Device::new("d").csr(), None)
         .await;

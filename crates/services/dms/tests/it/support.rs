@@ -51,6 +51,7 @@ type WrapDevices = fn(Arc<dyn DeviceService>) -> Arc<dyn DeviceService>;
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) kms: Arc<dyn KmsService>,
     pub(crate) ca: Arc<dyn CaService>,
     pub(crate) devices: Arc<dyn DeviceService>,
     pub(crate) manager: Arc<DmsManager>,
@@ -85,7 +86,8 @@ impl World {
         let clock = Arc::new(ManualClock::at(START));
         let database = TestDatabase::fresh();
         let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
-        let ca = certificate_authorities(&db).await;
+        let kms = keys(&db).await;
+        let ca = certificate_authorities(&db, Arc::clone(&kms)).await;
         let ports = DevicesPorts {
             db: db.clone(),
             ca: Arc::clone(&ca),
@@ -111,6 +113,7 @@ impl World {
         Self {
             db,
             clock,
+            kms,
             ca,
             devices,
             manager,
@@ -377,10 +380,10 @@ async fn device_registry(devices: DevicesService) -> Arc<dyn DeviceService> {
     Arc::new(DeviceClient::new(&peer))
 }
 
-async fn certificate_authorities(db: &Db) -> Arc<dyn CaService> {
+async fn certificate_authorities(db: &Db, kms: Arc<dyn KmsService>) -> Arc<dyn CaService> {
     let ports = CaPorts {
         db: db.clone(),
-        kms: keys(db).await,
+        kms,
         others: OthersRunning::No,
         config: CaConfig::default(),
     };

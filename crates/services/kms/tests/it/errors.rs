@@ -129,6 +129,16 @@ async fn every_error_has_its_status_and_text() {
             ),
         ),
         (
+            "NameTooLong",
+            asked(
+                put.clone(),
+                &at(&id, "name"),
+                json!({"name": "n".repeat(1_001)}),
+                400,
+                "name is longer than 1000 octets",
+            ),
+        ),
+        (
             "MessageType",
             asked(
                 post.clone(),

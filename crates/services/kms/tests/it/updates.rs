@@ -1,9 +1,10 @@
 //! Changing names, tags, metadata and aliases.
 
 use http::{Method, StatusCode};
+use lamassu_crypto::HashAlgorithm;
 use serde_json::{Value, json};
 
-use crate::support::{FILESYSTEM, SOFTWARE, fixture, refusal};
+use crate::support::{FILESYSTEM, SOFTWARE, base64, fixture, refusal, sample};
 
 /// The routes that change a key, each with a body that it takes.
 fn changes() -> [(Method, &'static str, Value); 10] {
@@ -47,6 +48,49 @@ async fn what_is_required_is_looked_for_before_the_key() {
             assert_eq!(refused, refusal(400, "struct validation error"), "{below}");
         }
     }
+}
+
+/// Such a text does not get shorter when PostgreSQL compresses it.
+fn random(n_octets: usize) -> String {
+    let digests = (0_u32..).map(|n| HashAlgorithm::Sha256.digest(&n.to_be_bytes()));
+    let mut text: String = digests
+        .take(n_octets / 32 + 1)
+        .map(|digest| base64(&digest))
+        .collect();
+    text.truncate(n_octets);
+    text
+}
+
+#[tokio::test]
+async fn names_and_aliases_have_a_length_that_every_database_takes() {
+    let kms = fixture().await;
+    let id = kms.made_id(SOFTWARE).await;
+    let too_long = refusal(400, "name is longer than 1000 octets");
+    let new = |name: &str| json!({"algorithm": "ECDSA", "size": 256, "name": name, "engine_id": SOFTWARE});
+    let alias = |alias: &str| json!({"patches": [{"op": "add", "path": "/-", "value": alias}]});
+    let renamed = format!("/v1/keys/{id}/name");
+    let aliases = format!("/v1/keys/{id}/aliases");
+    for n_octets in [1_001, 3_000] {
+        let text = random(n_octets);
+        assert_eq!(kms.post("/v1/keys", new(&text)).await, too_long);
+        assert_eq!(kms.put(&renamed, json!({"name": text})).await, too_long);
+        let reason = "failed to apply patches to aliases: an alias is longer than 1000 octets";
+        let (status, body) = kms.put(&aliases, alias(&text)).await;
+        assert_eq!((status.as_u16(), &body["err"]), (400, &json!(reason)));
+    }
+    let text = random(1_000);
+    let (status, made) = kms.post("/v1/keys", new(&text)).await;
+    assert_eq!((status, &made["name"]), (StatusCode::CREATED, &json!(text)));
+    let (status, named) = kms.put(&renamed, json!({"name": text})).await;
+    assert_eq!((status, &named["name"]), (StatusCode::OK, &json!(text)));
+    let (status, aliased) = kms.put(&aliases, alias(&text)).await;
+    assert_eq!(
+        (status, &aliased["aliases"]),
+        (StatusCode::OK, &json!([text]))
+    );
+    let sent = random(3_000);
+    let import = json!({"private_key": sample("prime256v1.sec1.pem"), "name": sent});
+    assert_eq!(kms.post("/v1/keys/import", import).await, too_long);
 }
 
 #[tokio::test]

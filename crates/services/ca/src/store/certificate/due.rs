@@ -5,14 +5,17 @@ use time::{Duration, OffsetDateTime};
 
 use super::{StoredCertificate, certificate_columns};
 
+/// Certificates as they were read, each by itself: one that cannot be read holds up no other.
+pub(crate) type Readings<T> = Vec<Result<T, DbError>>;
+
 /// Certificates whose due time has come, the longest overdue first.
 pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredCertificate>, DbError> {
+) -> Result<Readings<StoredCertificate>, DbError> {
     let rows = db.rows(due_at(now, limit)).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    Ok(rows.iter().map(StoredCertificate::try_from).collect())
 }
 
 pub(super) fn due_at(now: OffsetDateTime, limit: u32) -> Statement {
@@ -31,14 +34,14 @@ pub(crate) async fn expired_early(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredCertificate>, DbError> {
+) -> Result<Readings<StoredCertificate>, DbError> {
     const TEXT: &str = concat!(
         "SELECT ",
         certificate_columns!(),
         " FROM certificate WHERE expired_by_job AND valid_to >= $1 ORDER BY valid_to LIMIT $2"
     );
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    Ok(rows.iter().map(StoredCertificate::try_from).collect())
 }
 
 /// Active certificates that have entered a default window, and since when the next one was due.
@@ -46,11 +49,12 @@ pub(crate) async fn expiring(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<(StoredCertificate, OffsetDateTime)>, DbError> {
+) -> Result<Readings<(StoredCertificate, OffsetDateTime)>, DbError> {
     let rows = db.rows(expiring_at(now, limit)).await?;
-    rows.iter()
+    Ok(rows
+        .iter()
         .map(|row| Ok((StoredCertificate::try_from(row)?, row.get("next_window")?)))
-        .collect()
+        .collect())
 }
 
 pub(super) fn expiring_at(now: OffsetDateTime, limit: u32) -> Statement {

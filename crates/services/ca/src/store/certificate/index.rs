@@ -11,6 +11,13 @@ use super::CertificateId;
 /// Longest name that is indexed, in bytes: PostgreSQL takes no much longer one into an index.
 const MAX_NAME_BYTES: usize = 1_000;
 
+/// What a common name is found and sorted by: its beginning, where certificates that were made
+/// elsewhere have a longer one.
+pub(crate) fn indexed(common_name: &str) -> &str {
+    let end = common_name.floor_char_boundary(MAX_NAME_BYTES);
+    common_name.get(..end).unwrap_or_default()
+}
+
 /// Most names of one certificate that are indexed.
 const MAX_NAMES: usize = 1_000;
 

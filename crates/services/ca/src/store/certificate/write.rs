@@ -7,7 +7,7 @@ use lamassu_db::{Check, Statement, WriteSet, params, sql};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::index::{fingerprint, insert_names};
+use super::index::{fingerprint, indexed, insert_names};
 use super::{CertificateId, StoredCertificate};
 use crate::own_windows;
 use crate::windows::own_windows;
@@ -47,7 +47,7 @@ fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) 
         now,
     } = beside;
     let usages = &certificate.extensions;
-    let common_name = &certificate.subject.common_name;
+    let common_name = indexed(&certificate.subject.common_name);
     sql(
         "INSERT INTO certificate (id, serial_number, revision, created_at, der, status, \
          certificate_type, engine_id, metadata, is_ca, subject_common_name, \
@@ -68,7 +68,7 @@ fn insertion(id: &CertificateId, certificate: &Certificate, beside: Beside<'_>) 
             certificate.engine_id.as_str(),
             metadata(certificate),
             certificate.is_ca,
-            common_name.as_str(),
+            common_name,
             fold(common_name),
             certificate.subject_key_id.as_str(),
             certificate.authority_key_id.as_str(),

@@ -59,5 +59,5 @@ async fn shards_without_an_address_are_refused() {
     let answer = world.post("/v1/cas", body).await;
     let reason = "crl_shards needs an address that certificates name: set va_server_domains";
     assert_eq!(answer.refusal(), (400, reason));
-    assert_eq!(world.count("ca").await, 0);
+    assert_eq!(world.count("certificate_authority").await, 0);
 }

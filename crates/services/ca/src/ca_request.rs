@@ -21,7 +21,7 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509::issue::KeyPolicy;
 use lamassu_x509::{KeyUsage, Name, RequestTemplate};
 
-use crate::create_ca::signed_request;
+use crate::create_ca::{or_fresh, signed_request};
 use crate::describe;
 use crate::events::Teller;
 use crate::issue_failure::no_signer;
@@ -39,11 +39,7 @@ impl CaService {
         caller: &Caller,
         asked: CreateCaRequest,
     ) -> Result<CaRequest, CaError> {
-        let id = if asked.id.is_empty() {
-            CaRequestId::from(uuid::Uuid::new_v4().to_string())
-        } else {
-            asked.id.clone()
-        };
+        let id = or_fresh(asked.id.clone())?;
         // Before a key is made; the write set looks again.
         let taken = ca_request::by_id(&self.db, &id)
             .await

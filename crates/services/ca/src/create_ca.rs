@@ -13,6 +13,7 @@
 
 mod certificate;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
@@ -29,6 +30,7 @@ use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
 use crate::events::Teller;
+use crate::issuer::UNKNOWN;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::own_key::{KeyPurpose, OwnKey};
@@ -50,12 +52,14 @@ struct Plan {
     limits: Limits,
 }
 
-/// The id that was asked for, or a new one.
-pub(crate) fn or_fresh(id: CaId) -> CaId {
-    if id.is_empty() {
-        return CaId::from(uuid::Uuid::new_v4().to_string());
+/// The id that was asked for, or a new one. What marks an unknown issuer is refused: such a CA would have
+/// issued whatever nobody knows the issuer of.
+pub(crate) fn or_fresh<Id: Borrow<str> + From<String>>(id: Id) -> Result<Id, CaError> {
+    match id.borrow() {
+        "" => Ok(Id::from(uuid::Uuid::new_v4().to_string())),
+        UNKNOWN => Err(CaError::Validation),
+        _ => Ok(id),
     }
-    id
 }
 
 impl CaService {
@@ -97,6 +101,7 @@ impl CaService {
         {
             return Err(CaError::Validation);
         }
+        let id = or_fresh(request.id)?;
         self.ready.check_shards(request.crl_shards)?;
         let default_profile = self.current_profile(&request.profile_id).await?;
         let own_profile = match request.ca_profile {
@@ -107,7 +112,6 @@ impl CaService {
         if !own_profile.sign_as_ca || own_profile.validity.duration.is_negative() {
             return Err(CaError::Validation);
         }
-        let id = or_fresh(request.id);
         if authority::exists(&self.db, &id)
             .await
             .map_err(StorageFailure::from)?

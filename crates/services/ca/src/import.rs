@@ -75,6 +75,7 @@ impl CaService {
         caller: &Caller,
         request: ImportCa,
     ) -> Result<CertificateAuthority, CaError> {
+        let id = or_fresh(request.id)?;
         self.ready.check_shards(request.crl_shards)?;
         if !request.profile_id.is_empty() {
             self.ready.forget_profile(&request.profile_id);
@@ -89,7 +90,7 @@ impl CaService {
             return Err(CaError::KeyMismatch);
         }
         let found = Found {
-            id: or_fresh(request.id),
+            id,
             parsed,
             public_key,
             profile_id: request.profile_id,

@@ -272,10 +272,32 @@ pub(crate) async fn last_end(
     row.map_or(Ok(None), |row| row.get("last_end"))
 }
 
+/// That a certificate, by this alias, was issued by a CA that is here or was, and is the cascade's: issued in the
+/// CA's name before the cascade began, and not adopted by another CA that has the id since then.
+///
+/// A CA may have the mark of unknown issuers for its id, from the time when that was not refused: what has no
+/// level was issued by nobody who is here.
+macro_rules! concerned {
+    ($alias:literal) => {
+        concat!(
+            $alias,
+            "issuer_level >= 0 AND (",
+            $alias,
+            "issuer_ca_id <> $2 OR (",
+            $alias,
+            "created_at <= $3 AND ",
+            $alias,
+            "issuer_serial_number NOT IN (\
+             SELECT s.serial_number FROM certificate_authority n \
+             JOIN certificate s ON s.id = n.certificate_id \
+             WHERE n.id = $2 AND n.created_at > $3 AND s.id <> $4)))"
+        )
+    };
+}
+
 /// What precedes the condition on certificates below a CA, and the condition that they are.
 ///
-/// The CAs below are found from the cascade's row. What was issued in the CA's name after the
-/// cascade began belongs to another CA of the same id.
+/// The CAs below are found from the cascade's row.
 macro_rules! below {
     ($columns:expr, $sort:literal) => {
         concat!(
@@ -285,11 +307,13 @@ macro_rules! below {
              SELECT a.id FROM below b \
              JOIN certificate c ON c.issuer_ca_id = b.id \
              JOIN certificate_authority a ON a.certificate_id = c.id \
-             WHERE c.is_ca AND (c.issuer_ca_id <> $2 OR c.created_at <= $3)) \
-             SELECT ",
+             WHERE c.is_ca AND ",
+            concerned!("c."),
+            ") SELECT ",
             $columns,
-            " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 \
-             AND (issuer_ca_id <> $2 OR created_at <= $3) AND ",
+            " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 AND ",
+            concerned!("certificate."),
+            " AND ",
             $sort
         )
     };

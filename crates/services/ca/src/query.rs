@@ -14,7 +14,7 @@ use lamassu_db::list::{ListError, Restriction, list};
 use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
-use crate::store::certificate::{self, StoredCertificate, by_serial};
+use crate::store::certificate::{self, StoredCertificate, by_name};
 use crate::store::profile::{self, StoredProfile};
 
 impl CaService {
@@ -42,7 +42,7 @@ impl CaService {
         &self,
         named: &CertificateRef,
     ) -> Result<StoredCertificate, CaError> {
-        let mut found = by_serial(&self.db, &named.serial_number, named.ca.as_ref())
+        let mut found = by_name(&self.db, named)
             .await
             .map_err(StorageFailure::from)?;
         if let Some(wanted) = &named.fingerprint {
@@ -57,11 +57,12 @@ impl CaService {
         ca: &CaId,
         serial: &SerialNumber,
     ) -> Result<StoredCertificate, CaError> {
-        let mut found = by_serial(&self.db, serial, Some(ca))
+        let of_ca = CertificateRef::of_ca(serial.clone(), ca.clone());
+        let mut found = by_name(&self.db, &of_ca)
             .await
             .map_err(StorageFailure::from)?;
         if found.is_empty() {
-            found = by_serial(&self.db, serial, None)
+            found = by_name(&self.db, &serial.into())
                 .await
                 .map_err(StorageFailure::from)?;
         }

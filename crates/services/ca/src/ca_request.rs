@@ -6,7 +6,7 @@
 //!
 //! The import of a certificate for the key closes the request in its own write set
 //! ([`close_request`](crate::store::ca_request::close_request)). Deleting a pending request turns its key back into that of an
-//! abandoned operation, so that it is destroyed whatever happens in between.
+//! abandoned operation, so that it is destroyed whatever happens in between, and nobody begins to use it.
 
 use lamassu_core::ca::{CaError, CaRequest, CaRequestStatus, CreateCaRequest};
 use lamassu_core::caller::Caller;
@@ -130,7 +130,7 @@ impl CaService {
         let mut set = WriteSet::new();
         ca_request::delete(&mut set, id, stored.revision);
         if let Some(operation) = unused_key(&stored) {
-            operation::begin_abandoned(&mut set, operation, now);
+            operation::begin_abandoned(&mut set, operation, &stored.request.key_id, now);
             set.wake(AbandonedOperations::NAME);
         }
         Teller { caller, now }.ca_request_deleted(&mut set, id);

@@ -19,12 +19,12 @@ use lamassu_core::ca::{
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{CaId, EngineId, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, KeyId, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_crypto::{PrivateKey, PublicKey};
-use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_db::{Attempt, Expectation, WriteSet, retry_races};
 use lamassu_x509 as x509;
 use time::OffsetDateTime;
 
@@ -51,6 +51,8 @@ struct Found {
     profile_id: ProfileId,
     preferred_parent: Option<CaId>,
     crl_shards: Option<CrlShards>,
+    /// How many requests waited for it before its key was looked for. Whoever withdraws one destroys the key.
+    answered: Expectation,
 }
 
 /// Whether the private key came with the certificate.
@@ -89,6 +91,8 @@ impl CaService {
         {
             return Err(CaError::KeyMismatch);
         }
+        let key_id = KeyId::from(public_key.key_id_sha256_hex());
+        let is_answer = ca_request::waits_with(&self.db, &key_id).await;
         let found = Found {
             id,
             parsed,
@@ -96,6 +100,10 @@ impl CaService {
             profile_id: request.profile_id,
             preferred_parent: request.parent,
             crl_shards: request.crl_shards,
+            answered: match is_answer.map_err(StorageFailure::from)? {
+                true => Expectation::Exactly(1),
+                false => Expectation::Any,
+            },
         };
         let taken = authority::exists(&self.db, &found.id).await;
         if taken.map_err(StorageFailure::from)? {
@@ -225,7 +233,8 @@ impl CaService {
         if let Some(own) = own {
             own.stored(&mut set, &ca.serial_number, now);
             let fingerprint = hex::encode(found.parsed.fingerprint_sha256());
-            ca_request::close_request(&mut set, &own.key.key_id, &fingerprint);
+            let key_id = &own.key.key_id;
+            ca_request::close_request(&mut set, key_id, &fingerprint, found.answered);
         }
         let imported = StoredAuthority {
             revision: 1,

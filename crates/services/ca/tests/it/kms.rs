@@ -18,6 +18,7 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
 use serde_json::Map;
+use tokio::sync::Notify;
 
 /// What the next call does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,11 +53,40 @@ struct Held {
 pub(crate) struct TestKms {
     keys: Mutex<BTreeMap<String, Held>>,
     fault: Mutex<Fault>,
+    pause: Mutex<Option<Arc<Pause>>>,
+}
+
+/// Where somebody who has found a key stops until others are done.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    pub(crate) reached: Notify,
+    pub(crate) over: Notify,
 }
 
 impl TestKms {
     pub(crate) fn fail(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// The next who finds a key stops.
+    pub(crate) fn pause(&self) -> Arc<Pause> {
+        let pause = Arc::<Pause>::default();
+        *self.pause.lock().unwrap() = Some(Arc::clone(&pause));
+        pause
+    }
+
+    fn found(&self, key: &KeyRef) -> Option<Key> {
+        let keys = self.keys();
+        let held = keys.get(key.as_str())?;
+        let bound = held.bound.iter().map(|serial| {
+            serde_json::json!({
+                "resource_type": "certificate", "resource_id": serial.as_str(),
+            })
+        });
+        let mut key = held.key.clone();
+        key.metadata
+            .insert(BOUND_RESOURCES.to_owned(), bound.collect());
+        Some(key)
     }
 
     fn fault(&self) -> Fault {
@@ -217,16 +247,12 @@ impl KmsService for TestKms {
     }
 
     async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
-        let keys = self.keys();
-        let held = keys.get(key.as_str()).ok_or(KmsError::KeyNotFound)?;
-        let bound = held.bound.iter().map(|serial| {
-            serde_json::json!({
-                "resource_type": "certificate", "resource_id": serial.as_str(),
-            })
-        });
-        let mut key = held.key.clone();
-        key.metadata
-            .insert(BOUND_RESOURCES.to_owned(), bound.collect());
+        let key = self.found(key).ok_or(KmsError::KeyNotFound)?;
+        let pause = self.pause.lock().unwrap().take();
+        if let Some(pause) = pause {
+            pause.reached.notify_one();
+            pause.over.notified().await;
+        }
         Ok(key)
     }
 

@@ -7,6 +7,9 @@
 //! below it. CAs come before what they issued, so nothing new appears below while a cascade is
 //! under way.
 //!
+//! What ends a CA for good, ends the certificates that it had before its last reissue as well. They are no CA's
+//! any more, and a hold leaves them alone.
+//!
 //! A hold remembers whose it is; its release takes back what came by it and leaves what somebody
 //! held himself, or what is still on hold because of another CA.
 
@@ -16,17 +19,17 @@ use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
 use time::OffsetDateTime;
 
 use crate::events::{Change, Teller};
 use crate::jobs::Cascades;
-use crate::lifecycle::with_status;
+use crate::lifecycle::{may_follow, with_status};
 use crate::metrics;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::cascade::{self, HeldIssuer, Kind, Sort, StoredCascade};
-use crate::store::certificate::{self, ChangedBy, StoredCertificate, update};
+use crate::store::certificate::{self, ChangedBy, StoredCertificate, public_key_of, update};
 
 /// Certificates per step.
 const STEP: u32 = 200;
@@ -162,6 +165,13 @@ impl CaService {
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
+        if let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? {
+            let former = self.former_certificates(cascade, &own).await?;
+            if !former.is_empty() {
+                let reason = own.certificate.revocation_reason;
+                return self.set_below(caller, cascade, &former, reason, None).await;
+            }
+        }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
         if next.is_empty() {
@@ -219,6 +229,25 @@ impl CaService {
             }
         }
         self.commit_step(set, cascade, next.len(), "").await
+    }
+
+    /// The certificates that a CA had before this one for its key, from the same issuer, unless they are ended
+    /// for good: for whoever has one of them, the CA would go on. Those of a root are below it, too.
+    pub(crate) async fn former_certificates(
+        &self,
+        cascade: &StoredCascade,
+        own: &StoredCertificate,
+    ) -> Result<Vec<StoredCertificate>, DbError> {
+        let Some(key) = public_key_of(&own.certificate) else {
+            return Ok(Vec::new());
+        };
+        let mut former = cascade::former(&self.db, cascade, own).await?;
+        former.retain(|former| {
+            former.certificate.issuer == own.certificate.issuer
+                && may_follow(&former.certificate, CertificateStatus::Revoked)
+                && public_key_of(&former.certificate).as_ref() == Some(&key)
+        });
+        Ok(former)
     }
 
     pub(crate) async fn next_below(

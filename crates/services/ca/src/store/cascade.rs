@@ -368,6 +368,33 @@ pub(crate) async fn below(
     rows.iter().map(StoredCertificate::try_from).collect()
 }
 
+/// Certificates of CAs that call their key as the CA of a cascade does and have the same issuer, and are no CA's now.
+pub(crate) async fn former(
+    db: &Db,
+    cascade: &StoredCascade,
+    own: &StoredCertificate,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE subject_key_id = $1 AND issuer_ca_id = $2 AND is_ca \
+         AND created_at <= $3 AND id <> $4 AND NOT EXISTS (\
+         SELECT 1 FROM certificate_authority a WHERE a.certificate_id = certificate.id) \
+         ORDER BY id"
+    );
+    let query = sql(
+        TEXT,
+        params![
+            cascade.subject_key_id.as_str(),
+            own.certificate.issuer_metadata.id.as_str(),
+            cascade.created_at,
+            own.id.as_str()
+        ],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
 /// How many certificates a cascade has still to do, those on hold left out; one query.
 pub(crate) async fn count_left(db: &Db, cascade: &StoredCascade) -> Result<i64, DbError> {
     const BELOW: &str = below!("COUNT(*) AS n", "status IN ('ACTIVE', 'INACTIVE')");

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{ForeignPlan, World, device_profile, x509};
+use crate::support::{ForeignPlan, World, caller, device_profile, x509};
 
 async fn reissued(world: &World, id: &str) -> Value {
     let path = format!("/v1/cas/{id}/reissue");
@@ -231,4 +231,27 @@ async fn the_end_of_a_ca_is_that_of_its_former_certificates() {
     for certificate in [&root["certificate"], second_root] {
         assert_eq!(world.now(certificate).await["status"], "ACTIVE");
     }
+}
+
+/// The certificate is a CA's as long as one has it.
+#[tokio::test]
+async fn windows_of_a_shared_certificate_outlive_the_reissue_of_one_ca() {
+    let world = World::new().await;
+    let root = ForeignPlan::root("Foreign Root").make();
+    for id in ["root-a", "root-b"] {
+        let body = json!({ "id": id, "ca": root.wire(), "private_key": root.key_wire() });
+        let answer = world.post("/v1/cas/import", body).await;
+        answer.with(StatusCode::CREATED);
+    }
+    reissued(&world, "root-a").await;
+    world.clock.advance(Duration::days(340));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let told = world.events().await;
+    let told: Vec<&str> = told
+        .iter()
+        .filter(|(kind, _)| kind == "ca.expiring")
+        .map(|(_, subject)| subject.as_str())
+        .collect();
+    assert!(told.contains(&"ca/root-b"), "{told:?}");
 }

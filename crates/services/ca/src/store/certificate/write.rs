@@ -148,12 +148,13 @@ pub(crate) fn update(
     set.expect_one(statement, REVISION);
 }
 
-/// Adds to a write set that a CA has another certificate now: the former one's new metadata, and no
-/// windows any more.
+/// Adds to a write set, behind that a CA has another certificate now, the former one's new metadata. It has no
+/// windows any more, unless another CA has it.
 pub(crate) fn superseded(set: &mut WriteSet, stored: &StoredCertificate, updated: &Certificate) {
     let statement = sql(
-        "UPDATE certificate SET metadata = $1, next_window = NULL, revision = revision + 1 \
-         WHERE id = $2 AND revision = $3",
+        "UPDATE certificate SET metadata = $1, next_window = CASE WHEN EXISTS (\
+         SELECT 1 FROM certificate_authority WHERE certificate_id = $2) THEN next_window END, \
+         revision = revision + 1 WHERE id = $2 AND revision = $3",
         params![metadata(updated), stored.id.as_str(), stored.revision],
     );
     set.expect_one(statement, REVISION);

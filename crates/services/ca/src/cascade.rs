@@ -18,9 +18,10 @@ use std::collections::BTreeSet;
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::events::{Change, Teller};
 use crate::jobs::Cascades;
@@ -33,6 +34,12 @@ use crate::store::certificate::{self, ChangedBy, StoredCertificate, public_key_o
 
 /// Certificates per step.
 const STEP: u32 = 200;
+
+/// Certificates per step whose issuer is renamed: nothing is told of those.
+const RENAMED_PER_STEP: u32 = 512;
+
+/// How often a deletion is looked at that a new CA of the same id waits for.
+const DELETION_PAUSE: Duration = Duration::minutes(1);
 
 /// How many certificates are changed before the cause is answered.
 const AT_ONCE: i64 = 1000;
@@ -358,17 +365,63 @@ impl CaService {
         Ok(Step::Finished)
     }
 
-    /// Gives the next certificates without known issuer to a new CA, if it issued them.
+    /// Gives the next certificates without known issuer to a new CA, if it issued them. At first, it is told
+    /// from a deleted CA that had its id.
     async fn adopt_step(
         &self,
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
+        if cascade.position.is_empty()
+            && let Some(step) = self.predecessor_step(cascade).await?
+        {
+            return Ok(step);
+        }
         match self.adopt_next(caller, cascade, STEP).await? {
             Some(n_changed) => Ok(Step::Changed(n_changed)),
             None => self.finish(cascade).await,
         }
     }
+
+    /// Renames the issuer of the next certificates of a deleted CA whose id a new one has; `None` when there are
+    /// none. Nothing else tells the two apart, but by then the deletion is done with, which goes by the id: the
+    /// last CRL has its entries.
+    async fn predecessor_step(
+        &self,
+        cascade: &StoredCascade,
+    ) -> Result<Option<Step>, Attempt<CaError>> {
+        let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? else {
+            return Ok(None);
+        };
+        if cascade::is_retiring(&self.db, &cascade.ca).await? {
+            let now = self.db.now();
+            return Ok(Some(Step::Waits(now.saturating_add(DELETION_PAUSE))));
+        }
+        let next = cascade::of_predecessor(&self.db, cascade, &own, RENAMED_PER_STEP).await?;
+        if next.is_empty() {
+            return Ok(None);
+        }
+        let mut set = WriteSet::new();
+        let name = predecessor(&cascade.ca, cascade.created_at);
+        certificate::rename_issuer(&mut set, &next, &name);
+        self.commit_step(set, cascade, next.len(), "")
+            .await
+            .map(Some)
+    }
+}
+
+/// What the issuer of certificates is called whose id another CA took at this time.
+fn predecessor(ca: &CaId, until: OffsetDateTime) -> CaId {
+    CaId::from(format!("{ca}@{}", Timestamp(until)))
+}
+
+/// Whether an issuer is called so because a CA of this id took its own.
+pub(crate) fn is_predecessor(issuer: &CaId, ca: &CaId) -> bool {
+    let until = issuer
+        .as_str()
+        .strip_prefix(ca.as_str())
+        .and_then(|rest| rest.strip_prefix('@'));
+    until.is_some_and(|until| until.parse::<Timestamp>().is_ok())
 }
 
 /// The ids of cascades, to begin them with.

@@ -5,7 +5,7 @@
 //! 3. The certificate is signed, by the new key itself or by the issuing CA.
 //! 4. One write set stores certificate and CA, tells of them, and turns the operation into a note
 //!    that the key is yet to be marked as used.
-//! 5. The key is marked, and the note goes.
+//! 5. The key is marked, and the note goes. Where a deleted CA had the id, a cascade tells the two apart.
 //!
 //! Whatever goes wrong before 4 is done, the key is destroyed: at once when there is an answer to
 //! give, by a job when the process died. The key is marked only when its owner is stored, so that
@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
+use crate::cascade;
 use crate::events::Teller;
 use crate::issuer::UNKNOWN;
 use crate::limits::Limits;
@@ -37,7 +38,10 @@ use crate::own_key::{KeyPurpose, OwnKey};
 use crate::record::draw_serial;
 use crate::rules::{default_ca_profile, rules, subject_fields};
 use crate::service::CaService;
-use crate::store::{authority, operation, profile};
+use crate::store::authority::{self, StoredAuthority};
+use crate::store::cascade::{self as stored_cascade, Kind, StoredCascade};
+use crate::store::certificate::is_issuer;
+use crate::store::{operation, profile};
 
 /// A CA that nothing speaks against so far.
 #[derive(Debug)]
@@ -80,10 +84,11 @@ impl CaService {
         };
         let own = self.own_key(caller, purpose, source).await?;
         match self.certify(caller, &plan, &own).await {
-            Ok(ca) => {
+            Ok((ca, cascades)) => {
                 metrics::authority_created();
                 tracing::info!(ca_id = %ca.id, serial_number = %ca.serial_number, "ca created");
                 self.settle(caller, &own, &ca.serial_number).await;
+                self.begin_cascades(caller, cascades).await;
                 Ok(ca)
             }
             Err(error) => {
@@ -145,7 +150,7 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
-    ) -> Result<CertificateAuthority, CaError> {
+    ) -> Result<(CertificateAuthority, Vec<String>), CaError> {
         // One number for all attempts: only one of them is ever stored.
         let serial = draw_serial(self.db.now())?;
         retry_races(|| self.try_certify(caller, plan, own, &serial)).await
@@ -157,7 +162,7 @@ impl CaService {
         plan: &Plan,
         own: &OwnKey,
         serial: &SerialNumber,
-    ) -> Result<CertificateAuthority, Attempt<CaError>> {
+    ) -> Result<(CertificateAuthority, Vec<String>), Attempt<CaError>> {
         let parent = match &plan.parent {
             Some(id) => Some(self.ready.authority(caller, id).await?),
             None => None,
@@ -176,9 +181,18 @@ impl CaService {
         authority::insert(&mut set, &ca, &id);
         self.insert_certificate(&mut set, &id, &ca.certificate, now);
         own.stored(&mut set, &ca.serial_number, now);
+        let mut cascades = Vec::new();
+        if is_issuer(&self.db, &plan.id).await? {
+            // Of a deleted CA that had the id.
+            let created = StoredAuthority::new(ca.clone(), id);
+            cascades.push(StoredCascade::of(Kind::Adopt, &created, now));
+        }
+        for cascade in &cascades {
+            stored_cascade::insert(&mut set, cascade);
+        }
         Teller { caller, now }.ca_created(&mut set, &ca);
         match self.db.commit(set).await {
-            Ok(_) => Ok(ca),
+            Ok(_) => Ok((ca, cascade::ids(&cascades))),
             Err(error) if error.failed(authority::FREE) => Err(CaError::CaExists.into()),
             Err(error) if error.failed(profile::EXISTS) => Err(CaError::ProfileNotFound.into()),
             // A job took the operation for abandoned and has destroyed the key.

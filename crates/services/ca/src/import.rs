@@ -236,12 +236,7 @@ impl CaService {
             let key_id = &own.key.key_id;
             ca_request::close_request(&mut set, key_id, &fingerprint, found.answered);
         }
-        let imported = StoredAuthority {
-            revision: 1,
-            certificate_id: certificate_id.clone(),
-            certificate_revision: 1,
-            authority: ca.clone(),
-        };
+        let imported = StoredAuthority::new(ca.clone(), certificate_id.clone());
         self.adopt_authorities(&mut set, &imported).await?;
         let adoption = StoredCascade::of(Kind::Adopt, &imported, now);
         stored_cascade::insert(&mut set, &adoption);

@@ -11,6 +11,7 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_db::Value;
 use lamassu_db::list::{ListError, Restriction, list};
 
+use crate::cascade::is_predecessor;
 use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
@@ -36,8 +37,8 @@ impl CaService {
         self.certificate_named(&serial.into()).await
     }
 
-    /// The certificate that is named: where a CA is named, only one that this CA issued; where a fingerprint is,
-    /// only the one that has it.
+    /// The certificate that is named: where a CA is named, only one that this CA issued, or else a deleted CA of
+    /// the same id; where a fingerprint is, only the one that has it.
     pub(crate) async fn certificate_named(
         &self,
         named: &CertificateRef,
@@ -45,6 +46,16 @@ impl CaService {
         let mut found = by_name(&self.db, named)
             .await
             .map_err(StorageFailure::from)?;
+        if let Some(ca) = named.ca.as_ref().filter(|_| found.is_empty()) {
+            let of_any = CertificateRef {
+                ca: None,
+                ..named.clone()
+            };
+            found = by_name(&self.db, &of_any)
+                .await
+                .map_err(StorageFailure::from)?;
+            found.retain(|stored| is_predecessor(&stored.certificate.issuer_metadata.id, ca));
+        }
         if let Some(wanted) = &named.fingerprint {
             found.retain(|stored| fingerprint_of(stored) == *wanted);
         }

@@ -91,6 +91,18 @@ pub(crate) struct StoredAuthority {
     pub(crate) authority: CertificateAuthority,
 }
 
+impl StoredAuthority {
+    /// A CA that has just been stored.
+    pub(crate) fn new(authority: CertificateAuthority, certificate_id: CertificateId) -> Self {
+        Self {
+            revision: 1,
+            certificate_id,
+            certificate_revision: 1,
+            authority,
+        }
+    }
+}
+
 impl From<&StoredAuthority> for StoredCertificate {
     /// The CA's certificate.
     fn from(stored: &StoredAuthority) -> Self {

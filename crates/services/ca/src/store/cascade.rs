@@ -25,7 +25,8 @@ pub(crate) enum Kind {
     Release,
     /// The CA is deleted: its certificate and everything below is revoked, its key destroyed.
     Retire,
-    /// The CA is new: certificates that it issued and nobody could place are its own now.
+    /// The CA is new: certificates that it issued and nobody could place are its own now, and those of a deleted
+    /// CA of its id are not.
     Adopt,
 }
 
@@ -366,6 +367,41 @@ pub(crate) async fn below(
     );
     let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Whether a CA of this id is deleted, and something is still to do for that.
+pub(crate) async fn is_retiring(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM ca_cascade WHERE ca_id = $1 AND kind = $2 AND finished_at IS NULL LIMIT 1",
+        params![ca.as_str(), Kind::Retire.name()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
+/// The next certificates that were issued under the id of the CA of a cascade, but by another CA before it. What
+/// this one has adopted names its certificate or its key.
+pub(crate) async fn of_predecessor(
+    db: &Db,
+    cascade: &StoredCascade,
+    own: &StoredCertificate,
+    limit: u32,
+) -> Result<Vec<CertificateId>, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate WHERE issuer_ca_id = $1 AND created_at <= $2 \
+         AND issuer_serial_number <> $3 AND authority_key_id <> $4 AND id <> $5 LIMIT $6",
+        params![
+            cascade.ca.as_str(),
+            cascade.created_at,
+            own.certificate.serial_number.as_str(),
+            cascade.subject_key_id.as_str(),
+            own.id.as_str(),
+            limit
+        ],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| CertificateId::of_row(row, "id"))
+        .collect()
 }
 
 /// Certificates of CAs that call their key as the CA of a cascade does and have the same issuer, and are no CA's now.

@@ -35,8 +35,8 @@ pub(crate) use due::{due, expired_early, expiring, next_due};
 pub(crate) use index::{fingerprint, index, unindexed};
 pub(crate) use text::add_texts;
 pub(crate) use write::{
-    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine, set_issuer,
-    set_next_window, superseded, update,
+    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine,
+    rename_issuer, set_issuer, set_next_window, superseded, update,
 };
 
 /// How certificates are listed.
@@ -215,6 +215,15 @@ pub(crate) async fn by_name(
     };
     let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Whether a CA of this id has issued a certificate that is still here.
+pub(crate) async fn is_issuer(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate WHERE issuer_ca_id = $1 LIMIT 1",
+        params![ca.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
 }
 
 /// The certificate with this key.

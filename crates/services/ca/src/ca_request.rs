@@ -6,7 +6,7 @@
 //!
 //! The import of a certificate for the key closes the request in its own write set
 //! ([`close_request`](crate::store::ca_request::close_request)). Deleting a pending request turns its key back into that of an
-//! abandoned operation, so that it is destroyed whatever happens in between.
+//! abandoned operation, so that it is destroyed whatever happens in between, and nobody begins to use it.
 
 use lamassu_core::ca::{CaError, CaRequest, CaRequestStatus, CreateCaRequest};
 use lamassu_core::caller::Caller;
@@ -22,7 +22,7 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 use lamassu_x509::issue::KeyPolicy;
 use lamassu_x509::{KeyUsage, Name, RequestTemplate};
 
-use crate::create_ca::{require_short, signed_request};
+use crate::create_ca::{or_fresh, signed_request};
 use crate::describe;
 use crate::events::Teller;
 use crate::issue_failure::no_signer;
@@ -40,12 +40,7 @@ impl CaService {
         caller: &Caller,
         asked: CreateCaRequest,
     ) -> Result<CaRequest, CaError> {
-        let id = if asked.id.is_empty() {
-            CaRequestId::from(uuid::Uuid::new_v4().to_string())
-        } else {
-            require_short(asked.id.as_str())?;
-            asked.id.clone()
-        };
+        let id = or_fresh(asked.id.clone())?;
         // Before a key is made; the write set looks again.
         let taken = ca_request::by_id(&self.db, &id)
             .await
@@ -136,7 +131,7 @@ impl CaService {
         let mut set = WriteSet::new();
         ca_request::delete(&mut set, id, stored.revision);
         if let Some(operation) = unused_key(&stored) {
-            operation::begin_abandoned(&mut set, operation, now);
+            operation::begin_abandoned(&mut set, operation, &stored.request.key_id, now);
             set.wake(AbandonedOperations::NAME);
         }
         Teller { caller, now }.ca_request_deleted(&mut set, id);

@@ -7,6 +7,9 @@
 //! below it. CAs come before what they issued, so nothing new appears below while a cascade is
 //! under way.
 //!
+//! What ends a CA for good, ends the certificates that it had before its last reissue as well. They are no CA's
+//! any more, and a hold leaves them alone.
+//!
 //! A hold remembers whose it is; its release takes back what came by it and leaves what somebody
 //! held himself, or what is still on hold because of another CA.
 
@@ -15,21 +18,28 @@ use std::collections::BTreeSet;
 use lamassu_core::ca::{CaError, Certificate, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Attempt, WriteSet, retry_races};
-use time::OffsetDateTime;
+use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
+use time::{Duration, OffsetDateTime};
 
 use crate::events::{Change, Teller};
 use crate::jobs::Cascades;
-use crate::lifecycle::with_status;
+use crate::lifecycle::{may_follow, with_status};
 use crate::metrics;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
 use crate::store::cascade::{self, HeldIssuer, Kind, Sort, StoredCascade};
-use crate::store::certificate::{self, ChangedBy, StoredCertificate, update};
+use crate::store::certificate::{self, ChangedBy, StoredCertificate, public_key_of, update};
 
 /// Certificates per step.
 const STEP: u32 = 200;
+
+/// Certificates per step whose issuer is renamed: nothing is told of those.
+const RENAMED_PER_STEP: u32 = 512;
+
+/// How often a deletion is looked at that a new CA of the same id waits for.
+const DELETION_PAUSE: Duration = Duration::minutes(1);
 
 /// How many certificates are changed before the cause is answered.
 const AT_ONCE: i64 = 1000;
@@ -162,6 +172,13 @@ impl CaService {
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
+        if let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? {
+            let former = self.former_certificates(cascade, &own).await?;
+            if !former.is_empty() {
+                let reason = own.certificate.revocation_reason;
+                return self.set_below(caller, cascade, &former, reason, None).await;
+            }
+        }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
         if next.is_empty() {
@@ -219,6 +236,25 @@ impl CaService {
             }
         }
         self.commit_step(set, cascade, next.len(), "").await
+    }
+
+    /// The certificates that a CA had before this one for its key, from the same issuer, unless they are ended
+    /// for good: for whoever has one of them, the CA would go on. Those of a root are below it, too.
+    pub(crate) async fn former_certificates(
+        &self,
+        cascade: &StoredCascade,
+        own: &StoredCertificate,
+    ) -> Result<Vec<StoredCertificate>, DbError> {
+        let Some(key) = public_key_of(&own.certificate) else {
+            return Ok(Vec::new());
+        };
+        let mut former = cascade::former(&self.db, cascade, own).await?;
+        former.retain(|former| {
+            former.certificate.issuer == own.certificate.issuer
+                && may_follow(&former.certificate, CertificateStatus::Revoked)
+                && public_key_of(&former.certificate).as_ref() == Some(&key)
+        });
+        Ok(former)
     }
 
     pub(crate) async fn next_below(
@@ -329,17 +365,63 @@ impl CaService {
         Ok(Step::Finished)
     }
 
-    /// Gives the next certificates without known issuer to a new CA, if it issued them.
+    /// Gives the next certificates without known issuer to a new CA, if it issued them. At first, it is told
+    /// from a deleted CA that had its id.
     async fn adopt_step(
         &self,
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
+        if cascade.position.is_empty()
+            && let Some(step) = self.predecessor_step(cascade).await?
+        {
+            return Ok(step);
+        }
         match self.adopt_next(caller, cascade, STEP).await? {
             Some(n_changed) => Ok(Step::Changed(n_changed)),
             None => self.finish(cascade).await,
         }
     }
+
+    /// Renames the issuer of the next certificates of a deleted CA whose id a new one has; `None` when there are
+    /// none. Nothing else tells the two apart, but by then the deletion is done with, which goes by the id: the
+    /// last CRL has its entries.
+    async fn predecessor_step(
+        &self,
+        cascade: &StoredCascade,
+    ) -> Result<Option<Step>, Attempt<CaError>> {
+        let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? else {
+            return Ok(None);
+        };
+        if cascade::is_retiring(&self.db, &cascade.ca).await? {
+            let now = self.db.now();
+            return Ok(Some(Step::Waits(now.saturating_add(DELETION_PAUSE))));
+        }
+        let next = cascade::of_predecessor(&self.db, cascade, &own, RENAMED_PER_STEP).await?;
+        if next.is_empty() {
+            return Ok(None);
+        }
+        let mut set = WriteSet::new();
+        let name = predecessor(&cascade.ca, cascade.created_at);
+        certificate::rename_issuer(&mut set, &next, &name);
+        self.commit_step(set, cascade, next.len(), "")
+            .await
+            .map(Some)
+    }
+}
+
+/// What the issuer of certificates is called whose id another CA took at this time.
+fn predecessor(ca: &CaId, until: OffsetDateTime) -> CaId {
+    CaId::from(format!("{ca}@{}", Timestamp(until)))
+}
+
+/// Whether an issuer is called so because a CA of this id took its own.
+pub(crate) fn is_predecessor(issuer: &CaId, ca: &CaId) -> bool {
+    let until = issuer
+        .as_str()
+        .strip_prefix(ca.as_str())
+        .and_then(|rest| rest.strip_prefix('@'));
+    until.is_some_and(|until| until.parse::<Timestamp>().is_ok())
 }
 
 /// The ids of cascades, to begin them with.

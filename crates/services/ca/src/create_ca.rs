@@ -5,7 +5,7 @@
 //! 3. The certificate is signed, by the new key itself or by the issuing CA.
 //! 4. One write set stores certificate and CA, tells of them, and turns the operation into a note
 //!    that the key is yet to be marked as used.
-//! 5. The key is marked, and the note goes.
+//! 5. The key is marked, and the note goes. Where a deleted CA had the id, a cascade tells the two apart.
 //!
 //! Whatever goes wrong before 4 is done, the key is destroyed: at once when there is an answer to
 //! give, by a job when the process died. The key is marked only when its owner is stored, so that
@@ -13,6 +13,7 @@
 
 mod certificate;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use lamassu_core::ca::{CaError, CertificateAuthority, CreateCa, ProfileChoice};
@@ -29,13 +30,18 @@ use serde_json::{Map, Value};
 use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
+use crate::cascade;
 use crate::events::Teller;
+use crate::issuer::UNKNOWN;
 use crate::metrics;
 use crate::own_key::{KeyPurpose, OwnKey};
 use crate::record::draw_serial;
 use crate::rules::{default_ca_profile, subject_fields};
 use crate::service::CaService;
-use crate::store::{authority, operation, profile};
+use crate::store::authority::{self, StoredAuthority};
+use crate::store::cascade::{self as stored_cascade, Kind, StoredCascade};
+use crate::store::certificate::is_issuer;
+use crate::store::{operation, profile};
 
 /// Longest id of a CA or of a request for one.
 const MAX_ID_OCTETS: usize = 255;
@@ -60,22 +66,18 @@ struct Plan {
 ///
 /// # Errors
 ///
-/// [`CaError::Policy`] for one that is too long.
-pub(crate) fn or_fresh(id: CaId) -> Result<CaId, CaError> {
-    if id.is_empty() {
-        return Ok(CaId::from(uuid::Uuid::new_v4().to_string()));
+/// [`CaError::Validation`] for what marks an unknown issuer: such a CA would have issued whatever nobody knows the
+/// issuer of. [`CaError::Policy`] for an id that no index takes, together with what stands beside it there.
+pub(crate) fn or_fresh<Id: Borrow<str> + From<String>>(id: Id) -> Result<Id, CaError> {
+    match id.borrow() {
+        "" => Ok(Id::from(uuid::Uuid::new_v4().to_string())),
+        UNKNOWN => Err(CaError::Validation),
+        long if long.len() > MAX_ID_OCTETS => {
+            let text = format!("id is longer than {MAX_ID_OCTETS} octets");
+            Err(CaError::Policy(text))
+        }
+        _ => Ok(id),
     }
-    require_short(id.as_str())?;
-    Ok(id)
-}
-
-/// Refuses an id that no index takes, together with what stands beside it there.
-pub(crate) fn require_short(id: &str) -> Result<(), CaError> {
-    if id.len() > MAX_ID_OCTETS {
-        let text = format!("id is longer than {MAX_ID_OCTETS} octets");
-        return Err(CaError::Policy(text));
-    }
-    Ok(())
 }
 
 impl CaService {
@@ -96,10 +98,11 @@ impl CaService {
         };
         let own = self.own_key(caller, purpose, source).await?;
         match self.certify(caller, &plan, &own).await {
-            Ok(ca) => {
+            Ok((ca, cascades)) => {
                 metrics::authority_created();
                 tracing::info!(ca_id = %ca.id, serial_number = %ca.serial_number, "ca created");
                 self.settle(caller, &own, &ca.serial_number).await;
+                self.begin_cascades(caller, cascades).await;
                 Ok(ca)
             }
             Err(error) => {
@@ -117,6 +120,7 @@ impl CaService {
         {
             return Err(CaError::Validation);
         }
+        let id = or_fresh(request.id)?;
         self.ready.check_shards(request.crl_shards)?;
         let default_profile = self.current_profile(&request.profile_id).await?;
         let own_profile = match request.ca_profile {
@@ -126,7 +130,6 @@ impl CaService {
             chosen => chosen,
         };
         let key_policy = self.ca_rules(&own_profile, None).await?.rules.key_policy;
-        let id = or_fresh(request.id)?;
         if authority::exists(&self.db, &id)
             .await
             .map_err(StorageFailure::from)?
@@ -155,7 +158,7 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
-    ) -> Result<CertificateAuthority, CaError> {
+    ) -> Result<(CertificateAuthority, Vec<String>), CaError> {
         retry_races(|| self.try_certify(caller, plan, own)).await
     }
 
@@ -164,7 +167,7 @@ impl CaService {
         caller: &Caller,
         plan: &Plan,
         own: &OwnKey,
-    ) -> Result<CertificateAuthority, Attempt<CaError>> {
+    ) -> Result<(CertificateAuthority, Vec<String>), Attempt<CaError>> {
         let rules = self.ca_rules(&plan.own_profile, None).await?;
         let parent = match &plan.parent {
             Some(id) => Some(self.ready.authority(caller, id).await?),
@@ -185,9 +188,18 @@ impl CaService {
         authority::insert(&mut set, &ca, &id);
         self.insert_certificate(&mut set, &id, &ca.certificate, now);
         own.stored(&mut set, &ca.serial_number, now);
+        let mut cascades = Vec::new();
+        if is_issuer(&self.db, &plan.id).await? {
+            // Of a deleted CA that had the id.
+            let created = StoredAuthority::new(ca.clone(), id);
+            cascades.push(StoredCascade::of(Kind::Adopt, &created, now));
+        }
+        for cascade in &cascades {
+            stored_cascade::insert(&mut set, cascade);
+        }
         Teller { caller, now }.ca_created(&mut set, &ca);
         match self.db.commit(set).await {
-            Ok(_) => Ok(ca),
+            Ok(_) => Ok((ca, cascade::ids(&cascades))),
             Err(error) if error.failed(authority::FREE) => Err(CaError::CaExists.into()),
             Err(error) if error.failed(profile::EXISTS) => Err(CaError::ProfileNotFound.into()),
             // A job took the operation for abandoned and has destroyed the key.

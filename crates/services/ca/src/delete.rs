@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use lamassu_core::ca::{
     CaError, Cascade, CertificateAuthority, CertificateRef, CertificateStatus, CertificateType,
+    ProfileChoice,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
@@ -66,6 +67,9 @@ impl CaService {
             teller.ca_deleted(&mut set, &ca.authority.id, cascade);
         }
         self.db.commit(set).await?;
+        for ca in &doomed {
+            self.ready.forget(&ca.authority.id, &ProfileChoice::Default);
+        }
         Ok(cascade::ids(&cascades))
     }
 

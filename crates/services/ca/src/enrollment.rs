@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::service::CaService;
 use crate::status::tell_status;
 use crate::store::authority;
-use crate::store::certificate::{ChangedBy, StoredCertificate, by_id, by_serial, update};
+use crate::store::certificate::{ChangedBy, StoredCertificate, by_id, by_name, update};
 use crate::store::intent::{self, OpenIntent};
 
 impl CaService {
@@ -74,7 +74,7 @@ impl CaService {
         open: &OpenIntent,
         superseded: &Superseded,
     ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
-        let mut found = by_serial(&self.db, &superseded.serial_number, None).await?;
+        let mut found = by_name(&self.db, &(&superseded.serial_number).into()).await?;
         if found.len() > 1 {
             let device = &open.attachment.device_id;
             found.retain(|stored| belongs_to(&stored.certificate, device));

@@ -19,12 +19,12 @@ use lamassu_core::ca::{
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{CaId, EngineId, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, KeyId, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes, key_name};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_crypto::{PrivateKey, PublicKey};
-use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_db::{Attempt, Expectation, WriteSet, retry_races};
 use lamassu_x509 as x509;
 use time::OffsetDateTime;
 
@@ -51,6 +51,8 @@ struct Found {
     profile_id: ProfileId,
     preferred_parent: Option<CaId>,
     crl_shards: Option<CrlShards>,
+    /// How many requests waited for it before its key was looked for. Whoever withdraws one destroys the key.
+    answered: Expectation,
 }
 
 /// Whether the private key came with the certificate.
@@ -75,6 +77,7 @@ impl CaService {
         caller: &Caller,
         request: ImportCa,
     ) -> Result<CertificateAuthority, CaError> {
+        let id = or_fresh(request.id)?;
         self.ready.check_shards(request.crl_shards)?;
         if !request.profile_id.is_empty() {
             self.ready.forget_profile(&request.profile_id);
@@ -88,13 +91,19 @@ impl CaService {
         {
             return Err(CaError::KeyMismatch);
         }
+        let key_id = KeyId::from(public_key.key_id_sha256_hex());
+        let is_answer = ca_request::waits_with(&self.db, &key_id).await;
         let found = Found {
-            id: or_fresh(request.id)?,
+            id,
             parsed,
             public_key,
             profile_id: request.profile_id,
             preferred_parent: request.parent,
             crl_shards: request.crl_shards,
+            answered: match is_answer.map_err(StorageFailure::from)? {
+                true => Expectation::Exactly(1),
+                false => Expectation::Any,
+            },
         };
         let taken = authority::exists(&self.db, &found.id).await;
         if taken.map_err(StorageFailure::from)? {
@@ -225,14 +234,10 @@ impl CaService {
         if let Some(own) = own {
             own.stored(&mut set, &ca.serial_number, now);
             let fingerprint = hex::encode(found.parsed.fingerprint_sha256());
-            ca_request::close_request(&mut set, &own.key.key_id, &fingerprint);
+            let key_id = &own.key.key_id;
+            ca_request::close_request(&mut set, key_id, &fingerprint, found.answered);
         }
-        let imported = StoredAuthority {
-            revision: 1,
-            certificate_id: certificate_id.clone(),
-            certificate_revision: 1,
-            authority: ca.clone(),
-        };
+        let imported = StoredAuthority::new(ca.clone(), certificate_id.clone());
         self.adopt_authorities(&mut set, &imported).await?;
         let adoption = StoredCascade::of(Kind::Adopt, &imported, now);
         stored_cascade::insert(&mut set, &adoption);

@@ -169,8 +169,9 @@ impl CaService {
     ) -> Result<Certificate, CaError> {
         let begun = Instant::now();
         let mut outcome = retry_races(|| self.try_issue(caller, order)).await;
-        // A refusal may come from a profile that another process has changed meanwhile.
-        if matches!(outcome, Err(CaError::Policy(_))) {
+        // A refusal may come from a profile that another process has changed meanwhile, and what does not sign may
+        // be the key of a deleted CA whose id another one has.
+        if matches!(outcome, Err(CaError::Policy(_) | CaError::SignFailed(..))) {
             self.ready.forget(order.ca, &order.profile);
             outcome = retry_races(|| self.try_issue(caller, order)).await;
         }

@@ -34,7 +34,8 @@ pub(crate) fn with_status(
     Ok(updated)
 }
 
-fn may_follow(certificate: &Certificate, next: CertificateStatus) -> bool {
+/// Whether a status may follow the present one.
+pub(crate) fn may_follow(certificate: &Certificate, next: CertificateStatus) -> bool {
     match certificate.status {
         CertificateStatus::Active | CertificateStatus::Inactive => true,
         CertificateStatus::Revoked => {

@@ -11,10 +11,11 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_db::Value;
 use lamassu_db::list::{ListError, Restriction, list};
 
+use crate::cascade::is_predecessor;
 use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
-use crate::store::certificate::{self, StoredCertificate, by_serial, indexed};
+use crate::store::certificate::{self, StoredCertificate, by_name, indexed};
 use crate::store::profile::{self, StoredProfile};
 
 impl CaService {
@@ -36,15 +37,25 @@ impl CaService {
         self.certificate_named(&serial.into()).await
     }
 
-    /// The certificate that is named: where a CA is named, only one that this CA issued; where a fingerprint is,
-    /// only the one that has it.
+    /// The certificate that is named: where a CA is named, only one that this CA issued, or else a deleted CA of
+    /// the same id; where a fingerprint is, only the one that has it.
     pub(crate) async fn certificate_named(
         &self,
         named: &CertificateRef,
     ) -> Result<StoredCertificate, CaError> {
-        let mut found = by_serial(&self.db, &named.serial_number, named.ca.as_ref())
+        let mut found = by_name(&self.db, named)
             .await
             .map_err(StorageFailure::from)?;
+        if let Some(ca) = named.ca.as_ref().filter(|_| found.is_empty()) {
+            let of_any = CertificateRef {
+                ca: None,
+                ..named.clone()
+            };
+            found = by_name(&self.db, &of_any)
+                .await
+                .map_err(StorageFailure::from)?;
+            found.retain(|stored| is_predecessor(&stored.certificate.issuer_metadata.id, ca));
+        }
         if let Some(wanted) = &named.fingerprint {
             found.retain(|stored| fingerprint_of(stored) == *wanted);
         }
@@ -57,11 +68,12 @@ impl CaService {
         ca: &CaId,
         serial: &SerialNumber,
     ) -> Result<StoredCertificate, CaError> {
-        let mut found = by_serial(&self.db, serial, Some(ca))
+        let of_ca = CertificateRef::of_ca(serial.clone(), ca.clone());
+        let mut found = by_name(&self.db, &of_ca)
             .await
             .map_err(StorageFailure::from)?;
         if found.is_empty() {
-            found = by_serial(&self.db, serial, None)
+            found = by_name(&self.db, &serial.into())
                 .await
                 .map_err(StorageFailure::from)?;
         }

@@ -18,6 +18,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::cascade::Step;
 use crate::jobs::Cascades;
+use crate::lifecycle::may_follow;
 use crate::retired_key::{issuer_in, later_or_never};
 use crate::service::CaService;
 use crate::store::authority;
@@ -32,12 +33,9 @@ impl CaService {
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
         let reason = RevocationReason::CessationOfOperation;
-        if let Some(own) = self.retired_certificate(cascade).await? {
-            let mut set = WriteSet::new();
-            let revoked = CertificateStatus::Revoked;
-            self.add_status(caller, &mut set, &own, revoked, reason)
-                .await?;
-            return self.commit_step(set, cascade, 1, "").await;
+        let own = self.retired_certificates(cascade).await?;
+        if !own.is_empty() {
+            return self.set_below(caller, cascade, &own, reason, None).await;
         }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
@@ -156,17 +154,26 @@ impl CaService {
         .await
     }
 
-    /// The certificate of a deleted CA, while it is in use and no other CA has it.
-    async fn retired_certificate(
+    /// The certificate of a deleted CA and those that it had before, unless they are ended for good. None where another
+    /// CA has the certificate.
+    async fn retired_certificates(
         &self,
         cascade: &StoredCascade,
-    ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
+    ) -> Result<Vec<StoredCertificate>, Attempt<CaError>> {
         let own = certificate::by_id(&self.db, &cascade.certificate).await?;
-        let Some(own) = own.filter(|own| own.certificate.status == CertificateStatus::Active)
-        else {
-            return Ok(None);
+        let Some(own) = own else {
+            return Ok(Vec::new());
         };
-        let users = authority::by_certificate(&self.db, &own.id).await?;
-        Ok(users.is_empty().then_some(own))
+        if !authority::by_certificate(&self.db, &own.id)
+            .await?
+            .is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        let mut retired = self.former_certificates(cascade, &own).await?;
+        if may_follow(&own.certificate, CertificateStatus::Revoked) {
+            retired.push(own);
+        }
+        Ok(retired)
     }
 }

@@ -7,7 +7,8 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_db::list::ListTable;
 use lamassu_db::{
-    Check, Db, DbError, Expectation, Json, Row, WriteSet, in_list, params, sql, sql_of_few,
+    Check, Db, DbError, Expectation, Json, Row, Statement, WriteSet, in_list, params, sql,
+    sql_of_few,
 };
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -90,6 +91,18 @@ pub(crate) struct StoredAuthority {
     pub(crate) authority: CertificateAuthority,
 }
 
+impl StoredAuthority {
+    /// A CA that has just been stored.
+    pub(crate) fn new(authority: CertificateAuthority, certificate_id: CertificateId) -> Self {
+        Self {
+            revision: 1,
+            certificate_id,
+            certificate_revision: 1,
+            authority,
+        }
+    }
+}
+
 impl From<&StoredAuthority> for StoredCertificate {
     /// The CA's certificate.
     fn from(stored: &StoredAuthority) -> Self {
@@ -145,8 +158,7 @@ pub(crate) async fn by_certificate(
     db: &Db,
     certificate: &CertificateId,
 ) -> Result<Vec<StoredAuthority>, DbError> {
-    const TEXT: &str = select_authority!("WHERE id = $1 ORDER BY ca_id");
-    let rows = db.rows(sql(TEXT, params![certificate.as_str()])).await?;
+    let rows = db.rows(of_certificate(certificate)).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
 }
 
@@ -155,8 +167,7 @@ pub(crate) async fn by_subject_key(
     db: &Db,
     subject_key_id: &str,
 ) -> Result<Vec<StoredAuthority>, DbError> {
-    const TEXT: &str = select_authority!("WHERE subject_key_id = $1 AND is_ca ORDER BY ca_id");
-    let rows = db.rows(sql(TEXT, params![subject_key_id])).await?;
+    let rows = db.rows(of_subject_key(subject_key_id)).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
 }
 
@@ -165,38 +176,71 @@ pub(crate) async fn by_common_name(
     db: &Db,
     common_name: &str,
 ) -> Result<Vec<StoredAuthority>, DbError> {
-    const TEXT: &str = select_authority!(
-        "WHERE subject_common_name = $1 AND is_ca ORDER BY ca_created_at, ca_id LIMIT 1000"
-    );
-    let rows = db.rows(sql(TEXT, params![common_name])).await?;
+    let rows = db.rows(of_common_name(common_name)).await?;
     rows.iter().map(StoredAuthority::try_from).collect()
 }
 
 /// The CAs whose current certificate this CA issued.
 pub(crate) async fn issued_by(db: &Db, id: &CaId) -> Result<Vec<StoredAuthority>, DbError> {
-    const TEXT: &str = select_authority!("WHERE issuer_ca_id = $1 AND is_ca ORDER BY ca_id");
-    let rows = db.rows(sql(TEXT, params![id.as_str()])).await?;
-    rows.iter().map(StoredAuthority::try_from).collect()
+    issued_by_any(db, std::slice::from_ref(id)).await
 }
 
 /// The CAs whose current certificate one of these CAs issued.
 pub(crate) async fn issued_by_any(db: &Db, ids: &[CaId]) -> Result<Vec<StoredAuthority>, DbError> {
     let mut found = Vec::new();
     for ids in ids.chunks(IDS_PER_STATEMENT) {
-        let mut values = ids.iter().map(|id| id.as_str().into()).collect();
-        let list = in_list(&mut values);
-        let text = format!(
-            concat!(
-                select_authority!(""),
-                "WHERE issuer_ca_id IN ({}) AND is_ca ORDER BY ca_id"
-            ),
-            list
-        );
-        for row in db.rows(sql_of_few(text, values)).await? {
+        for row in db.rows(of_issuers(ids)).await? {
             found.push(StoredAuthority::try_from(&row)?);
         }
     }
     Ok(found)
+}
+
+/// What precedes and what follows a condition on the current certificates `c` of CAs. From the certificates on
+/// (CROSS JOIN keeps that order): the view begins with the CAs, and would go through all of them.
+macro_rules! select_by_certificate {
+    ($condition:literal, $end:literal) => {
+        concat!(
+            select_authority!(""),
+            "WHERE ca_id IN (SELECT a.id FROM certificate c CROSS JOIN certificate_authority a \
+             WHERE a.certificate_id = c.id AND c.is_ca AND ",
+            $condition,
+            ") ",
+            $end
+        )
+    };
+}
+
+pub(super) fn of_certificate(certificate: &CertificateId) -> Statement {
+    const TEXT: &str = select_authority!(
+        "WHERE ca_id IN (SELECT id FROM certificate_authority WHERE certificate_id = $1) \
+         ORDER BY ca_id"
+    );
+    sql(TEXT, params![certificate.as_str()])
+}
+
+pub(super) fn of_subject_key(subject_key_id: &str) -> Statement {
+    const TEXT: &str = select_by_certificate!("c.subject_key_id = $1", "ORDER BY ca_id");
+    sql(TEXT, params![subject_key_id])
+}
+
+pub(super) fn of_common_name(common_name: &str) -> Statement {
+    const TEXT: &str = select_by_certificate!(
+        "c.subject_common_name = $1",
+        "ORDER BY ca_created_at, ca_id LIMIT 1000"
+    );
+    sql(TEXT, params![common_name])
+}
+
+pub(super) fn of_issuers(ids: &[CaId]) -> Statement {
+    let mut values = ids.iter().map(|id| id.as_str().into()).collect();
+    let list = in_list(&mut values);
+    // The ids are what the index of CAs has beside the issuers: one of all certificates is no match for it.
+    let text = format!(
+        select_by_certificate!("c.issuer_ca_id IN ({}) AND c.id > ''", "ORDER BY ca_id"),
+        list
+    );
+    sql_of_few(text, values)
 }
 
 /// The certificates of this CA and of those above it. Deeper than any chain that a relying party

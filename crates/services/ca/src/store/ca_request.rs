@@ -6,7 +6,7 @@ use lamassu_core::pem::CsrDer;
 use lamassu_core::query::fold;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Json, Row, WriteSet, params, sql};
+use lamassu_db::{Check, Db, DbError, Expectation, Json, Row, WriteSet, params, sql};
 use serde_json::Value;
 
 use super::named;
@@ -143,9 +143,15 @@ pub(crate) fn delete(set: &mut WriteSet, id: &CaRequestId, revision: i64) {
 }
 
 /// Adds to the write set that stores a CA for this key that nobody waits for its certificate any
-/// more; `fingerprint` is the hex SHA-256 of that certificate. Without such a request nothing happens.
-pub(crate) fn close_request(set: &mut WriteSet, key: &KeyId, fingerprint: &str) {
-    set.execute(sql(
+/// more; `fingerprint` is the hex SHA-256 of that certificate. Where it is not known that a request waits, none
+/// need be there.
+pub(crate) fn close_request(
+    set: &mut WriteSet,
+    key: &KeyId,
+    fingerprint: &str,
+    expectation: Expectation,
+) {
+    let statement = sql(
         "UPDATE ca_request SET status = $1, fingerprint = $2, revision = revision + 1 \
          WHERE key_id = $3 AND status = $4",
         params![
@@ -154,7 +160,8 @@ pub(crate) fn close_request(set: &mut WriteSet, key: &KeyId, fingerprint: &str) 
             key.as_str(),
             CaRequestStatus::Pending.name()
         ],
-    ));
+    );
+    set.expect(statement, expectation, UNCHANGED);
 }
 
 /// Adds to a write set that the key of requests is in another engine now.
@@ -202,7 +209,7 @@ mod tests {
         db.commit(set).await.unwrap();
         for (key, fingerprint) in [("other", "00"), ("key", "01"), ("key", "02")] {
             let mut set = WriteSet::new();
-            close_request(&mut set, &key.into(), fingerprint);
+            close_request(&mut set, &key.into(), fingerprint, Expectation::Any);
             db.commit(set).await.unwrap();
         }
         let stored = by_id(&db, &request.id).await.unwrap().unwrap();

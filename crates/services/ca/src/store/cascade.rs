@@ -25,7 +25,8 @@ pub(crate) enum Kind {
     Release,
     /// The CA is deleted: its certificate and everything below is revoked, its key destroyed.
     Retire,
-    /// The CA is new: certificates that it issued and nobody could place are its own now.
+    /// The CA is new: certificates that it issued and nobody could place are its own now, and those of a deleted
+    /// CA of its id are not.
     Adopt,
 }
 
@@ -272,10 +273,32 @@ pub(crate) async fn last_end(
     row.map_or(Ok(None), |row| row.get("last_end"))
 }
 
+/// That a certificate, by this alias, was issued by a CA that is here or was, and is the cascade's: issued in the
+/// CA's name before the cascade began, and not adopted by another CA that has the id since then.
+///
+/// A CA may have the mark of unknown issuers for its id, from the time when that was not refused: what has no
+/// level was issued by nobody who is here.
+macro_rules! concerned {
+    ($alias:literal) => {
+        concat!(
+            $alias,
+            "issuer_level >= 0 AND (",
+            $alias,
+            "issuer_ca_id <> $2 OR (",
+            $alias,
+            "created_at <= $3 AND ",
+            $alias,
+            "issuer_serial_number NOT IN (\
+             SELECT s.serial_number FROM certificate_authority n \
+             JOIN certificate s ON s.id = n.certificate_id \
+             WHERE n.id = $2 AND n.created_at > $3 AND s.id <> $4)))"
+        )
+    };
+}
+
 /// What precedes the condition on certificates below a CA, and the condition that they are.
 ///
-/// The CAs below are found from the cascade's row. What was issued in the CA's name after the
-/// cascade began belongs to another CA of the same id.
+/// The CAs below are found from the cascade's row.
 macro_rules! below {
     ($columns:expr, $sort:literal) => {
         concat!(
@@ -285,11 +308,13 @@ macro_rules! below {
              SELECT a.id FROM below b \
              JOIN certificate c ON c.issuer_ca_id = b.id \
              JOIN certificate_authority a ON a.certificate_id = c.id \
-             WHERE c.is_ca AND (c.issuer_ca_id <> $2 OR c.created_at <= $3)) \
-             SELECT ",
+             WHERE c.is_ca AND ",
+            concerned!("c."),
+            ") SELECT ",
             $columns,
-            " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 \
-             AND (issuer_ca_id <> $2 OR created_at <= $3) AND ",
+            " FROM certificate WHERE issuer_ca_id IN (SELECT id FROM below) AND id <> $4 AND ",
+            concerned!("certificate."),
+            " AND ",
             $sort
         )
     };
@@ -338,6 +363,68 @@ pub(crate) async fn below(
             cascade.created_at,
             cascade.certificate.as_str(),
             limit
+        ],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Whether a CA of this id is deleted, and something is still to do for that.
+pub(crate) async fn is_retiring(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM ca_cascade WHERE ca_id = $1 AND kind = $2 AND finished_at IS NULL LIMIT 1",
+        params![ca.as_str(), Kind::Retire.name()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
+/// The next certificates that were issued under the id of the CA of a cascade, but by another CA before it. What
+/// this one has adopted names its certificate or its key.
+pub(crate) async fn of_predecessor(
+    db: &Db,
+    cascade: &StoredCascade,
+    own: &StoredCertificate,
+    limit: u32,
+) -> Result<Vec<CertificateId>, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate WHERE issuer_ca_id = $1 AND created_at <= $2 \
+         AND issuer_serial_number <> $3 AND authority_key_id <> $4 AND id <> $5 LIMIT $6",
+        params![
+            cascade.ca.as_str(),
+            cascade.created_at,
+            own.certificate.serial_number.as_str(),
+            cascade.subject_key_id.as_str(),
+            own.id.as_str(),
+            limit
+        ],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| CertificateId::of_row(row, "id"))
+        .collect()
+}
+
+/// Certificates of CAs that call their key as the CA of a cascade does and have the same issuer, and are no CA's now.
+pub(crate) async fn former(
+    db: &Db,
+    cascade: &StoredCascade,
+    own: &StoredCertificate,
+) -> Result<Vec<StoredCertificate>, DbError> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificate WHERE subject_key_id = $1 AND issuer_ca_id = $2 AND is_ca \
+         AND created_at <= $3 AND id <> $4 AND NOT EXISTS (\
+         SELECT 1 FROM certificate_authority a WHERE a.certificate_id = certificate.id) \
+         ORDER BY id"
+    );
+    let query = sql(
+        TEXT,
+        params![
+            cascade.subject_key_id.as_str(),
+            own.certificate.issuer_metadata.id.as_str(),
+            cascade.created_at,
+            own.id.as_str()
         ],
     );
     let rows = db.rows(query).await?;

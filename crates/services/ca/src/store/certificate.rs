@@ -12,7 +12,8 @@ mod write;
 
 use bytes::Bytes;
 use lamassu_core::ca::{
-    Certificate, CertificateStatus, IssuerMetadata, KeyMetadata, RevokedEntry, StatusInfo,
+    Certificate, CertificateRef, CertificateStatus, IssuerMetadata, KeyMetadata, RevokedEntry,
+    StatusInfo,
 };
 use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::pem::CertificateDer;
@@ -34,8 +35,8 @@ pub(crate) use due::{due, expired_early, expiring, next_due};
 pub(crate) use index::{fingerprint, index, indexed, unindexed};
 pub(crate) use text::add_texts;
 pub(crate) use write::{
-    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine, set_issuer,
-    set_next_window, superseded, update,
+    Beside, ChangedBy, FREE, become_authority, delete, guard, insert, move_to_engine,
+    rename_issuer, set_issuer, set_next_window, superseded, update,
 };
 
 /// How certificates are listed.
@@ -177,30 +178,52 @@ fn serial(row: &Row, column: &'static str) -> Result<SerialNumber, DbError> {
     named(row, column, SerialNumber::parse)
 }
 
-/// Every certificate with this serial number, of one CA or whoever issued it; hardly ever more than one.
-pub(crate) async fn by_serial(
+/// Every certificate that is named so; hardly ever more than one. Where a fingerprint is named, those whose own is
+/// not stored yet are among them.
+pub(crate) async fn by_name(
     db: &Db,
-    serial: &SerialNumber,
-    ca: Option<&CaId>,
+    named: &CertificateRef,
 ) -> Result<Vec<StoredCertificate>, DbError> {
+    let CertificateRef {
+        serial_number,
+        ca,
+        fingerprint,
+    } = named;
     // In the order of the index on serial numbers: by the key alone, a PostgreSQL server that has no
     // statistics of a young table yet goes through all of it.
     const TEXT: &str = concat!(
         "SELECT ",
         certificate_columns!(),
-        " FROM certificate WHERE serial_number = $1 ORDER BY issuer_ca_id, id LIMIT 16"
+        " FROM certificate WHERE serial_number = $1 \
+         AND (CAST($2 AS TEXT) IS NULL OR fingerprint = $2 OR fingerprint IS NULL) \
+         ORDER BY issuer_ca_id, id LIMIT 16"
     );
     const OF_CA: &str = concat!(
         "SELECT ",
         certificate_columns!(),
-        " FROM certificate WHERE serial_number = $1 AND issuer_ca_id = $2 ORDER BY id LIMIT 16"
+        " FROM certificate WHERE serial_number = $1 \
+         AND (CAST($2 AS TEXT) IS NULL OR fingerprint = $2 OR fingerprint IS NULL) \
+         AND issuer_ca_id = $3 ORDER BY id LIMIT 16"
     );
+    let mut values = params![serial_number.as_str(), fingerprint.as_deref()];
     let query = match ca {
-        None => sql(TEXT, params![serial.as_str()]),
-        Some(ca) => sql(OF_CA, params![serial.as_str(), ca.as_str()]),
+        None => sql(TEXT, values),
+        Some(ca) => {
+            values.push(ca.as_str().into());
+            sql(OF_CA, values)
+        }
     };
     let rows = db.rows(query).await?;
     rows.iter().map(StoredCertificate::try_from).collect()
+}
+
+/// Whether a CA of this id has issued a certificate that is still here.
+pub(crate) async fn is_issuer(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate WHERE issuer_ca_id = $1 LIMIT 1",
+        params![ca.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
 }
 
 /// The certificate with this key.

@@ -4,14 +4,17 @@
 //! that the key is yet to be marked as used; once it is, the row goes. So whatever a crash leaves
 //! says what to do: destroy a key that nobody owns, or mark one that somebody does.
 
-use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
-use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
+use lamassu_core::ids::{KeyId, KeyRef, OperationId, SerialNumber};
+use lamassu_db::{Check, Db, DbError, Expectation, Row, WriteSet, params, sql};
 use time::OffsetDateTime;
 
 use super::named;
 
 /// The operation is still under way: nobody took it for abandoned.
 pub(crate) const RUNNING: Check = Check::new("operation is running");
+
+/// Nobody is about to destroy the key.
+pub(crate) const KEPT: Check = Check::new("key is kept");
 
 /// The operation's id is free.
 pub(crate) const FREE: Check = Check::new("operation id is free");
@@ -52,7 +55,8 @@ pub(crate) fn stored(set: &mut WriteSet, id: &OperationId, left: &Use) {
     set.expect_one(statement, RUNNING);
 }
 
-/// The same for an operation that made no key and so has not begun before.
+/// The same for an operation that made no key and so has not begun before. The key must not be that of an
+/// abandoned one.
 pub(crate) fn stored_at_once(
     set: &mut WriteSet,
     id: &OperationId,
@@ -70,6 +74,11 @@ pub(crate) fn stored_at_once(
         ],
     );
     set.expect_one(statement, FREE);
+    let doomed = sql(
+        "UPDATE ca_operation SET state = state WHERE key_id = $1 AND state = 'abandoned'",
+        params![left.key.as_str()],
+    );
+    set.expect(doomed, Expectation::Exactly(0), KEPT);
 }
 
 /// Ends an operation whose key has an owner now.
@@ -82,11 +91,16 @@ pub(crate) fn finish(set: &mut WriteSet, id: &OperationId) {
 }
 
 /// Notes that the key of an operation that had ended has lost its owner.
-pub(crate) fn begin_abandoned(set: &mut WriteSet, id: &OperationId, now: OffsetDateTime) {
+pub(crate) fn begin_abandoned(
+    set: &mut WriteSet,
+    id: &OperationId,
+    key: &KeyId,
+    now: OffsetDateTime,
+) {
     let statement = sql(
-        "INSERT INTO ca_operation (id, started_at, state) VALUES ($1, $2, 'abandoned') \
-         ON CONFLICT DO NOTHING",
-        params![id.as_str(), now],
+        "INSERT INTO ca_operation (id, started_at, state, key_id) \
+         VALUES ($1, $2, 'abandoned', $3) ON CONFLICT DO NOTHING",
+        params![id.as_str(), now, key.as_str()],
     );
     set.expect_one(statement, FREE);
 }

@@ -3,7 +3,7 @@ use lamassu_crypto::PublicKey;
 use serde_json::{Value, json};
 
 use crate::kms::Fault;
-use crate::support::{World, device_profile, p256, root_body, x509};
+use crate::support::{ForeignPlan, World, device_profile, p256, root_body, x509};
 
 #[tokio::test]
 async fn a_root_is_shown_as_its_certificate_says() {
@@ -292,4 +292,28 @@ async fn lists_know_the_members_of_cas() {
             "invalid filter operand 'before' for field 'status' of type 4"
         )
     );
+}
+
+#[tokio::test]
+async fn the_mark_of_unknown_issuers_is_no_id() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    let request = json!({
+        "id": "-", "subject": { "common_name": "Plant 7" },
+        "key_metadata": { "type": "ECDSA", "bits": 256 },
+    });
+    let import = json!({ "id": "-", "ca": ForeignPlan::root("Foreign Root").make().wire() });
+    for (path, body) in [
+        ("/v1/cas", root_body("-", &profile)),
+        ("/v1/cas/import", import),
+        ("/v1/cas/requests", request),
+    ] {
+        let refused = world.post(path, body).await;
+        assert_eq!(
+            refused.refusal(),
+            (400, "struct validation error"),
+            "{path}"
+        );
+    }
+    assert_eq!(world.kms.n_keys(), 0);
 }

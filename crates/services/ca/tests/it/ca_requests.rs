@@ -4,7 +4,7 @@ use lamassu_x509::CertificationRequest;
 use serde_json::{Value, json};
 
 use crate::kms::Fault;
-use crate::support::{World, caller, p256};
+use crate::support::{ForeignPlan, World, caller, device_profile, p256, root_body};
 
 fn body(id: &str) -> Value {
     json!({
@@ -164,4 +164,57 @@ async fn a_key_that_signs_no_request_is_destroyed() {
         (world.kms.n_keys(), world.count("ca_operation").await),
         (0, 0)
     );
+}
+
+/// The certificate that answers the request of this id, from a CA elsewhere.
+async fn answer(world: &World, id: &str) -> Value {
+    let asked = world.post("/v1/cas/requests", body(id)).await;
+    let asked = asked.with(StatusCode::CREATED);
+    let plan = ForeignPlan {
+        key: world.kms.private(asked["key_id"].as_str().unwrap()),
+        ..ForeignPlan::root("Plant 7")
+    };
+    json!({ "id": "plant-7", "ca": plan.make().wire() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_withdrawn_meanwhile_takes_no_ca_s_key_along() {
+    let world = World::new().await;
+    let answer = answer(&world, "a").await;
+    let pause = world.kms.pause();
+    let withdrawn = async {
+        pause.reached.notified().await;
+        let gone = world.delete("/v1/cas/requests/a").await;
+        pause.over.notify_one();
+        gone
+    };
+    let import = world.post("/v1/cas/import", answer.clone());
+    let (refused, gone) = tokio::join!(import, withdrawn);
+    gone.with(StatusCode::NO_CONTENT);
+    assert_eq!(refused.refusal().0, 503);
+    assert_eq!(world.count("certificate_authority").await, 0);
+    let again = world.post("/v1/cas/import", answer).await;
+    let again = again.with(StatusCode::CREATED);
+    assert_eq!(again["certificate"]["type"], "IMPORTED_WITHOUT_KEY");
+}
+
+#[tokio::test]
+async fn nobody_begins_to_use_a_key_that_is_about_to_be_destroyed() {
+    let world = World::new().await;
+    let answer = answer(&world, "a").await;
+    let asked = world.get("/v1/cas/requests/a").await.with(StatusCode::OK);
+    let profile = world.profile(device_profile()).await;
+    let mut root = root_body("root-a", &profile);
+    root["key_metadata"] = json!({ "key_id": asked["key_id"] });
+    world.kms.fail(Fault::CannotDiscard);
+    let gone = world.delete("/v1/cas/requests/a").await;
+    gone.with(StatusCode::NO_CONTENT);
+    for (path, body) in [("/v1/cas/import", answer), ("/v1/cas", root)] {
+        assert_eq!(world.post(path, body).await.refusal().0, 503, "{path}");
+    }
+    world.kms.fail(Fault::None);
+    let job = world.service.operations_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.kms.n_keys(), 0);
+    assert_eq!(world.count("certificate_authority").await, 0);
 }

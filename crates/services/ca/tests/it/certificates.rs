@@ -492,3 +492,28 @@ async fn a_fingerprint_tells_certificates_of_unknown_issuers_apart() {
         "an empty one names none"
     );
 }
+
+#[tokio::test]
+async fn a_fingerprint_finds_its_certificate_among_very_many_with_one_serial_number() {
+    let world = World::new().await;
+    let mut fingerprints = Vec::new();
+    for n in 0..20 {
+        let name = format!("Foreign {n}");
+        let plan = ForeignPlan {
+            serial: vec![1],
+            ..ForeignPlan::root(&name)
+        };
+        let foreign = plan.make();
+        let body = json!({ "certificate": foreign.wire() });
+        let answer = world.post("/v1/certificates/import", body).await;
+        answer.with(StatusCode::CREATED);
+        fingerprints.push((hex::encode(foreign.certificate.fingerprint_sha256()), name));
+    }
+    for query in ["", "&ca_id=-"] {
+        for (fingerprint, name) in &fingerprints {
+            let path = format!("/v1/certificates/01?fingerprint={fingerprint}{query}");
+            let found = world.get(&path).await.with(StatusCode::OK);
+            assert_eq!(found["subject"]["common_name"], json!(name));
+        }
+    }
+}

@@ -293,3 +293,34 @@ async fn a_certificate_is_deleted_once_its_ca_is_gone() {
     let own = world.delete(&format!("/v1/certificates/{own}")).await;
     own.with(StatusCode::NO_CONTENT);
 }
+
+#[tokio::test]
+async fn a_deleted_ca_never_comes_back_whatever_it_was() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let foreign = ForeignPlan::root("Foreign Root").make();
+    let body = json!({ "id": "root-b", "ca": foreign.wire() });
+    let imported = world.post("/v1/cas/import", body).await;
+    let imported = imported.with(StatusCode::CREATED);
+    let hold = json!({ "status": "REVOKED", "revocation_reason": "CertificateHold" });
+    let inactive = json!({ "status": "INACTIVE" });
+    for (id, status, ca) in [("root-a", hold, &root), ("root-b", inactive, &imported)] {
+        let answer = world.post(&format!("/v1/cas/{id}/status"), status).await;
+        answer.with(StatusCode::CREATED);
+        let answer = world.delete(&format!("/v1/cas/{id}")).await;
+        answer.with(StatusCode::OK);
+        let own = world.now(&ca["certificate"]).await;
+        assert_eq!(state(&own), ("REVOKED", "CessationOfOperation"), "{id}");
+        let path = format!(
+            "/v1/certificates/{}/status",
+            own["serial_number"].as_str().unwrap()
+        );
+        assert_eq!(
+            world
+                .put(&path, json!({ "status": "ACTIVE" }))
+                .await
+                .refusal(),
+            (400, "new status transition not allowed for certificate")
+        );
+    }
+}

@@ -19,6 +19,7 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
 use serde_json::Map;
+use tokio::sync::Notify;
 
 /// What the next call does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(crate) struct TestKms {
     keys: Mutex<BTreeMap<String, Held>>,
     fault: Mutex<Fault>,
     meanwhile: Meanwhile,
+    pause: Mutex<Option<Arc<Pause>>>,
 }
 
 /// What others do while a key is asked for.
@@ -66,6 +68,13 @@ impl std::fmt::Debug for Meanwhile {
     }
 }
 
+/// Where somebody who has found a key stops until others are done.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    pub(crate) reached: Notify,
+    pub(crate) over: Notify,
+}
+
 impl TestKms {
     pub(crate) fn fail(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
@@ -74,6 +83,27 @@ impl TestKms {
     /// Lets this happen before the next signer is given.
     pub(crate) fn meanwhile(&self, change: impl Future<Output = ()> + Send + 'static) {
         *self.meanwhile.0.lock().unwrap() = Some(Box::pin(change));
+    }
+
+    /// The next who finds a key stops.
+    pub(crate) fn pause(&self) -> Arc<Pause> {
+        let pause = Arc::<Pause>::default();
+        *self.pause.lock().unwrap() = Some(Arc::clone(&pause));
+        pause
+    }
+
+    fn found(&self, key: &KeyRef) -> Option<Key> {
+        let keys = self.keys();
+        let held = keys.get(key.as_str())?;
+        let bound = held.bound.iter().map(|serial| {
+            serde_json::json!({
+                "resource_type": "certificate", "resource_id": serial.as_str(),
+            })
+        });
+        let mut key = held.key.clone();
+        key.metadata
+            .insert(BOUND_RESOURCES.to_owned(), bound.collect());
+        Some(key)
     }
 
     fn fault(&self) -> Fault {
@@ -234,16 +264,12 @@ impl KmsService for TestKms {
     }
 
     async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
-        let keys = self.keys();
-        let held = keys.get(key.as_str()).ok_or(KmsError::KeyNotFound)?;
-        let bound = held.bound.iter().map(|serial| {
-            serde_json::json!({
-                "resource_type": "certificate", "resource_id": serial.as_str(),
-            })
-        });
-        let mut key = held.key.clone();
-        key.metadata
-            .insert(BOUND_RESOURCES.to_owned(), bound.collect());
+        let key = self.found(key).ok_or(KmsError::KeyNotFound)?;
+        let pause = self.pause.lock().unwrap().take();
+        if let Some(pause) = pause {
+            pause.reached.notify_one();
+            pause.over.notified().await;
+        }
         Ok(key)
     }
 

@@ -25,6 +25,7 @@ mod raw_signatures;
 mod real_kms;
 mod refusals;
 mod reissues;
+mod reused_ids;
 mod revocations;
 mod routes;
 mod shared_keys;

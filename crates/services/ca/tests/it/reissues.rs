@@ -1,10 +1,12 @@
 //! New certificates for the keys of CAs.
 
+use std::collections::HashSet;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{ForeignPlan, World, device_profile, x509};
+use crate::support::{ForeignPlan, World, caller, device_profile, x509};
 
 async fn reissued(world: &World, id: &str) -> Value {
     let path = format!("/v1/cas/{id}/reissue");
@@ -191,4 +193,92 @@ async fn refusals_have_the_texts_of_the_wire() {
         (400, "CA is expired")
     );
     assert_eq!(world.count("certificate").await, 2);
+}
+
+/// Status and reason of a certificate now.
+async fn state(world: &World, certificate: &Value) -> (String, String) {
+    let now = world.now(certificate).await;
+    let text = |member: &str| now[member].as_str().unwrap().to_owned();
+    (text("status"), text("revocation_reason"))
+}
+
+fn revoked(reason: &str) -> (String, String) {
+    ("REVOKED".to_owned(), reason.to_owned())
+}
+
+/// Whoever has a former certificate believes the CA by it: the issuing CA says of both that they are revoked.
+#[tokio::test]
+async fn the_end_of_a_ca_is_that_of_its_former_certificates() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let mut certificates = Vec::new();
+    for id in ["sub-a", "sub-b"] {
+        let sub = world.sub(&root, id).await;
+        certificates.push(sub["certificate"].clone());
+    }
+    for id in ["sub-a", "sub-b", "root-a", "sub-a"] {
+        certificates.push(reissued(&world, id).await["certificate"].clone());
+    }
+    let [first, of_b, second, second_of_b, second_root, third] = certificates.as_slice() else {
+        panic!("{certificates:?}")
+    };
+    let put = async |id: &str, status: &str, reason: &str| {
+        let body = json!({ "status": status, "revocation_reason": reason });
+        let answer = world.post(&format!("/v1/cas/{id}/status"), body).await;
+        answer.with(StatusCode::CREATED);
+    };
+    // A hold is the present one's.
+    put("sub-a", "REVOKED", "CertificateHold").await;
+    assert_eq!(state(&world, third).await, revoked("CertificateHold"));
+    assert_eq!(world.now(first).await["status"], "ACTIVE");
+    put("sub-a", "REVOKED", "KeyCompromise").await;
+    for certificate in [first, second, third] {
+        assert_eq!(state(&world, certificate).await, revoked("KeyCompromise"));
+    }
+    let event = world.last_event("certificate.status.update").await;
+    let told = &event["data"]["updated"];
+    assert_eq!(told["status"], "REVOKED");
+    assert_eq!(told["issuer_metadata"]["id"], "root-a");
+    let path = "/internal/v1/cas/root-a/revoked?limit=10";
+    let listed = world.get(path).await.with(StatusCode::OK);
+    let listed = listed.as_array().unwrap().iter();
+    let listed: HashSet<&str> = listed
+        .filter_map(|entry| entry["serial_number"].as_str())
+        .collect();
+    let expected = [first, second, third].map(|gone| gone["serial_number"].as_str().unwrap());
+    assert_eq!(listed, HashSet::from(expected));
+    // What is deleted has ended, too.
+    put("sub-b", "EXPIRED", "Unspecified").await;
+    assert_eq!(world.now(of_b).await["status"], "ACTIVE");
+    world.delete("/v1/cas/sub-b").await.with(StatusCode::OK);
+    let cessation = revoked("CessationOfOperation");
+    assert_eq!(state(&world, of_b).await, cessation);
+    assert_eq!(world.now(second_of_b).await["status"], "EXPIRED");
+    // And a root goes on.
+    for certificate in [&root["certificate"], second_root] {
+        assert_eq!(world.now(certificate).await["status"], "ACTIVE");
+    }
+}
+
+/// The certificate is a CA's as long as one has it.
+#[tokio::test]
+async fn windows_of_a_shared_certificate_outlive_the_reissue_of_one_ca() {
+    let world = World::new().await;
+    let root = ForeignPlan::root("Foreign Root").make();
+    for id in ["root-a", "root-b"] {
+        let body = json!({ "id": id, "ca": root.wire(), "private_key": root.key_wire() });
+        let answer = world.post("/v1/cas/import", body).await;
+        answer.with(StatusCode::CREATED);
+    }
+    reissued(&world, "root-a").await;
+    world.clock.advance(Duration::days(340));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let told = world.events().await;
+    let told: Vec<&str> = told
+        .iter()
+        .filter(|(kind, _)| kind == "ca.expiring")
+        .map(|(_, subject)| subject.as_str())
+        .collect();
+    assert!(told.contains(&"ca/root-b"), "{told:?}");
 }

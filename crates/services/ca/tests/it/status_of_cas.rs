@@ -1,9 +1,10 @@
 //! The status of a CA and what goes down from it, its default profile.
 
 use http::StatusCode;
+use lamassu_db::{WriteSet, params, sql};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World, caller, csr, device_profile, p256};
+use crate::support::{Answer, ForeignPlan, World, caller, csr, device_profile, p256};
 
 async fn set(world: &World, id: &str, body: Value) -> Answer {
     world.post(&format!("/v1/cas/{id}/status"), body).await
@@ -242,5 +243,41 @@ async fn refusals_have_the_texts_of_the_wire() {
     for (path, body, refusal) in cases {
         let answer = world.post(&format!("/v1/cas/{path}"), body).await;
         assert_eq!(answer.refusal(), refusal, "{path}");
+    }
+}
+
+/// Ids were not always checked.
+#[tokio::test]
+async fn a_ca_that_is_called_like_unknown_issuers_takes_nothing_of_theirs_along() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    world.sub(&root, "sub-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    let foreign = ForeignPlan::root("Foreign Root").make();
+    let below = ForeignPlan::below("Foreign Sub", &foreign).make();
+    let body = json!({ "id": "foreign-sub", "ca": below.wire() });
+    let sub = world.post("/v1/cas/import", body).await;
+    let sub = sub.with(StatusCode::CREATED);
+    let body = json!({ "certificate": foreign.wire() });
+    let orphan = world.post("/v1/certificates/import", body).await;
+    let orphan = orphan.with(StatusCode::CREATED);
+    assert_eq!(orphan["issuer_metadata"]["id"], "-");
+    let mut renamed = WriteSet::new();
+    for statement in [
+        "UPDATE certificate_authority SET id = '-' WHERE id = 'root-a'",
+        "UPDATE certificate SET issuer_ca_id = '-' WHERE issuer_ca_id = 'root-a'",
+    ] {
+        renamed.execute(sql(statement, params![]));
+    }
+    world.db.commit(renamed).await.unwrap();
+    let answer = set(&world, "-", revoked("KeyCompromise")).await;
+    answer.with(StatusCode::CREATED);
+    world.delete("/v1/cas/-").await.with(StatusCode::OK);
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(world.ca("sub-a").await["certificate"]["status"], "REVOKED");
+    assert_eq!(world.now(&issued).await["status"], "REVOKED");
+    for certificate in [&orphan, &sub["certificate"]] {
+        assert_eq!(world.now(certificate).await["status"], "ACTIVE");
     }
 }

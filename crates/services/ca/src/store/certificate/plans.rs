@@ -13,9 +13,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::due::{due_at, earliest, expiring_at};
 use super::index::not_indexed;
-use super::{TABLE, add_texts, revoked_behind};
+use super::{CertificateId, TABLE, add_texts, revoked_behind};
 use crate::query::{expiring, issued_by, soonest_first, with_status};
-use crate::store::SCHEMA;
+use crate::store::{SCHEMA, authority};
 
 pub(super) async fn fresh() -> (TestDatabase, Db) {
     let clock = Arc::new(ManualClock::at(OffsetDateTime::UNIX_EPOCH));
@@ -273,6 +273,52 @@ async fn cas_are_counted_without_a_look_at_all_certificates() {
         assert!(
             !plan.contains("SCAN c") && !plan.contains("Seq Scan on certificate c"),
             "{column}: {plan}"
+        );
+    }
+}
+
+/// A view that begins with the CAs would go through all of them.
+#[tokio::test]
+async fn cas_are_found_by_what_their_certificates_say() {
+    let (_database, db) = fresh().await;
+    fill(&db).await;
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO certificate_authority (id, revision, created_at, certificate_id, level, \
+         profile_id, metadata) \
+         SELECT 'authority' || id, 1, created_at, id, 0, '', '{}' FROM certificate WHERE is_ca",
+        params![],
+    ));
+    set.execute(sql("ANALYZE certificate_authority", params![]));
+    db.commit(set).await.unwrap();
+    let row = db.row_opt(sql(
+        "SELECT id FROM certificate WHERE id = 'id509'",
+        params![],
+    ));
+    let certificate = CertificateId::of_row(&row.await.unwrap().unwrap(), "id").unwrap();
+    let ids = [CaId::from("ca109".to_owned())];
+    for (statement, index) in [
+        (
+            authority::of_certificate(&certificate),
+            // PostgreSQL goes through few CAs.
+            "certificate_authority",
+        ),
+        (
+            authority::of_common_name("Name509"),
+            "certificate_ca_common_name",
+        ),
+        (
+            authority::of_subject_key("key509"),
+            "certificate_subject_key",
+        ),
+        (authority::of_issuers(&ids), "certificate_ca_issuer"),
+    ] {
+        let plan = explain_statement(&db, &statement).await.unwrap();
+        assert!(plan.contains(index), "{}: {plan}", statement.text());
+        assert!(
+            !plan.contains("SCAN a") && !plan.contains("Seq Scan on certificate c"),
+            "{}: {plan}",
+            statement.text()
         );
     }
 }

@@ -1,9 +1,9 @@
 //! Storing certificates and what changes about them.
 
 use lamassu_core::ca::{Certificate, CertificateStatus, IssuerMetadata};
-use lamassu_core::ids::{EngineId, ProfileId};
+use lamassu_core::ids::{CaId, EngineId, ProfileId};
 use lamassu_core::query::fold;
-use lamassu_db::{Check, Statement, WriteSet, params, sql};
+use lamassu_db::{Check, Statement, WriteSet, in_list, params, sql, sql_of_few};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -148,12 +148,13 @@ pub(crate) fn update(
     set.expect_one(statement, REVISION);
 }
 
-/// Adds to a write set that a CA has another certificate now: the former one's new metadata, and no
-/// windows any more.
+/// Adds to a write set, behind that a CA has another certificate now, the former one's new metadata. It has no
+/// windows any more, unless another CA has it.
 pub(crate) fn superseded(set: &mut WriteSet, stored: &StoredCertificate, updated: &Certificate) {
     let statement = sql(
-        "UPDATE certificate SET metadata = $1, next_window = NULL, revision = revision + 1 \
-         WHERE id = $2 AND revision = $3",
+        "UPDATE certificate SET metadata = $1, next_window = CASE WHEN EXISTS (\
+         SELECT 1 FROM certificate_authority WHERE certificate_id = $2) THEN next_window END, \
+         revision = revision + 1 WHERE id = $2 AND revision = $3",
         params![metadata(updated), stored.id.as_str(), stored.revision],
     );
     set.expect_one(statement, REVISION);
@@ -173,6 +174,18 @@ pub(crate) fn set_issuer(set: &mut WriteSet, stored: &StoredCertificate, issuer:
         ],
     );
     set.expect_one(statement, REVISION);
+}
+
+/// Adds to a write set what the issuer of certificates, at least one, is called from now on.
+pub(crate) fn rename_issuer(set: &mut WriteSet, ids: &[CertificateId], to: &CaId) {
+    let mut values = ids.iter().map(|id| id.as_str().into()).collect();
+    let list = in_list(&mut values);
+    values.push(to.as_str().into());
+    let text = format!(
+        "UPDATE certificate SET issuer_ca_id = ${}, revision = revision + 1 WHERE id IN ({list})",
+        values.len()
+    );
+    set.execute(sql_of_few(text, values));
 }
 
 /// Adds to a write set that a certificate is a CA's, and where its key is.

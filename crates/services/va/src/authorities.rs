@@ -103,7 +103,7 @@ impl AuthorityTable {
     }
 
     /// The CA that the CRLs of a role are of: the one with this id, or where it is gone another
-    /// one with its key identifier.
+    /// one with its key identifier. A new CA may have the id of one that is gone.
     pub(crate) async fn of_role(
         &self,
         caller: &Caller,
@@ -112,8 +112,8 @@ impl AuthorityTable {
         asker: Asker,
     ) -> Result<Option<Arc<Authority>>, CaError> {
         self.find(caller, asker, |snapshot| {
-            let found = snapshot.by_id.get(id).or_else(|| snapshot.by_ski.get(ski));
-            found.cloned()
+            let named = snapshot.by_id.get(id).filter(|found| found.ski == ski);
+            named.or_else(|| snapshot.by_ski.get(ski)).cloned()
         })
         .await
     }

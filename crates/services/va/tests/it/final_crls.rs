@@ -207,3 +207,19 @@ async fn a_deleted_ca_leaves_the_crls_of_the_one_that_had_the_name_of_its_key_be
     world.run_crl_job().await;
     assert!(world.crl(&ca).await.number().unwrap() > before.number().unwrap());
 }
+
+/// Its key is not the one that the list is of.
+#[tokio::test]
+async fn a_new_ca_with_the_id_of_a_deleted_one_signs_no_list_of_it() {
+    let world = World::running().await;
+    let old = world.root("root-a").await;
+    world.catch_up().await;
+    world.delete(&old).await;
+    let new = world.root("root-a").await;
+    assert_ne!(old.ski, new.ski);
+    world.catch_up().await;
+    world.run_crl_job().await;
+    let answer = world.get(&format!("/crl/{}", old.ski)).await;
+    assert_eq!(answer.refusal(), (404, "CA not found".to_owned()));
+    world.crl(&new).await;
+}

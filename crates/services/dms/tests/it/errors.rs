@@ -320,7 +320,7 @@ fn enrollment() -> Vec<(&'static str, Met)> {
         tested(
             "Misconfigured",
             ENROLL,
-            "a_dms_whose_ca_is_gone_or_revoked_is_misconfigured",
+            "a_dms_whose_ca_is_gone_or_does_not_sign_is_misconfigured",
             "dms_misconfigured",
         ),
     ]

@@ -158,14 +158,15 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
     };
     let number = shown.number.map(|number| number.to_string());
     output.print(&shown, &number.clone().unwrap_or_default(), || {
-        vec![
+        let scope = shown.scope.clone().map(|scope| ("about", scope));
+        let facts = [
             ("issuer", shown.issuer.clone()),
             ("number", number.unwrap_or_default()),
             ("as of", at(shown.this_update)),
             ("until", shown.next_update.map(at).unwrap_or_default()),
-            ("about", shown.scope.clone().unwrap_or_default()),
-            ("revoked", shown.n_entries.to_string()),
-        ]
+        ];
+        let entries = [("revoked", shown.n_entries.to_string())];
+        facts.into_iter().chain(scope).chain(entries).collect()
     })?;
     if output.form() != Form::Text || !with_entries {
         return Ok(());

@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::forward::Forward;
 use crate::support::plant::DeviceKey;
@@ -124,7 +124,7 @@ fn ocsp_is_asked_where_the_certificate_says_and_judged() -> Result<()> {
 
 #[test]
 fn lists_are_fetched_shown_verified_and_looked_up() -> Result<()> {
-    let (_program, plant) = plant()?;
+    let (program, plant) = plant()?;
     assert_eq!(status(&plant, "crl check one.pem --ca root.pem")?, good());
     plant.revoke(&plant.serial("one")?, "Superseded")?;
     wait_for("the CRL to hold it", Duration::from_secs(10), || {
@@ -179,5 +179,34 @@ fn lists_are_fetched_shown_verified_and_looked_up() -> Result<()> {
         "crl fetch --url http://localhost:1/none --out x.crl",
     )?;
     assert!(said.contains("does not answer"), "{said}");
+
+    // Where delta CRLs are made, the complete list alone would call the second one good.
+    let role = format!("va/v1/roles/{}", plant.issuing_ski);
+    let options = json!({"validity": "1w", "refresh_interval": "6d", "regenerate_on_revoke": true,
+        "delta_validity": "1d"});
+    plant.api.ok("PUT", &role, Some(&options))?;
+    wait_for(
+        "the list to name its delta",
+        Duration::from_secs(10),
+        || {
+            let asked = run(&plant, "crl fetch one.pem --out issuing.crl").ok()?;
+            let shown = run(&plant, "crl check two.pem --issuer issuing.pem -q").ok()?;
+            (asked.status.success() && shown.status.success()).then_some(())
+        },
+    )?;
+    plant.revoke(&plant.serial("two")?, "Superseded")?;
+    wait_for("the delta CRL to hold it", Duration::from_secs(10), || {
+        let found = status(&plant, "crl check two.pem --issuer issuing.pem").ok()?;
+        (found == revoked()).then_some(())
+    })?;
+    let from_file = "crl check two.pem --issuer issuing.pem --crl issuing.crl";
+    assert_eq!(status(&plant, from_file)?, good());
+    let delta = format!(
+        "http://localhost:{}/api/va/crl/{}/delta",
+        program.http_port, plant.issuing_ski
+    );
+    run(&plant, &format!("crl fetch --url {delta} --out delta.crl"))?;
+    let shown = String::from_utf8(run(&plant, "crl show delta.crl")?.stdout)?;
+    assert!(shown.contains("changes since the list number"), "{shown}");
     Ok(())
 }

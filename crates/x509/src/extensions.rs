@@ -18,7 +18,7 @@ pub use key_usage::{KeyUsage, KeyUsageBit};
 pub use name_constraints::Subtree;
 pub use san_check::SanError;
 
-pub(crate) use aia::{full_name_uris, uri_general_names};
+pub(crate) use aia::{distribution_point_uris, full_name_uris, uri_general_names};
 pub(crate) use general_name::{general_names_to_der, parse_general_names};
 pub(crate) use san_check::check_subject_alt_name;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_x509::Certificate;
-use lamassu_x509::crl::{CertificateList, CrlRefusal, RevokedEntry};
+use lamassu_x509::crl::{CertificateList, CrlReason, CrlRefusal, RevokedEntry};
 use lamassu_x509::pem::{PemLabel, der_to_pem, pem_to_der};
 use serde::Serialize;
 
@@ -152,7 +152,7 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
         number: list.number().ok().flatten().map(|number| number.0),
         this_update: list.this_update().into(),
         next_update: list.next_update().map(Timestamp::from),
-        scope: list.scope()?.map(|scope| scope.to_string()),
+        scope: about(list)?,
         n_entries: list.entries().count(),
         entries,
     };
@@ -184,6 +184,14 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
     write(&Columns::default().rows(rows))
 }
 
+/// What a list is about that is not complete.
+fn about(list: &CertificateList) -> Result<Option<String>> {
+    if let Some(base) = list.base_number()? {
+        return Ok(Some(format!("changes since the list number {}", base.0)));
+    }
+    Ok(list.scope()?.map(|scope| scope.to_string()))
+}
+
 fn verify(output: OutputArgs, list: &CertificateList, issuer: &Path) -> Result<()> {
     let known = files::read_certificates(issuer)?;
     let mut outcome = Err(CrlRefusal::OtherIssuer);
@@ -198,9 +206,9 @@ fn verify(output: OutputArgs, list: &CertificateList, issuer: &Path) -> Result<(
     let until = until.unwrap_or_else(|| "nobody says when".to_owned());
     let number = list.number().ok().flatten().map(|number| number.0);
     let number = number.map_or_else(String::new, |number| number.to_string());
-    let about = match list.scope()? {
+    let about = match about(list)? {
         None => "complete".to_owned(),
-        Some(scope) => format!("about {scope}"),
+        Some(about) => format!("about {about}"),
     };
     output.done(
         &number,
@@ -237,6 +245,23 @@ fn points(certificates: &[Certificate]) -> Result<Vec<String>> {
     Ok(points)
 }
 
+/// What changed since a list, where it says that somebody tells: without that, it is not the newest.
+async fn delta(
+    arguments: &IssuerArgs,
+    list: &CertificateList,
+    issuer: &Certificate,
+) -> Result<Option<CertificateList>> {
+    let addresses = list.freshest()?;
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let (delta, url) = first(arguments, &addresses).await?;
+    delta
+        .check_delta(list, issuer, Session::now(), CLOCK_SKEW)
+        .with_context(|| format!("the delta CRL {url} cannot be believed"))?;
+    Ok(Some(delta))
+}
+
 /// The first list that one of these addresses gives.
 async fn first(arguments: &IssuerArgs, urls: &[String]) -> Result<(CertificateList, String)> {
     let fetcher = arguments.fetcher(CertificateList::MAX_LEN)?;
@@ -270,7 +295,14 @@ async fn look_up(output: OutputArgs, asked: &Check) -> Result<()> {
     if !list.is_about(&certificate)? {
         return Verdict::new(Status::Unknown, &certificate, times, &source).tell(output);
     }
-    let verdict = match list.entry(certificate.serial()) {
+    let changed = match &asked.crl {
+        Some(_) => None,
+        None => delta(&asked.issuer, &list, &issuer).await?,
+    };
+    let serial = certificate.serial();
+    let entry = changed.and_then(|delta| delta.entry(serial));
+    let entry = entry.or_else(|| list.entry(serial));
+    let verdict = match entry.filter(|entry| entry.reason != CrlReason::RemoveFromCrl) {
         None => Verdict::new(Status::Good, &certificate, times, &source),
         Some(entry) => Verdict::new(Status::Revoked, &certificate, times, &source)
             .since(entry.revocation_date, entry.reason),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use lamassu_core::device::{CreateDevice as NewDevice, DeviceService as _};
-use lamassu_core::dms::{BindDevice, DmsService as _};
+use lamassu_core::dms::{BindDevice, DmsError, DmsService as _};
 use lamassu_core::ids::{DeviceId, DmsId};
 
 pub(super) use self::show::{LIST, counts};
@@ -217,7 +217,18 @@ impl Commands for DevicesCommand {
     }
 }
 
+/// Checks that there is a DMS: the API takes any name.
+async fn require_dms(session: &Session, dms: &str) -> Result<()> {
+    let found = session.dms.dms(&session.caller, &DmsId::from(dms)).await;
+    match found {
+        Err(error @ DmsError::DmsNotFound) => Err(error).about(About::new(Noun::Dms, dms)),
+        // Whoever may register devices need not see DMSs.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 async fn create(session: &Session, asked: &CreateDevice) -> Result<()> {
+    require_dms(session, &asked.dms).await?;
     let new = NewDevice {
         id: DeviceId::from(asked.device.as_str()),
         dms_id: DmsId::from(asked.dms.as_str()),

@@ -43,7 +43,7 @@ pub(crate) enum DmsCommand {
     /// Enrollment passwords, for devices without a certificate (--auth password).
     #[command(subcommand)]
     Passwords(PasswordsCommand),
-    /// List enrollments that were refused lately, and why.
+    /// List enrollments that were refused lately, and why; the last first.
     Refused(Refused),
     /// Count DMSs.
     Stats,
@@ -59,7 +59,7 @@ pub(crate) struct ListDms {
     list: ListArgs,
 }
 
-/// List enrollments that were refused lately, and why.
+/// List enrollments that were refused lately, and why; the last first.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Refused {
     /// Of this DMS.

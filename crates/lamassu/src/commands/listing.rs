@@ -74,6 +74,15 @@ impl Conditions {
 }
 
 impl ListArgs {
+    /// The same, by this field with the last first, unless something else was said.
+    pub(super) fn newest_first(&self, field: &str) -> Self {
+        let mut list = self.clone();
+        if list.sort.is_none() {
+            (list.sort, list.descending) = (Some(field.to_owned()), true);
+        }
+        list
+    }
+
     /// The first request.
     ///
     /// # Errors

@@ -218,8 +218,7 @@ impl Ready {
     /// Refuses shards where certificates would name no list of theirs.
     pub(crate) fn check_shards(&self, shards: Option<CrlShards>) -> Result<(), CaError> {
         if shards.is_some() && self.va_domains.is_empty() {
-            let reason =
-                "crl_shards needs an address that certificates name: set va_server_domains";
+            let reason = "crl_shards needs an address that certificates name: set va_server_domains (--domain)";
             return Err(CaError::Policy(reason.to_owned()));
         }
         Ok(())

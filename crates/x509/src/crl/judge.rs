@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::CertificateList;
 use crate::certificate::Certificate;
 use crate::error::{Malformation, ParseError};
-use crate::extensions::{KeyUsageBit, full_name_uris};
+use crate::extensions::{KeyUsageBit, distribution_point_uris, full_name_uris};
 use crate::oids;
 use crate::signed::SignatureError;
 use crate::tlv::{Reader, context, context_constructed};
@@ -45,6 +45,9 @@ pub enum CrlRefusal {
     /// It only tells what changed.
     #[error("the CRL is a delta CRL: it tells what changed since another one")]
     Delta,
+    /// It does not tell what changed since the list that it would be combined with.
+    #[error("the delta CRL is none of this CRL")]
+    OtherBase,
     /// A critical extension that is not understood.
     #[error("the CRL has an unknown critical extension")]
     CriticalExtension,
@@ -65,6 +68,43 @@ impl CertificateList {
         now: OffsetDateTime,
         clock_skew: Duration,
     ) -> Result<(), CrlRefusal> {
+        if self.base_number()?.is_some() {
+            return Err(CrlRefusal::Delta);
+        }
+        self.check_any(issuer, now, clock_skew)
+    }
+
+    /// Checks that this delta CRL tells what changed since a complete list, which was checked.
+    ///
+    /// # Errors
+    ///
+    /// [`CrlRefusal`]; [`CrlRefusal::OtherBase`] where it is none of that list (RFC 5280 §5.2.4).
+    pub fn check_delta(
+        &self,
+        complete: &Self,
+        issuer: &Certificate,
+        now: OffsetDateTime,
+        clock_skew: Duration,
+    ) -> Result<(), CrlRefusal> {
+        self.check_any(issuer, now, clock_skew)?;
+        let (base, number) = (self.base_number()?, complete.number()?);
+        let reaches = base
+            .zip(number)
+            .is_some_and(|(base, number)| base <= number);
+        let is_newer = self.number()? >= number;
+        if reaches && is_newer && self.scope()? == complete.scope()? {
+            Ok(())
+        } else {
+            Err(CrlRefusal::OtherBase)
+        }
+    }
+
+    fn check_any(
+        &self,
+        issuer: &Certificate,
+        now: OffsetDateTime,
+        clock_skew: Duration,
+    ) -> Result<(), CrlRefusal> {
         if !self.issuer().matches(issuer.subject()) {
             return Err(CrlRefusal::OtherIssuer);
         }
@@ -78,13 +118,6 @@ impl CertificateList {
         let mut extensions = self.extensions().iter();
         if extensions.any(|extension| extension.is_critical() && !known(extension)) {
             return Err(CrlRefusal::CriticalExtension);
-        }
-        if self
-            .extensions()
-            .find(&oids::CE_DELTA_CRL_INDICATOR)
-            .is_some()
-        {
-            return Err(CrlRefusal::Delta);
         }
         if self.this_update() > now.saturating_add(clock_skew) {
             return Err(CrlRefusal::NotYetValid);
@@ -113,6 +146,18 @@ impl CertificateList {
             false => !scope.only_cas,
         };
         Ok(is_its_point && is_its_kind && !scope.is_something_else)
+    }
+
+    /// Where a newer delta CRL is.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] when the extension does not decode.
+    pub fn freshest(&self) -> Result<Vec<String>, ParseError> {
+        let found = self
+            .extensions()
+            .parsed(&oids::CE_FRESHEST_CRL, distribution_point_uris)?;
+        Ok(found.unwrap_or_default())
     }
 
     /// What the list is about, unless it is about everything that its issuer has issued.

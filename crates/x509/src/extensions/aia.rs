@@ -125,7 +125,7 @@ impl AccessLocations {
 }
 
 /// The URIs in all full names of a CRL distribution points extension.
-pub(super) fn distribution_point_uris(value: &Bytes) -> Result<Vec<String>, Malformation> {
+pub(crate) fn distribution_point_uris(value: &Bytes) -> Result<Vec<String>, Malformation> {
     let mut outer = Reader::new(value);
     let mut list = outer.sequence()?;
     outer.finish()?;

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
-use lamassu_x509::crl::{CertificateList, CrlBuilder, CrlReason, CrlRefusal};
+use lamassu_x509::crl::{
+    CertificateList, CrlBuilder, CrlNumber, CrlReason, CrlRefusal, delta_crl_indicator,
+    freshest_crl, issuing_distribution_point,
+};
 use lamassu_x509::issue::{ExtendedKeyUsageRule, Profile};
 use lamassu_x509::ocsp::{
     BasicResponse, CertId, CertStatus, OcspRefusal, OcspResponse, OcspResponseStatus, OcspVerdict,
@@ -161,6 +164,26 @@ fn a_list_counts_for_its_issuer_and_its_time() {
     assert_eq!(check(&delta), Err(CrlRefusal::Delta));
     let unknown = list(vec![critical("1.2.3.4", vec![5, 0])]);
     assert_eq!(check(&unknown), Err(CrlRefusal::CriticalExtension));
+}
+
+#[test]
+fn a_delta_counts_for_the_list_that_it_reaches_back_to() {
+    let address = "http://va.example/delta".to_owned();
+    let complete = list(freshest_crl(vec![address.clone()]).into_iter().collect());
+    assert_eq!(complete.freshest().unwrap(), [address]);
+    let number = complete.number().unwrap().unwrap();
+    let to = |base: u64| list(vec![delta_crl_indicator(CrlNumber(base))]);
+    let check =
+        |delta: &CertificateList, now| delta.check_delta(&complete, &ROOT.certificate, now, SKEW);
+    assert_eq!(check(&to(number.0), NOW), Ok(()));
+    assert_eq!(check(&to(number.0 - 1), NOW), Ok(()));
+    let later = NOW + Duration::days(8);
+    assert_eq!(check(&to(number.0), later), Err(CrlRefusal::Outdated));
+    let part = issuing_distribution_point(&["http://va.example/1-of-2".to_owned()]);
+    let of_part = list(vec![delta_crl_indicator(number), part]);
+    for other in [to(number.0 + 1), complete.clone(), of_part] {
+        assert_eq!(check(&other, NOW), Err(CrlRefusal::OtherBase));
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use lamassu_core::ca::{CaService as _, CreateCa as NewCa, ImportCa as ForeignCa};
 use lamassu_core::ids::{CaId, EngineId, ProfileId};
+use lamassu_core::timestamp::Timestamp;
 
 use super::show::print;
 use super::{CreateCa, ImportCa};
@@ -15,11 +16,19 @@ use crate::commands::files;
 use crate::commands::output::note;
 use crate::commands::profiles::{choice, id_of};
 use crate::commands::progress;
-use crate::commands::values::{Lifetime, SubjectArg};
+use crate::commands::values::{Lifetime, SubjectArg, at};
 
 pub(super) async fn create(session: &Session, asked: &CreateCa) -> Result<()> {
     let SubjectArg(subject) = &asked.subject;
     let Lifetime(expiration) = &asked.validity;
+    ensure!(
+        expiration.time.is_zero() || expiration.time > Timestamp(Session::now()),
+        "--validity {} is over already",
+        at(expiration.time)
+    );
+    if let Some(profile) = &asked.ca_profile {
+        require_ca_profile(session, profile).await?;
+    }
     let request = NewCa {
         id: CaId::from(asked.id.as_str()),
         parent: asked.issuer.as_deref().map(CaId::from),
@@ -41,6 +50,18 @@ pub(super) async fn create(session: &Session, asked: &CreateCa) -> Result<()> {
     let made = made.about(about)?;
     tell_doubts(session, &made.certificate).await;
     print(session, &made)
+}
+
+/// Checks that a profile is one for CAs: the server would not say which value is wrong.
+async fn require_ca_profile(session: &Session, name: &str) -> Result<()> {
+    let id = id_of(session, name).await?;
+    let profile = session.ca.profile(&session.caller, &id).await;
+    let profile = profile.about(About::new(Noun::Profile, name))?;
+    ensure!(
+        profile.sign_as_ca,
+        "the profile {name:?} is none for CAs: those are made with --sign-as-ca"
+    );
+    Ok(())
 }
 
 pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {

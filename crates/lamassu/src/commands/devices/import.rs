@@ -14,8 +14,8 @@ use lamassu_core::ids::DmsId;
 use serde::Serialize;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::ImportDevices;
 use super::rows::{Row, read};
+use super::{ImportDevices, require_dms};
 use crate::commands::Session;
 use crate::commands::output::note;
 use crate::commands::progress;
@@ -46,6 +46,9 @@ enum Done {
 }
 
 pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<()> {
+    if let Some(dms) = &asked.dms {
+        require_dms(session, dms).await?;
+    }
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let reading = asked.clone();
     let reader = thread::spawn(move || read(&reading, &sender));

@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use lamassu_core::ca::{CaError, CaService as _};
 use lamassu_core::dms::settings::{
     AUTH_CLIENT_CERTIFICATE, AUTH_NONE, AUTH_PASSWORD, EstSettings, PROTOCOL_EST,
 };
 use lamassu_core::dms::{Dms, DmsSettings};
 use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::CaId;
 use lamassu_crypto::KeySpec;
 use serde_json::json;
 
 use crate::commands::Session;
+use crate::commands::failure::{About, Refusal as _};
 use crate::commands::members::{self, Members};
 use crate::commands::profiles::id_of;
 use crate::commands::values::KeyType;
@@ -222,6 +225,21 @@ impl DmsArgs {
     /// # Errors
     /// It cannot be used.
     pub(super) async fn applied(&self, session: &Session, stored: &Dms) -> Result<Dms> {
+        let named = [
+            &self.enrollment.validation_ca,
+            &self.renewal.renewal_ca,
+            &self.cacerts_ca,
+        ];
+        for ca in self.ca.iter().chain(named.into_iter().flatten()) {
+            // The API takes any name, and devices would learn of it. Whoever may make DMSs need not see CAs.
+            let found = session
+                .ca
+                .ca(&session.caller, &CaId::from(ca.as_str()))
+                .await;
+            if let Err(error @ CaError::CaNotFound) = found {
+                return Err(error).about(About::ca(ca));
+            }
+        }
         let mut members = self.members();
         if let Some(profile) = &self.profile {
             let id = id_of(session, profile).await?;

@@ -217,8 +217,9 @@ pub(super) async fn refused(session: &Session, asked: &Refused) -> Result<()> {
     let conditions = Conditions::default()
         .with("dms_id[equal]", asked.dms.as_deref())
         .with("device_id[equal]", asked.device.as_deref());
-    let request = asked.list.request(REFUSED_FIELDS, conditions)?;
-    listing::print(session, &asked.list, request, &REFUSED, async |request| {
+    let list = asked.list.newest_first("creation_ts");
+    let request = list.request(REFUSED_FIELDS, conditions)?;
+    listing::print(session, &list, request, &REFUSED, async |request| {
         let (dms, caller) = (&session.dms, &session.caller);
         Ok(dms.refused_enrollments(caller, request).await?)
     })

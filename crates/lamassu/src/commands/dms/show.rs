@@ -74,6 +74,7 @@ fn record(dms: &Dms) -> Record {
             enrollment.device_provisioning_profile.tags.join(", "),
         ),
         ("renewal", renewal_auth.unwrap_or_default()),
+        ("renewal also of", ids(&renewal.additional_validation_cas)),
         ("renewal opens", before(renewal.reenrollment_delta)),
         ("to be renewed", before(renewal.preventive_delta)),
         ("urgent", before(renewal.critical_delta)),
@@ -94,11 +95,15 @@ fn record(dms: &Dms) -> Record {
 
 fn auth(settings: &EstSettings) -> String {
     let cas = &settings.client_certificate_settings.validation_cas;
-    let cas: Vec<_> = cas.iter().map(CaId::as_str).collect();
     match cas.as_slice() {
         [] => settings.auth_mode.clone(),
-        cas => format!("{} of {}", settings.auth_mode, cas.join(", ")),
+        cas => format!("{} of {}", settings.auth_mode, ids(cas)),
     }
+}
+
+fn ids(cas: &[CaId]) -> String {
+    let cas: Vec<_> = cas.iter().map(CaId::as_str).collect();
+    cas.join(", ")
 }
 
 fn keygen(dms: &Dms) -> String {

@@ -57,7 +57,8 @@ async fn shards_without_an_address_are_refused() {
     let mut body = root_body("root-a", &world.profile(device_profile()).await);
     body["crl_shards"] = json!(16);
     let answer = world.post("/v1/cas", body).await;
-    let reason = "crl_shards needs an address that certificates name: set va_server_domains";
+    let reason =
+        "crl_shards needs an address that certificates name: set va_server_domains (--domain)";
     assert_eq!(answer.refusal(), (400, reason));
     assert_eq!(world.count("certificate_authority").await, 0);
 }

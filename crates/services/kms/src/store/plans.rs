@@ -117,3 +117,21 @@ async fn keys_are_counted_already() {
     let rows = db.rows(counts::all()).await.unwrap();
     assert_eq!(rows[0].get::<i64>("n").unwrap(), 20_000);
 }
+
+#[tokio::test]
+async fn keys_come_in_the_order_of_their_names_by_index() {
+    let (_database, db) = filled().await;
+    for order in ["asc", "desc"] {
+        let query = format!("sort_by=name&sort_mode={order}");
+        let request = ListRequest::parse(&query, KEYS.fields, QueryLimits::default()).unwrap();
+        let plan = explain(&db, &KEYS, "test", &request, &[ready()]).await;
+        let plan = plan.unwrap();
+        assert!(plan.contains("kms_key_by_name"), "{query}: {plan}");
+        // Backwards, keys of one name are put in the order of their handles.
+        let sorts = match order {
+            "asc" => plan.contains("TEMP B-TREE") || plan.contains("Sort"),
+            _ => plan.contains("LAST 2 TERMS") || plan.contains("Presorted Key: name_folded\n"),
+        };
+        assert!(!sorts, "{query}: {plan}");
+    }
+}

@@ -12,6 +12,7 @@ use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
 use serde_json::{Map, Value, json};
 
+use crate::ca_status::add_cascades;
 use crate::events::{Change, Teller, certificate_subject};
 use crate::lifecycle::with_status;
 use crate::metrics;
@@ -28,16 +29,18 @@ impl CaService {
         caller: &Caller,
         serial: &SerialNumber,
     ) -> Result<(), CaError> {
-        retry_races(|| self.try_complete(caller, serial)).await
+        let cascades = retry_races(|| self.try_complete(caller, serial)).await?;
+        self.begin_cascades(caller, cascades).await;
+        Ok(())
     }
 
     async fn try_complete(
         &self,
         caller: &Caller,
         serial: &SerialNumber,
-    ) -> Result<(), Attempt<CaError>> {
+    ) -> Result<Vec<String>, Attempt<CaError>> {
         let Some(open) = intent::open(&self.db, serial).await? else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let teller = Teller {
             caller,
@@ -45,6 +48,7 @@ impl CaService {
         };
         let mut set = WriteSet::new();
         let mut revoked = None;
+        let mut cascades = Vec::new();
         match &open.superseded {
             None => intent::remove(&mut set, serial),
             Some(superseded) => {
@@ -52,6 +56,11 @@ impl CaService {
                 if let Some(stored) = self.superseded_certificate(&open, superseded).await? {
                     let retired = self.retire(&mut set, teller, &stored, superseded);
                     revoked = retired.await?;
+                    if revoked.as_ref().is_some_and(|revoked| revoked.is_ca) {
+                        let sharing = authority::by_certificate(&self.db, &stored.id).await?;
+                        let now_is = (CertificateStatus::Revoked, RevocationReason::Superseded);
+                        cascades = add_cascades(&mut set, &sharing, &stored, now_is, teller.now);
+                    }
                 }
             }
         }
@@ -64,21 +73,25 @@ impl CaService {
         if revoked.is_some() {
             metrics::revoked();
         }
-        Ok(())
+        Ok(cascades)
     }
 
-    /// The certificate that was superseded. Should its serial number not be unique, it is the one
-    /// that belongs to the device.
+    /// The certificate that was superseded. Its serial number alone does not say that: others may use the
+    /// number, too. It is the one that belongs to the device; or the only one with the number, if it belongs
+    /// to no device and is not a CA's.
     async fn superseded_certificate(
         &self,
         open: &OpenIntent,
         superseded: &Superseded,
     ) -> Result<Option<StoredCertificate>, Attempt<CaError>> {
         let mut found = by_name(&self.db, &(&superseded.serial_number).into()).await?;
-        if found.len() > 1 {
-            let device = &open.attachment.device_id;
-            found.retain(|stored| belongs_to(&stored.certificate, device));
-        }
+        let device = &open.attachment.device_id;
+        let only = found.len() == 1;
+        found.retain(|stored| {
+            let certificate = &stored.certificate;
+            belongs_to(certificate, device)
+                || only && !certificate.is_ca && attachment_of(certificate).is_none()
+        });
         Ok(found.into_iter().next())
     }
 

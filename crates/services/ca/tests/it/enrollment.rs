@@ -454,6 +454,60 @@ async fn a_ca_is_attached_and_detached_with_its_certificate() {
 }
 
 #[tokio::test]
+async fn what_a_superseded_ca_issued_follows_it() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let gateway = world.sub(&root, "gateway").await;
+    let below = world.issue("gateway", "sensor-1").await;
+    let serial = SerialNumber::parse(gateway["serial_number"].as_str().unwrap()).unwrap();
+    let service = &world.reached;
+    service
+        .attach_certificate(&caller(), &(&serial).into(), attachment(), windows())
+        .await
+        .unwrap();
+    let certificate = world.stored(&serial).await;
+    let new = world.enroll(Some(supersede(&certificate))).await;
+    service
+        .complete_enrollment(&caller(), &new.serial_number)
+        .await
+        .unwrap();
+    let gateway = world.ca("gateway").await;
+    assert_eq!(gateway["certificate"]["status"], "REVOKED");
+    let below = SerialNumber::parse(below["serial_number"].as_str().unwrap()).unwrap();
+    let below = world.stored(&below).await;
+    assert_eq!(below.status, CertificateStatus::Revoked);
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_is_not_superseded_for_its_number() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let ca = world.sub(&root, "gateway").await;
+    let others = world.issue("root-a", "device-2").await;
+    let service = &world.reached;
+    let others = SerialNumber::parse(others["serial_number"].as_str().unwrap()).unwrap();
+    let device_2 = Attachment {
+        device_id: "device-2".into(),
+        ..attachment()
+    };
+    service
+        .attach_certificate(&caller(), &(&others).into(), device_2, windows())
+        .await
+        .unwrap();
+    let ca = SerialNumber::parse(ca["serial_number"].as_str().unwrap()).unwrap();
+    for serial in [others, ca] {
+        let before = world.stored(&serial).await;
+        let new = world.enroll(Some(supersede(&before))).await;
+        service
+            .complete_enrollment(&caller(), &new.serial_number)
+            .await
+            .unwrap();
+        assert_eq!(world.stored(&serial).await, before);
+        assert_eq!(world.open_intents().await, []);
+    }
+}
+
+#[tokio::test]
 async fn attaching_again_changes_and_tells_nothing() {
     let world = World::new().await;
     world.root("root-a").await;

@@ -34,6 +34,9 @@ const DEPTH: usize = 40;
 /// Rows of the installation with few.
 const FEW: u32 = 10_000;
 
+/// How often it is looked whether the indexes are complete.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How often issuing is measured on each installation.
 const ROUNDS: usize = 5;
 
@@ -67,6 +70,7 @@ impl Place {
             seeded.as_secs_f64(),
             server.started_in.as_secs_f64()
         );
+        indexed(&installation).await?;
         Ok(Self {
             plant: plant.moved_to(&server),
             installation,
@@ -74,6 +78,26 @@ impl Place {
             names: Names::default(),
         })
     }
+}
+
+/// Waits until the program has added what was seeded to its indexes of parts of texts, which it does in the
+/// background on SQLite.
+async fn indexed(installation: &Installation) -> Result<()> {
+    if installation.kind() == Kind::Postgres {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let missing = "SELECT 1 FROM certificate WHERE rowid > \
+                   MIN((SELECT n FROM certificate_text_end), \
+                   (SELECT n FROM certificate_serial_text_end)) LIMIT 1";
+    while !installation.rows(missing)?.is_empty() {
+        tokio::time::sleep_until((Instant::now() + LOOK).into()).await;
+    }
+    println!(
+        "scale: parts of texts found by index {:.0} s after the start",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
 }
 
 /// Everything on one database.
@@ -133,6 +157,7 @@ pub(crate) async fn large(
         seeded.as_secs_f64(),
         server.started_in.as_secs_f64()
     );
+    indexed(&installation).await?;
     let place = Place {
         plant: plant.moved_to(&server),
         installation,

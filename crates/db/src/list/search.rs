@@ -28,6 +28,9 @@ const MAX_TRIGRAMS: usize = 16;
 /// begin alike, and what all have is long to read.
 const LAST_DIGITS: usize = 12;
 
+/// A run of so many digits is in few rows of a million, even alone.
+const TELLING_DIGITS: usize = 5;
+
 /// How an index of trigrams takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Preselect {
@@ -91,7 +94,7 @@ impl Preselect {
             trigrams(field, value)?;
             let column = field.search_column.or(field.folded_column)?;
             let column = Expr::col(Alias::new(column));
-            return Some(column.like(pattern(value)));
+            return Some(column.like(pattern(field, value)));
         }
         let table = field.search_table?;
         match self {
@@ -155,13 +158,25 @@ pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(
     Ok(())
 }
 
-/// Trigrams of the folded text, as FTS5 is asked for them.
+/// The part of a text, folded, that tells most: of numbers their end, of other texts the longest run of
+/// digits, since names that begin with the same word are told apart by a number. Rows that have the word
+/// are many, and an index would go through all of them.
+fn telling(field: &Field, value: &str) -> String {
+    let folded = fold(value);
+    if field.hex.is_some() {
+        let before = folded.chars().count().saturating_sub(LAST_DIGITS);
+        return folded.chars().skip(before).collect();
+    }
+    let runs = folded.split(|letter: char| !letter.is_ascii_digit());
+    match runs.max_by_key(|run| run.len()) {
+        Some(run) if run.len() >= TELLING_DIGITS => run.to_owned(),
+        _ => folded,
+    }
+}
+
+/// Trigrams of a text, as FTS5 is asked for them.
 fn trigrams(field: &Field, value: &str) -> Option<String> {
-    let letters: Vec<char> = fold(value).chars().collect();
-    let letters = match field.hex {
-        Some(_) => letters.get(letters.len().saturating_sub(LAST_DIGITS)..)?,
-        None => &letters,
-    };
+    let letters: Vec<char> = telling(field, value).chars().collect();
     let quoted = |three: &[char]| {
         let three: String = three.iter().collect();
         format!("\"{}\"", three.replace('"', "\"\""))
@@ -171,10 +186,10 @@ fn trigrams(field: &Field, value: &str) -> Option<String> {
     (!all.is_empty()).then(|| all.join(" AND "))
 }
 
-/// The pattern of texts that contain the folded text.
-fn pattern(value: &str) -> String {
+/// The pattern of texts that contain what tells most of a text.
+fn pattern(field: &Field, value: &str) -> String {
     let mut pattern = String::from("%");
-    for letter in fold(value).chars() {
+    for letter in telling(field, value).chars() {
         if matches!(letter, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -182,4 +197,35 @@ fn pattern(value: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use lamassu_core::query::{Field, Hex};
+
+    use super::{pattern, trigrams};
+
+    #[test]
+    fn of_names_with_a_number_the_number_is_looked_for() {
+        let name = Field::string("name", "name");
+        assert_eq!(
+            trigrams(&name, "Pump-10077").unwrap(),
+            r#""100" AND "007" AND "077""#
+        );
+        assert_eq!(pattern(&name, "Pump-10077 12"), "%10077%");
+        // Too few digits to be rare.
+        assert_eq!(
+            trigrams(&name, "P-1007").unwrap(),
+            r#""p-1" AND "-10" AND "100" AND "007""#
+        );
+        assert_eq!(pattern(&name, "P_1007"), r"%p\_1007%");
+        assert_eq!(trigrams(&name, "ab"), None);
+    }
+
+    #[test]
+    fn of_numbers_the_end_is_looked_for() {
+        let serial = Field::string("serial", "serial").hex(Hex::Octets);
+        let number = "0123456789abcdef0123456789abcdef";
+        assert_eq!(pattern(&serial, number), "%456789abcdef%");
+    }
 }

@@ -69,11 +69,12 @@ pub const SCHEMA: Schema = Schema {
             "made_as",
             include_str!("../migrations/V0006__made_as.sql"),
         ),
-        Migration::portable(
-            7,
-            "names_in_order",
-            include_str!("../migrations/V0007__names_in_order.sql"),
-        ),
+        Migration {
+            version: 7,
+            name: "names_in_order",
+            sqlite: include_str!("../migrations/V0007__names_in_order.sqlite.sql"),
+            postgres: include_str!("../migrations/V0007__names_in_order.postgres.sql"),
+        },
     ],
 };
 

@@ -72,7 +72,8 @@ impl QueryLimit {
     pub const fn max(self) -> usize {
         match self {
             Self::Filters => 32,
-            Self::FilterBytes => 64 * 1024,
+            // Bookmarks carry them, in base64, and have to fit into a request line.
+            Self::FilterBytes => 32 * 1024,
             Self::ListElements => 1_000,
         }
     }

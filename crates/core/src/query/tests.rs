@@ -351,9 +351,9 @@ fn filters_are_bounded() {
             "a list in a filter has at most 1000 elements",
         ),
         (
-            long(65_536 - 6),
-            long(65_536 - 5),
-            "the filters of a request have at most 65536 bytes",
+            long(32_768 - 6),
+            long(32_768 - 5),
+            "the filters of a request have at most 32768 bytes",
         ),
     ] {
         parse(&fits).expect("within the limit");

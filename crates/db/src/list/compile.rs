@@ -453,10 +453,18 @@ fn term(term: &Term) -> Expr {
     match term {
         Term::Column(column) => col(column),
         Term::Folded(column) => fold(col(column)),
-        Term::JsonKey(column, path) => Func::cust(Alias::new("lamassu_json_sort_key"))
-            .arg(col(column))
-            .arg(Expr::val(path.clone()))
-            .into(),
+        Term::JsonKey(column, path) => {
+            let key = Func::cust(Alias::new("lamassu_json_sort_key"))
+                .arg(col(column))
+                .arg(Expr::val(path.clone()));
+            // As many octets as a bookmark has room for; what begins with the same ones comes by its
+            // primary key.
+            Func::cust(Alias::new("substr"))
+                .arg(key)
+                .arg(Expr::cust("1"))
+                .arg(Expr::cust("512"))
+                .into()
+        }
     }
 }
 

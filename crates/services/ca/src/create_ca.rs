@@ -62,16 +62,24 @@ struct Plan {
     serial: SerialNumber,
 }
 
+/// What addresses have in the place of a CA's id.
+const ADDRESSES: [&str; 3] = ["cn", "import", "requests"];
+
 /// The id that was asked for, or a new one.
 ///
 /// # Errors
 ///
 /// [`CaError::Validation`] for what marks an unknown issuer: such a CA would have issued whatever nobody knows the
-/// issuer of. [`CaError::Policy`] for an id that no index takes, together with what stands beside it there.
+/// issuer of. [`CaError::Policy`] for an id that no index takes, together with what stands beside it there, and
+/// for one that would stand where addresses have a word of their own.
 pub(crate) fn or_fresh<Id: Borrow<str> + From<String>>(id: Id) -> Result<Id, CaError> {
     match id.borrow() {
         "" => Ok(Id::from(uuid::Uuid::new_v4().to_string())),
         UNKNOWN => Err(CaError::Validation),
+        word if ADDRESSES.contains(&word) => {
+            let text = format!("id '{word}' is part of an address");
+            Err(CaError::Policy(text))
+        }
         long if long.len() > MAX_ID_OCTETS => {
             let text = format!("id is longer than {MAX_ID_OCTETS} octets");
             Err(CaError::Policy(text))

@@ -1,11 +1,9 @@
 //! What this service tells the log.
 
-use bytes::Bytes;
 use lamassu_core::ca::{CaRequest, Cascade, Certificate, CertificateAuthority, IssuanceProfile};
 use lamassu_core::caller::Caller;
 use lamassu_core::duration::WireDuration;
 use lamassu_core::ids::{CaId, CaRequestId, ProfileId};
-use lamassu_core::internal::Base64;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::{AuditRecord, Event, WriteSet};
 use serde::Serialize;
@@ -153,8 +151,10 @@ impl Teller<'_> {
 
     pub(crate) fn ca_signed(self, set: &mut WriteSet, id: &CaId, signature: &[u8]) {
         let subject = format!("ca/{id}");
-        let data = Base64(Bytes::copy_from_slice(signature));
-        set.event(self.event("ca.sign.signature", subject.clone(), &data));
+        let event = Event::new("ca.sign.signature", SOURCE, self.caller, self.now)
+            .subject(subject.clone())
+            .bytes(signature.to_vec());
+        set.event(event);
         self.audit(set, "ca.sign.signature", subject);
     }
 

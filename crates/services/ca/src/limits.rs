@@ -145,8 +145,13 @@ pub(crate) fn validate(profile: &IssuanceProfile) -> Result<(), CaError> {
         if maximum.is_zero() || maximum.is_negative() {
             return Err(senseless("maximum_validity", "it is not longer than 0s"));
         }
-        if profile.validity.duration > *maximum {
-            return Err(senseless("maximum_validity", "validity is longer"));
+        let back = profile.back_dating.value().copied().unwrap_or_default();
+        let whole = Duration::from(profile.validity.duration).saturating_add(back.into());
+        if whole > Duration::from(*maximum) {
+            return Err(senseless(
+                "maximum_validity",
+                "validity, with back_dating, is longer",
+            ));
         }
     }
     for (member, is_set) in [

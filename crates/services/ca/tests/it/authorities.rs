@@ -295,25 +295,28 @@ async fn lists_know_the_members_of_cas() {
 }
 
 #[tokio::test]
-async fn the_mark_of_unknown_issuers_is_no_id() {
+async fn what_addresses_and_lists_say_otherwise_is_no_id() {
     let world = World::new().await;
     let profile = world.profile(device_profile()).await;
-    let request = json!({
-        "id": "-", "subject": { "common_name": "Plant 7" },
-        "key_metadata": { "type": "ECDSA", "bits": 256 },
-    });
-    let import = json!({ "id": "-", "ca": ForeignPlan::root("Foreign Root").make().wire() });
-    for (path, body) in [
-        ("/v1/cas", root_body("-", &profile)),
-        ("/v1/cas/import", import),
-        ("/v1/cas/requests", request),
+    for (id, why) in [
+        ("-", "struct validation error"),
+        ("cn", "id 'cn' is part of an address"),
+        ("import", "id 'import' is part of an address"),
+        ("requests", "id 'requests' is part of an address"),
     ] {
-        let refused = world.post(path, body).await;
-        assert_eq!(
-            refused.refusal(),
-            (400, "struct validation error"),
-            "{path}"
-        );
+        let request = json!({
+            "id": id, "subject": { "common_name": "Plant 7" },
+            "key_metadata": { "type": "ECDSA", "bits": 256 },
+        });
+        let import = json!({ "id": id, "ca": ForeignPlan::root("Foreign Root").make().wire() });
+        for (path, body) in [
+            ("/v1/cas", root_body(id, &profile)),
+            ("/v1/cas/import", import),
+            ("/v1/cas/requests", request),
+        ] {
+            let refused = world.post(path, body).await;
+            assert_eq!(refused.refusal(), (400, why), "{path}");
+        }
     }
     assert_eq!(world.kms.n_keys(), 0);
 }

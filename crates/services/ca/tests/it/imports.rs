@@ -1,5 +1,7 @@
 //! CAs and certificates that were made elsewhere.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::join_all;
 use http::StatusCode;
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
@@ -456,4 +458,28 @@ async fn an_expired_certificate_is_expired_from_the_start() {
     let certificate = answer.with(StatusCode::CREATED);
     assert_eq!(certificate["status"], "EXPIRED");
     assert_eq!(certificate["metadata"], Value::Null);
+}
+
+#[tokio::test]
+async fn serial_numbers_of_others_may_be_longer_than_ours() {
+    let world = World::new().await;
+    // Made with openssl, which takes any.
+    for (n_octets, taken, pem) in [
+        (21, true, include_str!("testdata/serial-21-octets.pem")),
+        (64, true, include_str!("testdata/serial-64-octets.pem")),
+        (65, false, include_str!("testdata/serial-65-octets.pem")),
+    ] {
+        let body = json!({ "certificate": BASE64.encode(pem) });
+        let answer = world.post("/v1/certificates/import", body).await;
+        if taken {
+            let imported = answer.with(StatusCode::CREATED);
+            let serial = imported["serial_number"].as_str().unwrap();
+            assert_eq!(serial.replace('-', "").len(), 2 * n_octets);
+            let path = format!("/v1/certificates/{serial}");
+            assert_eq!(world.get(&path).await.with(StatusCode::OK), imported);
+        } else {
+            let text = "certificate cannot be imported: its serial number is longer than 64 octets";
+            assert_eq!(answer.refusal(), (400, text));
+        }
+    }
 }

@@ -257,6 +257,7 @@ async fn what_a_new_member_cannot_mean_is_refused_on_writing() {
         ("extended_key_usage_oids", json!(["one"])),
         ("extended_key_usage_oids", json!(["1.3.6.1.5.5.7.3.9"])),
         ("back_dating", json!("-1s")),
+        ("maximum_validity", json!("90d")),
     ];
     for (member, value) in cases {
         let mut profile = every_member();

@@ -42,7 +42,8 @@ async fn what_a_ca_signs_verifies() {
     round_trip(&world, "ECDSA_SHA_256", "hash", &digest).await;
     let event = world.last_event("ca.sign.signature").await;
     assert_eq!(event["subject"], "ca/root-a");
-    assert!(event["data"].is_string());
+    assert!(event["data_base64"].is_string(), "{event}");
+    assert!(event.get("data").is_none(), "{event}");
     let record = ("ca.sign.signature".to_owned(), "ca/root-a".to_owned());
     assert!(world.audit().await.contains(&record));
 }

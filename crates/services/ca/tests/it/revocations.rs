@@ -218,7 +218,7 @@ async fn what_restricts_nothing_or_cannot_be_understood_revokes_nothing() {
     }
     let long = format!("subject.common_name[ct]{}", "x".repeat(65_536));
     let answer = world.post(PATH, json!({ "filter": long })).await;
-    let text = "the filters of a request have at most 65536 bytes";
+    let text = "the filters of a request have at most 32768 bytes";
     assert_eq!(answer.refusal(), (400, text));
     for filter in [
         json!("subject.comon_name[equal]x"),

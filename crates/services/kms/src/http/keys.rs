@@ -101,7 +101,7 @@ pub(super) struct ImportKeyBody {
     private_key: PrivateKeyBytes,
     /// The engine that shall hold it; the default engine when empty.
     engine_id: EngineId,
-    /// Free text, not unique; the id when empty.
+    /// Free text, not unique; may be empty.
     #[schemars(example = &"sensor signing key")]
     name: String,
     /// Free texts, order and duplicates kept.

@@ -235,3 +235,30 @@ async fn a_malformed_jsonpath_is_refused() {
     let (status, body) = kms.get("/v1/keys?filter=metadata[jsonpath]$.%5B").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 }
+
+#[tokio::test]
+async fn pages_follow_each_other_by_values_of_any_length() {
+    let kms = fixture().await;
+    let long = "x".repeat(60_000);
+    for (name, end) in [("second", ""), ("first", ""), ("third", "y")] {
+        let metadata = json!({ "text": format!("{name:.1}{long}{end}") });
+        let body = json!({"algorithm": "ECDSA", "size": 256, "name": name, "metadata": metadata});
+        let (status, key) = kms.post("/v1/keys", body).await;
+        assert_eq!(status, StatusCode::CREATED, "{key}");
+        kms.clock.advance(time::Duration::seconds(1));
+    }
+    for sort in ["metadata[jsonpath]$.text", "metadata"] {
+        let mut query = format!("sort_by={sort}&page_size=1");
+        let mut seen = Vec::new();
+        while !query.is_empty() {
+            let (status, page) = kms.get(&format!("/v1/keys?{query}")).await;
+            assert_eq!(status, StatusCode::OK, "{page}");
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            query = match page["next"].as_str() {
+                Some("") | None => String::new(),
+                Some(next) => format!("bookmark={next}"),
+            };
+        }
+        assert_eq!(seen, ["first", "second", "third"], "{sort}");
+    }
+}

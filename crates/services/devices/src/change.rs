@@ -131,7 +131,9 @@ impl<'a> Change<'a> {
 
     /// Has a certificate follow when the change is done.
     pub(crate) fn follow_up(&mut self, task: Task) {
-        self.tasks.push(task);
+        if !self.tasks.contains(&task) {
+            self.tasks.push(task);
+        }
     }
 
     pub(crate) fn keep_windows(&mut self, kept: Kept) {
@@ -355,11 +357,18 @@ impl<'a> Change<'a> {
     }
 
     /// Takes out a version; its number is not given again.
+    ///
+    /// What a renewal superseded is revoked by whoever renews. A crash puts that off until the sweep, which looks
+    /// for versions: where one is gone, this is the last that knows of the certificate.
     pub(crate) fn remove_version(&mut self, name: &str, number: u32) {
         self.versions.insert((name.to_owned(), number));
-        if let Some(slot) = self.slot(name) {
-            slot.versions.remove(&number);
-            slot.version_floor = slot.version_floor.max(number.saturating_add(1));
+        let Some(slot) = self.slot(name) else { return };
+        slot.version_floor = slot.version_floor.max(number.saturating_add(1));
+        let gone = slot.versions.remove(&number);
+        let superseded = RevocationReason::Superseded;
+        let revoked = gone.filter(|gone| gone.revocation_reason == Some(superseded));
+        if let Some(certificate) = revoked.as_ref().and_then(Version::certificate) {
+            self.follow_up(Task::revoke(name, certificate, superseded));
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::ca::RenewalWindows;
+use crate::device::slot::SupersededPolicy;
 use crate::duration::WireDuration;
 use crate::ids::DeviceGroupId;
 
@@ -50,14 +51,9 @@ impl RenewalPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SlotDefaults {
-    /// How long a superseded version stays valid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "WireDuration")]
-    pub overlap: Option<WireDuration>,
-    /// Whether it is revoked then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "bool", example = true)]
-    pub revoke_superseded: Option<bool>,
+    /// What becomes of a version that is replaced.
+    #[serde(flatten)]
+    pub superseded: SupersededPolicy,
     /// How many versions are kept; 0 for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", example = 5)]

@@ -1,8 +1,9 @@
-//! Certificate events: a slot follows the certificate of its active version.
+//! Certificate events: a slot follows the certificates of its versions.
 //!
-//! Only certificates that say which device they belong to are looked up, by serial number through
-//! an index. Of versions that are not active the state alone changes. Certificates of nobody and of
-//! unknown devices are ignored, so
+//! Certificates are looked up by serial number through an index. The active version follows its own
+//! only while that says which device it belongs to, as the reference has it. Of the other versions the
+//! state alone changes, and it does whatever the certificate says: one that was replaced has lost its
+//! attachment, and may be good for long. Certificates of nobody and of unknown devices are ignored, so
 //! that a certificate that is no device's never holds up the log. Each version knows the last event
 //! of its certificate that was followed: repeating that one, or replaying one from before it that was
 //! set aside, changes and tells nothing.
@@ -92,11 +93,16 @@ impl CertificateNews {
     }
 
     /// Whether the certificate is the one that the device is bound to: serial numbers are unique
-    /// per issuer only.
+    /// per issuer only. One that is nobody's must be known to come from the same.
     fn is_of(&self, binding: &Binding) -> bool {
         let (ours, theirs) = (&self.authority_key_id, &binding.authority_key_id);
+        let is_unknown = ours.is_empty() || theirs.is_empty();
         self.serial_number == binding.serial_number
-            && (ours == theirs || ours.is_empty() || theirs.is_empty())
+            && if is_unknown {
+                self.is_attached()
+            } else {
+                ours == theirs
+            }
     }
 
     fn effect(&self, event_type: &str) -> Option<Effect> {
@@ -202,7 +208,8 @@ impl EventHandler for CertificateEvents {
 /// What an event says, where it concerns a device at all.
 fn read(event: &LoggedEvent) -> Result<Option<(CertificateNews, Effect)>, HandlerError> {
     let Payload { updated } = event.data::<Payload>()?;
-    if !updated.is_attached() {
+    if event.event_type == METADATA_UPDATE && !updated.is_attached() {
+        // Windows are those of the active version.
         return Ok(None);
     }
     let effect = updated.effect(&event.event_type);
@@ -227,6 +234,9 @@ fn follow(
         return None;
     }
     let is_active = slot.active_version == Some(binding.version);
+    if is_active && !news.is_attached() {
+        return None;
+    }
     let mut change = Change::of(stored, context);
     let state = state_of(version, news, is_active);
     if state != version.state || is_revoked_otherwise(version, news) {

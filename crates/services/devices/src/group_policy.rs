@@ -67,7 +67,7 @@ pub(crate) fn check(policies: &Map<String, Value>) -> Result<(), DeviceGroupErro
                 known(name, value, &members)?;
                 let slots: SlotDefaults = read(name, value)?;
                 let deltas = [slots.preventive_delta, slots.critical_delta];
-                not_negative(name, deltas.into_iter().chain([slots.overlap]))?;
+                not_negative(name, deltas.into_iter().chain([slots.superseded.overlap]))?;
             }
             SCHEMA => {
                 known(name, value, &["schema", "mode"])?;
@@ -267,11 +267,12 @@ pub(crate) fn of_device(tree: &GroupTree, groups: &[&StoredGroup]) -> DevicePoli
 /// What becomes of versions of a slot that are replaced: as it says itself, else the groups of its device.
 pub(crate) fn superseded_policy(slot: Option<&Slot>, groups: &SlotDefaults) -> SupersededPolicy {
     let own = slot.map(|slot| &slot.policy);
+    let of_groups = groups.superseded;
     SupersededPolicy {
-        overlap: own.and_then(|own| own.overlap).or(groups.overlap),
+        overlap: own.and_then(|own| own.overlap).or(of_groups.overlap),
         revoke_superseded: own
             .and_then(|own| own.revoke_superseded)
-            .or(groups.revoke_superseded),
+            .or(of_groups.revoke_superseded),
     }
 }
 

@@ -8,15 +8,17 @@ use lamassu_core::ca::{CertificateRef, RenewalWindows};
 use lamassu_core::device::slot::{IDENTITY, SlotPolicy, SlotStatus};
 use lamassu_core::device_group::RenewalPolicy;
 use lamassu_core::duration::WireDuration;
+use lamassu_core::ids::DeviceId;
 use lamassu_core::timestamp::Timestamp;
+use lamassu_db::Statement;
 
-use crate::change::{Change, Kept};
+use crate::change::Change;
 use crate::follow_up::{Task, What};
 use crate::group_policy::has_renewal;
 use crate::group_read::policies;
 use crate::lifecycle::Windows;
 use crate::owners::OfDms;
-use crate::store::{Slot, Version};
+use crate::store::{Slot, Version, dms_windows_delete, dms_windows_put};
 
 /// Windows of an identity of which nobody says any, as certificates without any have them.
 const DEFAULT_WINDOWS: RenewalWindows = RenewalWindows {
@@ -28,6 +30,25 @@ const NONE: RenewalWindows = RenewalWindows {
     preventive: WireDuration::ZERO,
     critical: WireDuration::ZERO,
 };
+
+/// Windows of an identity for the day that its policy and groups say nothing any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept {
+    /// These.
+    Windows(RenewalWindows),
+    /// None: they apply now.
+    Nothing,
+}
+
+impl Kept {
+    /// As stored.
+    pub(crate) fn statement(self, device: &DeviceId) -> Statement {
+        match self {
+            Self::Windows(windows) => dms_windows_put(device, windows),
+            Self::Nothing => dms_windows_delete(device),
+        }
+    }
+}
 
 /// The windows that a slot has now.
 pub(crate) fn present(slot: &Slot) -> Option<RenewalWindows> {

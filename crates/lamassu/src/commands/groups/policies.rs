@@ -220,6 +220,7 @@ fn record(group: &Group, policies: &GroupPolicies) -> Record {
         (
             "overlap of versions",
             slots
+                .superseded
                 .overlap
                 .map(|overlap| overlap.to_string())
                 .unwrap_or_default(),
@@ -227,6 +228,7 @@ fn record(group: &Group, policies: &GroupPolicies) -> Record {
         (
             "revokes superseded",
             slots
+                .superseded
                 .revoke_superseded
                 .map(|revoke| revoke.to_string())
                 .unwrap_or_default(),

@@ -80,7 +80,10 @@ impl Shadow {
     }
 }
 
-/// Writes the entries of one change (a handful), with who caused it.
+/// Entries per statement; a connector may write a long history back. Databases take so many parameters only.
+const ENTRIES_PER_STATEMENT: usize = 1_000;
+
+/// Writes the entries of one change, with who caused it.
 pub(crate) fn history_insert(
     caller: &Caller,
     device: &DeviceId,
@@ -93,7 +96,8 @@ pub(crate) fn history_insert(
             params![device.as_str(), entry.scope.name(), entry.at.0],
         )
     });
-    let additions = (!added.is_empty()).then(|| insert(caller, device, &added));
+    let additions = added.chunks(ENTRIES_PER_STATEMENT);
+    let additions = additions.map(|entries| insert(caller, device, entries));
     removals.chain(additions).collect()
 }
 

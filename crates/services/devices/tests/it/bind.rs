@@ -6,12 +6,12 @@ use lamassu_core::ca::enrollment::Revoke;
 use lamassu_core::device::{BindIdentity, DeviceError, SlotState};
 use lamassu_core::error::ServiceError;
 use lamassu_core::ids::{DeviceId, SerialNumber};
-use lamassu_db::{sql, system_caller};
+use lamassu_db::{Row, sql, system_caller};
 use serde_json::{Value, json};
 use time::Duration;
 
 use crate::slots::{IDENTITY, issued, registered, states};
-use crate::support::{caller, dms, first, fixture, just_in_time, renewal};
+use crate::support::{Fixture, caller, dms, first, fixture, just_in_time, renewal};
 
 #[tokio::test]
 async fn the_first_binding_provisions_the_device() {
@@ -179,12 +179,23 @@ async fn what_the_ca_service_revokes_with_a_renewal_is_revoked_here() {
         assert_eq!(former[at], "2026-03-01T09:00:00Z");
     }
     // Nobody asks the CA service again.
-    let asked = sql("SELECT id FROM device_follow_up", vec![]);
-    assert_eq!(fixture.db.rows(asked).await.unwrap().len(), 0);
+    assert_eq!(asked_for(&fixture).await, [""; 0]);
     // What is out of use counts for the limit.
     bind(renewal("dev-1", "0c", 1, "0b")).await;
     let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
     assert_eq!(slot["secrets"], json!({"1": "0b", "2": "0c"}));
+    // Of what no version tells any more, nobody could see whether it is revoked.
+    assert_eq!(asked_for(&fixture).await, ["revoke 0a"]);
+}
+
+/// What the CA service is asked for.
+async fn asked_for(fixture: &Fixture) -> Vec<String> {
+    let asked = sql("SELECT task, serial_number FROM device_follow_up", vec![]);
+    let rows = fixture.db.rows(asked).await.unwrap();
+    let text = |row: &Row, column: &str| row.get::<String>(column).unwrap();
+    rows.iter()
+        .map(|row| format!("{} {}", text(row, "task"), text(row, "serial_number")))
+        .collect()
 }
 
 #[tokio::test]

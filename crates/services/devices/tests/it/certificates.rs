@@ -1,10 +1,12 @@
 //! Devices follow their certificates.
 
 use lamassu_core::ca::{Certificate, CertificateStatus};
+use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Event, HandlerError, LoggedEvent, Seq, WriteSet, sql, system_caller};
 use serde_json::{Value, json};
 use time::Duration;
 
+use crate::slots::{IDENTITY, states};
 use crate::support::{Fixture, caller, certificate, fixture, renewal};
 
 const STATUS_UPDATE: &str = "certificate.status.update";
@@ -122,6 +124,37 @@ async fn certificates_that_are_not_the_active_version_are_ignored() {
             fixture.told_of(&[(STATUS_UPDATE, certificate)]).await,
             [""; 0]
         );
+    }
+    assert_eq!(fixture.statuses("dev-1").await, ("ACTIVE", "ACTIVE"));
+}
+
+/// As renewal leaves it at the CA service.
+#[tokio::test]
+async fn a_replaced_certificate_is_followed_without_its_attachment() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    fixture
+        .service
+        .bind_identity(&caller(), renewal("dev-1", "0b", 0, "0a"))
+        .await
+        .unwrap();
+    let mut held = certificate("0a");
+    held.status = CertificateStatus::Revoked;
+    held.revocation_reason = RevocationReason::CertificateHold;
+    let released = certificate("0a");
+    let mut of_another_issuer = held.clone();
+    of_another_issuer.authority_key_id = "cc03".to_owned();
+    let mut of_nobody_knows_whom = held.clone();
+    of_nobody_knows_whom.authority_key_id = String::new();
+    for (news, state) in [
+        (&of_another_issuer, "SUPERSEDED"),
+        (&of_nobody_knows_whom, "SUPERSEDED"),
+        (&held, "REVOKED"),
+        (&released, "SUPERSEDED"),
+        (&held, "REVOKED"),
+    ] {
+        assert_eq!(fixture.told_of(&[(STATUS_UPDATE, news)]).await, [""; 0]);
+        assert_eq!(states(&fixture, IDENTITY).await.0, [state, "ACTIVE"]);
     }
     assert_eq!(fixture.statuses("dev-1").await, ("ACTIVE", "ACTIVE"));
 }

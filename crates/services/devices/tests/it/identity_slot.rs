@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use lamassu_core::ca::CertificateStatus;
 use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::sql;
 use serde_json::{Value, json};
@@ -63,6 +64,22 @@ async fn history_that_is_written_back_may_be_longer_than_what_is_shown() {
     assert_eq!(history["total"], 502);
     let types: Vec<_> = (0..2).map(|n| history["list"][n]["type"].clone()).collect();
     assert_eq!(types, ["SHADOW-UPDATED", "PROVISIONED"]);
+}
+
+#[tokio::test]
+async fn a_long_history_is_written_at_once() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let mut slot = fixture.get("/v1/devices/dev-1").await.1["identity"].clone();
+    let entry = json!({"type": "SHADOW-UPDATED", "description": "Remediation Actions: x"});
+    for after in 1..=10_000_i64 {
+        let at = Timestamp(START + time::Duration::seconds(after));
+        slot["events"][at.to_string()] = entry.clone();
+    }
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    let history = "/v2/devices/dev-1/events?filter=slot[eq]identity&count=true&page_size=1";
+    let history = fixture.ok(Method::GET, history, Value::Null).await;
+    assert_eq!(history["total"], 10_001);
 }
 
 #[tokio::test]

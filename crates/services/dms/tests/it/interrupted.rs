@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamassu_core::ca::CertificateStatus;
 use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::{IDENTITY, SlotId};
 use lamassu_core::device::{
     BindIdentity, CreateDevice, Device as Registered, DeviceError, DeviceService, DeviceStats,
-    EnrollingDevice, IdentityReplacement,
+    EnrollingDevice, IdentityReplacement, SlotService as _,
 };
 use lamassu_core::dms::{DmsService, SweepScope};
 use lamassu_core::error::StorageFailure;
@@ -15,6 +16,7 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::page::Page;
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::query::ListRequest;
+use lamassu_core::revision::Precondition;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{WriteSet, params, sql};
 use lamassu_dms::EstConfig;
@@ -139,7 +141,7 @@ async fn torn_enrollment(wrap: fn(Arc<dyn DeviceService>) -> Arc<dyn DeviceServi
     let world = World::with(EstConfig::default(), wrap).await;
     world.root("fleet").await;
     let nothing = json!({"est_rfc7030_settings": {"auth_mode": "NO_AUTH"}});
-    world.created(dms("dms", &nothing, &json!({}))).await;
+    world.created(dms("dms", &nothing, &nothing)).await;
     let answer = world
         .est("simpleenroll", "dms", &Device::new("d").csr(), None)
         .await;
@@ -251,4 +253,45 @@ async fn the_sweep_completes_what_a_device_holds() {
         0
     );
     assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
+}
+
+/// The slot keeps no version that is out of use, so that the sweep finds none of the first renewal.
+#[tokio::test]
+async fn what_two_torn_renewals_superseded_is_revoked() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::LostAfter,
+        })
+    })
+    .await;
+    let first = world.issued_for("d").await.remove(0).serial_number;
+    // As the event of the binding does.
+    let completed = world.ca.complete_enrollment(&caller(), &first).await;
+    completed.unwrap();
+    let devices = world.devices_of_any_owners().await;
+    let identity = SlotId {
+        device: "d".into(),
+        name: IDENTITY.to_owned(),
+    };
+    let put = json!({"secret_type": "x509", "policy": {"max_versions": 1}});
+    let put = serde_json::from_value(put).unwrap();
+    devices
+        .put_slot(&caller(), &identity, put, Precondition::None)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        world.clock.advance(Duration::days(2));
+        let csr = Device::new("d").csr();
+        let answer = world.est("simplereenroll", "dms", &csr, None).await;
+        assert_eq!(answer.status.as_u16(), 503, "{}", answer.text());
+    }
+    world.clock.advance(Duration::seconds(91));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 2);
+    let job = devices.certificates_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let statuses = world.issued_for("d").await;
+    let statuses: Vec<_> = statuses.iter().map(|issued| issued.status).collect();
+    let (revoked, active) = (CertificateStatus::Revoked, CertificateStatus::Active);
+    assert_eq!(statuses, [revoked, revoked, active]);
 }

@@ -110,6 +110,38 @@ async fn refusals_are_listed_with_their_reasons() {
     assert_eq!(page["list"].as_array().unwrap().len(), 1);
 }
 
+/// An operator looks there first.
+#[tokio::test]
+async fn what_a_dms_lacks_is_among_the_refusals() {
+    let world = world(&json!({})).await;
+    let enrollment = json!({
+        "est_rfc7030_settings": {"auth_mode": "NO_AUTH"},
+        "enrollment_ca": "gone",
+    });
+    world
+        .created(dms("without-ca", &enrollment, &json!({})))
+        .await;
+    let enrollment = json!({"est_rfc7030_settings": {"auth_mode": "NO_AUTH"}});
+    let mut without_profile = dms("without-profile", &enrollment, &json!({}));
+    without_profile["settings"]["issuance_profile_id"] = json!("gone");
+    world.created(without_profile).await;
+    for (label, reason) in [
+        ("without-ca", "CA not found"),
+        ("without-profile", "issuance profile not found"),
+    ] {
+        let csr = Device::new("d").csr();
+        let answer = world.est("simpleenroll", label, &csr, None).await;
+        assert_eq!(answer.status.as_u16(), 500, "{}", answer.text());
+        let path = format!("/v1/refused-enrollments?filter=dms_id[eq]{label}");
+        let (_, page) = world.call("GET", &path, Value::Null).await;
+        let refused = &page["list"][0];
+        assert_eq!(
+            (&refused["status"], &refused["code"], &refused["reason"]),
+            (&json!(500), &json!("dms_misconfigured"), &json!(reason))
+        );
+    }
+}
+
 #[tokio::test]
 async fn refusals_are_listed_as_everything_is() {
     let world = world(&json!({})).await;

@@ -1,15 +1,17 @@
 //! What becomes of a certificate that an enrollment replaces: slots and groups say so before the DMS does.
 
 use lamassu_core::ca::CertificateStatus;
-use lamassu_core::device::SlotService as _;
 use lamassu_core::device::slot::{IDENTITY, PutSlot, SlotId, SlotVersion, VersionState};
+use lamassu_core::device::{DeviceStatus, SlotService as _};
 use lamassu_core::ids::SerialNumber;
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::revision::Precondition;
 use lamassu_core::usage::RevocationReason;
-use lamassu_devices::DevicesService;
+use lamassu_devices::{CERTIFICATE_SUBSCRIPTION, DevicesService};
+use lamassu_testing::newest_event;
 use serde_json::{Value, json};
 use time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use crate::device::{Device, serial_of};
 use crate::support::{World, caller, dms};
@@ -78,6 +80,21 @@ impl Enrolled {
         (version, self.world.certificate(&serial).await.status)
     }
 
+    /// Lets the device manager hear of all that certificates went through so far.
+    async fn heard(&self) {
+        let head = newest_event(&self.world.db).await;
+        let (subscription, handler) = self.devices.certificate_subscription();
+        let shutdown = CancellationToken::new();
+        let heard = async {
+            self.world
+                .db
+                .caught_up(CERTIFICATE_SUBSCRIPTION, head)
+                .await;
+            shutdown.cancel();
+        };
+        tokio::join!(subscription.run(handler, &shutdown), heard);
+    }
+
     /// Lets time do what is due.
     async fn pass(&self, duration: Duration) {
         self.world.clock.advance(duration);
@@ -110,6 +127,25 @@ async fn a_replaced_certificate_is_revoked_when_its_overlap_ends() {
         let certificate = enrolled.world.certificate(&serial).await;
         assert_eq!(certificate.status, CertificateStatus::Revoked);
         assert_eq!(certificate.revocation_reason, RevocationReason::Superseded);
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_that_is_revoked_in_its_overlap_is_revoked_in_its_slot() {
+    for operation in ["simplereenroll", "simpleenroll"] {
+        let enrolled = Enrolled::new(true, &json!({"overlap": "24h"})).await;
+        let serial = enrolled.replaced(operation).await;
+        enrolled.world.revoke(&serial).await;
+        enrolled.heard().await;
+        let version = enrolled.first().await.0;
+        assert_eq!(version.state, VersionState::Revoked, "{operation}");
+        let reason = Some(RevocationReason::KeyCompromise);
+        assert_eq!(version.revocation_reason, reason);
+        // The end of the overlap makes nothing else of it.
+        enrolled.pass(Duration::hours(24)).await;
+        assert_eq!(enrolled.first().await.0, version);
+        let status = enrolled.world.registered("d").await.status;
+        assert_eq!(status, DeviceStatus::Active, "{operation}");
     }
 }
 

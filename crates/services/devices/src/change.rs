@@ -194,7 +194,8 @@ impl<'a> Change<'a> {
             status: status.filter(|status| *status == DeviceStatus::Revoked),
         };
         self.activate(IDENTITY, number, activation);
-        if windows != *issued {
+        // What was there before this binding may still have to lose a former attachment.
+        if windows != *issued || request.announce.is_none() {
             self.attach(IDENTITY, (&**certificate).into(), windows);
         }
         windows
@@ -589,7 +590,9 @@ impl<'a> Change<'a> {
             });
         }
         for task in &self.tasks {
-            set.execute(follow_up_insert(&device.id, task, now));
+            for statement in follow_up_insert(&device.id, task, now) {
+                set.execute(statement);
+            }
             set.wake(CERTIFICATES_JOB);
         }
         if due

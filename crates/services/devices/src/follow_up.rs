@@ -2,7 +2,8 @@
 //! with it, and what leaves a slot loses its attachment.
 //!
 //! A change commits together with the tasks that follow from it, and the job asks the CA service until
-//! each is done: a service that is away delays nobody and nothing is forgotten.
+//! each is done: a service that is away delays nobody and nothing is forgotten. Of what is said of whose a
+//! certificate is, the last word counts: a newer task takes the place of those that wait.
 
 use async_trait::async_trait;
 use lamassu_core::ca::certificate::ATTACHED_TO;

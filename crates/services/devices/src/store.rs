@@ -120,6 +120,11 @@ pub const SCHEMA: Schema = Schema {
             "device_scale",
             include_str!("../migrations/V0014__device_scale.sql"),
         ),
+        Migration::portable(
+            16,
+            "follow_up_by_certificate",
+            include_str!("../migrations/V0016__follow_up_by_certificate.sql"),
+        ),
     ],
 };
 

@@ -154,3 +154,19 @@ async fn a_certificate_that_is_bound_again_stays_attached() {
     made_up(&fixture).await;
     assert_eq!(says(&fixture, &first).await, (true, true));
 }
+
+#[tokio::test]
+async fn deleting_a_former_version_leaves_the_certificate_in_use_attached() {
+    let fixture = registered().await;
+    let first = added(&fixture, json!({})).await;
+    let second = added(&fixture, json!({})).await;
+    bound_by_hand(&fixture, &first, (1, &second)).await;
+    fixture.follow().await;
+    let expected = ["RETIRED", "SUPERSEDED", "ACTIVE"];
+    assert_eq!(states(&fixture, IDENTITY).await.0, expected);
+    deleted(&fixture, 0).await;
+    fixture.follow().await;
+    assert_eq!(says(&fixture, &first).await, (true, true));
+    revoke(&fixture, &first).await;
+    assert_eq!(fixture.statuses("dev-1").await, ("REVOKED", "REVOKED"));
+}

@@ -6,7 +6,7 @@
 //! certificate is, the last word counts: a newer task takes the place of those that wait.
 
 use async_trait::async_trait;
-use lamassu_core::ca::certificate::ATTACHED_TO;
+use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{CaError, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
@@ -145,7 +145,7 @@ impl CertificatesJob {
                     .await
             }
             What::Detach => {
-                let patches = vec![detachment()];
+                let patches = [ATTACHED_TO, EXPIRATION_DELTAS].map(removal).to_vec();
                 ca.patch_certificate_metadata(caller, certificate, patches)
                     .await
             }
@@ -167,10 +167,11 @@ pub(crate) fn attachment(device: &DeviceId, dms: &DmsId, slot: &str) -> Attachme
     }
 }
 
-fn detachment() -> PatchOperation {
+/// Takes out a member; where it is not there, nothing.
+fn removal(member: &str) -> PatchOperation {
     PatchOperation {
         op: "remove".to_owned(),
-        path: Some(format!("/{}", ATTACHED_TO.replace('/', "~1"))),
+        path: Some(format!("/{}", member.replace('/', "~1"))),
         ..PatchOperation::default()
     }
 }

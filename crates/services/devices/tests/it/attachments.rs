@@ -111,6 +111,17 @@ async fn a_revocation_before_the_attachment_comes_back_reaches_the_slot() {
 }
 
 #[tokio::test]
+async fn the_attachment_and_the_windows_leave_the_certificate_that_is_given_up() {
+    let fixture = registered().await;
+    let first = added(&fixture, json!({})).await;
+    let second = added(&fixture, json!({})).await;
+    activated(&fixture, 0).await;
+    fixture.follow().await;
+    assert_eq!(says(&fixture, &first).await, (true, true));
+    assert_eq!(says(&fixture, &second).await, (false, false));
+}
+
+#[tokio::test]
 async fn the_last_word_on_a_certificate_counts_whenever_it_is_heard() {
     let fixture = registered().await;
     let first = added(&fixture, json!({})).await;

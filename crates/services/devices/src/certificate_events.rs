@@ -107,10 +107,13 @@ impl CertificateNews {
 
     fn effect(&self, event_type: &str) -> Option<Effect> {
         let announced = self.announced_window();
+        let status = status_of_certificate(self.status);
         if event_type == METADATA_UPDATE {
-            return announced.map(Effect::AtLeast);
+            // What was revoked before it was attached tells of it here only.
+            let bad = status.filter(|status| *status != DeviceStatus::Active);
+            return announced.max(bad).map(Effect::AtLeast);
         }
-        let status = status_of_certificate(self.status)?;
+        let status = status?;
         Some(Effect::Becomes(
             announced.map_or(status, |window| window.max(status)),
         ))
@@ -238,7 +241,11 @@ fn follow(
         return None;
     }
     let mut change = Change::of(stored, context);
-    let state = state_of(version, news, is_active);
+    let state = match (effect, news.status) {
+        // Metadata never make it better.
+        (Effect::AtLeast(_), CertificateStatus::Active) => version.state,
+        _ => state_of(version, news, is_active),
+    };
     if state != version.state || is_revoked_otherwise(version, news) {
         let version = change.version(&binding.slot, binding.version)?;
         follow_state(version, news, state, context);

@@ -305,7 +305,9 @@ impl<'a> Change<'a> {
             set.execute(kept.statement(&device.id));
         }
         for task in &self.tasks {
-            set.execute(follow_up_insert(&device.id, task, now));
+            for statement in follow_up_insert(&device.id, task, now) {
+                set.execute(statement);
+            }
             set.wake(CERTIFICATES_JOB);
         }
         if due

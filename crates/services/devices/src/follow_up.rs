@@ -2,10 +2,11 @@
 //! with it, and what leaves a slot loses its attachment.
 //!
 //! A change commits together with the tasks that follow from it, and the job asks the CA service until
-//! each is done: a service that is away delays nobody and nothing is forgotten.
+//! each is done: a service that is away delays nobody and nothing is forgotten. Of what is said of whose a
+//! certificate is, the last word counts: a newer task takes the place of those that wait.
 
 use async_trait::async_trait;
-use lamassu_core::ca::certificate::ATTACHED_TO;
+use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
 use lamassu_core::ca::enrollment::Attachment;
 use lamassu_core::ca::{CaError, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
@@ -144,7 +145,7 @@ impl CertificatesJob {
                     .await
             }
             What::Detach => {
-                let patches = vec![detachment()];
+                let patches = [ATTACHED_TO, EXPIRATION_DELTAS].map(removal).to_vec();
                 ca.patch_certificate_metadata(caller, certificate, patches)
                     .await
             }
@@ -166,10 +167,11 @@ pub(crate) fn attachment(device: &DeviceId, dms: &DmsId, slot: &str) -> Attachme
     }
 }
 
-fn detachment() -> PatchOperation {
+/// Takes out a member; where it is not there, nothing.
+fn removal(member: &str) -> PatchOperation {
     PatchOperation {
         op: "remove".to_owned(),
-        path: Some(format!("/{}", ATTACHED_TO.replace('/', "~1"))),
+        path: Some(format!("/{}", member.replace('/', "~1"))),
         ..PatchOperation::default()
     }
 }

@@ -131,8 +131,11 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
             continue;
         };
         match version.state {
-            VersionState::Superseded | VersionState::Retired if is_active => {
+            VersionState::Pending | VersionState::Superseded | VersionState::Retired
+                if is_active =>
+            {
                 version.state = VersionState::Active;
+                version.activated_at = version.activated_at.or(Some(Timestamp(now)));
                 version.overlap_until = None;
             }
             VersionState::Active if !is_active => version.state = VersionState::Superseded,

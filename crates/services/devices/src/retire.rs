@@ -137,7 +137,9 @@ impl DevicesService {
             for version in slot.versions.values() {
                 if let Some(certificate) = version.certificate() {
                     let task = Task::detach(&slot.name, certificate);
-                    set.execute(follow_up_insert(id, &task, context.now));
+                    for statement in follow_up_insert(id, &task, context.now) {
+                        set.execute(statement);
+                    }
                     set.wake(CERTIFICATES_JOB);
                 }
             }

@@ -1,7 +1,8 @@
 //! Numbers of devices for v2.
 //!
 //! All devices by status are counted as they change (`store/count.rs`), so that this number costs nothing
-//! however many there are. What a filter or a group restricts is counted in one grouped query.
+//! however many there are. What a filter or a group restricts is counted in one grouped query. All numbers
+//! of an answer are of one snapshot.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,13 @@ use lamassu_core::device::statistics::{
 use lamassu_core::device::{DeviceStatus, RegistryError};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::list::{ListError, Restriction, count_by, selection};
+use lamassu_db::list::{ListError, Restriction, selection};
 use lamassu_db::{DbError, Dialect, FromValue as _, Row, Statement, Value, sql};
 use serde_json::Value as JsonValue;
 use time::{Duration, OffsetDateTime};
 
 use crate::service::DevicesService;
-use crate::store::{DEVICES_IN_V2, END_COLUMN, OWNER_COLUMN, STATUS_FIELD, counted};
+use crate::store::{DEVICES_IN_V2, END_COLUMN, OWNER_COLUMN, STATUS_FIELD, by_status, counters};
 use crate::values::Purpose;
 
 /// Within which times ends are counted.
@@ -33,6 +34,13 @@ const MAX_VALUES: usize = 100;
 
 type Distribution = BTreeMap<DeviceStatus, u64>;
 
+/// What an answer tells.
+struct Numbers {
+    distribution: Distribution,
+    expiration: Option<Expiration>,
+    breakdown: Option<Vec<Breakdown>>,
+}
+
 impl DevicesService {
     /// Counts the devices that fulfil the filters and these restrictions.
     pub(crate) async fn statistics_of(
@@ -47,20 +55,24 @@ impl DevicesService {
         let restrictions: &[Restriction] =
             &narrowed.map_err(ListError::into_error::<RegistryError>)?;
         let distribution = if request.filters.is_empty() && restrictions.is_empty() {
-            counted(&self.db).await.map_err(StorageFailure::from)?
+            counters()
         } else {
-            self.distribution(request, restrictions).await?
+            self.distribution(request, restrictions)?
         };
-        let distribution = whole(&distribution);
-        let expiration = if request.expiration {
-            Some(self.expiration(request, restrictions, now).await?)
-        } else {
-            None
-        };
-        let breakdown = match &request.group_by {
-            Some(group_by) => Some(self.breakdown(request, restrictions, group_by).await?),
-            None => None,
-        };
+        let mut asked = vec![distribution];
+        if request.expiration {
+            asked.push(self.expiration(request, restrictions, now)?);
+        }
+        if let Some(group_by) = &request.group_by {
+            asked.push(self.breakdown(request, restrictions, group_by)?);
+        }
+        let results = self.db.snapshot(asked).await;
+        let numbers = Numbers::of(request, results.map_err(StorageFailure::from)?);
+        let Numbers {
+            distribution,
+            expiration,
+            breakdown,
+        } = numbers.map_err(StorageFailure::from)?;
         Ok(DeviceStatistics {
             total: distribution.values().sum(),
             health: request.health.then(|| Health::of(&distribution)),
@@ -71,35 +83,29 @@ impl DevicesService {
         })
     }
 
-    async fn distribution(
+    fn distribution(
         &self,
         request: &CountDevices,
         restrictions: &[Restriction],
-    ) -> Result<Distribution, RegistryError> {
+    ) -> Result<Statement, RegistryError> {
+        let columns = [STATUS_FIELD];
         let filters = &request.filters;
-        let counted = count_by(
-            &self.db,
-            &DEVICES_IN_V2,
-            STATUS_FIELD,
-            filters,
-            restrictions,
-        )
-        .await;
-        let counted = counted.map_err(ListError::into_error::<RegistryError>)?;
-        let counts: Result<Distribution, DbError> = counted
-            .iter()
-            .map(|(name, n)| Ok((status(name)?, number(*n))))
-            .collect();
-        Ok(counts.map_err(StorageFailure::from)?)
+        let chosen = selection(&self.db, &DEVICES_IN_V2, &columns, filters, restrictions);
+        let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
+        let text = format!(
+            "WITH chosen AS ({}) SELECT status, COUNT(*) AS n FROM chosen GROUP BY status",
+            chosen.text()
+        );
+        Ok(sql(text, chosen.params().to_vec()))
     }
 
     /// How many identities end within each time: one range of an index.
-    async fn expiration(
+    fn expiration(
         &self,
         request: &CountDevices,
         restrictions: &[Restriction],
         now: OffsetDateTime,
-    ) -> Result<Expiration, RegistryError> {
+    ) -> Result<Statement, RegistryError> {
         let gone = ["EXPIRED", "REVOKED"].map(Value::from).to_vec();
         let ends = WINDOWS.map(|duration| now.saturating_add(duration));
         let last = ends.last().copied().unwrap_or(now);
@@ -112,34 +118,39 @@ impl DevicesService {
         let filters = &request.filters;
         let chosen = selection(&self.db, &DEVICES_IN_V2, &[END_COLUMN], filters, &all);
         let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
-        let row = self.db.row_opt(ending(self.db.dialect(), &chosen, ends));
-        let row = row.await.map_err(StorageFailure::from)?;
-        let count = |name: &str| -> Result<u64, RegistryError> {
-            let n = row.as_ref().map_or(Ok(0), |row| row.get::<i64>(name));
-            Ok(number(n.map_err(StorageFailure::from)?))
-        };
-        Ok(Expiration {
-            day: count("within_0")?,
-            week: count("within_1")?,
-            month: count("within_2")?,
-            quarter: count("within_3")?,
-        })
+        Ok(ending(self.db.dialect(), &chosen, ends))
     }
 
-    async fn breakdown(
+    fn breakdown(
         &self,
         request: &CountDevices,
         restrictions: &[Restriction],
         group_by: &GroupBy,
-    ) -> Result<Vec<Breakdown>, RegistryError> {
+    ) -> Result<Statement, RegistryError> {
         let columns = [column_of(group_by), STATUS_FIELD];
         let filters = &request.filters;
         let chosen = selection(&self.db, &DEVICES_IN_V2, &columns, filters, restrictions);
         let chosen = chosen.map_err(ListError::into_error::<RegistryError>)?;
-        let statement = breakdown_of(self.db.dialect(), &chosen, group_by);
-        let rows = self.db.rows(statement).await;
-        let rows = rows.map_err(StorageFailure::from)?;
-        Ok(ranked(&rows).map_err(StorageFailure::from)?)
+        Ok(breakdown_of(self.db.dialect(), &chosen, group_by))
+    }
+}
+
+impl Numbers {
+    /// Reads the results of what the request asked for, in that order.
+    fn of(request: &CountDevices, results: Vec<Vec<Row>>) -> Result<Self, DbError> {
+        let mut results = results.into_iter();
+        let mut next = || results.next().unwrap_or_default();
+        Ok(Self {
+            distribution: whole(&by_status(&next())?),
+            expiration: request
+                .expiration
+                .then(|| ends_within(&next()))
+                .transpose()?,
+            breakdown: match request.group_by {
+                Some(_) => Some(ranked(&next())?),
+                None => None,
+            },
+        })
     }
 }
 
@@ -160,6 +171,17 @@ fn ending(dialect: Dialect, chosen: &Statement, ends: [OffsetDateTime; 4]) -> St
         format!("WITH chosen AS ({chosen}) SELECT {counts} FROM chosen"),
         params,
     )
+}
+
+fn ends_within(rows: &[Row]) -> Result<Expiration, DbError> {
+    let row = rows.first();
+    let count = |name: &str| row.map_or(Ok(0), |row| row.get(name));
+    Ok(Expiration {
+        day: count("within_0")?,
+        week: count("within_1")?,
+        month: count("within_2")?,
+        quarter: count("within_3")?,
+    })
 }
 
 /// The last parameter of a statement that has so many.

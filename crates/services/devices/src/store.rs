@@ -22,7 +22,7 @@ use lamassu_db::list::ListTable;
 use lamassu_db::{Check, Migration, Schema};
 use serde_json::{Value as JsonValue, json};
 
-pub(crate) use count::{CountBucket, counted};
+pub(crate) use count::{CountBucket, by_status, counted, counters};
 pub(crate) use details::{DeviceStore, due_devices, next_due};
 pub(crate) use device::{device_delete, device_insert, device_update_members, device_update_slots};
 pub(crate) use follow_up::{
@@ -119,6 +119,11 @@ pub const SCHEMA: Schema = Schema {
             14,
             "device_scale",
             include_str!("../migrations/V0014__device_scale.sql"),
+        ),
+        Migration::portable(
+            16,
+            "follow_up_by_certificate",
+            include_str!("../migrations/V0016__follow_up_by_certificate.sql"),
         ),
     ],
 };

@@ -103,7 +103,8 @@ impl Change<'_> {
             status: status.filter(|status| *status == DeviceStatus::Revoked),
         };
         self.activate(IDENTITY, number, activation);
-        if windows != *issued {
+        // What was there before this binding may still have to lose a former attachment.
+        if windows != *issued || request.announce.is_none() {
             self.attach(IDENTITY, (&**certificate).into(), windows);
         }
         windows

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lamassu_core::device::DeviceStatus;
-use lamassu_db::{Db, DbError, Statement, params, sql};
+use lamassu_db::{Db, DbError, Row, Statement, params, sql};
 use uuid::Uuid;
 
 /// How many buckets there are: replicas seldom share one, and summing them stays cheap.
@@ -51,18 +51,25 @@ impl CountBucket {
     }
 }
 
-/// The number of all devices by status; statuses without devices may be absent.
+/// The number of all devices by status.
 pub(crate) async fn counted(db: &Db) -> Result<BTreeMap<DeviceStatus, u64>, DbError> {
-    let query = sql(
-        "SELECT status, CAST(SUM(devices) AS BIGINT) AS devices FROM device_count GROUP BY status",
+    by_status(&db.rows(counters()).await?)
+}
+
+/// Asks for the counters.
+pub(crate) fn counters() -> Statement {
+    sql(
+        "SELECT status, CAST(SUM(devices) AS BIGINT) AS n FROM device_count GROUP BY status",
         Vec::new(),
-    );
-    let rows = db.rows(query).await?;
+    )
+}
+
+/// What rows of `status` and `n` say; statuses without devices may be absent.
+pub(crate) fn by_status(rows: &[Row]) -> Result<BTreeMap<DeviceStatus, u64>, DbError> {
     rows.iter()
         .map(|row| {
-            let status =
-                super::device::status(&row.get::<String>("status")?, "device_count.status")?;
-            Ok((status, row.get("devices")?))
+            let status = super::device::status(&row.get::<String>("status")?, "device.status")?;
+            Ok((status, row.get("n")?))
         })
         .collect()
 }

@@ -19,8 +19,19 @@ pub(crate) struct DueTask {
 }
 
 /// Adds a task that is due at once.
-pub(crate) fn follow_up_insert(device: &DeviceId, task: &Task, now: OffsetDateTime) -> Statement {
-    sql(
+///
+/// On whose a certificate is, it is the last word: a task that waits because the CA service was away would be
+/// done after this one, and is taken out.
+pub(crate) fn follow_up_insert(
+    device: &DeviceId,
+    task: &Task,
+    now: OffsetDateTime,
+) -> Vec<Statement> {
+    let overtaken = match task.what {
+        What::Revoke(_) => None,
+        What::Attach { .. } | What::Detach => Some(overtaken(&task.certificate)),
+    };
+    let added = sql(
         "INSERT INTO device_follow_up (id, device_id, slot, serial_number, ca_id, task, details, \
          attempts, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8)",
         params![
@@ -33,6 +44,20 @@ pub(crate) fn follow_up_insert(device: &DeviceId, task: &Task, now: OffsetDateTi
             // Words and texts only, which can always be written.
             serde_json::to_string(&task.what).unwrap_or_default(),
             now,
+        ],
+    );
+    overtaken.into_iter().chain([added]).collect()
+}
+
+/// Takes out what is still to be said of whose the certificate is. Tasks that know no CA are about any of this
+/// number.
+fn overtaken(certificate: &CertificateRef) -> Statement {
+    sql(
+        "DELETE FROM device_follow_up WHERE serial_number = $1 AND task IN ('attach', 'detach') \
+         AND (ca_id = $2 OR ca_id IS NULL)",
+        params![
+            certificate.serial_number.as_str(),
+            certificate.ca.as_ref().map_or("", CaId::as_str),
         ],
     )
 }

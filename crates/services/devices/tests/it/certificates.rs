@@ -225,6 +225,25 @@ async fn a_certificate_set_to_expired_expires_the_device() {
 }
 
 #[tokio::test]
+async fn metadata_make_no_slot_and_no_version_better() {
+    let fixture = fixture().await;
+    fixture.bound("dev-1", "0a").await;
+    let held = attached("0a", CertificateStatus::Revoked);
+    fixture.told_of(&[(STATUS_UPDATE, &held)]).await;
+    for news in [
+        attached("0a", CertificateStatus::Expired),
+        triggered("0a", &["Critical"]),
+    ] {
+        fixture.told_of(&[(METADATA_UPDATE, &news)]).await;
+        assert_eq!(fixture.statuses("dev-1").await, ("REVOKED", "REVOKED"));
+        let (_, version) = fixture
+            .get("/v2/devices/dev-1/slots/identity/versions/0")
+            .await;
+        assert_eq!(version["state"], "REVOKED");
+    }
+}
+
+#[tokio::test]
 async fn of_two_windows_triggered_together_the_critical_one_counts() {
     let fixture = fixture().await;
     fixture.bound("dev-1", "0a").await;

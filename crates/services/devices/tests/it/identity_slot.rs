@@ -161,6 +161,31 @@ async fn a_slot_without_an_end_follows_its_certificate() {
 }
 
 #[tokio::test]
+async fn a_pending_version_that_is_written_as_the_active_one_is_in_use() {
+    let fixture = fixture().await;
+    fixture.register("dev-1").await;
+    let versions = "/v2/devices/dev-1/slots/identity/versions";
+    let mut serials = Vec::new();
+    for activate in [true, false] {
+        let serial = fixture.issued("dev-1").await.serial_number;
+        let version = json!({"secret": {"serial_number": serial}, "activate": activate});
+        fixture.ok(Method::POST, versions, version).await;
+        serials.push(serial);
+    }
+    let slot = json!({"status": "ACTIVE", "active_version": 1,
+        "versions": {"0": serials[0], "1": serials[1]}});
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    let page = fixture.ok(Method::GET, versions, Value::Null).await;
+    let found: Vec<_> = [0, 1]
+        .map(|n| &page["list"][n])
+        .map(|version| (&version["state"], &version["activated_at"]))
+        .into();
+    let at = json!("2026-03-01T09:00:00Z");
+    let expected = [(&json!("ACTIVE"), &at), (&json!("SUPERSEDED"), &at)];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn what_is_no_slot_is_refused_and_nothing_stored() {
     let fixture = fixture().await;
     fixture.bound("dev-1", "0a").await;

@@ -1,6 +1,7 @@
 //! The device manager from outside: HTTP, the service trait, the event log, the clock.
 #![cfg(test)]
 
+mod attachments;
 mod bind;
 mod certificates;
 mod conventions;

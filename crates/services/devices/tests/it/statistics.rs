@@ -124,6 +124,27 @@ async fn a_breakdown_has_the_largest_values_first() {
 }
 
 #[tokio::test]
+async fn the_numbers_of_one_answer_are_of_one_moment() {
+    let fixture = fixture().await;
+    let registering = async {
+        for n in 0..200 {
+            let body = json!({"id": format!("n{n}"), "dms_owner": "f"});
+            fixture.ok(Method::POST, "/v2/devices", body).await;
+        }
+    };
+    tokio::pin!(registering);
+    for filter in ["", "&filter=id[ne]nobody"].iter().cycle() {
+        let query = format!("group_by=dms_owner{filter}");
+        let found = tokio::select! {
+            () = &mut registering => break,
+            found = stats(&fixture, &query) => found,
+        };
+        let total = found["breakdown"][0]["total"].as_u64();
+        assert_eq!(total.unwrap_or_default(), found["total"], "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_statistics_do_not_have_is_refused() {
     let fixture = fixture().await;
     for (query, code) in [

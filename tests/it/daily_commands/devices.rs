@@ -29,14 +29,16 @@ fn a_dms_is_made_shown_and_changed() -> Result<()> {
     assert_eq!(told(&shown, "enrollment")?, "CLIENT_CERTIFICATE of plant");
     assert_eq!(told(&shown, "renewal opens")?, "100d before the end");
     assert_eq!(told(&shown, "metadata")?, "{\"hall\":2}");
+    assert_eq!(told(&shown, "approval")?, "automatic");
     let changed = shell.ok(
         "dms update line --name 'Line 1' --profile Devices --renew-before 20d --expired-renewal \
-         --server-keygen rsa-2048 --unset hall --set shift=early",
+         --server-keygen rsa-2048 --approval manual --unset hall --set shift=early",
     )?;
     assert_eq!(told(&changed, "name")?, "Line 1");
     assert_eq!(told(&changed, "renewal opens")?, "20d before the end");
     assert_eq!(told(&changed, "expired may renew")?, "yes");
     assert_eq!(told(&changed, "server key generation")?, "RSA-2048");
+    assert_eq!(told(&changed, "approval")?, "manual");
     assert_eq!(told(&changed, "metadata")?, "{\"shift\":\"early\"}");
     // What was not said stays.
     assert_eq!(told(&changed, "enrollment")?, "CLIENT_CERTIFICATE of plant");
@@ -97,6 +99,10 @@ fn a_device_is_registered_bound_listed_and_counted() -> Result<()> {
         "{bound}"
     );
     shell.ok("devices create device-2 --dms line")?;
+    for command in ["list", "stats", "export --out devices.csv"] {
+        let said = shell.refused(&format!("devices {command} --dms lin"), 1)?;
+        assert!(said.contains("there is no DMS \"lin\""), "{said}");
+    }
     assert_eq!(shell.ok("devices list --status active -q")?, "device-1");
     assert_eq!(shell.ok("devices list --tag b -q")?, "device-1");
     assert_eq!(shell.ok("devices list --dms line -q")?.lines().count(), 2);

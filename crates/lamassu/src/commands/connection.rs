@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use lamassu_auth::LocalIssuer;
 use lamassu_client::{
     CaClient, ClientConfig, Credentials, DeviceClient, DmsClient, FixedToken, KmsClient, Peer,
     ServiceToken,
@@ -28,9 +27,10 @@ use super::output::OutputArgs;
 use crate::address;
 use crate::cli::Installation;
 use crate::config::Config;
+use crate::issuer_token::issuer_beside;
 use crate::own_tokens::OwnTokens;
+use crate::serve;
 use crate::whereabouts::{Whereabouts, trust_anchor};
-use crate::{serve, storage};
 
 /// How often a request that never arrived is sent again.
 const RETRIES: u32 = 2;
@@ -178,11 +178,8 @@ impl ConnectionArgs {
             return Ok((Arc::new(login), None));
         }
         let clock: SharedClock = Arc::new(SystemClock);
-        let db = storage::open_beside(config, Arc::clone(&clock))
-            .await
-            .context("no token")?;
-        let issuer = Arc::new(LocalIssuer::open_existing(&db, Arc::clone(&clock)).await?);
-        let tokens = OwnTokens::new(&issuer, &clock, operator(), Role::Admin);
+        let (db, issuer) = issuer_beside(config, &clock).await?;
+        let tokens = OwnTokens::new(&Arc::new(issuer), &clock, operator(), Role::Admin);
         Ok((Arc::new(ServiceToken(Arc::new(tokens))), Some(db)))
     }
 

@@ -67,13 +67,22 @@ pub(crate) async fn run(asked: &Ocsp) -> Result<()> {
         None => certificate.extensions().access_locations()?.ocsp,
     };
     let fetcher = asked.issuer.fetcher(OcspResponse::MAX_LEN)?;
-    let mut failure = anyhow!("the certificate does not say who answers for it: say --url");
+    let mut failures = Vec::new();
     for url in urls.iter().filter(|url| is_web(url)) {
         match ask(asked, &fetcher, url, &certificate, &issuer).await {
             Ok(verdict) => return told(&verdict, &certificate, url).tell(asked.output),
-            Err(error) => failure = error,
+            Err(error) => failures.push(error),
         }
     }
+    let mut failure = match failures.len() {
+        0 => anyhow!("the certificate does not say who answers for it: say --url"),
+        1 => failures.remove(0),
+        // None of them is less telling than another.
+        _ => {
+            let told: Vec<_> = failures.iter().map(|error| format!("{error:#}")).collect();
+            anyhow!("{}", told.join("; "))
+        }
+    };
     if asked.url.as_deref().is_some_and(has_no_path) {
         failure =
             failure.context("is that the responder? that of a lamassu server is at /api/va/ocsp");

@@ -8,6 +8,7 @@ use lamassu_core::device::{Device, DeviceService as _};
 use lamassu_core::query::ListRequest;
 
 use super::rows::{EXPORTED, cells, format};
+use super::show::require_owner;
 use super::{ExportDevices, FleetFormat};
 use crate::commands::Session;
 use crate::commands::fields::DEVICE_FIELDS;
@@ -18,6 +19,7 @@ use crate::commands::progress;
 const PAGE: u32 = 500;
 
 pub(super) async fn export(session: &Session, asked: &ExportDevices) -> Result<()> {
+    require_owner(session, &asked.which).await?;
     let form = match asked.out.as_os_str() == "-" {
         true => asked.format.unwrap_or(FleetFormat::Jsonl),
         false => format(asked.format, &asked.out)?,

@@ -8,7 +8,7 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use serde_json::Value;
 
-use super::{ListDevices, Which};
+use super::{ListDevices, Which, require_dms};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::DEVICE_FIELDS;
@@ -125,7 +125,33 @@ impl Which {
     }
 }
 
+/// Checks that there is the DMS whose devices are asked for, or was one: an empty list would look like an
+/// answer.
+pub(super) async fn require_owner(session: &Session, which: &Which) -> Result<()> {
+    let Some(dms) = which.dms.as_deref() else {
+        return Ok(());
+    };
+    let Err(missing) = require_dms(session, dms).await else {
+        return Ok(());
+    };
+    let conditions = Conditions::default().with("dms_owner[equal]", Some(dms));
+    let request = ListRequest {
+        filters: conditions.filters(&[], DEVICE_FIELDS)?,
+        ..ListRequest::default()
+    };
+    match session
+        .devices
+        .stats(&session.caller, &request)
+        .await?
+        .total
+    {
+        0 => Err(missing),
+        _ => Ok(()),
+    }
+}
+
 pub(super) async fn list(session: &Session, asked: &ListDevices) -> Result<()> {
+    require_owner(session, &asked.which).await?;
     let status = asked.status.as_ref().map(|text| text.to_ascii_uppercase());
     let conditions = asked
         .which
@@ -141,6 +167,7 @@ pub(super) async fn list(session: &Session, asked: &ListDevices) -> Result<()> {
 }
 
 pub(super) async fn stats(session: &Session, which: &Which, filter: &[String]) -> Result<()> {
+    require_owner(session, which).await?;
     let owner = which.dms.as_deref();
     let conditions = which.conditions().with("dms_owner[equal]", owner);
     let request = ListRequest {

@@ -1,7 +1,8 @@
 //! DMSs as people see them.
 
 use anyhow::Result;
-use lamassu_core::dms::settings::EstSettings;
+use lamassu_core::dms::approval::ApprovalMode;
+use lamassu_core::dms::settings::{ChannelBindingMode, EstSettings};
 use lamassu_core::dms::{Dms, DmsService as _};
 use lamassu_core::ids::CaId;
 use lamassu_core::query::ListRequest;
@@ -65,6 +66,27 @@ fn record(dms: &Dms) -> Record {
         ),
         ("enrollment", auth(&enrollment.est_rfc7030_settings)),
         ("registration", enrollment.registration_mode.clone()),
+        (
+            "approval",
+            enrollment
+                .approval
+                .value()
+                .copied()
+                .unwrap_or(ApprovalMode::Automatic)
+                .name()
+                .to_owned(),
+        ),
+        (
+            "channel binding",
+            enrollment
+                .channel_binding
+                .value()
+                .copied()
+                .unwrap_or(ChannelBindingMode::IfPossible)
+                .name()
+                .to_owned(),
+        ),
+        ("proof of possession", word(enrollment.verify_csr_signature)),
         (
             "replaces identities",
             word(enrollment.enable_replaceable_enrollment),

@@ -236,6 +236,11 @@ pub(super) fn explained(error: Error) -> Error {
         EstError::Refused { status, .. } if status.as_u16() == 401 => {
             "say who asks: --auth-cert and --auth-key, --user, or --token-file".to_owned()
         }
+        EstError::Refused { status, text, .. }
+            if status.as_u16() == 400 && text.contains("'aps.APS'") =>
+        {
+            "this server has no default DMS: say --dms".to_owned()
+        }
         EstError::Refused { status, text, .. } if status.as_u16() == 404 => match text.as_str() {
             "DMS not found" => "--dms names a DMS that is there".to_owned(),
             _ => "is --url the address of an EST server, and does it want a label (--dms)?".to_owned(),

@@ -69,6 +69,8 @@ pub(crate) enum Kept {
 pub(crate) struct Activation<'t> {
     /// Type and text of the history entry.
     pub(crate) entry: (&'t str, String),
+    /// What the caller says of it.
+    pub(crate) comment: Option<&'t str>,
     /// How long the version before stays valid; `None` as long as it does by itself.
     pub(crate) overlap: Option<WireDuration>,
     /// Whether that one is revoked then.
@@ -188,6 +190,7 @@ impl<'a> Change<'a> {
         let status = status_of_certificate(certificate.status);
         let activation = Activation {
             entry,
+            comment: None,
             overlap: policy.overlap,
             revoke_superseded: policy.revoke_superseded.unwrap_or(by_dms),
             windows: Some(Windows::of(certificate.valid_to, windows)),
@@ -245,6 +248,9 @@ impl<'a> Change<'a> {
         }
         let (event_type, text) = activation.entry;
         self.record(HistoryScope::Slot(name.to_owned()), event_type, text);
+        if let Some(entry) = self.history.last_mut() {
+            entry.comment = activation.comment.map(str::to_owned);
+        }
         self.set_slot_status(name, status);
         self.trim_versions(name);
     }
@@ -470,6 +476,7 @@ impl<'a> Change<'a> {
             event,
             version,
             removes: false,
+            comment: None,
         });
     }
 
@@ -488,6 +495,7 @@ impl<'a> Change<'a> {
             event,
             version: None,
             removes: false,
+            comment: None,
         });
     }
 

@@ -382,7 +382,7 @@ pub struct ActivateVersion {
     /// Whether that one is revoked then; the slot's policy where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoke_superseded: Option<bool>,
-    /// Free text for the history.
+    /// Free text for the history, where it is the entry's `comment`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }

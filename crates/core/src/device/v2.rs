@@ -121,6 +121,9 @@ pub struct HistoryItem {
     /// Text.
     #[schemars(example = &"New Active Version set to 1")]
     pub description: String,
+    /// What whoever activated a version said of it.
+    #[schemars(example = &"swapped on site")]
+    pub comment: Option<String>,
     /// `device` or `slot`.
     #[schemars(example = &"slot")]
     pub scope: String,

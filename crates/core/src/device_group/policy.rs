@@ -58,14 +58,6 @@ pub struct SlotDefaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", example = 5)]
     pub max_versions: Option<u32>,
-    /// When a version should be renewed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "WireDuration")]
-    pub preventive_delta: Option<WireDuration>,
-    /// When it must be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "WireDuration")]
-    pub critical_delta: Option<WireDuration>,
 }
 
 /// What metadata must look like.

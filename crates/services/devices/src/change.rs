@@ -188,6 +188,7 @@ impl<'a> Change<'a> {
             event,
             version,
             removes: false,
+            comment: None,
         });
     }
 
@@ -206,6 +207,7 @@ impl<'a> Change<'a> {
             event,
             version: None,
             removes: false,
+            comment: None,
         });
     }
 

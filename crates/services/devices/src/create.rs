@@ -73,6 +73,7 @@ impl NewDevice {
             },
             version: None,
             removes: false,
+            comment: None,
         };
         let mut stored = self.into_stored(now);
         stored.device.events.insert(entry.at, entry.event.clone());

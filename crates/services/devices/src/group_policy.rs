@@ -57,17 +57,10 @@ pub(crate) fn check(policies: &Map<String, Value>) -> Result<(), DeviceGroupErro
                 not_negative(name, [preventive_delta, critical_delta])?;
             }
             SLOTS => {
-                let members = [
-                    "overlap",
-                    "revoke_superseded",
-                    "max_versions",
-                    "preventive_delta",
-                    "critical_delta",
-                ];
+                let members = ["overlap", "revoke_superseded", "max_versions"];
                 known(name, value, &members)?;
                 let slots: SlotDefaults = read(name, value)?;
-                let deltas = [slots.preventive_delta, slots.critical_delta];
-                not_negative(name, deltas.into_iter().chain([slots.superseded.overlap]))?;
+                not_negative(name, [slots.superseded.overlap])?;
             }
             SCHEMA => {
                 known(name, value, &["schema", "mode"])?;

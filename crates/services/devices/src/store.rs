@@ -125,6 +125,11 @@ pub const SCHEMA: Schema = Schema {
             "follow_up_by_certificate",
             include_str!("../migrations/V0016__follow_up_by_certificate.sql"),
         ),
+        Migration::portable(
+            17,
+            "event_comment",
+            include_str!("../migrations/V0017__event_comment.sql"),
+        ),
     ],
 };
 

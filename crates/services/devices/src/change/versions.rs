@@ -29,6 +29,8 @@ pub(crate) const PROVISIONED: &str = "PROVISIONED";
 pub(crate) struct Activation<'t> {
     /// Type and text of the history entry.
     pub(crate) entry: (&'t str, String),
+    /// What the caller says of it.
+    pub(crate) comment: Option<&'t str>,
     /// How long the version before stays valid; `None` as long as it does by itself.
     pub(crate) overlap: Option<WireDuration>,
     /// Whether that one is revoked then.
@@ -97,6 +99,7 @@ impl Change<'_> {
         let status = status_of_certificate(certificate.status);
         let activation = Activation {
             entry,
+            comment: None,
             overlap: policy.overlap,
             revoke_superseded: policy.revoke_superseded.unwrap_or(by_dms),
             windows: Some(Windows::of(certificate.valid_to, windows)),
@@ -154,6 +157,9 @@ impl Change<'_> {
         }
         let (event_type, text) = activation.entry;
         self.record(HistoryScope::Slot(name.to_owned()), event_type, text);
+        if let Some(entry) = self.history.last_mut() {
+            entry.comment = activation.comment.map(str::to_owned);
+        }
         self.set_slot_status(name, status);
         self.trim_versions(name);
     }

@@ -62,12 +62,10 @@ impl DevicesService {
             .or(dms.revoke_superseded);
         let windows = change.windows_of(&id.name, dms);
         let retire = (overlap, revoke.unwrap_or(false));
-        let mut activation = activation(slot, wanted, retire, windows);
-        if let Some(comment) = request.comment.as_deref().filter(|text| !text.is_empty())
-            && !activation.entry.1.is_empty()
-        {
-            activation.entry.1.push_str(&format!(" ({comment})"));
-        }
+        let activation = Activation {
+            comment: request.comment.as_deref().filter(|text| !text.is_empty()),
+            ..activation(slot, wanted, retire, windows)
+        };
         move_metadata(&mut change, slot, wanted, windows);
         change.activate(&id.name, *number, activation);
         self.commit_slot(change, id, "device.slot.version.activate")
@@ -210,6 +208,7 @@ fn activation(
     };
     Activation {
         entry,
+        comment: None,
         overlap,
         revoke_superseded,
         windows: wanted.expires_at.map(|end| Windows::of(end, windows)),

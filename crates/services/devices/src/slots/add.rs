@@ -266,6 +266,7 @@ fn insert(
             number,
             Activation {
                 entry: (entry, text),
+                comment: None,
                 overlap,
                 revoke_superseded,
                 windows,

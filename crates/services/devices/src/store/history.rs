@@ -45,6 +45,8 @@ pub(crate) struct HistoryEntry {
     pub(crate) version: Option<u32>,
     /// Whether the entry of that time is taken out instead.
     pub(crate) removes: bool,
+    /// What whoever caused it says of it.
+    pub(crate) comment: Option<String>,
 }
 
 impl HistoryEntry {
@@ -59,6 +61,7 @@ impl HistoryEntry {
             },
             version: None,
             removes: true,
+            comment: None,
         }
     }
 }
@@ -98,7 +101,16 @@ pub(crate) fn history_insert(
     });
     let additions = added.chunks(ENTRIES_PER_STATEMENT);
     let additions = additions.map(|entries| insert(caller, device, entries));
-    removals.chain(additions).collect()
+    // Few entries have one, and each column of an insert counts where many are.
+    let comments = added.iter().filter_map(|entry| {
+        let comment = entry.comment.as_deref()?;
+        Some(sql(
+            "UPDATE device_event SET comment = $1 \
+             WHERE device_id = $2 AND slot = $3 AND occurred_at = $4",
+            params![comment, device.as_str(), entry.scope.name(), entry.at.0],
+        ))
+    });
+    removals.chain(additions).chain(comments).collect()
 }
 
 /// Removes the history of a device and its slots.
@@ -155,6 +167,7 @@ pub(crate) const HISTORY: ListTable = ListTable {
         "actor_id",
         "source",
         "scope",
+        "comment",
     ],
     key: "slot",
     created: "occurred_at",
@@ -185,6 +198,7 @@ pub(crate) fn history_item(row: &Row) -> Result<HistoryItem, DbError> {
         timestamp: Timestamp(at),
         event_type: row.get("event_type")?,
         description: row.get("description")?,
+        comment: row.get("comment")?,
         scope: if slot.is_empty() { "device" } else { "slot" }.to_owned(),
         version: row.get("version")?,
         actor: actor_type.map(|actor_type| Actor {
@@ -203,8 +217,8 @@ pub(super) fn newest_of_all(ids: Vec<Value>, limit: u32) -> Statement {
     values.push(limit.into());
     let text = format!(
         "SELECT device_id, slot, occurred_at, event_type, description, version, actor_type, \
-         actor_id, source FROM (SELECT device_id, slot, occurred_at, event_type, description, \
-         version, actor_type, actor_id, source, ROW_NUMBER() OVER \
+         actor_id, source, comment FROM (SELECT device_id, slot, occurred_at, event_type, description, \
+         version, actor_type, actor_id, source, comment, ROW_NUMBER() OVER \
          (PARTITION BY device_id ORDER BY occurred_at DESC, slot) AS age \
          FROM device_event WHERE device_id IN ({list})) AS newest WHERE age <= ${} \
          ORDER BY device_id, age",

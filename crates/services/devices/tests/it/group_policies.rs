@@ -52,6 +52,10 @@ async fn what_is_no_policy_is_refused() {
         ),
         (json!({"slots": {"max_versions": -1}}), ""),
         (
+            json!({"slots": {"preventive_delta": "1d"}}),
+            "invalid policy 'slots': unknown member 'preventive_delta'",
+        ),
+        (
             json!({"required_tags": "iot"}),
             "invalid policy 'required_tags': no list of tags",
         ),

@@ -131,6 +131,38 @@ async fn a_rotation_overlaps_rolls_back_and_falls_back() {
 }
 
 #[tokio::test]
+async fn a_comment_stands_beside_the_text_that_clients_read() {
+    let fixture = registered().await;
+    for (number, comment, text) in [
+        (0, "by hand", ""),
+        (1, "swap", "New Active Version set to 1"),
+    ] {
+        let serial = issued(&fixture).await;
+        let pending = json!({"secret": {"serial_number": serial}, "activate": false});
+        add(&fixture, IDENTITY, pending).await;
+        let activate = format!("{IDENTITY}/versions/{number}/activate");
+        let body = json!({ "comment": comment });
+        fixture.ok(Method::POST, &activate, body).await;
+        let identity = fixture.device("dev-1").await.identity.unwrap();
+        let entry = identity.events.values().next_back().unwrap();
+        assert_eq!(entry.description, text);
+        let uri = "/v2/devices/dev-1/events?filter=slot[eq]identity";
+        let history = fixture.ok(Method::GET, uri, Value::Null).await;
+        let item = &history["list"][0];
+        assert_eq!(
+            (&item["description"], &item["comment"]),
+            (&json!(text), &json!(comment))
+        );
+    }
+    let uri = "/v2/devices/dev-1?include=events";
+    let events = &fixture.ok(Method::GET, uri, Value::Null).await["events"];
+    let comments = events.as_array().unwrap().iter();
+    let comments: Vec<_> = comments.map(|item| item["comment"].clone()).collect();
+    let expected = json!([null, "swap", null, "by hand"]);
+    assert_eq!(Value::Array(comments), expected);
+}
+
+#[tokio::test]
 async fn an_overlap_ends_at_its_time_once() {
     let fixture = registered().await;
     let policy = json!({"overlap": "1h", "revoke_superseded": true});

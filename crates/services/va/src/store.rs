@@ -41,5 +41,10 @@ pub const SCHEMA: Schema = Schema {
             "responder_certificates",
             include_str!("../migrations/V0015__responder_certificates.sql"),
         ),
+        Migration::portable(
+            16,
+            "imported_crls",
+            include_str!("../migrations/V0016__imported_crls.sql"),
+        ),
     ],
 };

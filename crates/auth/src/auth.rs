@@ -177,6 +177,7 @@ impl Auth {
         let context = RequestContext::of(request);
         let caller = Caller {
             principal,
+            also: None,
             source: None,
             request_id: context.request_id,
             trace: context.trace,

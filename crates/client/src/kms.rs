@@ -332,6 +332,7 @@ fn platform() -> Caller {
     let trace_id = id.as_u128();
     Caller {
         principal: Principal::System,
+        also: None,
         source: None,
         request_id: id.to_string().into(),
         trace: TraceContext { trace_id, span_id },

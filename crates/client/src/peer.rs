@@ -352,7 +352,7 @@ impl Service {
             Introduction::None => ("", String::new()),
             Introduction::OnBehalf => (
                 caller.source.as_deref().unwrap_or(&self.peer.source),
-                caller.principal.to_header().unwrap_or_default(),
+                caller.principal_header().unwrap_or_default(),
             ),
         };
         for (name, text) in [

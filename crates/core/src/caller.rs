@@ -85,6 +85,8 @@ struct WirePrincipal {
     subject: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     provider: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    also: Option<Arc<str>>,
 }
 
 /// What the anonymous are called in `x-lms-principal`.
@@ -93,6 +95,10 @@ const ANONYMOUS: &str = "anonymous";
 impl Principal {
     /// The value of `x-lms-principal`; `None` only if it cannot be written as JSON.
     pub fn to_header(&self) -> Option<String> {
+        self.to_header_with(None)
+    }
+
+    fn to_header_with(&self, also: Option<&Arc<str>>) -> Option<String> {
         let provider = match self {
             Self::Token { provider, .. } => provider.to_string(),
             Self::Anonymous
@@ -105,6 +111,7 @@ impl Principal {
             kind: self.auth_type().unwrap_or(ANONYMOUS).to_owned(),
             subject: self.auth_id().unwrap_or_default().to_owned(),
             provider,
+            also: also.cloned(),
         };
         let json = serde_json::to_vec(&wire).ok()?;
         Some(URL_SAFE_NO_PAD.encode(json))
@@ -113,8 +120,18 @@ impl Principal {
     /// Reads the value of `x-lms-principal`. Whether its sender may be believed is not decided
     /// here.
     pub fn from_header(value: &str) -> Option<Self> {
+        Self::from_header_with_also(value).map(|(principal, _)| principal)
+    }
+
+    /// The same with [`Caller::also`].
+    pub fn from_header_with_also(value: &str) -> Option<(Self, Option<Arc<str>>)> {
         let json = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let wire: WirePrincipal = serde_json::from_slice(&json).ok()?;
+        let mut wire: WirePrincipal = serde_json::from_slice(&json).ok()?;
+        let also = wire.also.take();
+        Self::from_wire(wire).map(|principal| (principal, also))
+    }
+
+    fn from_wire(wire: WirePrincipal) -> Option<Self> {
         match wire.kind.as_str() {
             ANONYMOUS => Some(Self::Anonymous),
             "jwt" => Some(Self::Token {
@@ -155,6 +172,9 @@ impl ClientCertificateChain {
 pub struct Caller {
     /// Who asks.
     pub principal: Principal,
+    /// Whose further credential came beside and decided nothing, for example `jwt:jane`; the
+    /// CloudEvents extension `authalso`.
+    pub also: Option<Arc<str>>,
     /// Event source asked for by a trusted peer (`x-lms-source`), for example `service/ra`.
     pub source: Option<Arc<str>>,
     /// Correlation id, also returned to the client in `X-Request-Id`.
@@ -168,10 +188,17 @@ impl Caller {
     pub fn system(name: &str, trace: TraceContext) -> Self {
         Self {
             principal: Principal::System,
+            also: None,
             source: None,
             request_id: Arc::from(name),
             trace,
         }
+    }
+
+    /// Who is behind the call, as one service tells it to another: the value of `x-lms-principal`; `None`
+    /// only if it cannot be written as JSON.
+    pub fn principal_header(&self) -> Option<String> {
+        self.principal.to_header_with(self.also.as_ref())
     }
 
     /// The same call made on behalf of `source`, for example by the DMS manager at the CA.
@@ -225,7 +252,7 @@ impl TraceContext {
 
 #[cfg(test)]
 mod tests {
-    use super::{Principal, TraceContext};
+    use super::{Caller, Principal, TraceContext};
 
     #[test]
     fn every_principal_survives_the_header() {
@@ -251,6 +278,23 @@ mod tests {
         for broken in ["", "****", "e30", "eyJ0eXBlIjoicm9vdCJ9"] {
             assert_eq!(Principal::from_header(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn a_credential_beside_survives_the_header() {
+        let trace = TraceContext {
+            trace_id: 7,
+            span_id: 9,
+        };
+        let mut caller = Caller::system("job", trace);
+        assert_eq!(caller.principal_header(), Principal::System.to_header());
+        caller.also = Some("jwt:jane".into());
+        let header = caller.principal_header().unwrap();
+        assert_eq!(
+            Principal::from_header_with_also(&header),
+            Some((Principal::System, caller.also))
+        );
+        assert_eq!(Principal::from_header(&header), Some(Principal::System));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::timestamp::Timestamp;
 
 pub use approval::{Approval, Decision};
 pub use dry_run::{DryRun, DryRunCheck, DryRunReport};
-pub use error::{CertificateRefusal, DmsError};
+pub use error::{BearerTokens, CertificateRefusal, DmsError};
 pub use est::{DeliveredKey, EstRequest, GeneratedKey, Outcome};
 pub use origin::{EstOrigin, EstToken, TokenHolder};
 pub use password::{CreatePasswords, EnrollmentPassword, MAX_PASSWORDS, NewPassword, NewPasswords};

@@ -1,6 +1,6 @@
 //! Who did what: one record per change, stored in the write set of the change.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::error::{ErrorKind, ServiceError};
@@ -32,6 +32,7 @@ pub struct AuditRecord {
     at: OffsetDateTime,
     principal: String,
     credential: String,
+    also: Option<Arc<str>>,
     operation: &'static str,
     resource: String,
     outcome: Outcome,
@@ -50,6 +51,7 @@ impl AuditRecord {
             at: now,
             principal: caller.principal.auth_id().unwrap_or_default().to_owned(),
             credential: credential(&caller.principal),
+            also: caller.also.clone(),
             operation,
             resource: resource.into(),
             outcome: Outcome::Done,
@@ -73,8 +75,8 @@ impl AuditRecord {
         };
         sql(
             "INSERT INTO audit_log \
-             (occurred_at, principal, credential, operation, resource, result, reason, request_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             (occurred_at, principal, credential, operation, resource, result, reason, request_id, \
+             also) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             crate::params![
                 self.at,
                 &self.principal,
@@ -84,6 +86,7 @@ impl AuditRecord {
                 result,
                 reason,
                 &self.request_id,
+                self.also.as_deref(),
             ],
         )
     }

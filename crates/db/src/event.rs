@@ -5,6 +5,7 @@
 //! rely on that: the place in the log ([`Seq`]) is the key.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -46,6 +47,7 @@ pub struct Event {
     data: Data,
     auth_type: Option<&'static str>,
     auth_id: Option<String>,
+    auth_also: Option<Arc<str>>,
     trace: Option<(String, String)>,
 }
 
@@ -70,6 +72,7 @@ impl Event {
             data: Data::None,
             auth_type: caller.principal.auth_type(),
             auth_id: caller.principal.auth_id().map(str::to_owned),
+            auth_also: caller.also.clone(),
             trace: Some((caller.trace.trace_id_hex(), caller.trace.span_id_hex())),
         }
     }
@@ -140,6 +143,9 @@ impl Serialize for Event {
             Data::None => {}
             Data::Json(json) => map.serialize_entry("data", json)?,
             Data::Bytes(bytes) => map.serialize_entry("data_base64", &STANDARD.encode(bytes))?,
+        }
+        if let Some(also) = &self.auth_also {
+            map.serialize_entry("authalso", also)?;
         }
         if let Some(auth_id) = &self.auth_id {
             map.serialize_entry("authid", auth_id)?;

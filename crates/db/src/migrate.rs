@@ -209,6 +209,11 @@ pub(crate) const STORAGE: Schema = Schema {
             "audit_refusals",
             include_str!("../migrations/V0005__audit_refusals.sql"),
         ),
+        Migration::portable(
+            6,
+            "audit_also",
+            include_str!("../migrations/V0006__audit_also.sql"),
+        ),
     ],
 };
 

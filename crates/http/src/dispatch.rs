@@ -303,8 +303,11 @@ fn caller(parts: &Parts, identity: &Identity) -> Caller {
         .and_then(|value| value.to_str().ok())
         .filter(|source| !source.is_empty() && source.len() <= MAX_SOURCE_BYTES)
         .map(Arc::from);
+    let (principal, also) =
+        on_behalf_of(parts, identity).unwrap_or_else(|| (identity.principal.clone(), None));
     Caller {
-        principal: on_behalf_of(parts, identity).unwrap_or_else(|| identity.principal.clone()),
+        principal,
+        also,
         source,
         request_id: context.request_id,
         trace: context.trace,
@@ -313,13 +316,13 @@ fn caller(parts: &Parts, identity: &Identity) -> Caller {
 
 /// Whom a peer service asks for. It changes who is named in events, audit and logs, never what is
 /// allowed, and is believed from the role `service` alone.
-fn on_behalf_of(parts: &Parts, identity: &Identity) -> Option<Principal> {
+fn on_behalf_of(parts: &Parts, identity: &Identity) -> Option<(Principal, Option<Arc<str>>)> {
     if !identity.is_service() {
         return None;
     }
     let value = parts.headers.get("x-lms-principal")?.to_str().ok()?;
     (value.len() <= MAX_PRINCIPAL_BYTES)
-        .then(|| Principal::from_header(value))
+        .then(|| Principal::from_header_with_also(value))
         .flatten()
 }
 

@@ -2,8 +2,8 @@ use http::StatusCode;
 use lamassu_core::ca::{CaError, EnrollmentMode};
 use lamassu_core::device::DeviceError;
 use lamassu_core::dms::{
-    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
-    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
+    ApprovalRefusal, BearerTokens, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal,
+    DeviceRefusal, DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
 use lamassu_core::kms::KmsError;
 use lamassu_core::patch::PatchError;
@@ -83,6 +83,10 @@ fn webhook(refusal: &Refusal) -> Option<WebhookRefusal> {
 
 fn own(refusal: &Refusal) -> Option<DmsError> {
     use DmsError as E;
+    let tokens = match refusal.details.is_empty() {
+        true => BearerTokens::NotTaken,
+        false => BearerTokens::Taken,
+    };
     refusal.one_of([
         E::Validation,
         E::IdMismatch,
@@ -90,7 +94,7 @@ fn own(refusal: &Refusal) -> Option<DmsError> {
         E::DmsExists,
         E::LabelMissing,
         E::Protocol,
-        E::ClientCertificateMissing,
+        E::ClientCertificateMissing(tokens),
         E::AuthModeUnsupported,
         E::NoAuthForbidden,
         E::ExpiredCertificate,

@@ -11,8 +11,8 @@ use lamassu_core::dead_letter::DeadLetterError;
 use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{
-    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
-    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
+    ApprovalRefusal, BearerTokens, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal,
+    DeviceRefusal, DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
 use lamassu_core::error::{ErrorDetail, ServiceError, StorageFailure};
 use lamassu_core::kms::KmsError;
@@ -442,7 +442,8 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::DmsExists,
         DmsError::LabelMissing,
         DmsError::Protocol,
-        DmsError::ClientCertificateMissing,
+        DmsError::ClientCertificateMissing(BearerTokens::Taken),
+        DmsError::ClientCertificateMissing(BearerTokens::NotTaken),
         DmsError::AuthModeUnsupported,
         DmsError::NoAuthForbidden,
         DmsError::InvalidCertificate(CertificateRefusal::Untrusted),
@@ -504,7 +505,7 @@ async fn refusals_of_the_dms_manager_read_back() {
             | DmsError::DmsExists
             | DmsError::LabelMissing
             | DmsError::Protocol
-            | DmsError::ClientCertificateMissing
+            | DmsError::ClientCertificateMissing(_)
             | DmsError::AuthModeUnsupported
             | DmsError::NoAuthForbidden
             | DmsError::InvalidCertificate(_)

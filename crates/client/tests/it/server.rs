@@ -147,6 +147,7 @@ pub(crate) fn caller() -> Caller {
             subject: "jane".to_owned(),
             provider: "local".into(),
         },
+        also: None,
         source: None,
         request_id: "request-7".into(),
         trace: TraceContext {

@@ -3,16 +3,30 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::policy_refusal::{CredentialRefusal, DeviceRefusal, RenewalRefusal, WebhookRefusal};
 use super::refusal::{ApprovalRefusal, ChannelBindingRefusal, KeygenRefusal};
 use crate::ca::CaError;
 use crate::device::DeviceError;
-use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::error::{ErrorDetail, ErrorKind, ServiceError, StorageFailure};
 use crate::kms::KmsError;
 use crate::patch::PatchError;
 use crate::query::QueryError;
+
+/// Whether a DMS has a use for bearer tokens, in place of client certificates or beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BearerTokens {
+    /// It has.
+    Taken,
+    /// It has not.
+    NotTaken,
+}
+
+/// What [`BearerTokens::Taken`] is on the wire.
+static TOKENS_TAKEN: LazyLock<[ErrorDetail; 1]> =
+    LazyLock::new(|| [ErrorDetail::new("Authorization", "a bearer token is taken")]);
 
 /// Why the DMS manager refused.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +51,7 @@ pub enum DmsError {
     Protocol,
     /// A client certificate is needed and none was presented.
     #[error("DMS auth mode not supported")]
-    ClientCertificateMissing,
+    ClientCertificateMissing(BearerTokens),
     /// The DMS names no way to authenticate that we know.
     #[error("DMS auth mode not supported")]
     AuthModeUnsupported,
@@ -231,7 +245,7 @@ impl ServiceError for DmsError {
                 ErrorKind::NotFound
             }
             Self::DmsExists | Self::CommonNameMismatch => ErrorKind::Conflict,
-            Self::ClientCertificateMissing => ErrorKind::Unauthenticated,
+            Self::ClientCertificateMissing(_) => ErrorKind::Unauthenticated,
             Self::MediaType => ErrorKind::UnsupportedMediaType,
             Self::NoAuthForbidden
             | Self::InvalidCertificate(_)
@@ -262,7 +276,7 @@ impl ServiceError for DmsError {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::ClientCertificateMissing => Some("client_certificate_missing"),
+            Self::ClientCertificateMissing(_) => Some("client_certificate_missing"),
             Self::InvalidCertificate(refusal) => Some(refusal.code()),
             Self::ExpiredCertificate => Some("client_certificate_expired"),
             Self::PresentedRevoked => Some("client_certificate_revoked"),
@@ -307,6 +321,14 @@ impl ServiceError for DmsError {
             | Self::Ca(_)
             | Self::Device(_)
             | Self::Storage(_) => None,
+        }
+    }
+
+    fn details(&self) -> &[ErrorDetail] {
+        if matches!(self, Self::ClientCertificateMissing(BearerTokens::Taken)) {
+            &*TOKENS_TAKEN
+        } else {
+            &[]
         }
     }
 

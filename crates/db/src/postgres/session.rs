@@ -26,9 +26,9 @@ pub(super) const INSERT_EVENTS: &str = "INSERT INTO event_log (event_type, subje
 
 /// Stores audit records, all of a batch at once.
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit_log \
-     (occurred_at, principal, credential, operation, resource, result, reason, request_id) \
+     (occurred_at, principal, credential, operation, resource, result, reason, request_id, also) \
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
-     $6::text[], $7::text[], $8::text[])";
+     $6::text[], $7::text[], $8::text[], $9::text[])";
 
 /// Leaves the mark by which the batch's fate can be asked for, and gives the transaction's id, which
 /// it has from here on, before it takes places in the log. Being part of every batch, it also sees to

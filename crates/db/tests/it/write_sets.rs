@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_db::{
     AuditRecord, Check, CommitError, CommitWatcher, DbError, Event, Expectation, Json, RefusalLog,
-    Seq, Value, WriteSet, params, retry_races, sql,
+    Seq, Value, WriteSet, params, retry_races, sql, system_caller,
 };
 use time::macros::datetime;
 
@@ -19,6 +20,7 @@ const PRESENT: Check = Check::new("thing is present");
 
 for_every_database!(
     a_set_is_applied_with_its_event_and_audit_record,
+    a_credential_beside_is_in_event_and_audit_record,
     a_failed_expectation_undoes_the_whole_set_and_is_named,
     a_guard_must_still_find_its_row,
     a_unique_key_without_conflict_clause_is_a_conflict,
@@ -119,6 +121,39 @@ async fn a_set_is_applied_with_its_event_and_audit_record<F: Fixture>() {
             "traceid": "4bf92f3577b34da6a3ce929d0e0e4736",
         })
     );
+}
+
+async fn a_credential_beside_is_in_event_and_audit_record<F: Fixture>() {
+    let fixture = F::fresh().await;
+    let db = fixture.db();
+    let caller = Caller {
+        also: Some("jwt:jane".into()),
+        ..caller()
+    };
+    let mut set = WriteSet::new();
+    set.event(Event::new(
+        "thing.create",
+        "service/test",
+        &caller,
+        db.now(),
+    ));
+    set.audit(AuditRecord::done(&caller, "thing.create", "a", db.now()));
+    set.audit(AuditRecord::done(
+        &system_caller("test"),
+        "thing.see",
+        "a",
+        db.now(),
+    ));
+    db.commit(set).await.expect("commit");
+    let query = sql("SELECT also FROM audit_log ORDER BY id", Vec::new());
+    let rows = db.rows(query).await.expect("query");
+    let audited: Vec<Option<String>> = rows.iter().map(|row| row.get(0).expect("text")).collect();
+    assert_eq!(audited, [Some("jwt:jane".to_owned()), None]);
+    let query = sql("SELECT body FROM event_log", Vec::new());
+    let row = db.row_opt(query).await.expect("query").expect("row");
+    let event: serde_json::Value =
+        serde_json::from_str(&row.get::<String>(0).expect("text")).expect("JSON");
+    assert_eq!(event["authalso"], "jwt:jane");
 }
 
 async fn a_failed_expectation_undoes_the_whole_set_and_is_named<F: Fixture>() {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use lamassu_core::ca::EnrollmentMode;
-use lamassu_core::caller::{Caller, Principal};
+use lamassu_core::caller::{Caller, ClientCertificateChain, Principal};
 use lamassu_core::dms::settings::{EstSettings, ForeignRevocation};
-use lamassu_core::dms::{CredentialRefusal, Dms, DmsError, EstRequest, EstToken, TokenHolder};
+use lamassu_core::dms::{
+    BearerTokens, CredentialRefusal, Dms, DmsError, EstRequest, EstToken, TokenHolder,
+};
 use lamassu_core::error::StorageFailure;
 
 use crate::config::DualAuth;
@@ -110,6 +112,24 @@ impl Asker {
             password: None,
         }
     }
+
+    /// The same, with whose token came beside what let them through.
+    pub(crate) fn with_token_of(mut self, attempt: Attempt<'_>, policy: DualAuth) -> Self {
+        if policy == DualAuth::Off || matches!(self.caller.principal, Principal::Token { .. }) {
+            return self;
+        }
+        let (dms_id, device_id) = (&attempt.dms.id, &attempt.request.device_id);
+        match &attempt.est.origin.token {
+            Some(EstToken {
+                holder: Some(holder),
+            }) => self.caller.also = Some(format!("jwt:{}", holder.subject).into()),
+            Some(EstToken { holder: None }) => {
+                tracing::warn!(%dms_id, %device_id, "token that is not valid presented with an enrollment");
+            }
+            None => {}
+        }
+        self
+    }
 }
 
 impl DmsManager {
@@ -124,11 +144,12 @@ impl DmsManager {
 
     /// Checks the credential of an enrollment; no webhook is asked.
     pub(crate) async fn credential(&self, attempt: Attempt<'_>) -> Result<Asker, DmsError> {
-        let token = self.token_for_certificate(attempt)?;
+        let policy = self.dual_auth(attempt.dms);
+        let token = token_for_certificate(attempt, policy)?;
         let mode = attempt.auth_mode()?;
-        let chain = attempt.est.client_chain.as_ref();
+        let has_certificate = attempt.est.client_chain.is_some();
         let judge = self.judge(attempt.caller);
-        Ok(match mode {
+        let asker = match mode {
             AuthMode::Nothing => {
                 judge.nothing()?;
                 Asker::anybody(attempt.caller)
@@ -136,13 +157,14 @@ impl DmsManager {
             AuthMode::Webhook => Asker::anybody(attempt.caller),
             AuthMode::Password => Asker::by_password(self.presented_password(attempt).await?),
             AuthMode::ClientCertificate | AuthMode::CertificateAndWebhook => {
-                match token.filter(|_| chain.is_none()) {
+                match token.filter(|_| !has_certificate) {
                     Some(holder) => Asker::by_token(attempt.caller, holder),
                     None => {
                         let rules = attempt
                             .settings()
                             .map(|all| &all.client_certificate_settings);
                         let rules = rules.ok_or(DmsError::AuthModeUnsupported)?;
+                        let chain = chain(attempt, policy)?;
                         let presented = judge.enrolling(chain, rules).await?;
                         self.revocation(attempt.caller)
                             .check(&presented, attempt.foreign_revocation())
@@ -151,7 +173,8 @@ impl DmsManager {
                     }
                 }
             }
-        })
+        };
+        Ok(asker.with_token_of(attempt, policy))
     }
 
     /// Asks the webhook where the mode has one; last, so that it is not told of those who are nobody.
@@ -187,50 +210,6 @@ impl DmsManager {
             .await?)
     }
 
-    /// The holder of a token that may stand for a client certificate. Refuses where a token is wanted
-    /// that is not there, or one that is there is not good enough.
-    pub(crate) fn token_for_certificate<'a>(
-        &self,
-        attempt: Attempt<'a>,
-    ) -> Result<Option<&'a TokenHolder>, DmsError> {
-        let token = attempt.est.origin.token.as_ref();
-        let policy = self.dual_auth(attempt.dms);
-        let holder = token.and_then(|token| token.holder.as_ref());
-        let may = |holder: &&TokenHolder| match attempt.mode {
-            EnrollmentMode::Enroll => holder.may_enroll,
-            EnrollmentMode::Reenroll => holder.may_reenroll,
-        };
-        match (policy, attempt.mode) {
-            (DualAuth::Off, _) => Ok(None),
-            (DualAuth::Record, _) | (DualAuth::Both, EnrollmentMode::Reenroll) => {
-                record(attempt, token);
-                Ok(None)
-            }
-            (DualAuth::RequireValid, _) => match token {
-                Some(EstToken { holder: None }) => Err(CredentialRefusal::TokenInvalid.into()),
-                Some(_) | None => {
-                    record(attempt, token);
-                    Ok(None)
-                }
-            },
-            (DualAuth::Alternative, _) => {
-                record(attempt, token);
-                Ok(holder.filter(may))
-            }
-            (DualAuth::Both, EnrollmentMode::Enroll) => {
-                if token.is_none() {
-                    return Err(CredentialRefusal::TokenMissing.into());
-                }
-                let holder = holder.ok_or(CredentialRefusal::TokenInvalid)?;
-                if !may(&holder) {
-                    return Err(CredentialRefusal::TokenPermission.into());
-                }
-                record(attempt, token);
-                Ok(None)
-            }
-        }
-    }
-
     /// Refuses a token that is not valid beside a request that needs none, where the DMS wants valid
     /// ones.
     pub(crate) fn check_needless_token(
@@ -247,7 +226,7 @@ impl DmsManager {
     }
 
     /// What the DMS says in its metadata, or else the configuration.
-    fn dual_auth(&self, dms: &Dms) -> DualAuth {
+    pub(crate) fn dual_auth(&self, dms: &Dms) -> DualAuth {
         let Some(word) = dms.metadata.get(DUAL_AUTH) else {
             return self.config.dual_auth;
         };
@@ -260,19 +239,48 @@ impl DmsManager {
     }
 }
 
-/// Notes whose token came beside the request.
-fn record(attempt: Attempt<'_>, token: Option<&EstToken>) {
-    let (dms_id, device_id) = (&attempt.dms.id, &attempt.request.device_id);
-    match token {
-        Some(EstToken {
-            holder: Some(holder),
-        }) => {
-            let also = format!("jwt:{}", holder.subject);
-            tracing::info!(%dms_id, %device_id, authalso = also, "token presented with an enrollment");
+/// The holder of a token that may stand for a client certificate. Refuses where a token is wanted that
+/// is not there, or one that is there is not good enough.
+pub(crate) fn token_for_certificate(
+    attempt: Attempt<'_>,
+    policy: DualAuth,
+) -> Result<Option<&TokenHolder>, DmsError> {
+    let token = attempt.est.origin.token.as_ref();
+    let holder = token.and_then(|token| token.holder.as_ref());
+    let may = |holder: &&TokenHolder| match attempt.mode {
+        EnrollmentMode::Enroll => holder.may_enroll,
+        EnrollmentMode::Reenroll => holder.may_reenroll,
+    };
+    match (policy, attempt.mode) {
+        (DualAuth::Off | DualAuth::Record, _) | (DualAuth::Both, EnrollmentMode::Reenroll) => {
+            Ok(None)
         }
-        Some(EstToken { holder: None }) => {
-            tracing::warn!(%dms_id, %device_id, "token that is not valid presented with an enrollment");
+        (DualAuth::RequireValid, _) => match token {
+            Some(EstToken { holder: None }) => Err(CredentialRefusal::TokenInvalid.into()),
+            Some(_) | None => Ok(None),
+        },
+        (DualAuth::Alternative, _) => Ok(holder.filter(may)),
+        (DualAuth::Both, EnrollmentMode::Enroll) => {
+            if token.is_none() {
+                return Err(CredentialRefusal::TokenMissing.into());
+            }
+            let holder = holder.ok_or(CredentialRefusal::TokenInvalid)?;
+            if !may(&holder) {
+                return Err(CredentialRefusal::TokenPermission.into());
+            }
+            Ok(None)
         }
-        None => {}
     }
+}
+
+/// What is presented where the DMS asks for a client certificate.
+pub(crate) fn chain(
+    attempt: Attempt<'_>,
+    policy: DualAuth,
+) -> Result<&ClientCertificateChain, DmsError> {
+    let chain = attempt.est.client_chain.as_ref();
+    chain.ok_or(DmsError::ClientCertificateMissing(match policy {
+        DualAuth::Alternative | DualAuth::Both => BearerTokens::Taken,
+        DualAuth::Off | DualAuth::Record | DualAuth::RequireValid => BearerTokens::NotTaken,
+    }))
 }

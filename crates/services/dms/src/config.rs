@@ -159,7 +159,7 @@ impl Default for RevocationConfig {
 pub enum DualAuth {
     /// Nothing.
     Off,
-    /// A valid one is noted in the log, one that is not is passed over.
+    /// The holder of a valid one is named in events and audit records, one that is not valid is passed over.
     Record,
     /// One that is presented must be valid.
     RequireValid,

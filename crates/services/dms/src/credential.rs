@@ -107,7 +107,7 @@ impl Judge<'_> {
     /// A first enrollment: any certificate under one of the validation CAs, whatever its name.
     pub(crate) async fn enrolling(
         &self,
-        chain: Option<&ClientCertificateChain>,
+        chain: &ClientCertificateChain,
         settings: &ClientCertificateSettings,
     ) -> Result<Presented, DmsError> {
         let (end_entity, mut intermediates) = self.chain(chain)?;
@@ -137,7 +137,7 @@ impl Judge<'_> {
     /// others itself. An expired one passes here; [`check_end`](Self::check_end) is next.
     pub(crate) async fn renewing(
         &self,
-        chain: Option<&ClientCertificateChain>,
+        chain: &ClientCertificateChain,
         common_name: &str,
         anchors: &[CaId],
     ) -> Result<Presented, DmsError> {
@@ -171,14 +171,12 @@ impl Judge<'_> {
     /// The presented chain: the end entity, and what can be read of the rest.
     fn chain(
         &self,
-        chain: Option<&ClientCertificateChain>,
+        chain: &ClientCertificateChain,
     ) -> Result<(Certificate, Vec<Certificate>), DmsError> {
-        let chain = chain.ok_or(DmsError::ClientCertificateMissing)?;
         let end_entity = chain
             .end_entity()
-            .ok_or(DmsError::ClientCertificateMissing)?;
-        let end_entity = Certificate::from_der(end_entity.clone())
-            .map_err(|_| DmsError::InvalidCertificate(CertificateRefusal::Untrusted))?;
+            .and_then(|der| Certificate::from_der(der.clone()).ok())
+            .ok_or(DmsError::InvalidCertificate(CertificateRefusal::Untrusted))?;
         let intermediates = chain.0.iter().take(self.config.max_chain).skip(1);
         let intermediates = intermediates
             .filter_map(|der| Certificate::from_der(der.clone()).ok())

@@ -4,7 +4,7 @@ use lamassu_core::ca::enrollment::{Detach, Revoke};
 use lamassu_core::ca::{
     CaError, Certificate, CertificateStatus, EnrollmentMode, RenewalWindows, Superseded,
 };
-use lamassu_core::caller::Caller;
+use lamassu_core::caller::{Caller, ClientCertificateChain};
 use lamassu_core::device::slot::SupersededPolicy;
 use lamassu_core::device::{Device, EnrollmentEvent, IdentitySlot, SlotState};
 use lamassu_core::dms::settings::{KeyReuse, ReenrollmentSettings};
@@ -15,7 +15,7 @@ use lamassu_core::pem::CertificateDer;
 use lamassu_x509::VerifiedCsr;
 use time::{Duration, OffsetDateTime};
 
-use crate::authenticate::{Asker, Attempt};
+use crate::authenticate::{Asker, Attempt, chain, token_for_certificate};
 use crate::credential::{AuthMode, ExpiredRenewal, Presented};
 use crate::enroll::check_owner;
 use crate::issue::Approved;
@@ -159,42 +159,45 @@ impl DmsManager {
         &self,
         attempt: Attempt<'_>,
     ) -> Result<Renewer, DmsError> {
-        let token = self.token_for_certificate(attempt)?;
+        let policy = self.dual_auth(attempt.dms);
+        let token = token_for_certificate(attempt, policy)?;
         let mode = attempt.auth_mode()?;
         let has_certificate = attempt.est.client_chain.is_some();
-        Ok(match mode {
+        let asker = match mode {
             AuthMode::Nothing => {
                 self.judge(attempt.caller).nothing()?;
-                Renewer::Asker(Asker::anybody(attempt.caller))
+                Asker::anybody(attempt.caller)
             }
-            AuthMode::Webhook => Renewer::Asker(Asker::anybody(attempt.caller)),
-            AuthMode::Password => {
-                let presented = self.presented_password(attempt).await?;
-                Renewer::Asker(Asker::by_password(presented))
-            }
+            AuthMode::Webhook => Asker::anybody(attempt.caller),
+            AuthMode::Password => Asker::by_password(self.presented_password(attempt).await?),
             AuthMode::ClientCertificate | AuthMode::CertificateAndWebhook => {
                 match token.filter(|_| !has_certificate) {
-                    Some(holder) => Renewer::Asker(Asker::by_token(attempt.caller, holder)),
-                    None => self.holder(attempt).await?,
+                    Some(holder) => Asker::by_token(attempt.caller, holder),
+                    None => match self.holder(attempt, chain(attempt, policy)?).await? {
+                        Renewer::Asker(asker) => asker,
+                        repeats @ Renewer::Repeats(_) => return Ok(repeats),
+                    },
                 }
             }
-        })
+        };
+        Ok(Renewer::Asker(asker.with_token_of(attempt, policy)))
     }
 
     /// Checks the certificate that is presented.
-    async fn holder(&self, attempt: Attempt<'_>) -> Result<Renewer, DmsError> {
+    async fn holder(
+        &self,
+        attempt: Attempt<'_>,
+        chain: &ClientCertificateChain,
+    ) -> Result<Renewer, DmsError> {
         let Attempt {
             caller,
             dms,
-            est,
             request,
             ..
         } = attempt;
         let judge = self.judge(caller);
         let device_id = request.device_id.as_str();
-        let presented = judge
-            .renewing(est.client_chain.as_ref(), device_id, &anchors(dms))
-            .await?;
+        let presented = judge.renewing(chain, device_id, &anchors(dms)).await?;
         let expired = if dms.settings.reenrollment_settings.enable_expired_renewal {
             ExpiredRenewal::Allowed
         } else {

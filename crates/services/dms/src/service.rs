@@ -262,7 +262,7 @@ struct Operation<'a> {
 fn is_refused_credential(error: &DmsError) -> bool {
     matches!(
         error,
-        DmsError::ClientCertificateMissing
+        DmsError::ClientCertificateMissing(_)
             | DmsError::InvalidCertificate(_)
             | DmsError::ExpiredCertificate
             | DmsError::PresentedRevoked

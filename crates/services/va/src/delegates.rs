@@ -5,11 +5,11 @@
 //! memory. A certificate is short-lived, says that nobody needs
 //! to ask whether it is revoked, and is renewed by whoever asks first after two thirds of its validity;
 //! others are answered under the one before meanwhile. Where a CA does not certify a responder, because
-//! it is revoked for example, its own key signs. A responder is given up when its certificate is
+//! it is revoked for example, its own key signs. A responder is given up when a certificate of its key is
 //! revoked or its CA has another certificate: what this process commits or reads of the log says so at
 //! once, and where the CA service is elsewhere it is asked, as about answers that were signed before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::Message;
-use lamassu_db::{CommitError, CommitWatcher, DbError, Event};
+use lamassu_db::{CommitError, CommitWatcher, DbError, Event, WriteSet};
 use lamassu_x509::ocsp::ResponderId;
 use lamassu_x509::{AlgorithmError, Certificate, ParseError, RequestTemplate, SubjectFields};
 use time::{Duration, OffsetDateTime};
@@ -33,6 +33,7 @@ use crate::presigned::PresignedAnswers;
 use crate::responder::Responder;
 use crate::service::VaService;
 use crate::signing::SigningError;
+use crate::store::responder_key;
 
 /// When a certificate that was not renewed is tried again.
 const RETRY: Duration = Duration::MINUTE;
@@ -93,8 +94,6 @@ impl From<CommitError> for DelegateError {
 #[derive(Debug)]
 pub(crate) struct Delegates {
     slots: Mutex<HashMap<CaId, Arc<Slot>>>,
-    /// CAs whose responder's certificate was revoked: their next one has another key.
-    revoked: Mutex<HashSet<CaId>>,
     /// Which responders have signed.
     answers: Arc<PresignedAnswers>,
 }
@@ -112,6 +111,8 @@ struct Delegate {
     responder: Responder,
     /// Of its certificate.
     serial: SerialNumber,
+    /// Of the certificates that its key had before, which others may still use.
+    before: Vec<SerialNumber>,
     /// The certificate of the CA, DER, as it was when it certified this one.
     issuer: Bytes,
     renew_at: OffsetDateTime,
@@ -153,23 +154,8 @@ impl Delegates {
     pub(crate) fn new(answers: Arc<PresignedAnswers>) -> Self {
         Self {
             slots: Mutex::default(),
-            revoked: Mutex::default(),
             answers,
         }
-    }
-
-    /// Notes that the certificate of a CA's responder was revoked, perhaps because others have its key:
-    /// what it signed is given no more.
-    fn distrust(&self, ca: &CaId) {
-        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.insert(ca.clone());
-        self.answers.forget_all();
-    }
-
-    /// Whether the key of the responder before is not to be used again. Says so once.
-    fn take_distrust(&self, ca: &CaId) -> bool {
-        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.remove(ca)
     }
 
     fn slot(&self, ca: &CaId) -> Arc<Slot> {
@@ -196,14 +182,16 @@ impl Delegates {
         slot.clear_if(is_it);
     }
 
-    /// Gives up responders: all, or the one whose certificate has this serial number.
+    /// Gives up responders: all, or the one a certificate of whose key has this serial number. It is revoked
+    /// then, perhaps because others have the key: what that signed is given no more.
     fn give_up(&self, serial: Option<&str>) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|ca, slot| match (serial, slot.current()) {
+        slots.retain(|_, slot| match (serial, slot.current()) {
             (Some(serial), Some(current)) => {
-                let is_it = current.serial.as_str() == serial;
+                let mut of_key = current.before.iter().chain([&current.serial]);
+                let is_it = of_key.any(|of_key| of_key.as_str() == serial);
                 if is_it {
-                    self.distrust(ca);
+                    self.answers.forget_all();
                 }
                 !is_it
             }
@@ -281,7 +269,7 @@ impl VaService {
         Ok(responder)
     }
 
-    /// Whether the certificate of a responder is not revoked, and its CA has the certificate that it had:
+    /// Whether no certificate of a responder's key is revoked, and its CA has the certificate that it had:
     /// asked once a second where others may change that, else known without asking.
     async fn is_still_good(
         &self,
@@ -308,10 +296,8 @@ impl VaService {
             self.authorities.outdate();
         }
         let is_active = status.is_some_and(|info| info.status == CertificateStatus::Active);
-        let is_good = is_same && is_active;
-        if !is_active {
-            self.delegates.distrust(&authority.id);
-        }
+        let is_good =
+            is_same && is_active && !responder_key::is_revoked(&self.db, &authority.id).await?;
         if is_good {
             let seen_at = delegate.seen_at.lock();
             *seen_at.unwrap_or_else(PoisonError::into_inner) = now;
@@ -339,6 +325,7 @@ impl VaService {
                 Delegate {
                     responder: before.responder.clone(),
                     serial: before.serial.clone(),
+                    before: before.before.clone(),
                     issuer: before.issuer.clone(),
                     renew_at: now.saturating_add(RETRY),
                     seen_at: Mutex::new(before.seen_at()),
@@ -358,12 +345,6 @@ impl VaService {
     ) -> Result<Delegate, DelegateError> {
         let issuer = authority.certificate.subject().common_name();
         let issuer = issuer.unwrap_or_default();
-        if self.delegates.take_distrust(&authority.id)
-            && let Err(error) = self.replace_responder_key(&authority.id).await
-        {
-            self.delegates.distrust(&authority.id);
-            return Err(error);
-        }
         let key = self.responder_key(&authority.id, &issuer).await?;
         // It must not outlive the CA's certificate.
         let wanted = Duration::from(self.config.ocsp.responder_validity);
@@ -372,13 +353,22 @@ impl VaService {
             self.ca.as_ref(),
             caller,
             (authority, &issuer),
-            key.as_ref(),
+            key.signer.as_ref(),
             validity,
         )
         .await?;
+        let serial = SerialNumber::from_bytes(certificate.serial().as_bytes());
+        let mut set = WriteSet::new();
+        responder_key::certified(
+            &mut set,
+            (&authority.id, &key.operation),
+            (&serial, certificate.not_after()),
+            now,
+        );
+        self.db.commit(set).await?;
         tracing::info!(
             ca_id = %authority.id,
-            serial_number = %certificate.serial(),
+            serial_number = %serial,
             "ocsp responder certified"
         );
         let id =
@@ -386,11 +376,12 @@ impl VaService {
         Ok(Delegate {
             responder: Responder {
                 id,
-                signer: key,
+                signer: key.signer,
                 certificates: vec![certificate.as_der().clone()],
                 not_after: certificate.not_after(),
             },
-            serial: SerialNumber::from_bytes(certificate.serial().as_bytes()),
+            serial,
+            before: key.certificates,
             issuer: authority.certificate.as_der().clone(),
             seen_at: Mutex::new(now),
             renew_at: now.saturating_add((certificate.not_after() - now) * 2 / 3),

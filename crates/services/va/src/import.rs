@@ -76,12 +76,12 @@ impl VaService {
         next.file = written.map_err(MakeCrlError::from).map_err(VaError::from)?;
         next.last_number = crl.number;
         next.role.latest_crl = crl.latest();
-        // Nobody here makes the one after it.
+        // Nobody here makes the one after it, nor what changed until then.
         next.next_due = None;
         next.covered_at = now;
         let mut set = WriteSet::new();
         role::advance(&mut set, &previous, &next, now);
-        set.execute(role::postpone(&authority.ski, None));
+        set.execute(role::imported(&authority.ski));
         self.tell_crl(&mut set, caller, authority, crl);
         self.db.commit(set).await?;
         self.keep(&next.file, crl.der.clone());

@@ -1,6 +1,6 @@
 //! The keys of delegated OCSP responders: in the KMS, one per CA, the same for all processes on one
 //! database and for all certificates that the CA gives it, until one of these is revoked: others may
-//! have the key then.
+//! have the key then. So its certificates are noted, whichever process they are of.
 //!
 //! A row names the operation before the key is made, so that a key which a crash left is destroyed
 //! before the next one is made. Keys of CAs that are gone are destroyed by the daily comparison.
@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lamassu_core::ca::CertificateStatus;
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
-use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId};
+use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, KmsError, key_name};
 use lamassu_core::va::VaError;
 use lamassu_db::{WriteSet, system_caller};
@@ -26,20 +27,31 @@ const PATIENCE: Duration = Duration::MINUTE;
 /// Who makes and destroys keys: not whoever asks a question.
 const CALLER: &str = "va-ocsp-responder";
 
+/// The key of a CA's responder.
+#[derive(Debug)]
+pub(crate) struct CertifiedKey {
+    pub(crate) signer: Arc<dyn Signer>,
+    /// What made it.
+    pub(crate) operation: OperationId,
+    /// Its certificates so far.
+    pub(crate) certificates: Vec<SerialNumber>,
+}
+
 impl VaService {
-    /// The key of a CA's responder; made where there is none.
+    /// The key of a CA's responder; made where there is none that may be used.
     pub(crate) async fn responder_key(
         &self,
         ca: &CaId,
         name: &str,
-    ) -> Result<Arc<dyn Signer>, DelegateError> {
+    ) -> Result<CertifiedKey, DelegateError> {
         let caller = &system_caller(CALLER);
         if let Some(stored) = responder_key::of_ca(&self.db, ca).await? {
             match &stored.key_id {
-                Some(key) => match self.signer_of(caller, key).await {
+                Some(key) => match self.certified_key(caller, &stored, key).await {
+                    Ok(Some(usable)) => return Ok(usable),
                     // Somebody has deleted it.
-                    Err(DelegateError::Kms(KmsError::KeyNotFound)) => {}
-                    outcome => return outcome,
+                    Ok(None) | Err(DelegateError::Kms(KmsError::KeyNotFound)) => {}
+                    Err(error) => return Err(error),
                 },
                 None if self.db.now() - stored.begun_at < PATIENCE => {
                     return Err(DelegateError::Busy);
@@ -51,16 +63,31 @@ impl VaService {
         self.make_responder_key(caller, ca, name).await
     }
 
-    /// Destroys the key of a CA's responder, so that the next one is another.
-    pub(crate) async fn replace_responder_key(&self, ca: &CaId) -> Result<(), DelegateError> {
-        let stored = responder_key::of_ca(&self.db, ca).await?;
-        match stored.filter(|stored| stored.key_id.is_some()) {
-            Some(stored) => {
-                self.destroy_responder_key(&system_caller(CALLER), &stored)
-                    .await
+    /// A key that there is, unless one of its certificates is revoked: what it signed is given no more then.
+    async fn certified_key(
+        &self,
+        caller: &Caller,
+        stored: &ResponderKey,
+        key: &KeyId,
+    ) -> Result<Option<CertifiedKey>, DelegateError> {
+        let ResponderKey {
+            ca_id, operation, ..
+        } = stored;
+        let certificates = responder_key::certificates(&self.db, ca_id, operation).await?;
+        for serial in &certificates {
+            let status = self.ca.certificate_status(caller, ca_id, serial).await;
+            let status = status.map_err(DelegateError::Refused)?;
+            if status.is_some_and(|info| info.status == CertificateStatus::Revoked) {
+                self.presigned.forget_all();
+                tracing::info!(%ca_id, key_id = %key, serial_number = %serial, "key of an ocsp responder given up");
+                return Ok(None);
             }
-            None => Ok(()),
         }
+        Ok(Some(CertifiedKey {
+            signer: self.signer_of(caller, key).await?,
+            operation: operation.clone(),
+            certificates,
+        }))
     }
 
     async fn make_responder_key(
@@ -68,7 +95,7 @@ impl VaService {
         caller: &Caller,
         ca: &CaId,
         name: &str,
-    ) -> Result<Arc<dyn Signer>, DelegateError> {
+    ) -> Result<CertifiedKey, DelegateError> {
         let operation = OperationId::fresh();
         let mut set = WriteSet::new();
         responder_key::begin(&mut set, ca, &operation, self.db.now());
@@ -100,7 +127,11 @@ impl VaService {
         responder_key::made(&mut set, ca, &operation, &key);
         self.db.commit(set).await?;
         tracing::info!(ca_id = %ca, key_id = %key, "key of an ocsp responder made");
-        self.signer_of(caller, &key).await
+        Ok(CertifiedKey {
+            signer: self.signer_of(caller, &key).await?,
+            operation,
+            certificates: Vec::new(),
+        })
     }
 
     /// The signer of this key; any other key may have its id for an alias.

@@ -36,5 +36,15 @@ pub const SCHEMA: Schema = Schema {
             "responder_keys",
             include_str!("../migrations/V0014__responder_keys.sql"),
         ),
+        Migration::portable(
+            15,
+            "responder_certificates",
+            include_str!("../migrations/V0015__responder_certificates.sql"),
+        ),
+        Migration::portable(
+            16,
+            "imported_crls",
+            include_str!("../migrations/V0016__imported_crls.sql"),
+        ),
     ],
 };

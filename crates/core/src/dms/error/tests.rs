@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    ApprovalRefusal, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal, DeviceRefusal,
-    DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
+    ApprovalRefusal, BearerTokens, CertificateRefusal, ChannelBindingRefusal, CredentialRefusal,
+    DeviceRefusal, DmsError, KeygenRefusal, RenewalRefusal, WebhookRefusal,
 };
 use crate::ca::EnrollmentMode;
 use crate::error::ServiceError as _;
@@ -18,7 +18,7 @@ fn in_guide(error: &DmsError) -> bool {
         | DmsError::MalformedCsr(_)
         | DmsError::CsrSignature
         | DmsError::NoCommonName
-        | DmsError::ClientCertificateMissing
+        | DmsError::ClientCertificateMissing(_)
         | DmsError::InvalidCertificate(_)
         | DmsError::ExpiredCertificate
         | DmsError::PresentedRevoked
@@ -78,7 +78,7 @@ fn samples() -> Vec<DmsError> {
         DmsError::MalformedCsr("…".to_owned()),
         DmsError::CsrSignature,
         DmsError::NoCommonName,
-        DmsError::ClientCertificateMissing,
+        DmsError::ClientCertificateMissing(BearerTokens::NotTaken),
         DmsError::ExpiredCertificate,
         DmsError::PresentedRevoked,
         DmsError::ActiveRevoked,

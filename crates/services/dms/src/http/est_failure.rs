@@ -7,7 +7,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
-use lamassu_core::dms::{CredentialRefusal, DmsError};
+use lamassu_core::dms::{BearerTokens, CredentialRefusal, DmsError};
 use lamassu_http::Failure;
 
 use crate::config::StatusCodes;
@@ -18,6 +18,9 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate realm
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"estrealm\"");
 /// RFC 6750 3.
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"estrealm\"");
+/// Both of them. libest goes by the first scheme, and sends a token only where that is `Bearer`.
+const BEARER_OR_CERTIFICATE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"estrealm\", ClientCertificate realm=\"est\"");
 
 /// An error on its way to an EST client.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ impl IntoResponse for EstFailure {
 /// What a client is asked for.
 const fn challenge(error: &DmsError) -> HeaderValue {
     match error {
+        DmsError::ClientCertificateMissing(BearerTokens::Taken) => BEARER_OR_CERTIFICATE,
         DmsError::Credential(CredentialRefusal::PasswordMissing) => BASIC,
         DmsError::Credential(CredentialRefusal::TokenMissing | CredentialRefusal::TokenInvalid) => {
             BEARER
@@ -77,7 +81,7 @@ const fn reference_status(error: &DmsError) -> StatusCode {
         | DmsError::DmsNotFound
         | DmsError::DmsExists
         | DmsError::Protocol
-        | DmsError::ClientCertificateMissing
+        | DmsError::ClientCertificateMissing(_)
         | DmsError::AuthModeUnsupported
         | DmsError::NoAuthForbidden
         | DmsError::InvalidCertificate(_)

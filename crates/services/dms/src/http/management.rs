@@ -26,6 +26,7 @@ use crate::store::FIELDS;
 
 const READ: Permission = Permission::new("dms", "read");
 const WRITE: Permission = Permission::new("dms", "write");
+const DELETE: Permission = Permission::new("dms", "delete");
 const BIND: Permission = Permission::new("dms", "bind");
 
 /// Device or certificate do not exist, do not belong together, or do not allow it.
@@ -60,7 +61,7 @@ pub fn routes(service: Arc<dyn DmsService>, limits: QueryLimits) -> Routes {
         .refuses(BINDING)
         .get("/v1/dms/{id}", READ, "Read a DMS", read)
         .put("/v1/dms/{id}", WRITE, "Replace a DMS", update)
-        .delete("/v1/dms/{id}", WRITE, "Delete a DMS", delete)
+        .delete("/v1/dms/{id}", DELETE, "Delete a DMS", delete)
         .post(
             "/v1/dms/{id}/dry-run",
             WRITE,

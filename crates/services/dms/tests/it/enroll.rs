@@ -185,6 +185,48 @@ async fn credentials_are_refused_with_text_and_code() {
 }
 
 #[tokio::test]
+async fn certificates_of_each_of_several_validation_cas_enroll() {
+    let world = World::new().await;
+    for id in ["fleet", "boot", "line", "other"] {
+        world.root(id).await;
+    }
+    world.certificate_authority("shift", Some("line")).await;
+    let cas = json!({"validation_cas": ["gone", "boot", "line"]});
+    let auth = json!({"est_rfc7030_settings": {"client_certificate_settings": cas}});
+    world.created(dms("dms", &auth, &json!({}))).await;
+    let enroll = async |name: &str, ca: &str| {
+        let bootstrap = world.issue(ca, &Device::new("bootstrap")).await;
+        let csr = Device::new(name).csr();
+        let chain = [&bootstrap];
+        world.est("simpleenroll", "dms", &csr, Some(&chain)).await
+    };
+    for (name, ca) in [("a", "boot"), ("b", "line")] {
+        enroll(name, ca).await.certificate();
+        let event = world.event("dms.enroll").await;
+        assert_eq!(event["authid"], "bootstrap");
+    }
+    for (name, ca) in [("c", "other"), ("d", "fleet")] {
+        let refused = enroll(name, ca).await.refusal();
+        assert_eq!(refused.2, "client_certificate_untrusted", "{ca}");
+    }
+    // Below one of them, with what is in between.
+    let bootstrap = world.issue("shift", &Device::new("bootstrap")).await;
+    let shift = world.ca.ca(&caller(), &"shift".into()).await.unwrap();
+    let chain = [&bootstrap, &shift.certificate.certificate];
+    let csr = Device::new("e").csr();
+    let answer = world.est("simpleenroll", "dms", &csr, Some(&chain)).await;
+    answer.certificate();
+    // A revoked one is none any more; the others stay.
+    let line = world.ca.ca(&caller(), &"line".into()).await.unwrap();
+    world.revoke(&line.certificate.serial_number).await;
+    world.heard_everything().await;
+    assert_eq!(enroll("f", "boot").await.status, 200);
+    let csr = Device::new("g").csr();
+    let answer = world.est("simpleenroll", "dms", &csr, Some(&chain)).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
 async fn a_changed_dms_counts_at_the_next_enrollment() {
     let world = world(&json!({})).await;
     let bootstrap = world.issue("boot", &Device::new("bootstrap")).await;

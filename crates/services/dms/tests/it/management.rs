@@ -1,8 +1,15 @@
 //! DMSs through the management API.
 
+use std::sync::Arc;
+
 use http::StatusCode;
+use lamassu_core::permission::Permission;
+use lamassu_core::query::QueryLimits;
+use lamassu_http::testing::AllowAll;
+use lamassu_http::{Access, Stack};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::support::{World, dms};
 
@@ -30,6 +37,27 @@ async fn a_dms_is_created_read_and_told() {
     assert_eq!(event["subject"], "dms/factory-7");
     assert_eq!(event["source"], "source://lamassu.io/ctx/source/service/ra");
     assert_eq!(event["data"], created);
+}
+
+/// No built-in role has one without the other; scopes of tokens may.
+#[tokio::test]
+async fn deleting_a_dms_needs_a_permission_of_its_own() {
+    let world = World::new().await;
+    let routes = (world.routes)(QueryLimits::default());
+    let stack = Stack::new(Arc::new(AllowAll), TaskTracker::new()).mount("", &routes);
+    let table = stack.route_table();
+    let needed: Vec<_> = table
+        .iter()
+        .filter(|route| route.path == "/v1/dms/{id}")
+        .map(|route| (route.info.method.as_str(), route.info.access))
+        .collect();
+    let needs = |action| Access::Permission(Permission::new("dms", action));
+    let expected = [
+        ("GET", needs("read")),
+        ("PUT", needs("write")),
+        ("DELETE", needs("delete")),
+    ];
+    assert_eq!(needed, expected);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use lamassu_core::caller::ClientCertificateChain;
 use lamassu_core::dms::DmsService;
 use lamassu_core::pem::CertificateDer;
+use lamassu_db::{params, sql};
 use lamassu_dms::{DualAuth, EstConfig, est_routes};
 use lamassu_http::Stack;
 use lamassu_http::testing::TokenNamesRole;
@@ -17,7 +18,7 @@ use time::Duration;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::device::Device;
+use crate::device::{Answer, Device};
 use crate::support::{World, dms};
 
 /// An installation under this policy, whose tokens are names of roles.
@@ -63,8 +64,21 @@ impl Scene {
         method: &str,
         operation: &str,
         body: Body,
-        (token, certificate): (Option<&str>, Option<&CertificateDer>),
+        credentials: (Option<&str>, Option<&CertificateDer>),
     ) -> (u16, String) {
+        let answer = self.answer(method, operation, body, credentials).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let code = body["code"].as_str().unwrap_or_default().to_owned();
+        (answer.status.as_u16(), code)
+    }
+
+    async fn answer(
+        &self,
+        method: &str,
+        operation: &str,
+        body: Body,
+        (token, certificate): (Option<&str>, Option<&CertificateDer>),
+    ) -> Answer {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/.well-known/est/dms/{operation}"))
@@ -80,10 +94,12 @@ impl Scene {
                 .insert(ClientCertificateChain(chain));
         }
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        (status, body["code"].as_str().unwrap_or_default().to_owned())
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
     }
 }
 
@@ -155,6 +171,93 @@ async fn a_token_that_stands_for_a_certificate_is_who_asked_and_may_renew() {
     let stranger = scene.world.issue("fleet", &Device::new("x")).await;
     let answer = scene.ask("simpleenroll", &device, (Some("admin"), Some(&stranger)));
     assert_eq!(answer.await.1, "client_certificate_untrusted");
+}
+
+#[tokio::test]
+async fn a_token_beside_the_certificate_is_in_events_and_audit_records() {
+    let enrolled = "dms.enroll";
+    for (policy, token, expected) in [
+        (DualAuth::Off, "auditor", None),
+        (DualAuth::Record, "auditor", Some("jwt:auditor")),
+        (DualAuth::Record, "wrong", None),
+        (DualAuth::RequireValid, "auditor", Some("jwt:auditor")),
+        (DualAuth::Alternative, "admin", Some("jwt:admin")),
+        (DualAuth::Both, "admin", Some("jwt:admin")),
+    ] {
+        let scene = Scene::new(policy, &json!({})).await;
+        let bootstrap = scene.world.issue("boot", &Device::new("bootstrap")).await;
+        let device = Device::new("d");
+        let credentials = (Some(token), Some(&bootstrap));
+        assert_eq!(scene.ask("simpleenroll", &device, credentials).await.0, 200);
+        // Of this service, and of those that it asked.
+        for event_type in [enrolled, "ca.sign.certificate", "device.create"] {
+            let event = scene.world.event(event_type).await;
+            let member = |name: &str| event[name].as_str();
+            assert_eq!(member("authtype"), Some("crt"), "{event_type}");
+            assert_eq!(member("authid"), Some("bootstrap"), "{event_type}");
+            assert_eq!(member("authalso"), expected, "{policy:?} {event_type}");
+        }
+        let query = sql(
+            "SELECT also FROM audit_log WHERE principal = 'bootstrap' AND operation = $1",
+            params!["ca.sign.certificate"],
+        );
+        let row = scene.world.db.row_opt(query).await.unwrap().unwrap();
+        let audited: Option<String> = row.get("also").unwrap();
+        assert_eq!(audited.as_deref(), expected, "{policy:?}");
+    }
+    let scene = Scene::new(DualAuth::Record, &json!({})).await;
+    let bootstrap = scene.world.issue("boot", &Device::new("bootstrap")).await;
+    let device = Device::new("d");
+    let credentials = (Some("auditor"), Some(&bootstrap));
+    let first = scene.answer(
+        "POST",
+        "simpleenroll",
+        Body::from(device.csr()),
+        credentials,
+    );
+    let first = first.await.certificate();
+    scene.world.clock.advance(Duration::days(2));
+    let credentials = (Some("operator"), Some(&first));
+    assert_eq!(
+        scene.ask("simplereenroll", &device, credentials).await.0,
+        200
+    );
+    let event = scene.world.event("dms.reenroll").await;
+    assert_eq!(event["authalso"], "jwt:operator");
+}
+
+#[tokio::test]
+async fn without_a_certificate_a_token_is_asked_for_where_the_dms_takes_one() {
+    let certificate = "ClientCertificate realm=\"est\"";
+    // libest looks at the first scheme only.
+    let any = "Bearer realm=\"estrealm\", ClientCertificate realm=\"est\"";
+    let key = "lamassu.io/dms/est-dual-auth";
+    let cases = [
+        (DualAuth::Off, json!({}), None, certificate),
+        (DualAuth::Record, json!({}), Some("admin"), certificate),
+        (DualAuth::RequireValid, json!({}), None, certificate),
+        (DualAuth::Alternative, json!({}), None, any),
+        (DualAuth::Alternative, json!({}), Some("auditor"), any),
+        (
+            DualAuth::Alternative,
+            json!({key: "off"}),
+            None,
+            certificate,
+        ),
+        (DualAuth::Off, json!({key: "alternative"}), None, any),
+        (DualAuth::Both, json!({}), Some("admin"), any),
+    ];
+    for (policy, metadata, token, expected) in cases {
+        let scene = Scene::new(policy, &metadata).await;
+        for operation in ["simpleenroll", "simplereenroll"] {
+            let body = Body::from(Device::new("d").csr());
+            let answer = scene.answer("POST", operation, body, (token, None)).await;
+            let code = answer.refusal().2;
+            assert_eq!(code, "client_certificate_missing", "{policy:?} {operation}");
+            let challenge = answer.header("www-authenticate");
+            assert_eq!(challenge, expected, "{policy:?} {metadata} {operation}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! Table `va_responder_key`: the keys of delegated OCSP responders.
+//! Tables `va_responder_key` and `va_responder_certificate`: the keys of delegated OCSP responders, and
+//! what their CAs certified of them.
 
-use lamassu_core::ids::{CaId, KeyId, OperationId};
+use lamassu_core::ids::{CaId, KeyId, OperationId, SerialNumber};
 use lamassu_db::{Check, Db, DbError, Row, WriteSet, params, sql};
 use time::OffsetDateTime;
 
@@ -60,8 +61,58 @@ pub(crate) fn made(set: &mut WriteSet, ca: &CaId, operation: &OperationId, key: 
     set.expect_one(statement, BEGUN);
 }
 
-/// Forgets the key that an operation made.
+/// Notes that it is certified, and forgets what has ended.
+pub(crate) fn certified(
+    set: &mut WriteSet,
+    (ca, operation): (&CaId, &OperationId),
+    (serial, not_after): (&SerialNumber, OffsetDateTime),
+    now: OffsetDateTime,
+) {
+    set.execute(sql(
+        "DELETE FROM va_responder_certificate WHERE ca_id = $1 AND not_after < $2",
+        params![ca.as_str(), now],
+    ));
+    set.execute(sql(
+        "INSERT INTO va_responder_certificate (ca_id, serial_number, operation, not_after) \
+         VALUES ($1, $2, $3, $4)",
+        params![ca.as_str(), serial.as_str(), operation.as_str(), not_after],
+    ));
+}
+
+/// The certificates of a key: those that had not ended when it was certified last.
+pub(crate) async fn certificates(
+    db: &Db,
+    ca: &CaId,
+    operation: &OperationId,
+) -> Result<Vec<SerialNumber>, DbError> {
+    let query = sql(
+        "SELECT serial_number FROM va_responder_certificate WHERE ca_id = $1 AND operation = $2",
+        params![ca.as_str(), operation.as_str()],
+    );
+    let rows = db.rows(query).await?;
+    let serial = |row: &Row| {
+        SerialNumber::parse(&row.get::<String>("serial_number")?)
+            .ok_or_else(|| DbError::corrupt("serial_number", "not hexadecimal"))
+    };
+    rows.iter().map(serial).collect()
+}
+
+/// Whether one of the certificates of a CA's responder is on the list of the revoked ones.
+pub(crate) async fn is_revoked(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT c.serial_number FROM va_responder_certificate c JOIN va_revoked r \
+         ON r.ca_id = c.ca_id AND r.serial_number = c.serial_number WHERE c.ca_id = $1 LIMIT 1",
+        params![ca.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
+/// Forgets the key that an operation made, and its certificates.
 pub(crate) fn forget(set: &mut WriteSet, ca: &CaId, operation: &OperationId) {
+    set.execute(sql(
+        "DELETE FROM va_responder_certificate WHERE ca_id = $1 AND operation = $2",
+        params![ca.as_str(), operation.as_str()],
+    ));
     set.execute(sql(
         "DELETE FROM va_responder_key WHERE ca_id = $1 AND operation = $2",
         params![ca.as_str(), operation.as_str()],

@@ -263,7 +263,8 @@ pub(crate) fn advance(
     set.expect_one(
         sql(
             "UPDATE va_role SET crl_number = $1, this_update = $2, next_update = $3, \
-             crl_file = $4, crl_digest = $5, last_number = $1, covered_at = $11, next_due = CASE \
+             crl_file = $4, crl_digest = $5, last_number = $1, covered_at = $11, \
+             crl_imported = FALSE, next_due = CASE \
              WHEN changes = $6 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL THEN $8 \
              WHEN crl_shards IS NULL THEN CAST($7 AS BIGINT) \
              WHEN $8 > CAST($13 AS BIGINT) THEN CAST($13 AS BIGINT) ELSE $8 END, \
@@ -313,16 +314,19 @@ pub(crate) fn set_options(set: &mut WriteSet, stored: &StoredRole) {
     );
 }
 
-/// How a change of entries is noted: `$1` is now, `$2` a while later.
+/// How a change of entries is noted: `$1` is now, `$2` a while later. The CRL after one that was made
+/// elsewhere is made there, too.
 macro_rules! note_change {
     ($condition:literal) => {
         concat!(
             "UPDATE va_role SET changes = changes + 1, next_due = CASE \
-             WHEN crl_number = 0 OR NOT regenerate_on_revoke OR delta_validity IS NOT NULL \
-             THEN next_due WHEN crl_shards IS NULL THEN CAST($1 AS BIGINT) \
+             WHEN crl_number = 0 OR crl_imported OR NOT regenerate_on_revoke \
+             OR delta_validity IS NOT NULL THEN next_due \
+             WHEN crl_shards IS NULL THEN CAST($1 AS BIGINT) \
              WHEN next_due > CAST($2 AS BIGINT) THEN CAST($2 AS BIGINT) ELSE next_due END, \
-             delta_due = CASE WHEN crl_number > 0 AND regenerate_on_revoke \
-             AND delta_validity IS NOT NULL THEN CAST($1 AS BIGINT) ELSE delta_due END ",
+             delta_due = CASE WHEN crl_number > 0 AND NOT crl_imported \
+             AND regenerate_on_revoke AND delta_validity IS NOT NULL \
+             THEN CAST($1 AS BIGINT) ELSE delta_due END ",
             $condition
         )
     };
@@ -366,6 +370,15 @@ pub(crate) fn postpone(ski: &str, until: Option<OffsetDateTime>) -> Statement {
     )
 }
 
+/// Notes that the newest CRL was made elsewhere: none is due, nor a delta CRL.
+pub(crate) fn imported(ski: &str) -> Statement {
+    sql(
+        "UPDATE va_role SET crl_imported = TRUE, next_due = NULL, delta_due = NULL \
+         WHERE ca_ski = $1",
+        params![ski],
+    )
+}
+
 /// Makes the next CRL due at once where none is ever due: there is a CA again that may sign it.
 pub(crate) fn revive(ski: &str, now: OffsetDateTime) -> Statement {
     sql(
@@ -385,7 +398,8 @@ pub(crate) fn make_first_due(now: OffsetDateTime) -> Statement {
 /// Makes the next CRL due wherever the newest one has a number below `number`.
 pub(crate) fn make_due_below(number: u64, now: OffsetDateTime) -> Statement {
     sql(
-        "UPDATE va_role SET next_due = $1 WHERE crl_number > 0 AND crl_number < $2",
+        "UPDATE va_role SET next_due = $1 WHERE crl_number > 0 AND crl_number < $2 \
+         AND NOT crl_imported",
         params![now, stored_number(number)],
     )
 }

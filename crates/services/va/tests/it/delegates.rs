@@ -1,6 +1,7 @@
 //! Delegated OCSP responders, and what clients may ask of a signature.
 
 use lamassu_crypto::{HashAlgorithm, SignatureScheme};
+use lamassu_db::Dialect;
 use lamassu_va::{OcspConfig, OcspResponder, VaConfig};
 use lamassu_x509::ocsp::{
     CertStatus, OcspResponse, OcspResponseStatus, ReadBasicResponse, ResponderId, request_to_der,
@@ -195,6 +196,63 @@ async fn a_revoked_delegate_answers_no_more() {
         about.responses[0].status,
         CertStatus::Revoked { .. }
     ));
+}
+
+/// Whoever has the key can answer under the certificate before, too, as long as that is valid.
+#[tokio::test]
+async fn a_key_whose_certificate_before_is_revoked_answers_no_more() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    world.clock.advance(Duration::days(5));
+    let second = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_eq!(second.spki_der(), first.spki_der());
+    let plain = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
+    let kept = signer(&basic(&world.post_ocsp(&plain).await));
+    assert_eq!(kept.as_der(), second.as_der());
+    world.revoke(&first, "KeyCompromise").await;
+    let third = signer(&asked(&world, &ca, &ca.certificate, 3).await);
+    assert_ne!(third.spki_der(), first.spki_der());
+    let anew = signer(&basic(&world.post_ocsp(&plain).await));
+    assert_eq!(anew.as_der(), third.as_der());
+    assert_eq!(world.keys_called("OCSP responder of root-a").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_that_starts_uses_no_key_that_has_a_revoked_certificate() {
+    let world = World::with_config(delegated()).await;
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    let (_, started) = world.replica_with(delegated()).await;
+    world.revoke(&first, "KeyCompromise").await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], Some(&[2; 16]));
+    let second = signer(&basic(&post_ocsp(&started, &request).await));
+    assert_ne!(second.spki_der(), first.spki_der());
+    // It is the one that is in use from now on, and the end of what is revoked changes nothing.
+    world.clock.advance(Duration::days(30));
+    let third = signer(&asked(&world, &ca, &ca.certificate, 3).await);
+    assert_eq!(third.spki_der(), second.spki_der());
+}
+
+/// Where several processes share a database.
+#[tokio::test]
+async fn a_certificate_that_another_process_has_for_the_key_is_heeded() {
+    let world = World::with_config(delegated()).await;
+    if world.db.dialect() == Dialect::Sqlite {
+        return;
+    }
+    world.follow_events();
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    let (_, another) = world.replica_with(delegated()).await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
+    let second = signer(&basic(&post_ocsp(&another, &request).await));
+    assert_eq!(second.spki_der(), first.spki_der());
+    world.revoke(&second, "KeyCompromise").await;
+    world.catch_up().await;
+    world.clock.advance(Duration::seconds(2));
+    let third = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_ne!(third.spki_der(), first.spki_der());
 }
 
 #[tokio::test]

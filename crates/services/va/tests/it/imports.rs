@@ -1,6 +1,9 @@
 //! CRLs of CAs whose keys are elsewhere.
 
+use lamassu_core::ca::{CaService as _, ImportCertificate};
+use lamassu_core::pem::CertificateDer;
 use lamassu_core::va::CrlFault;
+use lamassu_db::{NextRun, system_caller};
 use lamassu_x509::pem::{PemLabel, der_to_pem};
 use serde_json::json;
 use time::Duration;
@@ -109,6 +112,36 @@ async fn what_is_no_crl_of_the_ca_is_refused() {
     assert_eq!(late.refusal(), refused(CrlFault::Outdated));
     let unknown = ours.put("/v1/crl/0badcafe", good.as_der().clone()).await;
     assert_eq!(unknown.refusal(), (404, "CA not found".to_owned()));
+}
+
+/// Nobody here can sign the next one.
+#[tokio::test]
+async fn a_revocation_leaves_a_foreign_crl_to_those_who_have_the_key() {
+    for delta in [json!(null), json!("1d")] {
+        let (ours, theirs, ca) = foreign().await;
+        ours.set_options(&ca, json!({ "delta_validity": delta }))
+            .await;
+        let path = format!("/v1/crl/{}", ca.ski);
+        let first = theirs.crl(&ca).await;
+        ours.put(&path, first.as_der().clone()).await.json(200);
+        let issued = theirs.issue(&ca, "device-1").await;
+        let import = ImportCertificate {
+            certificate: CertificateDer::from_der(issued.as_der().clone()),
+            metadata: None,
+        };
+        let caller = system_caller("test");
+        ours.ca.import_certificate(&caller, import).await.unwrap();
+        ours.revoke(&issued, "KeyCompromise").await;
+        ours.catch_up().await;
+        assert_eq!(ours.run_crl_job().await, NextRun::WhenWoken);
+        assert_eq!(ours.crl(&ca).await.as_der(), first.as_der());
+        // It is on the next one that they make.
+        theirs.revoke(&issued, "KeyCompromise").await;
+        theirs.settle().await;
+        let second = theirs.crl(&ca).await;
+        ours.put(&path, second.as_der().clone()).await.json(200);
+        assert_eq!(ours.crl(&ca).await.as_der(), second.as_der());
+    }
 }
 
 #[tokio::test]

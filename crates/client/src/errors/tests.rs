@@ -145,6 +145,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::KeyUnsettled,
         KmsError::KeyDisabled,
         KmsError::KeyInUse,
+        KmsError::KeyRequested,
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
         KmsError::SigningKey(cause()),
@@ -182,6 +183,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::KeyUnsettled
             | KmsError::KeyDisabled
             | KmsError::KeyInUse
+            | KmsError::KeyRequested
             | KmsError::Query(_)
             | KmsError::Busy
             | KmsError::EngineUnsupported(_)
@@ -217,6 +219,8 @@ async fn refusals_of_the_ca_read_back() {
         }),
         CaError::StatusTransition,
         CaError::ProfileNotFound,
+        CaError::ProfileGone("devices".into()),
+        CaError::ProfileInUse("plant-a, plant-b".to_owned()),
         CaError::CertificateNotFound,
         CaError::RequestNotFound,
         CaError::RequestExists,
@@ -253,6 +257,8 @@ async fn refusals_of_the_ca_read_back() {
             | CaError::Patch(_)
             | CaError::StatusTransition
             | CaError::ProfileNotFound
+            | CaError::ProfileGone(_)
+            | CaError::ProfileInUse(_)
             | CaError::CertificateNotFound
             | CaError::RequestNotFound
             | CaError::RequestExists
@@ -474,6 +480,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::SlotChanged,
         DmsError::Misconfigured(CaError::CaNotFound),
         DmsError::Misconfigured(CaError::ProfileNotFound),
+        DmsError::Misconfigured(CaError::ProfileGone("devices".into())),
         DmsError::Misconfigured(CaError::CaStatus),
         DmsError::Misconfigured(CaError::KmsRefused(KmsError::KeyDisabled)),
         DmsError::Ca(CaError::CertificateNotFound),

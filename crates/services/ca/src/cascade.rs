@@ -20,7 +20,8 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
+use lamassu_core::va::RECONCILE_JOB;
+use lamassu_db::{Attempt, DbError, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
 use crate::events::{Change, Teller};
@@ -172,16 +173,22 @@ impl CaService {
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
-        if let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? {
-            let former = self.former_certificates(cascade, &own).await?;
-            if !former.is_empty() {
-                let reason = own.certificate.revocation_reason;
-                return self.set_below(caller, cascade, &former, reason, None).await;
-            }
+        let own = certificate::by_id(&self.db, &cascade.certificate).await?;
+        let former = match &own {
+            Some(own) => self.former_certificates(cascade, own).await,
+            None => Ok(Vec::new()),
+        };
+        if let (Some(own), Ok(former)) = (&own, &former)
+            && !former.is_empty()
+        {
+            let reason = own.certificate.revocation_reason;
+            return self.set_below(caller, cascade, former, reason, None).await;
         }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
         if next.is_empty() {
+            // One that could not be read has not kept what is below waiting.
+            former?;
             return self.finish(cascade).await;
         }
         let reason = RevocationReason::CessationOfOperation;
@@ -262,13 +269,15 @@ impl CaService {
         cascade: &StoredCascade,
         sorts: &[Sort],
     ) -> Result<Vec<StoredCertificate>, Attempt<CaError>> {
+        let mut unread = None;
         for sort in sorts {
-            let next = cascade::below(&self.db, cascade, *sort, STEP).await?;
-            if !next.is_empty() {
-                return Ok(next);
+            match cascade::below(&self.db, cascade, *sort, STEP).await {
+                Ok(next) if next.is_empty() => {}
+                Ok(next) => return Ok(next),
+                Err(error) => unread = Some(error),
             }
         }
-        Ok(Vec::new())
+        unread.map_or(Ok(Vec::new()), |error| Err(error.into()))
     }
 
     /// One step of a revocation or a hold.
@@ -312,7 +321,11 @@ impl CaService {
         let teller = Teller { caller, now };
         let users = if updated.is_ca {
             authority::touch_by_certificate(set, &stored.id);
-            authority::by_certificate(&self.db, &stored.id).await?
+            match authority::by_certificate(&self.db, &stored.id).await {
+                // It ends all the same, and is told of as a certificate.
+                Err(error @ DbError::Corrupt { .. }) => readable(Err(error)).unwrap_or_default(),
+                users => users?,
+            }
         } else {
             Vec::new()
         };
@@ -360,6 +373,10 @@ impl CaService {
     pub(crate) async fn finish(&self, cascade: &StoredCascade) -> Result<Step, Attempt<CaError>> {
         let mut set = WriteSet::new();
         cascade::finish(&mut set, cascade, self.db.now());
+        if cascade.kind == Kind::Adopt && cascade.done > 0 {
+            // Other lists name what is revoked of these certificates, and no event has told of it.
+            set.wake(RECONCILE_JOB);
+        }
         self.db.commit(set).await?;
         tracing::info!(ca_id = %cascade.ca, kind = cascade.kind.name(), n_changed = cascade.done, "cascade finished");
         Ok(Step::Finished)
@@ -415,13 +432,10 @@ fn predecessor(ca: &CaId, until: OffsetDateTime) -> CaId {
     CaId::from(format!("{ca}@{}", Timestamp(until)))
 }
 
-/// Whether an issuer is called so because a CA of this id took its own.
-pub(crate) fn is_predecessor(issuer: &CaId, ca: &CaId) -> bool {
-    let until = issuer
-        .as_str()
-        .strip_prefix(ca.as_str())
-        .and_then(|rest| rest.strip_prefix('@'));
-    until.is_some_and(|until| until.parse::<Timestamp>().is_ok())
+/// The id that an issuer had until another CA took it, if it is called so since then.
+pub(crate) fn former_id(issuer: &CaId) -> Option<&str> {
+    let (id, until) = issuer.as_str().rsplit_once('@')?;
+    until.parse::<Timestamp>().is_ok().then_some(id)
 }
 
 /// The ids of cascades, to begin them with.

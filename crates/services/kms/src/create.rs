@@ -7,7 +7,7 @@ use lamassu_core::crypto_engine::{CryptoEngine, EngineError, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
 use lamassu_core::kms::{
-    CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError, MAX_NAME_OCTETS,
+    CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KeyType, KmsError, MAX_NAME_OCTETS,
 };
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
@@ -16,7 +16,6 @@ use lamassu_db::{AuditRecord, WriteSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::algorithm::KeyType;
 use crate::engines::refused;
 use crate::events;
 use crate::jobs::REAPER_JOB;
@@ -124,7 +123,11 @@ impl Kms {
         let resource = events::resource(&key.key_id);
         set.audit(AuditRecord::done(caller, operation, resource, now));
         match self.db.commit(set).await {
-            Ok(_) => Ok(key),
+            Ok(_) => {
+                // Its id may have been an alias of another key until now.
+                self.cache.forget(&key);
+                Ok(key)
+            }
             // The operation was discarded meanwhile: nothing refers to this key.
             Err(error) if error.failed(PENDING) => {
                 if let Some(engine) = self.engines.by_id(&key.engine_id) {

@@ -15,13 +15,16 @@ use std::sync::Arc;
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
-use lamassu_core::kms::KeyStatus;
+use lamassu_core::kms::{KeyStatus, KeyType};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, Hex, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
 use lamassu_db::{
-    CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, sql, sql_of_few,
+    CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, readable, sql,
+    sql_of_few,
 };
+
+use uuid::Uuid;
 
 pub(crate) use self::counts::KeyCount;
 pub(crate) use self::leftover::{
@@ -34,7 +37,6 @@ pub(crate) use self::write::{
     ALIAS, KEYS_CHANGED, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
     mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
 };
-use crate::algorithm::KeyType;
 use crate::key_address::KeyAddress;
 
 /// The tables of this service.
@@ -170,10 +172,10 @@ impl KeyStore {
             params![handle.as_str()],
         );
         let row = self.db.row_opt(query).await?;
-        row.map(StoredKey::try_from).transpose()
+        row.as_ref().map(StoredKey::try_from).transpose()
     }
 
-    /// Keys of an engine, at most `limit` of them.
+    /// Keys of an engine that can be read, at most `limit` of them.
     pub(crate) async fn keys_of_engine(
         &self,
         engine: &EngineId,
@@ -185,7 +187,7 @@ impl KeyStore {
             params![engine.as_str(), after, limit],
         );
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(StoredKey::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
     /// The unsettled key with this handle.
@@ -199,7 +201,7 @@ impl KeyStore {
             params![handle.as_str()],
         );
         let row = self.db.row_opt(query).await?;
-        row.map(Unsettled::try_from).transpose()
+        row.as_ref().map(Unsettled::try_from).transpose()
     }
 
     /// Whether somebody makes or destroys a key of this id.
@@ -211,7 +213,7 @@ impl KeyStore {
         Ok(self.db.row_opt(query).await?.is_some())
     }
 
-    /// What an engine may hold for no key, oldest first.
+    /// What an engine may hold for no key and can be read, oldest first.
     pub(crate) async fn leftovers_of_engine(
         &self,
         engine: &EngineId,
@@ -219,16 +221,23 @@ impl KeyStore {
     ) -> Result<Vec<Leftover>, DbError> {
         let query = leftover::of_engine(engine, limit);
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(Leftover::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
-    /// What was done with a key, a row per operation and day.
-    pub(crate) async fn usage_of(&self, key: &KeyId) -> Result<Vec<UsageRow>, DbError> {
-        let rows = self.db.rows(usage::of_key(key)).await?;
-        rows.into_iter().map(UsageRow::try_from).collect()
+    /// What was done with a key, a row per operation and day, and whether this batch of counts is among it.
+    pub(crate) async fn usage_of(
+        &self,
+        key: &KeyId,
+        batch: Option<Uuid>,
+    ) -> Result<(Vec<UsageRow>, bool), DbError> {
+        let queries = std::iter::once(usage::of_key(key)).chain(batch.map(usage::batch));
+        let mut results = self.db.snapshot(queries.collect()).await?.into_iter();
+        let rows = results.next().unwrap_or_default().into_iter();
+        let rows = rows.map(UsageRow::try_from).collect::<Result<_, _>>()?;
+        Ok((rows, results.next().is_some_and(|found| !found.is_empty())))
     }
 
-    /// Keys of an engine that are in the making or on their way out, oldest first.
+    /// Keys of an engine that are in the making or on their way out and can be read, oldest first.
     pub(crate) async fn unsettled_of_engine(
         &self,
         engine: &EngineId,
@@ -241,7 +250,7 @@ impl KeyStore {
             params![engine.as_str(), limit],
         );
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(Unsettled::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
     pub(crate) async fn keys(&self, request: &ListRequest) -> Result<Page<Row>, ListError> {
@@ -313,6 +322,15 @@ pub async fn handles_of_engine(
                 .map_err(|_| DbError::corrupt("kms_key.handle", "no handle of a key"))
         })
         .collect()
+}
+
+/// The rows of this table or of its leftovers that can be read.
+fn readable_of<T>(rows: &[Row]) -> Vec<T>
+where
+    T: for<'a> TryFrom<&'a Row, Error = DbError>,
+{
+    let read = rows.iter().map(|row| row.read("handle"));
+    read.filter_map(readable).collect()
 }
 
 fn ready() -> Restriction {

@@ -18,6 +18,7 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::readable;
 use lamassu_x509::VerifiedCsr;
 use time::OffsetDateTime;
 
@@ -257,12 +258,7 @@ impl api::CaService for CaService {
         ca: &CaId,
         request: &ListRequest,
     ) -> Result<Page<Certificate>, CaError> {
-        if !authority::exists(&self.db, ca)
-            .await
-            .map_err(StorageFailure::from)?
-        {
-            return Err(CaError::CaNotFound);
-        }
+        self.require_issuer(ca).await?;
         self.list_certificates("cas/certificates", request, &[issued_by(ca)])
             .await
     }
@@ -448,7 +444,8 @@ impl api::CaService for CaService {
         let page = authority::page(&self.db, after, limit)
             .await
             .map_err(StorageFailure::from)?;
-        Ok(page.into_iter().map(|stored| stored.authority).collect())
+        let page = page.into_iter().filter_map(readable);
+        Ok(page.map(|stored| stored.authority).collect())
     }
 
     async fn certificate_status(

@@ -1,14 +1,14 @@
 //! CAs: each points at its current certificate.
 
 use lamassu_core::ca::{CertificateAuthority, IssuerMetadata};
-use lamassu_core::ids::CaId;
+use lamassu_core::ids::{CaId, ProfileId};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_db::list::ListTable;
 use lamassu_db::{
-    Check, Db, DbError, Expectation, Json, Row, Statement, WriteSet, in_list, params, sql,
-    sql_of_few,
+    Check, Db, DbError, Expectation, Json, Readings, Row, Statement, WriteSet, in_list, params,
+    sql, sql_of_few,
 };
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -272,12 +272,12 @@ pub(crate) async fn page(
     db: &Db,
     after: Option<&CaId>,
     limit: u32,
-) -> Result<Vec<StoredAuthority>, DbError> {
+) -> Result<Readings<StoredAuthority>, DbError> {
     const TEXT: &str = select_authority!("WHERE ca_id > $1 ORDER BY ca_id LIMIT $2");
     let rows = db
         .rows(sql(TEXT, params![after.map_or("", CaId::as_str), limit]))
         .await?;
-    rows.iter().map(StoredAuthority::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_id")).collect())
 }
 
 /// Whether a CA has this id.
@@ -344,13 +344,13 @@ pub(crate) async fn expiring(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredAuthority>, DbError> {
+) -> Result<Readings<StoredAuthority>, DbError> {
     const TEXT: &str = select_authority!(
         "WHERE ca_id IN (SELECT id FROM certificate_authority \
          WHERE next_window IS NOT NULL AND next_window <= $1 ORDER BY next_window LIMIT $2)"
     );
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredAuthority::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_id")).collect())
 }
 
 /// When the next window in the metadata of any CA begins.
@@ -428,6 +428,29 @@ pub(crate) fn guard_absence(set: &mut WriteSet, id: &CaId) {
     let statement = sql(
         "UPDATE certificate_authority SET revision = revision WHERE id = $1",
         params![id.as_str()],
+    );
+    set.expect(statement, Expectation::Exactly(0), ABSENT);
+}
+
+/// The ids of CAs whose default profile this is, at most `limit`.
+pub(crate) async fn ids_of_profile(
+    db: &Db,
+    profile: &ProfileId,
+    limit: u32,
+) -> Result<Vec<String>, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate_authority WHERE profile_id = $1 ORDER BY id LIMIT $2",
+        params![profile.as_str(), limit],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// Lets a write set fail unless the profile is no CA's default one.
+pub(crate) fn guard_unused_profile(set: &mut WriteSet, profile: &ProfileId) {
+    let statement = sql(
+        "UPDATE certificate_authority SET revision = revision WHERE profile_id = $1",
+        params![profile.as_str()],
     );
     set.expect(statement, Expectation::Exactly(0), ABSENT);
 }

@@ -1,12 +1,13 @@
-use http::StatusCode;
+use http::{Method, StatusCode};
 use lamassu_ca::CaConfig;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{KeySpec, PrivateKey};
+use lamassu_db::{params, sql};
 use lamassu_x509::{GeneralName, KeyUsage, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
 
 use crate::kms::Fault;
-use crate::support::{World, csr, p256, root_body, signed, x509};
+use crate::support::{World, ask, csr, p256, root_body, signed, x509};
 
 #[tokio::test]
 async fn the_default_profile_decides() {
@@ -194,7 +195,7 @@ async fn refusals_have_the_texts_of_the_wire() {
             "root-a",
             json!({ "csr": good, "profile_id": "x" }),
             404,
-            "issuance profile not found",
+            "issuance profile not found: x",
         ),
         (
             "root-a",
@@ -285,6 +286,36 @@ async fn a_signature_that_does_not_verify_goes_nowhere() {
         )
     );
     assert_eq!(world.count("certificate").await, 1);
+    // The engine is not asked again for what it has just failed to do.
+    assert_eq!(world.kms.n_wrong_signatures(), 1);
+}
+
+#[tokio::test]
+async fn a_ca_that_another_process_made_anew_signs_at_once() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    // A CA whose key does not sign, as a key that is gone, is in the cache of this process.
+    world.kms.fail(Fault::WrongKey);
+    let refused = world.sign("root-a", json!({ "csr": forged() })).await;
+    assert_eq!(refused.refusal(), (400, "invalid CSR signature"));
+    world.kms.fail(Fault::None);
+    let other = world.replica().await;
+    let expired = json!({ "status": "EXPIRED" }).to_string();
+    let body = root_body("root-a", root["profile_id"].as_str().unwrap()).to_string();
+    for (method, path, body, status) in [
+        (
+            Method::POST,
+            "/v1/cas/root-a/status",
+            Some(expired),
+            StatusCode::CREATED,
+        ),
+        (Method::DELETE, "/v1/cas/root-a", None, StatusCode::OK),
+        (Method::POST, "/v1/cas", Some(body), StatusCode::CREATED),
+    ] {
+        ask(&other, method, path, body).await.with(status);
+    }
+    world.issue("root-a", "device-1").await;
+    assert_eq!(world.kms.n_wrong_signatures(), 1);
 }
 
 #[tokio::test]
@@ -313,19 +344,19 @@ async fn addresses_come_from_the_domains() {
     }
 }
 
+/// Profiles that CAs issue under could be deleted once.
 #[tokio::test]
 async fn a_ca_without_its_default_profile_needs_another_one() {
     let world = World::new().await;
     let root = world.root("root-a").await;
     world.issue("root-a", "device-1").await;
     let profile = root["profile_id"].as_str().unwrap();
-    world
-        .delete(&format!("/v1/profiles/{profile}"))
-        .await
-        .with(StatusCode::NO_CONTENT);
+    let gone = "DELETE FROM issuance_profile WHERE id = $1";
+    world.execute(sql(gone, params![profile])).await;
     let request = csr(&p256(), "device-2").to_wire();
     let refused = world.sign("root-a", json!({ "csr": request })).await;
-    assert_eq!(refused.refusal(), (404, "issuance profile not found"));
+    let text = format!("issuance profile not found: {profile}");
+    assert_eq!(refused.refusal(), (404, text.as_str()));
     let body = root_body("root-b", profile);
     assert_eq!(
         world.post("/v1/cas", body).await.refusal(),

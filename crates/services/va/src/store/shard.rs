@@ -2,7 +2,9 @@
 
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{Bucket, CrlShard, CrlShards, LatestCrl};
-use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
+use lamassu_db::{
+    Check, Db, DbError, Readings, Row, Statement, Value, WriteSet, params, sql, sql_of_few,
+};
 use time::{Duration, OffsetDateTime};
 
 use super::role::{CrlFile, Issuer, stored_number};
@@ -90,10 +92,10 @@ pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredShard>, DbError> {
+) -> Result<Readings<StoredShard>, DbError> {
     const TEXT: &str = select_shard!("WHERE next_due <= $1 ORDER BY next_due LIMIT $2");
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredShard::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_ski")).collect())
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.
@@ -186,16 +188,17 @@ pub(crate) fn entries_changed(
     sql_of_few(text, values)
 }
 
-/// Puts the next attempt off; for good where nobody says until when.
-pub(crate) fn postpone(shard: &StoredShard, until: Option<OffsetDateTime>) -> Statement {
+/// Puts off what is due of a CA, shards without any CRL and others; for good where nobody says until when.
+pub(crate) fn put_off(
+    ski: &str,
+    first: Option<OffsetDateTime>,
+    next: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Statement {
     sql(
-        "UPDATE va_shard SET next_due = $1 WHERE ca_ski = $2 AND n_shards = $3 AND part = $4",
-        params![
-            until,
-            &shard.ca_ski,
-            u32::from(shard.shard.of()),
-            shard.shard.part()
-        ],
+        "UPDATE va_shard SET next_due = CASE WHEN crl_number = 0 THEN CAST($1 AS BIGINT) \
+         ELSE CAST($2 AS BIGINT) END WHERE ca_ski = $3 AND next_due <= $4",
+        params![first, next, ski, now],
     )
 }
 

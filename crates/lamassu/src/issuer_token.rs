@@ -67,6 +67,6 @@ pub(crate) async fn issuer_beside(
             }
             Err(_) => db.close().await,
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep_until((Instant::now() + LOOK).into()).await;
     }
 }

@@ -121,14 +121,14 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/V0014__device_scale.sql"),
         ),
         Migration::portable(
-            16,
+            15,
             "follow_up_by_certificate",
-            include_str!("../migrations/V0016__follow_up_by_certificate.sql"),
+            include_str!("../migrations/V0015__follow_up_by_certificate.sql"),
         ),
         Migration::portable(
-            17,
+            16,
             "event_comment",
-            include_str!("../migrations/V0017__event_comment.sql"),
+            include_str!("../migrations/V0016__event_comment.sql"),
         ),
     ],
 };

@@ -36,5 +36,10 @@ pub const SCHEMA: Schema = Schema {
             "responder_keys",
             include_str!("../migrations/V0014__responder_keys.sql"),
         ),
+        Migration::portable(
+            15,
+            "shard_expiry",
+            include_str!("../migrations/V0015__shard_expiry.sql"),
+        ),
     ],
 };

@@ -7,6 +7,8 @@
 mod registry;
 pub mod slot;
 pub mod statistics;
+#[cfg(test)]
+mod tests;
 pub mod v2;
 
 use std::collections::BTreeMap;

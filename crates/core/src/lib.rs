@@ -11,6 +11,8 @@
 
 pub mod ca;
 pub mod caller;
+#[cfg(test)]
+mod changed_body;
 pub mod clock;
 pub mod crypto_engine;
 pub mod dead_letter;

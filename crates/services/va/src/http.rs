@@ -7,6 +7,7 @@
 mod caching;
 mod crl;
 mod ocsp;
+mod ocsp_path;
 mod role;
 
 use std::sync::Arc;

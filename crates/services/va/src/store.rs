@@ -46,5 +46,10 @@ pub const SCHEMA: Schema = Schema {
             "imported_crls",
             include_str!("../migrations/V0016__imported_crls.sql"),
         ),
+        Migration::portable(
+            17,
+            "shard_expiry",
+            include_str!("../migrations/V0017__shard_expiry.sql"),
+        ),
     ],
 };

@@ -109,13 +109,9 @@ pub(crate) struct ShardOverview {
     pub(crate) first_expiry: Option<OffsetDateTime>,
 }
 
-/// Looks at all shards at once.
+/// Looks at all shards at once, in indexes: it is asked after every revocation.
 pub(crate) async fn overview(db: &Db) -> Result<ShardOverview, DbError> {
-    let query = sql(
-        "SELECT (SELECT MIN(next_due) FROM va_shard WHERE next_due IS NOT NULL) AS next_due, \
-         MIN(next_update) AS first_expiry, COUNT(*) AS n FROM va_shard WHERE crl_number > 0",
-        Vec::new(),
-    );
+    let query = overview_of_all();
     let row = db.row_opt(query).await?;
     let instant = |column| match &row {
         Some(row) => row.get::<Option<OffsetDateTime>>(column),
@@ -126,6 +122,15 @@ pub(crate) async fn overview(db: &Db) -> Result<ShardOverview, DbError> {
         next_due: instant("next_due")?,
         first_expiry: instant("first_expiry")?,
     })
+}
+
+fn overview_of_all() -> Statement {
+    sql(
+        "SELECT (SELECT MIN(next_due) FROM va_shard WHERE next_due IS NOT NULL) AS next_due, \
+         (SELECT MIN(next_update) FROM va_shard WHERE crl_number > 0) AS first_expiry, \
+         (SELECT COUNT(*) FROM va_shard WHERE crl_number > 0) AS n",
+        Vec::new(),
+    )
 }
 
 /// Makes `next` the newest CRL of a shard whose newest one is still `previous`. `previous.changes` is
@@ -258,5 +263,47 @@ impl TryFrom<&Row> for StoredShard {
             changes: row.get("changes")?,
             next_due: row.get("next_due")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lamassu_core::clock::SystemClock;
+    use lamassu_core::va::CrlShards;
+    use lamassu_db::list::explain_statement;
+    use lamassu_db::{WriteSet, params, sql};
+    use lamassu_testing::TestDatabase;
+    use time::OffsetDateTime;
+
+    use super::{ensure, overview, overview_of_all};
+    use crate::store::SCHEMA;
+
+    #[tokio::test]
+    async fn all_shards_are_looked_at_by_index() {
+        let database = TestDatabase::fresh();
+        let db = database.open(&(Arc::new(SystemClock) as _)).await;
+        db.migrate(SCHEMA).await.unwrap();
+        let at = |second| OffsetDateTime::from_unix_timestamp(second).unwrap();
+        let mut set = WriteSet::new();
+        for n in 0..20 {
+            let shards = CrlShards::try_from(256).unwrap();
+            ensure(&mut set, &format!("{n:040x}"), shards, Some(at(n)));
+        }
+        let made = "UPDATE va_shard SET crl_number = 1, next_update = $1 + part WHERE part < 100";
+        set.execute(sql(made, params![at(1_000)]));
+        set.execute(sql("ANALYZE va_shard", params![]));
+        db.commit(set).await.unwrap();
+        let found = overview(&db).await.unwrap();
+        assert_eq!(found.count, 2_000);
+        assert_eq!(found.next_due, Some(at(0)));
+        assert_eq!(found.first_expiry, Some(at(1_000)));
+        let plan = explain_statement(&db, &overview_of_all()).await.unwrap();
+        for index in ["va_shard_by_next_due", "va_shard_by_expiry"] {
+            assert!(plan.contains(index), "{plan}");
+        }
+        let without = |line: &str| line == "SCAN va_shard";
+        assert!(!plan.lines().any(without), "{plan}");
     }
 }

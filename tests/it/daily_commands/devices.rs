@@ -10,7 +10,7 @@ use crate::support::wait::wait_for;
 
 impl Shell {
     /// The plant with a DMS `line`, whose devices enroll with certificates of `plant`.
-    fn line(&self) -> Result<()> {
+    pub(super) fn line(&self) -> Result<()> {
         self.plant()?;
         self.ok("dms create line --ca plant --validation-ca plant --tag line-1 --set hall=2")?;
         Ok(())

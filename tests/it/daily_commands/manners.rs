@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Shell, refused};
+use super::{Shell, refused, told};
 use crate::support::client::Client;
 use crate::support::command;
 use crate::support::program::executable;
@@ -184,6 +184,49 @@ fn refusals_say_what_to_do() -> Result<()> {
     assert!(said.contains(says), "{said}");
     let said = shell.refused(&format!("cas list --url {https} --token-file token"), 1)?;
     assert!(said.contains("does not answer"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_made_that_could_not_be_written() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    shell.csr("d1")?;
+    shell.write("m", "hello")?;
+    shell.ok("keys create --name k --alias k")?;
+    let serial = shell.ok("certs create --ca plant --subject gateway -q")?;
+    let before = shell.ok("certs list --all -q")?;
+    std::fs::create_dir(shell.program.scratch().join("folder"))?;
+    for line in [
+        "certs issue d1.csr --ca plant",
+        "certs create --ca plant --subject x",
+        &format!("certs renew {serial}"),
+        "cas request create --id outer --subject Outer",
+        "keys sign k m",
+        "dms passwords create line",
+    ] {
+        for file in ["nowhere/file", "folder"] {
+            let said = shell.refused(&format!("{line} --out {file}"), 1)?;
+            assert!(
+                said.contains(&format!("error: {file} cannot be written: ")),
+                "{line}: {said}"
+            );
+        }
+    }
+    assert_eq!(shell.ok("certs list --all -q")?, before);
+    assert_eq!(shell.ok("cas request list -q")?, "");
+    assert_eq!(shell.ok("dms passwords list line -q")?, "");
+    assert_eq!(told(&shell.ok("keys show k")?, "used")?, "-");
+    // What is no regular file is written as it is.
+    assert!(
+        shell
+            .ok("keys export k --out /dev/stdout")?
+            .contains("BEGIN PUBLIC KEY")
+    );
+    shell.ok("keys export k --out /dev/null")?;
+    // Nor is anything left where it could be.
+    shell.refused("certs issue d1.csr --ca plan --out later.pem", 1)?;
+    assert!(!shell.program.scratch().join("later.pem").exists());
     Ok(())
 }
 

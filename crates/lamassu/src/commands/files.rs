@@ -79,8 +79,42 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
     let mut file =
         File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(octets)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| match file.metadata()?.is_file() {
+            true => file.sync_all(),
+            // A pipe has nothing to be synchronised with.
+            false => Ok(()),
+        })
         .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Looks, before there is something that must not be lost, whether [`write()`] will be able to write it.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn check_write(path: &Path) -> Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let opened = match fs::metadata(path) {
+        // Whoever reads a pipe would take this for the end.
+        Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
+        Ok(_) => File::options().write(true).open(path).map(drop),
+        Err(_) => tempfile::tempfile_in(directory(path)).map(drop),
+    };
+    opened.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The same for [`replace`].
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn check_replace(path: &Path) -> Result<()> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let made = match target.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => NamedTempFile::new_in(directory(&target)).map(drop),
+    };
+    made.with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// The first certificate of a file, PEM or DER, and how many more it holds.

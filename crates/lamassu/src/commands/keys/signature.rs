@@ -85,6 +85,7 @@ fn explained(error: KmsError, key: &Key, algorithm: &str, n_bytes: usize) -> Err
 }
 
 pub(super) async fn sign(session: &Session, asked: &Sign) -> Result<()> {
+    asked.out.as_deref().map_or(Ok(()), files::check_write)?;
     let key = find(session, &asked.message.key).await?;
     let message = asked.message.message(&key)?;
     let reference = KeyRef::from(&key.key_id);

@@ -87,7 +87,10 @@ fn a_key_that_was_made_elsewhere_is_imported_once() -> Result<()> {
             "locked.key",
             "it is encrypted, and decrypted by `openssl pkey",
         ),
-        ("public.pem", "it holds PUBLIC KEY"),
+        (
+            "public.pem",
+            "public.pem is a public key, not a private key",
+        ),
         ("long.der", "2 bytes follow behind the DER"),
         ("cut.der", "the DER is cut off"),
     ] {

@@ -231,6 +231,90 @@ fn nothing_is_made_that_could_not_be_written() -> Result<()> {
 }
 
 #[test]
+fn a_wrong_file_is_called_by_what_it_is() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    shell.ok("cas export root --out root.pem")?;
+    for (file, out) in [("root.pem", "root.der"), ("d1.csr", "csr.der")] {
+        let kind = if file == "d1.csr" { "req" } else { "x509" };
+        shell.openssl(&format!("{kind} -in {file} -outform DER -out {out}"))?;
+    }
+    shell.openssl("pkey -in d1.key -outform DER -out key.der")?;
+    shell.openssl("pkey -in d1.key -pubout -outform DER -out public.der")?;
+    shell.openssl("pkey -in d1.key -aes256 -passout pass:secret -out locked.key")?;
+    shell.openssl("crl2pkcs7 -nocrl -certfile root.pem -outform DER -out root.p7b")?;
+    shell.write("m", "hello")?;
+    let issue = |file: &str| format!("certs issue {file} --ca plant");
+    for (line, says) in [
+        (
+            issue("root.pem"),
+            "root.pem is a certificate, not a certification request",
+        ),
+        (
+            issue("root.der"),
+            "root.der is a certificate, not a certification request",
+        ),
+        (
+            issue("d1.key"),
+            "d1.key is a private key, not a certification request",
+        ),
+        (
+            issue("key.der"),
+            "key.der is a private key, not a certification request",
+        ),
+        (
+            issue("locked.key"),
+            "locked.key is an encrypted private key, not a ",
+        ),
+        (
+            "certs import csr.der".to_owned(),
+            "csr.der is a certification request, not a certificate",
+        ),
+        (
+            "certs import root.p7b".to_owned(),
+            "root.p7b is a PKCS#7 message, not a certificate",
+        ),
+        (
+            "certs import m".to_owned(),
+            "m is neither PEM nor DER of a certificate",
+        ),
+        (
+            "cas import root.pem --private-key root.pem".to_owned(),
+            "root.pem is a certificate, not a private key",
+        ),
+        (
+            "keys import public.der --name x".to_owned(),
+            "public.der is a public key, not a private key",
+        ),
+        (
+            "keys import root.der --name x".to_owned(),
+            "root.der is a certificate, not a private key",
+        ),
+        (
+            "crl show root.pem".to_owned(),
+            "root.pem is a certificate, not a CRL",
+        ),
+        (
+            "ocsp d1.csr --issuer root.pem".to_owned(),
+            "d1.csr is a certification request, not a certificate",
+        ),
+    ] {
+        let said = shell.refused(&line, 1)?;
+        assert!(said.contains(says), "{line}: {said}");
+    }
+    // The key of a request may stand in front of it, and stays here.
+    let scratch = shell.program.scratch();
+    let read = |name: &str| std::fs::read_to_string(scratch.join(name));
+    shell.write(
+        "both.pem",
+        &format!("{}{}", read("d1.key")?, read("d1.csr")?),
+    )?;
+    shell.ok(&issue("both.pem"))?;
+    Ok(())
+}
+
+#[test]
 fn shells_and_man_learn_the_command_line() -> Result<()> {
     let shell = |name: &str| -> Result<String> {
         let output = Command::new(executable())

@@ -12,7 +12,7 @@ use lamassu_x509::pem::{PemLabel, der_to_pem, pem_to_der};
 use serde::Serialize;
 
 use super::Session;
-use super::files;
+use super::files::{self, Kind};
 use super::output::{Form, OutputArgs, write};
 use super::relying::{CLOCK_SKEW, IssuerArgs, is_web};
 use super::values::at;
@@ -312,8 +312,9 @@ async fn look_up(output: OutputArgs, asked: &Check) -> Result<()> {
 
 /// The list in a file.
 fn read(path: &Path) -> Result<CertificateList> {
-    parsed(files::read_up_to(path, CertificateList::MAX_LEN)?.into())
-        .with_context(|| format!("{} holds no CRL", path.display()))
+    let octets = files::read_up_to(path, CertificateList::MAX_LEN)?;
+    files::check_kind(Kind::Crl, path, &octets)?;
+    parsed(octets.into()).with_context(|| format!("{} holds no CRL", path.display()))
 }
 
 fn parsed(octets: Bytes) -> Result<CertificateList> {

@@ -105,7 +105,14 @@ fn a_device_is_registered_bound_listed_and_counted() -> Result<()> {
     assert_eq!(told(&stats, "all")?, "2");
     assert_eq!(told(&stats, "NO_IDENTITY")?, "1");
     let said = shell.refused("devices show nothing", 1)?;
-    assert!(said.contains("there is no device \"nothing\""), "{said}");
+    assert!(said.contains("there is no device \"nothing\"\n"), "{said}");
+    for line in [
+        "devices show device-22",
+        "devices update dveice-2 --set a=1",
+    ] {
+        let said = shell.refused(line, 1)?;
+        assert!(said.contains("(did you mean device-2?)\n"), "{said}");
+    }
     let said = shell.refused("devices create device-1 --dms line", 1)?;
     assert!(said.contains("already exists"), "{said}");
     let said = shell.refused("devices bind device-2 ff", 1)?;

@@ -150,3 +150,35 @@ fn a_key_goes_once_its_certificates_have_ended() -> Result<()> {
     assert!(said.contains("of a CA, with which its key goes"), "{said}");
     Ok(())
 }
+
+#[test]
+fn a_key_that_is_not_there_is_guessed_from_names_that_can_be_read() -> Result<()> {
+    let shell = Shell::start()?;
+    let id = shell.ok("keys create --name 'Line 7' -q")?;
+    for n in 0..5 {
+        shell.ok(&format!(
+            "keys create --name 'Another {n}' --alias alias-{n} -q"
+        ))?;
+    }
+    let said = shell.refused("keys show alias-44", 1)?;
+    assert!(
+        said.contains(
+            "there is no key \"alias-44\" (did you mean alias-4?); there are alias-4, alias-"
+        ),
+        "{said}"
+    );
+    assert!(
+        !said.contains(&id) && said.contains(" and others\n"),
+        "{said}"
+    );
+    // A name is none for commands, which take the id.
+    let said = shell.refused("keys show 'Line 7'", 1)?;
+    let (short, _) = id.split_at(8);
+    assert!(
+        said.contains(&format!(
+            "(did you mean {id}?); there are \"Line 7\" ({short}…), alias-"
+        )),
+        "{said}"
+    );
+    Ok(())
+}

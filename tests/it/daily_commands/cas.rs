@@ -54,8 +54,14 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
         "{said}"
     );
     shell.ok("cas release plant")?;
-    let said = shell.refused("cas delete plant --yes", 1)?;
-    assert!(said.contains("can be deleted"), "{said}");
+    for line in ["cas delete plant", "cas delete plant --yes"] {
+        let said = shell.refused(line, 1)?;
+        assert!(
+            said.contains("the CA plant is ACTIVE: `lamassu cas revoke plant` revokes it"),
+            "{said}"
+        );
+        assert!(!said.contains("for good"), "{said}");
+    }
     shell.ok("cas revoke plant --reason CessationOfOperation --yes")?;
     assert_eq!(shell.ok("cas list --status revoked -q")?, "plant");
     shell.ok("cas delete plant --yes")?;

@@ -1,7 +1,7 @@
 //! What changes a CA that is there.
 
 use anyhow::{Result, ensure};
-use lamassu_core::ca::{CaService as _, Cascade, CertificateStatus};
+use lamassu_core::ca::{CaService as _, Cascade, CertificateStatus, CertificateType};
 use lamassu_core::ids::CaId;
 use lamassu_core::usage::RevocationReason;
 
@@ -114,7 +114,13 @@ pub(super) async fn delete(
     cascade: Cascade,
     question: Question,
 ) -> Result<()> {
-    find(session, ca).await?;
+    let certificate = find(session, ca).await?.certificate;
+    // The server would refuse it behind the question.
+    ensure!(
+        certificate.status != CertificateStatus::Active
+            || certificate.certificate_type == CertificateType::ImportedWithoutKey,
+        "the CA {ca} is ACTIVE: `lamassu cas revoke {ca}` revokes it and what it issued, and then it can be deleted"
+    );
     let below = match cascade {
         Cascade::Yes => " and those below it",
         Cascade::No => "",

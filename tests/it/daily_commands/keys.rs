@@ -182,3 +182,28 @@ fn a_key_that_is_not_there_is_guessed_from_names_that_can_be_read() -> Result<()
     );
     Ok(())
 }
+
+#[test]
+fn a_file_of_any_length_is_signed_where_the_algorithm_hashes() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.ok("keys create --name long --alias long")?;
+    shell.ok("keys create --name whole --alias whole --key-type ed25519")?;
+    let image = std::fs::File::create(shell.program.scratch().join("image"))?;
+    image.set_len(17 * 1024 * 1024)?;
+    shell.ok("keys sign long image --out image.sig")?;
+    shell.ok("keys verify long image --signature image.sig")?;
+    shell.ok("keys export long --out long.pem")?;
+    let verified = shell.openssl("dgst -sha256 -verify long.pem -signature image.sig image")?;
+    assert!(verified.contains("Verified OK"), "{verified}");
+    let said = shell.refused("keys sign whole image", 1)?;
+    assert!(
+        said.contains(
+            "ED25519 takes the message as a whole: RSA and ECDSA keys take files of any length"
+        ),
+        "{said}"
+    );
+    image.set_len(1024)?;
+    shell.ok("keys sign whole image --out image.sig")?;
+    shell.ok("keys verify whole image --signature image.sig")?;
+    Ok(())
+}

@@ -2,16 +2,17 @@
 
 mod kind;
 
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::ValueEnum;
 use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
 use lamassu_crypto::pem::{self, PemLabel};
-use lamassu_crypto::{KeyError, PrivateKey};
+use lamassu_crypto::{HashAlgorithm, KeyError, PrivateKey};
 use lamassu_x509::pem::{PemError, certificate_ders};
 use lamassu_x509::{Certificate, pkcs7};
 use tempfile::NamedTempFile;
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 pub(super) use self::kind::Kind;
 use super::output::write_octets;
 
-/// Longest input that is read into memory: what is signed is sent in one request.
+/// Longest input that is read into memory.
 const MAX_INPUT: usize = 16 * 1024 * 1024;
 
 /// Longest private key: the largest that any engine takes has a tenth of this, as PEM.
@@ -50,14 +51,40 @@ pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Vec<u8>> {
 fn fill_up_to(path: &Path, most: usize, octets: &mut Vec<u8>) -> Result<()> {
     let name = path.display();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let n = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(octets)
-    } else {
-        File::open(path).and_then(|file| file.take(limit).read_to_end(octets))
-    };
+    let n = opened(path).and_then(|file| file.take(limit).read_to_end(octets));
     let n = n.with_context(|| format!("{name} cannot be read"))?;
-    ensure!(n <= most, "{name} is longer than {most} bytes");
+    if n > most {
+        return Err(TooLong(format!("{name} is longer than {most} bytes")).into());
+    }
     Ok(())
+}
+
+fn opened(path: &Path) -> io::Result<Box<dyn io::Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(File::open(path)?))
+}
+
+/// That a file is longer than what may be read of it.
+#[derive(Debug)]
+pub(super) struct TooLong(String);
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// The digest of a file's content, which may be of any length, or of standard input.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn digest(path: &Path, hash: HashAlgorithm) -> Result<Vec<u8>> {
+    let digest = opened(path).and_then(|file| hash.digest_of(file));
+    digest.with_context(|| format!("{} cannot be read", path.display()))
 }
 
 /// The content of a file that holds a secret, or of standard input: it is wiped from memory behind its use,

@@ -41,6 +41,21 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     assert_eq!(told(&corp, "held")?, "memory");
     assert_eq!(told(&shell.ok("cas show outer")?, "issuer")?, "corp");
 
+    let shown = shell.ok("cas show plant")?;
+    assert_eq!(
+        (told(&shown, "CRL shards")?, told(&shown, "delta CRLs")?),
+        ("-", "-")
+    );
+    let changed = shell.ok("cas update plant --delta-crls 1d")?;
+    assert_eq!(told(&changed, "delta CRLs")?, "valid for 1d");
+    assert_eq!(
+        told(&shell.ok("cas show plant")?, "delta CRLs")?,
+        "valid for 1d"
+    );
+    let changed = shell.ok("cas update plant --delta-crls off")?;
+    assert_eq!(told(&changed, "delta CRLs")?, "-");
+    shell.refused("cas update plant --delta-crls soon", 2)?;
+
     let before = shell.json("cas show plant")?;
     let after = shell.json("cas reissue plant")?;
     assert_ne!(before["serial_number"], after["serial_number"]);

@@ -13,6 +13,7 @@ use lamassu_core::dms::DmsError;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::KmsError;
 use lamassu_core::permission::Role;
+use lamassu_core::va::VaError;
 
 pub(super) use self::about::{About, Noun, Refusal};
 use super::Session;
@@ -118,8 +119,13 @@ fn storage_failure(error: &Error) -> Option<&StorageFailure> {
         Some(DeviceGroupError::Storage(failure)) => Some(failure),
         _ => None,
     };
+    let of_va = || match cause::<VaError>(error) {
+        Some(VaError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
     of_kms
         .or_else(of_ca)
+        .or_else(of_va)
         .or_else(of_devices)
         .or_else(of_dms)
         .or_else(of_groups)

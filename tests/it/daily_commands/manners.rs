@@ -160,6 +160,10 @@ fn refusals_say_what_to_do() -> Result<()> {
     }
     let said = shell.refused("keys list --algorithm EC", 2)?;
     assert!(said.contains("ECDSA"), "{said}");
+    for line in ["ocsp x.pem --url foo", "crl fetch --url foo --out x"] {
+        let said = shell.refused(line, 2)?;
+        assert!(said.contains("begins with http:// or https://"), "{said}");
+    }
     for list in ["keys", "cas"] {
         let said = shell.refused(&format!("{list} list --engine dis"), 1)?;
         assert!(

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Session;
 use super::files::{self, Kind};
 use super::output::{Form, OutputArgs, write};
-use super::relying::{CLOCK_SKEW, IssuerArgs, is_web};
+use super::relying::{CLOCK_SKEW, IssuerArgs, is_web, web_address};
 use super::values::at;
 use super::verdict::{Status, Times, Verdict};
 use crate::table::{Columns, line};
@@ -66,7 +66,7 @@ struct Fetch {
     #[arg(value_name = "CERT", required_unless_present = "url")]
     certificate: Option<PathBuf>,
     /// Where the list is.
-    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
+    #[arg(long, value_name = "URL", value_parser = web_address, conflicts_with = "certificate")]
     url: Option<String>,
     /// The file; - is standard output.
     #[arg(long, value_name = "FILE")]
@@ -90,7 +90,7 @@ struct Check {
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
     /// Where the list is; where the certificate says when not said.
-    #[arg(long, value_name = "URL", conflicts_with = "crl")]
+    #[arg(long, value_name = "URL", value_parser = web_address, conflicts_with = "crl")]
     url: Option<String>,
 }
 

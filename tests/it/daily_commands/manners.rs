@@ -319,6 +319,22 @@ fn a_wrong_file_is_called_by_what_it_is() -> Result<()> {
 }
 
 #[test]
+fn a_variable_that_is_empty_says_nothing() -> Result<()> {
+    let shell = Shell::start()?;
+    let mut command = shell.command("keys list");
+    for name in ["LAMASSU_URL", "LAMASSU_CA_FILE", "LAMASSU_TOKEN"] {
+        command.env(name, "");
+    }
+    let output = command.output()?;
+    assert!(output.status.success(), "{output:?}");
+    let mut command = shell.command("est cacerts");
+    command.env("LAMASSU_EST_CA", "").env("LAMASSU_EST_URL", "");
+    let said = refused(&command.output()?, 1)?;
+    assert!(said.contains("which server? say --url"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn shells_and_man_learn_the_command_line() -> Result<()> {
     let shell = |name: &str| -> Result<String> {
         let output = Command::new(executable())

@@ -115,8 +115,24 @@ fn what_relying_parties_will_refuse_is_said() -> Result<()> {
     assert!(!said.contains("path length"), "{said}");
     let said = warnings("cas create --id nobody --subject CN= --profile Devices")?;
     assert!(said.contains("the subject has no common name"), "{said}");
+    let said = warnings(&format!(
+        "cas create --id long --subject 'CN={},C=Germany' --profile Devices",
+        "x".repeat(65)
+    ))?;
+    assert!(said.contains("the common name has 65 characters"), "{said}");
+    assert!(
+        said.contains("the country \"Germany\" is no code of two letters"),
+        "{said}"
+    );
+    shell.ok("profiles create --name Named --validity 20y --honor-subject --honor-extensions")?;
+    shell.openssl(
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout odd.key -subj /CN=odd \
+         -addext 'subjectAltName=DNS:a b' -out odd.csr",
+    )?;
+    let said = warnings("certs issue odd.csr --ca corp --profile Named")?;
+    assert!(said.contains("no server is called \"a b\""), "{said}");
     assert_eq!(
-        warnings("cas create --id fine --subject Fine --profile Devices")?,
+        warnings("cas create --id fine --subject 'CN=Fine,C=DE' --profile Devices")?,
         ""
     );
     Ok(())

@@ -234,6 +234,28 @@ fn a_device_is_changed_retired_and_forgotten() -> Result<()> {
     shell.ok(&format!("devices bind old {serial} -q"))?;
     let changed = shell.ok("devices update old --unset plant --set 'place={\"hall\": 3}'")?;
     assert_eq!(told(&changed, "metadata")?, "{\"place\":{\"hall\":3}}");
+    shell.ok("dms create other --ca plant --validation-ca plant")?;
+    let moved = shell.ok("devices update old --dms other --tag indoor --tag hot --set n=1")?;
+    assert_eq!(told(&moved, "DMS")?, "other");
+    assert_eq!(told(&moved, "tags")?, "indoor, hot");
+    assert_eq!(
+        told(&moved, "metadata")?,
+        "{\"n\":1,\"place\":{\"hall\":3}}"
+    );
+    assert_eq!(
+        told(&shell.ok("devices update old --no-tags")?, "tags")?,
+        "-"
+    );
+    let said = shell.refused("devices update old --dms othr", 1)?;
+    assert!(
+        said.contains("there is no DMS \"othr\" (did you mean other?)"),
+        "{said}"
+    );
+    let said = shell.refused("devices update old", 1)?;
+    assert!(
+        said.contains("nothing to change: say --dms, --tag"),
+        "{said}"
+    );
     let said = shell.refused("devices delete old --yes", 1)?;
     assert!(said.contains("does not allow"), "{said}");
     let said = shell.refused("devices decommission old", 1)?;

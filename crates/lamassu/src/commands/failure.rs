@@ -7,7 +7,7 @@ use anyhow::Error;
 use http::StatusCode;
 use lamassu_client::UnexpectedAnswer;
 use lamassu_core::ca::CaError;
-use lamassu_core::device::DeviceError;
+use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::DmsError;
 use lamassu_core::error::StorageFailure;
@@ -123,9 +123,14 @@ fn storage_failure(error: &Error) -> Option<&StorageFailure> {
         Some(VaError::Storage(failure)) => Some(failure),
         _ => None,
     };
+    let of_registry = || match cause::<RegistryError>(error) {
+        Some(RegistryError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
     of_kms
         .or_else(of_ca)
         .or_else(of_va)
+        .or_else(of_registry)
         .or_else(of_devices)
         .or_else(of_dms)
         .or_else(of_groups)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Error;
 use lamassu_core::ca::{CaError, CaService as _, CertificateStatus};
-use lamassu_core::device::{DeviceError, DeviceService as _};
+use lamassu_core::device::{DeviceError, DeviceService as _, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::ids::CaId;
@@ -131,6 +131,12 @@ impl Absence for KmsError {
 impl Absence for DeviceError {
     fn absent(&self) -> Option<Noun> {
         matches!(self, Self::NotFound | Self::Unknown).then_some(Noun::Device)
+    }
+}
+
+impl Absence for RegistryError {
+    fn absent(&self) -> Option<Noun> {
+        matches!(self, Self::DeviceNotFound).then_some(Noun::Device)
     }
 }
 

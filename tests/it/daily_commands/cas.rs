@@ -59,6 +59,9 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     let before = shell.json("cas show plant")?;
     let after = shell.json("cas reissue plant")?;
     assert_ne!(before["serial_number"], after["serial_number"]);
+    let issued = shell.ok("certs create --ca plant --subject left -q")?;
+    let whole = shell.run(&format!("certs export {issued} --chain"))?;
+    assert_eq!(String::from_utf8(whole.stderr)?, "");
     shell.ok("cas hold plant")?;
     assert_eq!(told(&shell.ok("cas show plant")?, "status")?, "ON HOLD");
     let said = shell.refused("certs create --ca plant --subject x", 1)?;
@@ -80,6 +83,12 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     shell.ok("cas revoke plant --reason CessationOfOperation --yes")?;
     assert_eq!(shell.ok("cas list --status revoked -q")?, "plant");
     shell.ok("cas delete plant --yes")?;
+    let left = shell.run(&format!("certs export {issued} --chain"))?;
+    let warned = String::from_utf8(left.stderr)?;
+    assert!(
+        left.status.success() && warned.contains("the CA that issued it is not here"),
+        "{warned}"
+    );
     let said = shell.refused("cas show plant", 1)?;
     assert!(
         said.contains("there is no CA \"plant\"; there are root, outer, corp"),

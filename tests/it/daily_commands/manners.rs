@@ -160,6 +160,11 @@ fn refusals_say_what_to_do() -> Result<()> {
     }
     let said = shell.refused("keys list --algorithm EC", 2)?;
     assert!(said.contains("ECDSA"), "{said}");
+    let said = shell.refused("keys create --name x --key-type rsa-1000", 1)?;
+    assert!(
+        said.contains("for key type RSA in engine disk: `lamassu keys engines`"),
+        "{said}"
+    );
     for line in ["ocsp x.pem --url foo", "crl fetch --url foo --out x"] {
         let said = shell.refused(line, 2)?;
         assert!(said.contains("begins with http:// or https://"), "{said}");

@@ -45,7 +45,11 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
         return Error::msg(sentence);
     }
     match advice::on(&error) {
-        Some(advice) => Error::msg(format!("{}: {advice}", error.root_cause())),
+        Some(advice) => {
+            let told = about::in_engine(session, &error).await;
+            let told = told.unwrap_or_else(|| error.root_cause().to_string());
+            Error::msg(format!("{told}: {advice}"))
+        }
         None => error,
     }
 }

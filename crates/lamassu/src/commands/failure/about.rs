@@ -11,6 +11,7 @@ use lamassu_core::ids::CaId;
 use lamassu_core::kms::{Key, KmsError, KmsService as _};
 use lamassu_core::usage::RevocationReason;
 
+use super::cause;
 use crate::commands::Session;
 use crate::commands::fields::{
     AUTHORITY_FIELDS, DEVICE_FIELDS, DMS_FIELDS, GROUP_FIELDS, KEY_FIELDS, PROFILE_FIELDS,
@@ -208,6 +209,22 @@ pub(super) async fn unfit(session: &Session, error: &Error) -> Option<String> {
         ),
         status => format!("{cause}: the CA {ca} is {status}; an ACTIVE one issues"),
     })
+}
+
+/// What the key manager says of a kind of key, with the engine by its id: it calls engines by who made them.
+pub(super) async fn in_engine(session: &Session, error: &Error) -> Option<String> {
+    let refusal = cause::<KmsError>(error)?;
+    let (KmsError::KeyTypeUnsupported { provider, .. }
+    | KmsError::KeySizeUnsupported { provider, .. }) = refusal
+    else {
+        return None;
+    };
+    let engines = session.kms.engines(&session.caller).await.ok()?;
+    let meant = engines.iter().filter(|one| one.provider == *provider);
+    let meant: Vec<_> = meant.map(|one| one.id.to_string()).collect();
+    let told = refusal.to_string();
+    let before = told.strip_suffix(provider.as_str())?;
+    (!meant.is_empty()).then(|| format!("{before}{}", meant.join(" or ")))
 }
 
 /// A refusal of a service, and what it is about.

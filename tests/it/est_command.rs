@@ -68,7 +68,7 @@ fn a_device_gets_its_first_certificate_and_the_next_one() -> Result<()> {
     let device = "devmanager/v1/devices/device-1";
     assert_eq!(plant.api.call("GET", device, None)?.status, 400);
     let first = ok(&plant, &program, &enroll)?;
-    assert_eq!(first["subject"], "O=Plant,CN=device-1");
+    assert_eq!(first["subject"], "CN=device-1,O=Plant");
     let files = ["d.key", "d.pem", "cas.pem"].map(|name| plant.directory.join(name));
     for file in &files {
         assert_eq!(mode(file)?, 0o600, "{}", file.display());

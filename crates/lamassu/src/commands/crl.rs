@@ -15,7 +15,7 @@ use super::Session;
 use super::files::{self, Kind};
 use super::output::{Form, OutputArgs, write};
 use super::relying::{CLOCK_SKEW, IssuerArgs, is_web, web_address};
-use super::values::at;
+use super::values::{at, name};
 use super::verdict::{Status, Times, Verdict};
 use crate::table::{Columns, line};
 
@@ -147,7 +147,7 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
         false => Vec::new(),
     };
     let shown = Shown {
-        issuer: list.issuer().to_string(),
+        issuer: name(list.issuer()),
         // Numbers of other CAs may have up to 20 octets.
         number: list.number().ok().flatten().map(|number| number.0),
         this_update: list.this_update().into(),

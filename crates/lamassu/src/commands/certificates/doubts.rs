@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::commands::Session;
 use crate::commands::output::note;
-use crate::commands::values::at;
+use crate::commands::values::{at, name};
 
 /// By how much a certificate may outlive its issuers: two CAs that are made one behind the other for ten years
 /// each are not meant to end at different times.
@@ -55,7 +55,7 @@ fn doubts(chain: &[Read], now: OffsetDateTime) -> Vec<String> {
         doubts.push(format!(
             "it is of use until {} only, when {} ends",
             at(issuer.not_after().into()),
-            issuer.subject()
+            name(issuer.subject())
         ));
     }
     doubts.extend(too_deep(made, issuers));
@@ -100,7 +100,7 @@ fn too_deep(made: &Read, issuers: &[Read]) -> Option<String> {
             return Some(format!(
                 "relying parties will refuse it: the path length of {} allows {allowed} CAs below it, and \
                  this makes {below}",
-                issuer.subject()
+                name(issuer.subject())
             ));
         }
         below = below.saturating_add(1);

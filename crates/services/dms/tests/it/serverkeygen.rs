@@ -348,7 +348,7 @@ async fn a_key_that_cannot_be_encrypted_as_asked_is_not_made() {
         ),
         (
             rsa.csr_with(std::slice::from_ref(&own)),
-            "SMIMECapabilities name neither AES-CBC nor AES-GCM",
+            "SMIMECapabilities are missing, which name the ciphers that the device can open",
         ),
         (
             rsa.csr_with(&[own.clone(), capabilities(&[RSAES_OAEP, TRIPLE_DES])]),

@@ -171,6 +171,22 @@ fn a_fleet_comes_from_a_file_and_goes_into_one() -> Result<()> {
         (&201.into(), &2.into())
     );
 
+    // What is there is no news of a dry run either; a DMS that is not there gets no device.
+    shell.write(
+        "more.csv",
+        "id,dms_id\nd-0000,line\nd-new,line\nd-lost,lnie\n",
+    )?;
+    for dry in ["--dry-run ", ""] {
+        let output = shell.run(&format!("devices import more.csv {dry}--json"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("there is no DMS \"lnie\""), "{said}");
+        let outcome: Value = serde_json::from_slice(&output.stdout)?;
+        let counts = ["registered", "existing", "failed"].map(|name| outcome[name].clone());
+        assert_eq!(counts, [1, 1, 1], "{dry}");
+    }
+    shell.ok("devices decommission d-new --yes -q")?;
+    shell.ok("devices delete d-new --yes -q")?;
+
     // Out again, in pages, and in again somewhere else.
     shell.ok("devices export --out fleet.jsonl")?;
     shell.ok("devices export --out out.csv --tag x")?;
@@ -262,8 +278,18 @@ fn a_device_is_changed_retired_and_forgotten() -> Result<()> {
         said.contains("nothing to change: say --dms, --tag"),
         "{said}"
     );
+    // A hold is told from a revocation for good.
+    for (command, state) in [("hold", "REVOKED (on hold)"), ("release", "ACTIVE")] {
+        shell.ok(&format!("certificates {command} {serial} -q"))?;
+        let state = format!("yes     {state}");
+        wait_for(&state, Duration::from_secs(10), || {
+            let shown = shell.ok("devices show old").ok()?;
+            shown.contains(&state).then_some(())
+        })?;
+    }
     let said = shell.refused("devices delete old --yes", 1)?;
     assert!(said.contains("does not allow"), "{said}");
+    assert!(said.contains("`lamassu devices decommission`"), "{said}");
     let said = shell.refused("devices decommission old", 1)?;
     assert!(said.contains("--yes"), "{said}");
     let said = shell.refused("devices decommission old odl --yes", 1)?;

@@ -178,7 +178,7 @@ pub(crate) struct ImportDevices {
     #[arg(long, value_name = "N", default_value_t = 8,
         value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
-    /// Only read the file, and say what is wrong with it.
+    /// Only say what would become of the file, and what is wrong with it.
     #[arg(long)]
     dry_run: bool,
 }

@@ -3,6 +3,7 @@
 //! A thread reads, a few requests are on their way at a time, and outcomes come in the order of the
 //! lines: so an import that was stopped knows how many lines are done, whatever stopped it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::thread;
@@ -12,6 +13,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use lamassu_core::device::{CreateDevice, DeviceError, DeviceService as _};
 use lamassu_core::ids::DmsId;
 use serde::Serialize;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver};
 
 use super::rows::{Row, read};
@@ -28,7 +30,7 @@ const READ_AHEAD: usize = 64;
 struct Outcome {
     /// Devices in the file that were looked at.
     read: u64,
-    /// Those that are new.
+    /// Those that are new; in a dry run, those that would be.
     registered: u64,
     /// Those that were there already.
     existing: u64,
@@ -45,6 +47,23 @@ enum Done {
     Stopped(Error),
 }
 
+/// The DMSs that a file names, and whether they are there; each is looked up before its first device.
+#[derive(Default)]
+struct Owners(Mutex<HashMap<DmsId, Result<(), String>>>);
+
+impl Owners {
+    async fn require(&self, session: &Session, dms: &DmsId) -> Result<(), String> {
+        let mut known = self.0.lock().await;
+        if let Some(known) = known.get(dms) {
+            return known.clone();
+        }
+        let found = require_dms(session, dms.as_str()).await;
+        let found = found.map_err(|error| error.to_string());
+        known.insert(dms.clone(), found.clone());
+        found
+    }
+}
+
 pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<()> {
     if let Some(dms) = &asked.dms {
         require_dms(session, dms).await?;
@@ -57,8 +76,9 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     let progress = progress::reading(length);
     let mut outcome = Outcome::default();
     let mut stopped = None;
+    let owners = Owners::default();
     {
-        let mut lines = Box::pin(registering(session, asked, receiver));
+        let mut lines = Box::pin(registering(session, asked, &owners, receiver));
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             let next = tokio::select! {
@@ -115,6 +135,7 @@ impl ImportDevices {
 fn registering<'a>(
     session: &'a Session,
     asked: &'a ImportDevices,
+    owners: &'a Owners,
     receiver: Receiver<Row>,
 ) -> impl Stream<Item = (Row, Done)> + 'a {
     let rows = stream::unfold(receiver, |mut receiver| async {
@@ -126,7 +147,7 @@ fn registering<'a>(
         .map(move |mut row| async move {
             let device = std::mem::replace(&mut row.device, Ok(CreateDevice::default()));
             let done = match device {
-                Ok(device) => register(session, asked, device).await,
+                Ok(device) => register(session, asked, owners, device).await,
                 Err(error) => Done::Failed(format!("{error:#}")),
             };
             (row, done)
@@ -134,7 +155,12 @@ fn registering<'a>(
         .buffered(usize::from(asked.parallel))
 }
 
-async fn register(session: &Session, asked: &ImportDevices, mut device: CreateDevice) -> Done {
+async fn register(
+    session: &Session,
+    asked: &ImportDevices,
+    owners: &Owners,
+    mut device: CreateDevice,
+) -> Done {
     if device.dms_id.is_empty()
         && let Some(dms) = &asked.dms
     {
@@ -154,11 +180,21 @@ async fn register(session: &Session, asked: &ImportDevices, mut device: CreateDe
     if let Err(error) = device.check() {
         return Done::Failed(error.to_string());
     }
-    if asked.dry_run {
-        return Done::Registered;
+    if let Err(error) = owners.require(session, &device.dms_id).await {
+        return Done::Failed(error);
     }
-    match session.devices.create_device(&session.caller, device).await {
-        Ok(_) => Done::Registered,
+    let registered = if asked.dry_run {
+        match session.devices.device(&session.caller, &device.id).await {
+            Ok(_) => Err(DeviceError::Exists),
+            Err(DeviceError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    } else {
+        let created = session.devices.create_device(&session.caller, device).await;
+        created.map(drop)
+    };
+    match registered {
+        Ok(()) => Done::Registered,
         Err(DeviceError::Exists) => Done::Existing,
         Err(error @ DeviceError::Storage(_)) => Done::Stopped(error.into()),
         Err(error) => Done::Failed(error.to_string()),

@@ -1,11 +1,15 @@
 //! Devices as people see them.
 
 use anyhow::Result;
-use lamassu_core::device::{Device, DeviceEvent, DeviceService as _, DeviceStats};
+use lamassu_core::device::slot::{IDENTITY, SlotId, SlotVersion, VersionState};
+use lamassu_core::device::{
+    Device, DeviceEvent, DeviceService as _, DeviceStats, SlotService as _,
+};
 use lamassu_core::device_group::{DeviceGroupService as _, GroupOfDevice};
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
+use lamassu_core::usage::RevocationReason;
 use serde_json::Value;
 
 use super::{ListDevices, Which, require_dms};
@@ -75,18 +79,8 @@ pub(super) async fn one(session: &Session, id: &str) -> Result<()> {
     if session.output.form() != Form::Text {
         return Ok(());
     }
-    if let Some(slot) = &device.identity {
-        let headings = ["VERSION", "CERTIFICATE", "ACTIVE"].map(str::to_owned);
-        let rows = slot.versions.iter().map(|(version, serial)| {
-            let active = if *version == slot.active_version {
-                "yes"
-            } else {
-                ""
-            };
-            vec![version.to_string(), serial.to_string(), active.to_owned()]
-        });
-        let rows = std::iter::once(headings.to_vec()).chain(rows);
-        write(&format!("\n{}", Columns::default().rows(rows)))?;
+    if device.identity.is_some() {
+        write(&format!("\n{}", versions(session, &device.id).await?))?;
     }
     let slot_events = device.identity.iter().flat_map(|slot| &slot.events);
     let mut events: Vec<(&Timestamp, &DeviceEvent)> =
@@ -102,6 +96,40 @@ pub(super) async fn one(session: &Session, id: &str) -> Result<()> {
     });
     let rows = std::iter::once(headings.to_vec()).chain(rows);
     write(&format!("\n{}", Columns::default().rows(rows)))
+}
+
+/// The certificates of a device, as a table.
+async fn versions(session: &Session, device: &DeviceId) -> Result<String> {
+    let id = SlotId {
+        device: device.clone(),
+        name: IDENTITY.to_owned(),
+    };
+    let slot = session.devices.slot(&session.caller, &id).await?;
+    let headings = ["VERSION", "CERTIFICATE", "ACTIVE", "STATE"].map(str::to_owned);
+    let rows = slot.versions.iter().flatten().rev().map(|version| {
+        let is_active = slot.active_version == Some(version.version);
+        vec![
+            version.version.to_string(),
+            version.secret.as_str().unwrap_or_default().to_owned(),
+            if is_active { "yes" } else { "" }.to_owned(),
+            state(version),
+        ]
+    });
+    let rows = std::iter::once(headings.to_vec()).chain(rows);
+    Ok(Columns::default().rows(rows))
+}
+
+/// Where in its life a version is: a hold is no revocation for good.
+fn state(version: &SlotVersion) -> String {
+    let state = version.state;
+    match (state, version.revocation_reason, version.overlap_until) {
+        (VersionState::Revoked, Some(RevocationReason::CertificateHold), _) => {
+            format!("{state} (on hold)")
+        }
+        (VersionState::Revoked, Some(reason), _) => format!("{state} ({})", reason.name()),
+        (VersionState::Superseded, _, Some(end)) => format!("{state} (until {})", at(end)),
+        _ => state.to_string(),
+    }
 }
 
 /// The device of this id.

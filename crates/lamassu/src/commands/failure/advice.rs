@@ -50,6 +50,7 @@ fn of_device(error: &DeviceError) -> Option<&'static str> {
         }
         DeviceError::Exists => "`lamassu devices show` shows it",
         DeviceError::Decommissioned => "it is decommissioned, which stays so",
+        DeviceError::NotDecommissioned => "`lamassu devices decommission` retires it first",
         DeviceError::SlotChanged => "somebody else was faster: look at it again",
         _ => return None,
     })

@@ -19,6 +19,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use lamassu_core::duration::WireDuration;
 
+#[cfg(test)]
+pub(super) use self::pair::tests::certificate;
+
 use self::request::San;
 use self::schedule::Share;
 use self::server::ServerArgs;

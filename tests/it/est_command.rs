@@ -324,6 +324,34 @@ fn a_service_renews_by_itself_until_it_is_told_to_end() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_service_ends_though_its_hook_hangs() -> Result<()> {
+    let program = Program::start()?;
+    let plant = Plant::set_up(&program)?;
+    short_lived(&plant, 20)?;
+    let enroll = format!("enroll --dms short --subject device-1 --key d.key --cert d.pem {BOOT}");
+    ok(&plant, &program, &enroll)?;
+    let line = "renew --dms short --service --at 0 --jitter 0 --key d.key --cert d.pem --hook";
+    let mut command = est(&plant, &program, line);
+    // It is not the shell itself that hangs.
+    command.arg("sleep 600 & echo $! > hook.pid; wait");
+    let mut service = Service(command.spawn()?);
+    let hook = wait_for("the hook", Duration::from_secs(20), || {
+        let pid = plant.read("hook.pid").ok()?;
+        pid.trim().parse::<u32>().ok()
+    })?;
+    signal(&service, "TERM")?;
+    let status = wait_for("its end", Duration::from_secs(10), || {
+        service.0.try_wait().ok().flatten()
+    })?;
+    assert!(status.success(), "{status}");
+    wait_for("the end of the hook", Duration::from_secs(10), || {
+        let hangs = std::fs::read_to_string(format!("/proc/{hook}/cmdline"));
+        (!hangs.unwrap_or_default().starts_with("sleep")).then_some(())
+    })?;
+    Ok(())
+}
+
 fn signal(service: &Service, name: &str) -> Result<()> {
     let pid = service.0.id().to_string();
     let status = Command::new("kill")

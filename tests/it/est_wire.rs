@@ -7,15 +7,22 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::support::plant::{DeviceKey, dms_settings};
 use crate::support::program::Options;
 use crate::support::socket::{TlsStream, connect, exchange, read_to_close};
-use crate::support::{Plant, Program};
+use crate::support::{Plant, Program, command};
 
 /// A program whose default DMS, `open`, asks for nothing and makes keys; and `manual`, where somebody has to approve.
 fn start() -> Result<(Program, Plant)> {
-    let config = "gateway: {metrics: {listen: null}}\nest: {default_dms: open}\n".to_owned();
+    start_with("")
+}
+
+/// The same with more in the configuration.
+fn start_with(more: &str) -> Result<(Program, Plant)> {
+    let config =
+        format!("gateway: {{metrics: {{listen: null}}}}\nest: {{default_dms: open}}\n{more}");
     let program = Program::start_with(Options {
         config: Some(config),
         ..Options::default()
@@ -123,6 +130,23 @@ fn wrapped(der: &[u8]) -> Vec<u8> {
     let base64 = STANDARD.encode(der);
     let lines = base64.as_bytes().chunks(64);
     lines.flat_map(|line| [line, b"\r\n"].concat()).collect()
+}
+
+#[test]
+fn cacerts_begin_with_the_certificate_that_the_configuration_names() -> Result<()> {
+    let directory = TempDir::new()?;
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=downstream \
+        -days 1 -keyout downstream.key -out downstream.pem";
+    let request: Vec<_> = request.split_whitespace().collect();
+    command::run(directory.path(), "openssl", &request)?;
+    let named = directory.path().join("downstream.pem");
+    let (program, _plant) = start_with(&format!("downstream_cert_file: {}\n", named.display()))?;
+    let close = format!("{CURL}Connection: close\r\n");
+    let request = get("/.well-known/est/cacerts", "HTTP/1.1", &close);
+    let cacerts = lamassu_x509::pkcs7::certificates(ask(&program, &request)?.lines()?)?;
+    let named = lamassu_x509::pem::pem_to_der(&std::fs::read(named)?)?;
+    ensure!(cacerts.len() == 3 && *cacerts[0].as_der() == named);
+    Ok(())
 }
 
 #[test]

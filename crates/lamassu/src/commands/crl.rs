@@ -256,10 +256,14 @@ async fn delta(
         return Ok(None);
     }
     let (delta, url) = first(arguments, &addresses).await?;
-    delta
-        .check_delta(list, issuer, Session::now(), CLOCK_SKEW)
-        .with_context(|| format!("the delta CRL {url} cannot be believed"))?;
-    Ok(Some(delta))
+    match delta.check_delta(list, issuer, Session::now(), CLOCK_SKEW) {
+        Ok(()) => Ok(Some(delta)),
+        // A complete list is published before its delta, and caches keep the former delta for a while.
+        Err(CrlRefusal::OlderDelta) => Ok(None),
+        Err(refusal) => {
+            Err(refusal).with_context(|| format!("the delta CRL {url} cannot be believed"))
+        }
+    }
 }
 
 /// The first list that one of these addresses gives.
@@ -324,4 +328,102 @@ fn parsed(octets: Bytes) -> Result<CertificateList> {
         None => bail!("it is empty"),
     };
     Ok(CertificateList::from_der(der)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use clap::Parser;
+    use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
+    use lamassu_x509::crl::{
+        CrlBuilder, CrlFields, CrlNumber, CrlReason, RevokedEntry, delta_crl_indicator,
+        freshest_crl,
+    };
+    use lamassu_x509::{Certificate, Extension};
+    use tokio::net::TcpListener;
+
+    use super::super::est::certificate;
+    use super::super::verdict::ExitWith;
+    use super::{Crl, Session, run};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        crl: Crl,
+    }
+
+    /// Lists of a CA, and the certificate that they are asked about: its own.
+    struct Issuer {
+        key: PrivateKey,
+        certificate: Certificate,
+    }
+
+    impl Issuer {
+        /// A list with this number and extension; where there is a reason, the certificate is on it.
+        fn list(&self, number: u64, extension: Extension, reason: Option<CrlReason>) -> Vec<u8> {
+            let now = Session::now();
+            let fields = CrlFields {
+                issuer: self.certificate.subject().clone(),
+                authority_key_identifier: self.certificate.subject_key_identifier(),
+                number: CrlNumber(number),
+                this_update: now,
+                next_update: now + time::Duration::DAY,
+                scheme: self.key.default_scheme(),
+            };
+            let mut builder = CrlBuilder::new(&fields).unwrap();
+            builder.push_extension(extension);
+            let entry = reason.map(|reason| RevokedEntry {
+                serial: self.certificate.serial().clone(),
+                revocation_date: now,
+                reason,
+            });
+            match &entry {
+                None => {}
+                Some(entry) if entry.reason == CrlReason::RemoveFromCrl => {
+                    builder.push_removed(entry).unwrap();
+                }
+                Some(entry) => builder.push(entry).unwrap(),
+            }
+            let list = builder.finish();
+            let message = Message::Raw(list.as_bytes());
+            let signature = self.key.sign(list.scheme(), message).unwrap();
+            list.assemble(&signature).to_vec()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delta_is_asked_for_and_heeded_unless_the_complete_list_is_newer() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
+        let certificate = certificate(directory.path(), &key);
+        let path = directory.path().join("a.der");
+        std::fs::write(&path, certificate.as_der()).unwrap();
+        let issuer = Issuer { key, certificate };
+        let (held, released) = (CrlReason::CertificateHold, CrlReason::RemoveFromCrl);
+        for (complete, (number, base, change), expected) in [
+            (None, (6, 5, Some(held)), Ok(())),
+            (Some(held), (6, 5, Some(released)), Err(Some(3))),
+            (None, (8, 7, Some(held)), Err(Some(3))),
+            (Some(held), (8, 7, Some(released)), Ok(())),
+            // Of a later list: what changed between the two is not known.
+            (None, (9, 8, None), Err(None)),
+        ] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let freshest = freshest_crl(vec![format!("{address}/delta")]).unwrap();
+            let complete = issuer.list(7, freshest, complete);
+            let delta = issuer.list(number, delta_crl_indicator(CrlNumber(base)), change);
+            let router = Router::new()
+                .route("/crl", get(async move || complete))
+                .route("/delta", get(async move || delta));
+            let serving = tokio::spawn(axum::serve(listener, router).into_future());
+            let line = format!("crl check {} -q --url {address}/crl", path.display());
+            let line = Line::try_parse_from(line.split_whitespace()).unwrap();
+            let said = run(&line.crl).await;
+            let code = |error: anyhow::Error| error.downcast_ref().map(|ExitWith(code)| *code);
+            assert_eq!(said.map_err(code), expected, "{number} {base}");
+            serving.abort();
+        }
+    }
 }

@@ -19,6 +19,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use lamassu_core::duration::WireDuration;
 
+#[cfg(test)]
+pub(super) use self::pair::tests::certificate;
+
 use self::request::San;
 use self::schedule::Share;
 use self::server::ServerArgs;
@@ -139,6 +142,9 @@ pub(crate) struct Renew {
     /// certificates are renewed all the same.
     #[arg(long, value_name = "COMMAND")]
     hook: Option<String>,
+    /// End a hook that takes longer than this; it has failed then.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    hook_timeout: WireDuration,
 }
 
 /// Get a key that the server makes.

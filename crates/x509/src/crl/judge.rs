@@ -48,6 +48,9 @@ pub enum CrlRefusal {
     /// It does not tell what changed since the list that it would be combined with.
     #[error("the delta CRL is none of this CRL")]
     OtherBase,
+    /// The list that it would be combined with is newer, and says everything that it says.
+    #[error("the delta CRL is older than this CRL")]
+    OlderDelta,
     /// A critical extension that is not understood.
     #[error("the CRL has an unknown critical extension")]
     CriticalExtension,
@@ -78,7 +81,8 @@ impl CertificateList {
     ///
     /// # Errors
     ///
-    /// [`CrlRefusal`]; [`CrlRefusal::OtherBase`] where it is none of that list (RFC 5280 §5.2.4).
+    /// [`CrlRefusal`]; [`CrlRefusal::OtherBase`] where it is none of that list (RFC 5280 §5.2.4),
+    /// [`CrlRefusal::OlderDelta`] where that list is all one needs.
     pub fn check_delta(
         &self,
         complete: &Self,
@@ -91,12 +95,13 @@ impl CertificateList {
         let reaches = base
             .zip(number)
             .is_some_and(|(base, number)| base <= number);
-        let is_newer = self.number()? >= number;
-        if reaches && is_newer && self.scope()? == complete.scope()? {
-            Ok(())
-        } else {
-            Err(CrlRefusal::OtherBase)
+        if !reaches || self.scope()? != complete.scope()? {
+            return Err(CrlRefusal::OtherBase);
         }
+        if self.number()? < number {
+            return Err(CrlRefusal::OlderDelta);
+        }
+        Ok(())
     }
 
     fn check_any(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lamassu_crypto::{Curve, KeySpec, PrivateKey};
 use lamassu_x509::crl::{
-    CertificateList, CrlBuilder, CrlNumber, CrlReason, CrlRefusal, delta_crl_indicator,
+    CertificateList, CrlBuilder, CrlFields, CrlNumber, CrlReason, CrlRefusal, delta_crl_indicator,
     freshest_crl, issuing_distribution_point,
 };
 use lamassu_x509::issue::{ExtendedKeyUsageRule, Profile};
@@ -133,7 +133,15 @@ fn only_the_issuer_and_its_delegates_answer_for_it() {
 }
 
 fn list(extensions: Vec<Extension>) -> CertificateList {
-    let mut builder = CrlBuilder::new(&fields(&ROOT)).unwrap();
+    numbered(fields(&ROOT).number, extensions)
+}
+
+fn numbered(number: CrlNumber, extensions: Vec<Extension>) -> CertificateList {
+    let fields = CrlFields {
+        number,
+        ..fields(&ROOT)
+    };
+    let mut builder = CrlBuilder::new(&fields).unwrap();
     for extension in extensions {
         builder.push_extension(extension);
     }
@@ -184,6 +192,11 @@ fn a_delta_counts_for_the_list_that_it_reaches_back_to() {
     for other in [to(number.0 + 1), complete.clone(), of_part] {
         assert_eq!(check(&other, NOW), Err(CrlRefusal::OtherBase));
     }
+    // Complete lists come before the delta that goes with them.
+    let before = CrlNumber(number.0 - 1);
+    let older = |base| numbered(before, vec![delta_crl_indicator(base)]);
+    assert_eq!(check(&older(before), NOW), Err(CrlRefusal::OlderDelta));
+    assert_eq!(check(&older(number), NOW), Err(CrlRefusal::OlderDelta));
 }
 
 #[test]

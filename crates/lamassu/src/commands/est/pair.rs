@@ -221,7 +221,7 @@ pub(super) mod tests {
     use super::{Pair, files};
 
     /// A self-signed certificate of this key.
-    pub(in super::super) fn certificate(directory: &Path, key: &PrivateKey) -> Certificate {
+    pub(in super::super::super) fn certificate(directory: &Path, key: &PrivateKey) -> Certificate {
         let der = pem_to_der(&certificate_file(directory, key)).unwrap();
         Certificate::from_der(der).unwrap()
     }

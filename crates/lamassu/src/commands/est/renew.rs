@@ -1,13 +1,16 @@
 //! The successor of a certificate, and the hook behind it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use lamassu_client::est::EstRequest;
 use lamassu_crypto::PrivateKey;
 use lamassu_x509::CsrWishes;
-use tokio::task::spawn_blocking;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::time::{interval, timeout};
 
 use super::Renew;
 use super::enroll::Ask;
@@ -20,6 +23,9 @@ use crate::commands::Session;
 use crate::commands::files;
 use crate::commands::output::{OutputArgs, note};
 use crate::commands::values::at;
+
+/// Time between looks at a hook.
+const HOOK_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(server: &ServerArgs, output: OutputArgs, asked: &Renew) -> Result<()> {
     let pair = Pair::open(&asked.files.key, &asked.files.cert)?;
@@ -107,10 +113,11 @@ fn new_key(asked: &Renew, pair: &Pair, held: &Held, wishes: &CsrWishes) -> Resul
     Ok(key)
 }
 
-/// Runs the hook where a renewal went before it that it has not heard of.
+/// Runs the hook where a renewal went before it that it has not heard of. Whoever gives up waiting ends it;
+/// it is owed then.
 ///
 /// # Errors
-/// It fails.
+/// It fails, or takes too long.
 pub(super) async fn owed_hook(pair: &Pair, asked: &Renew) -> Result<()> {
     let Some(hook) = &asked.hook else {
         return Ok(());
@@ -118,12 +125,18 @@ pub(super) async fn owed_hook(pair: &Pair, asked: &Renew) -> Result<()> {
     if !pair.hook_file().exists() {
         return Ok(());
     }
-    let command = hook_command(hook, pair.key_file(), pair.cert_file());
-    let status = spawn_blocking(move || {
-        let mut command = command;
-        command.status()
-    });
-    let status = status.await?.context("the hook does not start")?;
+    let limit = Duration::try_from(time::Duration::from(asked.hook_timeout));
+    let limit = limit.context("a time cannot be negative")?;
+    let mut command = hook_command(hook, pair.key_file(), pair.cert_file());
+    let reach = match asked.service {
+        true => Reach::Group,
+        false => Reach::Shell,
+    };
+    let mut running = Running::start(&mut command, reach).context("the hook does not start")?;
+    let Ok(status) = timeout(limit, running.ended()).await else {
+        bail!("the hook did not end within {}", asked.hook_timeout);
+    };
+    let status = status?;
     if !status.success() {
         bail!("the hook failed ({status})");
     }
@@ -137,6 +150,56 @@ fn hook_command(hook: &str, key: &Path, cert: &Path) -> Command {
         .env("LAMASSU_EST_KEY", key)
         .env("LAMASSU_EST_CERT", cert);
     command
+}
+
+/// What ends with a hook that is ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The shell only: at a terminal, its children may ask for a password and hear of Ctrl-C.
+    Shell,
+    /// Whatever it has started.
+    Group,
+}
+
+/// A hook, which is ended with this.
+struct Running {
+    child: Child,
+    reach: Reach,
+}
+
+impl Running {
+    fn start(command: &mut Command, reach: Reach) -> std::io::Result<Self> {
+        if reach == Reach::Group {
+            command.process_group(0);
+        }
+        let child = command.spawn()?;
+        Ok(Self { child, reach })
+    }
+
+    /// Waits for its end.
+    async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        let mut looks = interval(HOOK_LOOK);
+        loop {
+            looks.tick().await;
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What has ended by itself may have left something running on purpose.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        if self.reach == Reach::Group {
+            kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 #[cfg(test)]
@@ -183,12 +246,18 @@ pub(super) mod tests {
 
         /// `est renew` with these words more.
         pub(in super::super) fn renew(&self, more: &str) -> (ServerArgs, OutputArgs, Renew) {
+            self.renew_and_run("false", more)
+        }
+
+        /// The same with this hook.
+        fn renew_and_run(&self, hook: &str, more: &str) -> (ServerArgs, OutputArgs, Renew) {
             let directory = self.0.path().display();
             let line = format!(
                 "est --url https://127.0.0.1:1 --trust-any-server renew --key {directory}/a.key \
-                 --cert {directory}/a.pem --wait 0s --hook false {more}"
+                 --cert {directory}/a.pem --wait 0s {more} --hook"
             );
-            let line = Line::try_parse_from(line.split_whitespace()).unwrap();
+            let line = line.split_whitespace().chain([hook]);
+            let line = Line::try_parse_from(line).unwrap();
             let Est {
                 server,
                 output,
@@ -208,6 +277,21 @@ pub(super) mod tests {
         let refused = run(&server, output, &asked).await.unwrap_err();
         assert_eq!(refused.to_string(), "the hook failed (exit status: 1)");
         let (server, output, asked) = owing.renew("--if-due --at 0 --jitter 0");
+        let refused = run(&server, output, &asked).await.unwrap_err();
+        assert!(refused.downcast_ref::<EstError>().is_some(), "{refused:#}");
+        assert!(owing.owes());
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_hangs_is_ended_and_keeps_nothing_from_being_renewed() {
+        let owing = Owing::new();
+        let hang = "exec sleep 600";
+        let more = "--hook-timeout 200ms --if-due --at";
+        let (server, output, asked) = owing.renew_and_run(hang, &format!("{more} 99"));
+        let refused = run(&server, output, &asked).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the hook did not end within 200ms");
+        let more = format!("{more} 0 --jitter 0");
+        let (server, output, asked) = owing.renew_and_run(hang, &more);
         let refused = run(&server, output, &asked).await.unwrap_err();
         assert!(refused.downcast_ref::<EstError>().is_some(), "{refused:#}");
         assert!(owing.owes());

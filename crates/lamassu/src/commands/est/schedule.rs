@@ -90,7 +90,7 @@ mod tests {
 
     use lamassu_crypto::{Curve, KeySpec, PrivateKey};
 
-    use super::super::pair::tests::certificate;
+    use super::super::certificate;
     use super::{Share, draw, due, pause};
 
     #[test]

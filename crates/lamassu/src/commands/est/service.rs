@@ -92,7 +92,10 @@ impl Service<'_> {
             return Ok(None);
         }
         let pair = Pair::open(&self.asked.files.key, &self.asked.files.cert)?;
-        let hook = owed_hook(&pair, self.asked).await;
+        let hook = tokio::select! {
+            hook = owed_hook(&pair, self.asked) => hook,
+            heard = self.signals.next() => return Ok(Some(heard)),
+        };
         let held = held(&pair)?;
         let due = self.plan(held.certificate()?);
         if wanted == Wanted::WhenDue && due > Session::now() {
@@ -111,7 +114,10 @@ impl Service<'_> {
         };
         tell(&format!("renewed: {}", renewed.line()));
         self.worked();
-        owed_hook(&pair, self.asked).await?;
+        tokio::select! {
+            hook = owed_hook(&pair, self.asked) => hook?,
+            heard = self.signals.next() => return Ok(Some(heard)),
+        }
         let held = super::renew::held(&pair)?;
         self.plan(held.certificate()?);
         Ok(None)

@@ -99,7 +99,7 @@ pub use metrics::describe_metrics;
 pub use migrate::{MigrateOnStart, Migration, Schema};
 pub use postgres::{PostgresOptions, TlsMode, TlsOptions};
 pub use race::{Attempt, retry_races, retry_races_up_to};
-pub use row::{Column, Row, RowStream};
+pub use row::{Column, Readings, Row, RowStream, readable};
 pub use settings::{
     installation_id, mark_restored, report_setting, restored_at, setting_or_insert,
 };

@@ -26,6 +26,36 @@ impl Row {
             .ok_or_else(|| DbError::NoSuchColumn(column.label()))?;
         T::from_value(value).map_err(|mismatch| DbError::corrupt(column.label(), mismatch.0))
     }
+
+    /// The row as a `T`; what cannot be read is named by the row's key, a text.
+    ///
+    /// # Errors
+    ///
+    /// As reading a `T` says.
+    pub fn read<'a, T>(&'a self, key: &str) -> Result<T, DbError>
+    where
+        T: TryFrom<&'a Self, Error = DbError>,
+    {
+        T::try_from(self).map_err(|error| match (error, self.get::<String>(key)) {
+            (DbError::Corrupt { column, reason }, Ok(key)) => {
+                DbError::corrupt(format!("{column} of {key}"), reason)
+            }
+            (error, _) => error,
+        })
+    }
+}
+
+/// Rows as they were read, each by itself.
+pub type Readings<T> = Vec<Result<T, DbError>>;
+
+/// What was read of a row. What cannot be read is told in the log and left out, for background work: one such row
+/// must not hold up all others.
+pub fn readable<T>(read: Result<T, DbError>) -> Option<T> {
+    read.inspect_err(|error| {
+        let error = error as &(dyn std::error::Error + 'static);
+        tracing::warn!(error, "row not readable");
+    })
+    .ok()
 }
 
 /// How a column is named: `"id"` or `0`.

@@ -20,7 +20,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
+use lamassu_db::{Attempt, DbError, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
 use crate::events::{Change, Teller};
@@ -172,16 +172,22 @@ impl CaService {
         caller: &Caller,
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
-        if let Some(own) = certificate::by_id(&self.db, &cascade.certificate).await? {
-            let former = self.former_certificates(cascade, &own).await?;
-            if !former.is_empty() {
-                let reason = own.certificate.revocation_reason;
-                return self.set_below(caller, cascade, &former, reason, None).await;
-            }
+        let own = certificate::by_id(&self.db, &cascade.certificate).await?;
+        let former = match &own {
+            Some(own) => self.former_certificates(cascade, own).await,
+            None => Ok(Vec::new()),
+        };
+        if let (Some(own), Ok(former)) = (&own, &former)
+            && !former.is_empty()
+        {
+            let reason = own.certificate.revocation_reason;
+            return self.set_below(caller, cascade, former, reason, None).await;
         }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
         if next.is_empty() {
+            // One that could not be read has not kept what is below waiting.
+            former?;
             return self.finish(cascade).await;
         }
         let reason = RevocationReason::CessationOfOperation;
@@ -262,13 +268,15 @@ impl CaService {
         cascade: &StoredCascade,
         sorts: &[Sort],
     ) -> Result<Vec<StoredCertificate>, Attempt<CaError>> {
+        let mut unread = None;
         for sort in sorts {
-            let next = cascade::below(&self.db, cascade, *sort, STEP).await?;
-            if !next.is_empty() {
-                return Ok(next);
+            match cascade::below(&self.db, cascade, *sort, STEP).await {
+                Ok(next) if next.is_empty() => {}
+                Ok(next) => return Ok(next),
+                Err(error) => unread = Some(error),
             }
         }
-        Ok(Vec::new())
+        unread.map_or(Ok(Vec::new()), |error| Err(error.into()))
     }
 
     /// One step of a revocation or a hold.
@@ -312,7 +320,11 @@ impl CaService {
         let teller = Teller { caller, now };
         let users = if updated.is_ca {
             authority::touch_by_certificate(set, &stored.id);
-            authority::by_certificate(&self.db, &stored.id).await?
+            match authority::by_certificate(&self.db, &stored.id).await {
+                // It ends all the same, and is told of as a certificate.
+                Err(error @ DbError::Corrupt { .. }) => readable(Err(error)).unwrap_or_default(),
+                users => users?,
+            }
         } else {
             Vec::new()
         };

@@ -13,7 +13,7 @@ use lamassu_core::ids::JobId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_core::va::FINAL_CRL_JOB;
-use lamassu_db::{Attempt, WriteSet, retry_races};
+use lamassu_db::{Attempt, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
 use crate::cascade::Step;
@@ -33,15 +33,19 @@ impl CaService {
         cascade: &StoredCascade,
     ) -> Result<Step, Attempt<CaError>> {
         let reason = RevocationReason::CessationOfOperation;
-        let own = self.retired_certificates(cascade).await?;
-        if !own.is_empty() {
-            return self.set_below(caller, cascade, &own, reason, None).await;
+        let own = self.retired_certificates(cascade).await;
+        if let Ok(own) = &own
+            && !own.is_empty()
+        {
+            return self.set_below(caller, cascade, own, reason, None).await;
         }
         let sorts = [Sort::Authorities, Sort::InUse, Sort::OnHold];
         let next = self.next_below(cascade, &sorts).await?;
         if !next.is_empty() {
             return self.set_below(caller, cascade, &next, reason, None).await;
         }
+        // One that could not be read has not kept what is below waiting.
+        own?;
         let now = self.db.now();
         match FinalCrl::of(cascade) {
             FinalCrl::NotAsked => {
@@ -124,7 +128,7 @@ impl CaService {
         for cascade in asked.map_err(StorageFailure::from)? {
             let own = certificate::by_id(&self.db, &cascade.certificate).await;
             // Its certificate may be deleted by itself meanwhile.
-            let own = own.map_err(StorageFailure::from)?;
+            let own = readable(own).flatten();
             if let (Some(own), FinalCrl::Asked { last_end, .. }) = (own, FinalCrl::of(&cascade)) {
                 retired.push(RetiredCa {
                     job: JobId::from(cascade.id),

@@ -115,6 +115,8 @@ impl CaService {
         let mut after = None;
         loop {
             let page = authority::page(&self.db, after.as_ref(), PAGE).await?;
+            // A CA that cannot be read may have it.
+            let page: Vec<_> = page.into_iter().collect::<Result<_, _>>()?;
             let Some(last) = page.last() else {
                 return Ok(false);
             };

@@ -22,7 +22,7 @@ use lamassu_core::query::{Condition, Filter, ListRequest, QueryError, QueryLimit
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::list::{ListError, Restriction, count, list};
-use lamassu_db::{Attempt, DbError, Value, WriteSet, retry_races};
+use lamassu_db::{Attempt, DbError, Readings, Value, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
 use crate::events::Teller;
@@ -171,11 +171,15 @@ impl CaService {
         let mut advanced = stored.job.clone();
         let reason = stored.task.revocation_reason;
         let mut revoked = 0;
-        for certificate in &page {
+        for certificate in page {
+            let Some(certificate) = readable(certificate) else {
+                advanced.failed += 1;
+                continue;
+            };
             match revocation(&certificate.certificate, reason, teller.now) {
                 Revocation::Due(updated) => {
-                    update(&mut set, certificate, &updated, None, ChangedBy::Request);
-                    tell_status(&mut set, teller, certificate, &updated);
+                    update(&mut set, &certificate, &updated, None, ChangedBy::Request);
+                    tell_status(&mut set, teller, &certificate, &updated);
                     revoked += 1;
                     advanced.done += 1;
                 }
@@ -202,7 +206,7 @@ impl CaService {
         &self,
         stored: &StoredJob,
         limit: u32,
-    ) -> Result<(Vec<StoredCertificate>, Option<Position>), CaError> {
+    ) -> Result<(Readings<StoredCertificate>, Option<Position>), CaError> {
         let mut restrictions = restrictions(&stored.task, stored.job.creation_ts.0);
         if let Some(Position { created_at, id }) = &stored.position {
             restrictions.push(Restriction::Behind([
@@ -228,9 +232,8 @@ impl CaService {
             Some(last) if !page.next.is_empty() => Some(position_of(last)?),
             Some(_) | None => None,
         };
-        let certificates = page.list.iter().map(StoredCertificate::try_from).collect();
-        let certificates: Result<Vec<_>, DbError> = certificates;
-        Ok((certificates.map_err(StorageFailure::from)?, position))
+        let certificates = page.list.iter().map(|row| row.read("id")).collect();
+        Ok((certificates, position))
     }
 
     /// The job of this id.

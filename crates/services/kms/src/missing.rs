@@ -168,6 +168,9 @@ impl Kms {
                     self.missing.note(engine.as_ref(), found);
                 }
                 Ok(_) => {}
+                Err(LookError::Db(error @ DbError::Corrupt { .. })) => {
+                    not_looked(engine.as_ref(), &error);
+                }
                 Err(LookError::Db(error)) => return Err(CommitError::Db(error).into()),
                 Err(LookError::Engine(error)) => not_looked(engine.as_ref(), &error),
             }

@@ -34,7 +34,7 @@ impl Kms {
     pub(crate) async fn list_keys(&self, request: &ListRequest) -> Result<Page<Key>, KmsError> {
         let page = self.store.keys(request).await;
         let page = page.map_err(ListError::into_error::<KmsError>)?;
-        let keys = page.try_map(|row| StoredKey::try_from(row).map(|stored| stored.key));
+        let keys = page.try_map(|row| StoredKey::try_from(&row).map(|stored| stored.key));
         Ok(keys.map_err(StorageFailure::from)?)
     }
 

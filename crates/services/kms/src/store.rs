@@ -20,7 +20,8 @@ use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, Hex, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
 use lamassu_db::{
-    CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, sql, sql_of_few,
+    CommitError, Db, DbError, Migration, Row, Schema, Value, in_list, params, readable, sql,
+    sql_of_few,
 };
 
 pub(crate) use self::counts::KeyCount;
@@ -169,10 +170,10 @@ impl KeyStore {
             params![handle.as_str()],
         );
         let row = self.db.row_opt(query).await?;
-        row.map(StoredKey::try_from).transpose()
+        row.as_ref().map(StoredKey::try_from).transpose()
     }
 
-    /// Keys of an engine, at most `limit` of them.
+    /// Keys of an engine that can be read, at most `limit` of them.
     pub(crate) async fn keys_of_engine(
         &self,
         engine: &EngineId,
@@ -184,7 +185,7 @@ impl KeyStore {
             params![engine.as_str(), after, limit],
         );
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(StoredKey::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
     /// The unsettled key with this handle.
@@ -198,7 +199,7 @@ impl KeyStore {
             params![handle.as_str()],
         );
         let row = self.db.row_opt(query).await?;
-        row.map(Unsettled::try_from).transpose()
+        row.as_ref().map(Unsettled::try_from).transpose()
     }
 
     /// Whether somebody makes or destroys a key of this id.
@@ -210,7 +211,7 @@ impl KeyStore {
         Ok(self.db.row_opt(query).await?.is_some())
     }
 
-    /// What an engine may hold for no key, oldest first.
+    /// What an engine may hold for no key and can be read, oldest first.
     pub(crate) async fn leftovers_of_engine(
         &self,
         engine: &EngineId,
@@ -218,7 +219,7 @@ impl KeyStore {
     ) -> Result<Vec<Leftover>, DbError> {
         let query = leftover::of_engine(engine, limit);
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(Leftover::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
     /// What was done with a key, a row per operation and day.
@@ -227,7 +228,7 @@ impl KeyStore {
         rows.into_iter().map(UsageRow::try_from).collect()
     }
 
-    /// Keys of an engine that are in the making or on their way out, oldest first.
+    /// Keys of an engine that are in the making or on their way out and can be read, oldest first.
     pub(crate) async fn unsettled_of_engine(
         &self,
         engine: &EngineId,
@@ -240,7 +241,7 @@ impl KeyStore {
             params![engine.as_str(), limit],
         );
         let rows = self.db.rows(query).await?;
-        rows.into_iter().map(Unsettled::try_from).collect()
+        Ok(readable_of(&rows))
     }
 
     pub(crate) async fn keys(&self, request: &ListRequest) -> Result<Page<Row>, ListError> {
@@ -312,6 +313,15 @@ pub async fn handles_of_engine(
                 .map_err(|_| DbError::corrupt("kms_key.handle", "no handle of a key"))
         })
         .collect()
+}
+
+/// The rows of this table or of its leftovers that can be read.
+fn readable_of<T>(rows: &[Row]) -> Vec<T>
+where
+    T: for<'a> TryFrom<&'a Row, Error = DbError>,
+{
+    let read = rows.iter().map(|row| row.read("handle"));
+    read.filter_map(readable).collect()
 }
 
 fn ready() -> Restriction {

@@ -111,11 +111,20 @@ impl AuthorityTable {
         ski: &str,
         asker: Asker,
     ) -> Result<Option<Arc<Authority>>, CaError> {
-        self.find(caller, asker, |snapshot| {
-            let named = snapshot.by_id.get(id).filter(|found| found.ski == ski);
-            named.or_else(|| snapshot.by_ski.get(ski)).cloned()
-        })
-        .await
+        let found = self
+            .find(caller, asker, |snapshot| {
+                let named = snapshot.by_id.get(id).filter(|found| found.ski == ski);
+                named.or_else(|| snapshot.by_ski.get(ski)).cloned()
+            })
+            .await?;
+        if found.is_none() && asker == Asker::Job {
+            // The table leaves out what the CA service cannot read; that is not gone.
+            match self.ca.ca(caller, id).await {
+                Ok(_) | Err(CaError::CaNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// The CAs with this CA's name and key, itself first.
@@ -199,11 +208,10 @@ impl AuthorityTable {
         loop {
             let page = self.ca.authorities(caller, after.as_ref(), PAGE).await?;
             page.iter().for_each(|ca| snapshot.add(ca));
+            // A page may lack CAs that cannot be read: only an empty one is the last.
             match page.last() {
-                Some(last) if page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX) => {
-                    after = Some(last.id.clone());
-                }
-                _ => break,
+                Some(last) => after = Some(last.id.clone()),
+                None => break,
             }
         }
         let snapshot = Arc::new(snapshot);

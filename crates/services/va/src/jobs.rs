@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::va::VaError;
-use lamassu_db::{Job, JobError, NextRun, Statement, WriteSet};
+use lamassu_db::{Job, JobError, NextRun, Readings, Statement, WriteSet, readable};
 use time::{Duration, OffsetDateTime};
 
 use crate::files::{Series, Sweep};
@@ -178,6 +178,27 @@ pub(crate) fn retry_after(newest: u64, error: &VaError) -> Option<Duration> {
     }
 }
 
+/// What is due and can be read, and how much cannot: that holds up nothing else.
+pub(crate) fn readable_of<T>(due: Readings<T>) -> (Vec<T>, usize) {
+    let n_due = due.len();
+    let due: Vec<T> = due.into_iter().filter_map(readable).collect();
+    let n_unread = n_due.saturating_sub(due.len());
+    (due, n_unread)
+}
+
+/// When the job runs again. What cannot be read stays due, and is not looked at all the time.
+pub(crate) fn next_run(
+    next_due: Option<OffsetDateTime>,
+    n_unread: usize,
+    now: OffsetDateTime,
+) -> NextRun {
+    let earliest = match n_unread {
+        0 => now,
+        _ => now.saturating_add(RETRY),
+    };
+    next_due.map_or(NextRun::WhenWoken, |due| NextRun::At(due.max(earliest)))
+}
+
 #[async_trait]
 impl Job for CrlJob {
     fn name(&self) -> &'static str {
@@ -192,7 +213,7 @@ impl Job for CrlJob {
             self.swept.store(true, Ordering::Release);
         }
         // Roles that became due again meanwhile wait for the next run.
-        let due = role::due(&self.service.db, now, BATCH).await?;
+        let (due, n_unread) = readable_of(role::due(&self.service.db, now, BATCH).await?);
         // Several at a time: an engine that is slow to answer holds up few others.
         let renewals: Vec<_> = due.iter().map(|role| self.renew(caller, role)).collect();
         stream::iter(renewals)
@@ -201,6 +222,7 @@ impl Job for CrlJob {
             .await?;
         // With the complete ones that were just made.
         let due = delta::due(&self.service.db, self.service.db.now(), BATCH).await?;
+        let (due, n_unread_deltas) = readable_of(due);
         let renewals: Vec<_> = due
             .iter()
             .map(|role| self.renew_delta(caller, role))
@@ -213,7 +235,8 @@ impl Job for CrlJob {
         if let (Some(oldest), Some(expiry)) = (overview.oldest, overview.first_expiry) {
             metrics::crl_overview(now - oldest, expiry - now);
         }
-        Ok(overview.next_due.map_or(NextRun::WhenWoken, NextRun::At))
+        let n_unread = n_unread.saturating_add(n_unread_deltas);
+        Ok(next_run(overview.next_due, n_unread, now))
     }
 }
 

@@ -12,7 +12,7 @@ use lamassu_db::{Job, JobError, NextRun, WriteSet};
 use time::OffsetDateTime;
 
 use crate::files::{Series, Sweep};
-use crate::jobs::{AT_ONCE, BATCH, cause, retry_after};
+use crate::jobs::{AT_ONCE, BATCH, cause, next_run, readable_of, retry_after};
 use crate::metrics;
 use crate::renew::Renewal;
 use crate::service::VaService;
@@ -113,7 +113,7 @@ impl Job for ShardJob {
             self.make_due(now).await?;
             self.begun.store(true, Ordering::Release);
         }
-        let due = shard::due(&self.service.db, now, BATCH).await?;
+        let (due, n_unread) = readable_of(shard::due(&self.service.db, now, BATCH).await?);
         let renewals: Vec<_> = due.iter().map(|shard| self.renew(caller, shard)).collect();
         stream::iter(renewals)
             .buffer_unordered(AT_ONCE)
@@ -122,6 +122,6 @@ impl Job for ShardJob {
         let overview = shard::overview(&self.service.db).await?;
         let left = overview.first_expiry.map(|expiry| expiry - now);
         metrics::shard_overview(overview.count, left);
-        Ok(overview.next_due.map_or(NextRun::WhenWoken, NextRun::At))
+        Ok(next_run(overview.next_due, n_unread, now))
     }
 }

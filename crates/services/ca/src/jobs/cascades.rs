@@ -47,10 +47,11 @@ impl Job for Cascades {
         let mut last = None;
         loop {
             let batch = cascade::open(&service.db, last.as_ref(), BATCH).await?;
-            for open in &batch {
-                match service.run_cascade(caller, &open.id, PER_RUN).await {
+            for (_, id) in &batch {
+                match service.run_cascade(caller, id, PER_RUN).await {
                     Ok(ran) => next = next.into_iter().chain(ran.waits_until).min(),
-                    // One whose key holder is down does not keep the others waiting.
+                    // One whose key holder is down, or of which something cannot be read, does not keep the others
+                    // waiting.
                     Err(error) => failed = Some(error),
                 }
             }

@@ -279,10 +279,12 @@ impl Job for CertificateExpiry {
             changes.extend(progress.pass(change)?);
         }
         progress.commit(changes).await?;
-        let authorities = authority::expiring(db, now, BATCH).await?;
-        let changes = authorities.iter();
-        let changes = changes.map(|stored| mark_entered_by_ca(teller, stored));
-        progress.commit(changes.collect()).await?;
+        let mut changes = Vec::new();
+        for stored in authority::expiring(db, now, BATCH).await? {
+            let change = stored.map(|stored| mark_entered_by_ca(teller, &stored));
+            changes.extend(progress.pass(change)?);
+        }
+        progress.commit(changes).await?;
         // A full batch has left some behind, whose time is past: the next run is at once.
         let latest = now + LONGEST_SLEEP;
         let due = [next_due(db).await?, authority::next_window(db).await?];

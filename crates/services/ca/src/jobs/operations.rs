@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
 use lamassu_db::{Job, JobError, NextRun, WriteSet};
 use time::{Duration, OffsetDateTime};
 
@@ -65,12 +66,13 @@ impl Job for AbandonedOperations {
             let stale = operation::stale(&service.db, before, last.as_ref(), BATCH).await?;
             for Stale { id, left, .. } in &stale {
                 let settled = match left {
-                    Remainder::Discard => service.discard(caller, id).await,
-                    Remainder::Bind(left) => service.mark_used(caller, id, left).await,
+                    Ok(Remainder::Discard) => service.discard(caller, id).await,
+                    Ok(Remainder::Bind(left)) => service.mark_used(caller, id, left).await,
+                    Err(error) => Err(StorageFailure::from(error.clone()).into()),
                 };
                 match settled {
                     Ok(()) => tracing::info!(operation_id = %id, "abandoned operation settled"),
-                    // One whose engine is not there does not keep the others waiting.
+                    // One whose engine is not there, or that cannot be read, does not keep the others waiting.
                     Err(error) => failed = Some(error),
                 }
             }

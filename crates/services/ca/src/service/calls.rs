@@ -18,6 +18,7 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_db::readable;
 use lamassu_x509::VerifiedCsr;
 use time::OffsetDateTime;
 
@@ -448,7 +449,8 @@ impl api::CaService for CaService {
         let page = authority::page(&self.db, after, limit)
             .await
             .map_err(StorageFailure::from)?;
-        Ok(page.into_iter().map(|stored| stored.authority).collect())
+        let page = page.into_iter().filter_map(readable);
+        Ok(page.map(|stored| stored.authority).collect())
     }
 
     async fn certificate_status(

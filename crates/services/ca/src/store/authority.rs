@@ -7,8 +7,8 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
 use lamassu_db::list::ListTable;
 use lamassu_db::{
-    Check, Db, DbError, Expectation, Json, Row, Statement, WriteSet, in_list, params, sql,
-    sql_of_few,
+    Check, Db, DbError, Expectation, Json, Readings, Row, Statement, WriteSet, in_list, params,
+    sql, sql_of_few,
 };
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -272,12 +272,12 @@ pub(crate) async fn page(
     db: &Db,
     after: Option<&CaId>,
     limit: u32,
-) -> Result<Vec<StoredAuthority>, DbError> {
+) -> Result<Readings<StoredAuthority>, DbError> {
     const TEXT: &str = select_authority!("WHERE ca_id > $1 ORDER BY ca_id LIMIT $2");
     let rows = db
         .rows(sql(TEXT, params![after.map_or("", CaId::as_str), limit]))
         .await?;
-    rows.iter().map(StoredAuthority::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_id")).collect())
 }
 
 /// Whether a CA has this id.
@@ -344,13 +344,13 @@ pub(crate) async fn expiring(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredAuthority>, DbError> {
+) -> Result<Readings<StoredAuthority>, DbError> {
     const TEXT: &str = select_authority!(
         "WHERE ca_id IN (SELECT id FROM certificate_authority \
          WHERE next_window IS NOT NULL AND next_window <= $1 ORDER BY next_window LIMIT $2)"
     );
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredAuthority::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_id")).collect())
 }
 
 /// When the next window in the metadata of any CA begins.

@@ -225,22 +225,27 @@ pub(crate) async fn open_by_id(db: &Db, id: &str) -> Result<Option<StoredCascade
     row.as_ref().map(StoredCascade::try_from).transpose()
 }
 
+/// A place in the order of cascades: when one began, and its id.
+pub(crate) type Place = (OffsetDateTime, String);
+
 /// Cascades that are not finished, oldest first, behind one of them.
 pub(crate) async fn open(
     db: &Db,
-    after: Option<&StoredCascade>,
+    after: Option<&Place>,
     limit: u32,
-) -> Result<Vec<StoredCascade>, DbError> {
+) -> Result<Vec<Place>, DbError> {
     let begin = (OffsetDateTime::UNIX_EPOCH, "");
-    let (created_at, id) = after.map_or(begin, |last| (last.created_at, last.id.as_str()));
+    let (created_at, id) = after.map_or(begin, |(created_at, id)| (*created_at, id.as_str()));
     let query = sql(
-        "SELECT id, created_at, kind, ca_id, certificate_id, subject_key_id, position, done \
-         FROM ca_cascade WHERE finished_at IS NULL AND (created_at, id) > ($1, $2) \
+        "SELECT id, created_at FROM ca_cascade \
+         WHERE finished_at IS NULL AND (created_at, id) > ($1, $2) \
          ORDER BY created_at, id LIMIT $3",
         params![created_at, id, limit],
     );
     let rows = db.rows(query).await?;
-    rows.iter().map(StoredCascade::try_from).collect()
+    rows.iter()
+        .map(|row| Ok((row.get("created_at")?, row.get("id")?)))
+        .collect()
 }
 
 /// Retirements that wait for the last CRL of their CA, oldest first.
@@ -365,8 +370,23 @@ pub(crate) async fn below(
             limit
         ],
     );
-    let rows = db.rows(query).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    readable_first(&db.rows(query).await?)
+}
+
+/// Certificates that can be read, as long as there are any: one that cannot holds up no other, and the cascade is not
+/// finished while it is there.
+fn readable_first(rows: &[Row]) -> Result<Vec<StoredCertificate>, DbError> {
+    let (mut found, mut unread) = (Vec::new(), None);
+    for row in rows {
+        match row.read("id") {
+            Ok(stored) => found.push(stored),
+            Err(error) => unread = Some(error),
+        }
+    }
+    match unread {
+        Some(error) if found.is_empty() => Err(error),
+        Some(_) | None => Ok(found),
+    }
 }
 
 /// Whether a CA of this id is deleted, and something is still to do for that.
@@ -467,13 +487,16 @@ pub(crate) async fn held_by(
         certificate_columns!(),
         " FROM certificate WHERE held_by = $1 ORDER BY id LIMIT $2"
     );
+    let mut unread = None;
     for text in [AUTHORITIES, REST] {
         let rows = db.rows(sql(text, params![ca.as_str(), limit])).await?;
-        if !rows.is_empty() {
-            return rows.iter().map(StoredCertificate::try_from).collect();
+        match readable_first(&rows) {
+            Ok(held) if held.is_empty() => {}
+            Ok(held) => return Ok(held),
+            Err(error) => unread = Some(error),
         }
     }
-    Ok(Vec::new())
+    unread.map_or(Ok(Vec::new()), Err)
 }
 
 /// Why certificates of a CA stay on hold: the CA is.

@@ -21,7 +21,7 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::PublicKey;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Db, DbError, Json, Row, Statement, in_list, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Json, Row, Statement, in_list, params, readable, sql, sql_of_few};
 use lamassu_x509 as x509;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -322,7 +322,11 @@ pub(crate) async fn orphans(
     );
     let query = sql(TEXT, params![authority_key_id, after, limit]);
     let rows = db.rows(query).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    Ok(rows
+        .iter()
+        .map(|row| row.read("id"))
+        .filter_map(readable)
+        .collect())
 }
 
 /// The status of a certificate that this CA issued.

@@ -5,7 +5,7 @@ use lamassu_core::ca::enrollment::{Attachment, Detach, Revoke};
 use lamassu_core::ca::{Enrollment, EnrollmentMode, OpenEnrollment, Superseded};
 use lamassu_core::ids::SerialNumber;
 use lamassu_db::{
-    Check, Db, DbError, Row, Statement, Value, WriteSet, in_list, params, sql, sql_of_few,
+    Check, Db, DbError, Row, Statement, Value, WriteSet, in_list, params, readable, sql, sql_of_few,
 };
 use time::OffsetDateTime;
 
@@ -98,15 +98,14 @@ pub(crate) async fn open_before(
         ),
     };
     let rows = db.rows(query).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(OpenEnrollment {
-                serial_number: named(row, "serial_number", SerialNumber::parse)?,
-                device_id: row.get::<String>("device_id")?.into(),
-                opened_at: row.get("opened_at")?,
-            })
+    let open = rows.iter().map(|row| {
+        Ok(OpenEnrollment {
+            serial_number: named(row, "serial_number", SerialNumber::parse)?,
+            device_id: row.get::<String>("device_id")?.into(),
+            opened_at: row.get("opened_at")?,
         })
-        .collect()
+    });
+    Ok(open.filter_map(readable).collect())
 }
 
 /// The newest certificate that a completed re-enrollment since `since` issued for this request in

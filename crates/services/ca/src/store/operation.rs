@@ -123,10 +123,11 @@ pub(crate) fn forget(set: &mut WriteSet, id: &OperationId) {
 }
 
 /// An operation that nobody works on any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Stale {
     pub(crate) id: OperationId,
-    pub(crate) left: Remainder,
+    /// Unless it cannot be read.
+    pub(crate) left: Result<Remainder, DbError>,
     started_at: OffsetDateTime,
 }
 
@@ -151,7 +152,7 @@ pub(crate) async fn stale(
         .map(|row| {
             Ok(Stale {
                 id: row.get::<String>("id")?.into(),
-                left: remainder(row)?,
+                left: remainder(row),
                 started_at: row.get("started_at")?,
             })
         })

@@ -568,19 +568,57 @@ async fn a_certificate_that_cannot_be_read_holds_up_no_other() {
     let broken = world.issue("root-a", "device-1").await;
     world.clock.advance(Duration::seconds(1));
     let good = world.issue("root-a", "device-2").await;
-    let mut set = WriteSet::new();
-    let serial = broken["serial_number"].as_str().unwrap();
-    set.execute(sql(
-        "UPDATE certificate SET der = $1 WHERE serial_number = $2",
-        params![bytes::Bytes::from_static(b"der"), serial],
-    ));
-    world.db.commit(set).await.unwrap();
+    world.spoil(&broken).await;
     world.clock.advance(Duration::days(1));
     let job = world.service.expiry_job();
     job.run(&caller(), world.db.now()).await.unwrap();
     assert_eq!(status(&world, &good).await, "EXPIRED");
     let next = job.run(&caller(), world.db.now()).await.unwrap();
     assert_eq!(next, NextRun::At(world.db.now() + Duration::minutes(1)));
+}
+
+#[tokio::test]
+async fn a_ca_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new().await;
+    let profile = world.profile(device_profile()).await;
+    for id in ["root-a", "root-b"] {
+        let mut body = root_body(id, &profile);
+        body["ca_expiration"]["duration"] = json!("60d");
+        body["metadata"]["lamassu.io/ca/expiration-deltas"] =
+            json!([{ "delta": "10d", "name": "Preventive", "triggered": false }]);
+        world.post("/v1/cas", body).await.with(StatusCode::CREATED);
+        world.clock.advance(Duration::seconds(1));
+    }
+    let broken = world.ca("root-a").await;
+    world.spoil(&broken["certificate"]).await;
+    world.clock.advance(Duration::days(50));
+    let job = world.service.expiry_job();
+    job.run(&caller(), world.db.now()).await.unwrap();
+    let event = world.last_event("ca.metadata.update").await;
+    assert_eq!(event["subject"], "ca/root-b");
+    let next = job.run(&caller(), world.db.now()).await.unwrap();
+    assert_eq!(next, NextRun::At(world.db.now() + Duration::minutes(1)));
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new().await;
+    world
+        .execute(sql(
+            "INSERT INTO ca_operation (id, started_at, state, key_id, serial_number) \
+             VALUES ('operation', 0, 'stored', 'key', 'no number')",
+            params![],
+        ))
+        .await;
+    crash_half_way(&world).await;
+    world.clock.advance(Duration::milliseconds(1));
+    let job = world.started(OthersRunning::No).await.operations_job();
+    let failed = job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the job failed");
+    assert_eq!(
+        (world.kms.n_keys(), world.count("ca_operation").await),
+        (0, 1)
+    );
 }
 
 #[tokio::test]

@@ -174,6 +174,20 @@ async fn all_restrictions_hold_together() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_counted_as_failed() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let broken = world.issue("root-a", "device-1").await;
+    let good = world.issue("root-a", "device-2").await;
+    world.spoil(&broken).await;
+    let body = json!({ "ca_id": "root-a", "revocation_reason": "Superseded" });
+    let job = world.post(PATH, body).await.with(StatusCode::ACCEPTED);
+    assert_eq!(job["status"], "DONE");
+    assert_eq!((&job["done"], &job["failed"]), (&json!(1), &json!(1)));
+    assert_eq!(world.now(&good).await["status"], "REVOKED");
+}
+
+#[tokio::test]
 async fn holds_become_final_and_what_is_final_stays() {
     let world = World::new().await;
     world.root("root-a").await;

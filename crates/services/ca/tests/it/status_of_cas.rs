@@ -202,6 +202,59 @@ async fn more_than_a_thousand_certificates_are_finished_by_the_job() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_cannot_be_read_keeps_no_other_from_its_revocation() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    let broken_ca = world.sub(&root, "sub-a").await;
+    let broken = world.issue("root-a", "device-1").await;
+    let good = world.issue("root-a", "device-2").await;
+    for certificate in [&broken, &broken_ca["certificate"]] {
+        world.spoil(certificate).await;
+    }
+    set(&world, "root-a", revoked("KeyCompromise"))
+        .await
+        .with(StatusCode::CREATED);
+    assert_eq!(world.now(&good).await["status"], "REVOKED");
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(world.open_cascades().await, 1);
+    // Nothing is forgotten.
+    for certificate in [&broken, &broken_ca["certificate"]] {
+        world.mend(certificate).await;
+    }
+    job.run(&caller(), world.db.now()).await.unwrap();
+    for certificate in [&broken, &broken_ca["certificate"]] {
+        assert_eq!(world.now(certificate).await["status"], "REVOKED");
+    }
+    assert_eq!(world.open_cascades().await, 0);
+}
+
+/// A version that is newer than this one has stored it, for example.
+#[tokio::test]
+async fn a_cascade_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new().await;
+    world.root("root-a").await;
+    let issued = world.issue("root-a", "device-1").await;
+    world.multiply(&issued, 1_500).await;
+    world
+        .execute(sql(
+            "INSERT INTO ca_cascade (id, created_at, kind, ca_id, certificate_id, \
+             subject_key_id, position, done, status, total, failed, error) \
+             VALUES ('later', 1, 'LATER', 'root-a', 'c', 'k', '', 0, 'RUNNING', 0, 0, '')",
+            params![],
+        ))
+        .await;
+    set(&world, "root-a", revoked("CACompromise"))
+        .await
+        .with(StatusCode::CREATED);
+    let job = world.service.cascades_job();
+    job.run(&caller(), world.db.now()).await.unwrap_err();
+    assert_eq!(world.open_cascades().await, 1);
+    let stats = world.get("/v1/stats/root-a").await.with(StatusCode::OK);
+    assert_eq!(stats["ACTIVE"], 0);
+}
+
+#[tokio::test]
 async fn another_default_profile_counts_at_once() {
     let world = World::new().await;
     let root = world.root("root-a").await;

@@ -19,7 +19,7 @@ use lamassu_core::query::QueryLimits;
 use lamassu_crypto::pem::{PemLabel, der_to_pem};
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
 use lamassu_crypto_software::{KeyGenerator, SoftwareConfig, SoftwareEngine};
-use lamassu_db::{Db, params, sql};
+use lamassu_db::{Db, Statement, WriteSet, params, sql};
 use lamassu_http::testing::AllowAll;
 use lamassu_http::{Routes, Stack};
 use lamassu_kms::{Kms, KmsPorts};
@@ -277,8 +277,32 @@ impl World {
              WHERE serial_number = $1"
         );
         let serial = certificate["serial_number"].as_str().unwrap();
-        let mut set = lamassu_db::WriteSet::new();
-        set.execute(sql(text, params![serial]));
+        self.execute(sql(text, params![serial])).await;
+    }
+
+    /// Lets the row of this certificate be one that nobody can read.
+    pub(crate) async fn spoil(&self, certificate: &Value) {
+        self.set_der(certificate, Bytes::from_static(b"der")).await;
+    }
+
+    /// Makes it what it was.
+    pub(crate) async fn mend(&self, certificate: &Value) {
+        self.set_der(certificate, x509(certificate).as_der().clone())
+            .await;
+    }
+
+    async fn set_der(&self, certificate: &Value, der: Bytes) {
+        let serial = certificate["serial_number"].as_str().unwrap();
+        self.execute(sql(
+            "UPDATE certificate SET der = $1 WHERE serial_number = $2",
+            params![der, serial],
+        ))
+        .await;
+    }
+
+    pub(crate) async fn execute(&self, statement: Statement) {
+        let mut set = WriteSet::new();
+        set.execute(statement);
         self.db.commit(set).await.unwrap();
     }
 

@@ -36,12 +36,12 @@ pub(crate) struct Leftover {
     pub(crate) since: OffsetDateTime,
 }
 
-impl TryFrom<Row> for Leftover {
+impl TryFrom<&Row> for Leftover {
     type Error = DbError;
 
-    fn try_from(row: Row) -> Result<Self, DbError> {
+    fn try_from(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
-            handle: super::row::handle(&row)?,
+            handle: super::row::handle(row)?,
             engine_id: EngineId::from(row.get::<String>("engine_id")?),
             state: match row.get::<String>("state")?.as_str() {
                 "moving" => LeftoverState::Moving,

@@ -147,7 +147,7 @@ impl Lookups {
         addresses: impl Iterator<Item = &KeyAddress>,
     ) -> Result<Arc<[StoredKey]>, DbError> {
         let rows = self.db.rows(select(addresses)).await?;
-        rows.into_iter().map(StoredKey::try_from).collect()
+        rows.iter().map(StoredKey::try_from).collect()
     }
 }
 

@@ -19,10 +19,10 @@ pub(crate) struct StoredKey {
     pub(crate) key: Key,
 }
 
-impl TryFrom<Row> for StoredKey {
+impl TryFrom<&Row> for StoredKey {
     type Error = DbError;
 
-    fn try_from(row: Row) -> Result<Self, DbError> {
+    fn try_from(row: &Row) -> Result<Self, DbError> {
         let key_id = KeyId::from(row.get::<String>("key_id")?);
         let engine_id = EngineId::from(row.get::<String>("engine_id")?);
         let has_private_key = row.get("has_private_key")?;
@@ -34,7 +34,7 @@ impl TryFrom<Row> for StoredKey {
         let public_key = PublicKeyDer::from_wire(&row.get::<String>("public_key")?)
             .map_err(|error| DbError::corrupt("public_key", error.to_string()))?;
         Ok(Self {
-            handle: handle(&row)?,
+            handle: handle(row)?,
             revision: row.get("revision")?,
             key: Key {
                 pkcs11_uri: pkcs11_uri(&engine_id, &key_id, half),
@@ -96,12 +96,12 @@ pub(crate) struct Unsettled {
     pub(crate) since: OffsetDateTime,
 }
 
-impl TryFrom<Row> for Unsettled {
+impl TryFrom<&Row> for Unsettled {
     type Error = DbError;
 
-    fn try_from(row: Row) -> Result<Self, DbError> {
+    fn try_from(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
-            handle: handle(&row)?,
+            handle: handle(row)?,
             engine_id: EngineId::from(row.get::<String>("engine_id")?),
             state: match row.get::<String>("state")?.as_str() {
                 "pending" => UnsettledState::Pending,

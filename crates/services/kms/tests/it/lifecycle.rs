@@ -6,7 +6,7 @@ use http::StatusCode;
 use lamassu_core::crypto_engine::CryptoEngine;
 use lamassu_core::ids::{EngineId, OperationId, SerialNumber};
 use lamassu_core::kms::{CreateKey, EngineStatus, KmsService as _};
-use lamassu_db::NextRun;
+use lamassu_db::{NextRun, params, sql};
 use lamassu_kms::{Kms, KmsPorts, UnavailableEngine};
 use serde_json::{Value, json};
 use time::Duration;
@@ -88,6 +88,27 @@ async fn a_deletion_that_a_crash_interrupted_is_finished() {
     assert_eq!(kms.n_rows().await, 1);
     kms.reap_after(Duration::seconds(1)).await;
     assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_holds_up_no_other() {
+    let kms = fixture().await;
+    let broken = kms.made_id(FAULTY).await;
+    let other = kms.made_id(FAULTY).await;
+    let volatile = kms.made_id(SOFTWARE).await;
+    kms.faulty.set(Fault::Failing);
+    for id in [&broken, &other] {
+        kms.delete(&format!("/v1/keys/{id}")).await;
+    }
+    kms.faulty.set(Fault::None);
+    for (column, id) in [("state", &broken), ("public_key", &volatile)] {
+        let text = format!("UPDATE kms_key SET {column} = 'odd' WHERE key_id = $1");
+        kms.execute(sql(text, params![id])).await;
+    }
+    // Not even the start.
+    let kms = kms.restarted().await;
+    kms.reap_after(Duration::minutes(1)).await;
+    assert_eq!((kms.n_rows().await, kms.faulty.n_keys().await), (2, 1));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Delta CRLs: the newest one in `va_role`, and table `va_released`.
 
 use lamassu_core::ids::CaId;
-use lamassu_db::{Db, DbError, RowStream, Statement, WriteSet, params, sql};
+use lamassu_db::{Db, DbError, Readings, RowStream, Statement, WriteSet, params, sql};
 use lamassu_x509::Serial;
 use lamassu_x509::crl::{CrlReason, RevokedEntry};
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredRole>, DbError> {
+) -> Result<Readings<StoredRole>, DbError> {
     by_query(
         db,
         "WHERE delta_due <= $1 ORDER BY delta_due LIMIT $2",

@@ -7,7 +7,10 @@ use lamassu_core::query::{Field, Hex};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, CrlShards, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
+use lamassu_db::{
+    Check, Db, DbError, Readings, Row, Statement, Value, WriteSet, params, readable, sql,
+    sql_of_few,
+};
 use time::{Duration, OffsetDateTime};
 
 /// What roles can be filtered and sorted by.
@@ -134,22 +137,22 @@ impl StoredRole {
     }
 }
 
-/// The roles that a query finds; `rest` is what follows its `FROM`.
+/// The roles that a query finds, each read by itself; `rest` is what follows its `FROM`.
 pub(super) async fn by_query(
     db: &Db,
     rest: &str,
     params: Vec<Value>,
-) -> Result<Vec<StoredRole>, DbError> {
+) -> Result<Readings<StoredRole>, DbError> {
     let columns = ROLES.columns.join(", ");
     let query = sql_of_few(format!("SELECT {columns} FROM va_role {rest}"), params);
     let rows = db.rows(query).await?;
-    rows.iter().map(StoredRole::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_ski")).collect())
 }
 
 /// The role with this key identifier.
 pub(crate) async fn by_ski(db: &Db, ski: &str) -> Result<Option<StoredRole>, DbError> {
     let found = by_query(db, "WHERE ca_ski = $1", params![ski]).await?;
-    Ok(found.into_iter().next())
+    found.into_iter().next().transpose()
 }
 
 /// The roles whose next CRL is due, the longest overdue first.
@@ -157,7 +160,7 @@ pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredRole>, DbError> {
+) -> Result<Readings<StoredRole>, DbError> {
     let rest = "WHERE next_due <= $1 ORDER BY next_due LIMIT $2";
     by_query(db, rest, params![now, limit]).await
 }
@@ -165,7 +168,8 @@ pub(crate) async fn due(
 /// Roles in the order of their key identifiers, behind `after`.
 pub(crate) async fn page(db: &Db, after: &str, limit: u32) -> Result<Vec<StoredRole>, DbError> {
     let rest = "WHERE ca_ski > $1 ORDER BY ca_ski LIMIT $2";
-    by_query(db, rest, params![after, limit]).await
+    let page = by_query(db, rest, params![after, limit]).await?;
+    Ok(page.into_iter().filter_map(readable).collect())
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.

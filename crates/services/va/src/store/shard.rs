@@ -2,7 +2,9 @@
 
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{Bucket, CrlShard, CrlShards, LatestCrl};
-use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
+use lamassu_db::{
+    Check, Db, DbError, Readings, Row, Statement, Value, WriteSet, params, sql, sql_of_few,
+};
 use time::{Duration, OffsetDateTime};
 
 use super::role::{CrlFile, Issuer, stored_number};
@@ -90,10 +92,10 @@ pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<StoredShard>, DbError> {
+) -> Result<Readings<StoredShard>, DbError> {
     const TEXT: &str = select_shard!("WHERE next_due <= $1 ORDER BY next_due LIMIT $2");
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    rows.iter().map(StoredShard::try_from).collect()
+    Ok(rows.iter().map(|row| row.read("ca_ski")).collect())
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.

@@ -21,3 +21,4 @@ mod reconcile;
 mod roles;
 mod shards;
 mod support;
+mod unreadable;

@@ -1,12 +1,9 @@
 //! Certificates for which the time has come.
 
-use lamassu_db::{Db, DbError, Statement, params, sql};
+use lamassu_db::{Db, DbError, Readings, Statement, params, sql};
 use time::{Duration, OffsetDateTime};
 
 use super::{StoredCertificate, certificate_columns};
-
-/// Certificates as they were read, each by itself: one that cannot be read holds up no other.
-pub(crate) type Readings<T> = Vec<Result<T, DbError>>;
 
 /// Certificates whose due time has come, the longest overdue first.
 pub(crate) async fn due(
@@ -15,7 +12,7 @@ pub(crate) async fn due(
     limit: u32,
 ) -> Result<Readings<StoredCertificate>, DbError> {
     let rows = db.rows(due_at(now, limit)).await?;
-    Ok(rows.iter().map(StoredCertificate::try_from).collect())
+    Ok(rows.iter().map(|row| row.read("id")).collect())
 }
 
 pub(super) fn due_at(now: OffsetDateTime, limit: u32) -> Statement {
@@ -41,7 +38,7 @@ pub(crate) async fn expired_early(
         " FROM certificate WHERE expired_by_job AND valid_to >= $1 ORDER BY valid_to LIMIT $2"
     );
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    Ok(rows.iter().map(StoredCertificate::try_from).collect())
+    Ok(rows.iter().map(|row| row.read("id")).collect())
 }
 
 /// Active certificates that have entered a default window, and since when the next one was due.
@@ -53,7 +50,7 @@ pub(crate) async fn expiring(
     let rows = db.rows(expiring_at(now, limit)).await?;
     Ok(rows
         .iter()
-        .map(|row| Ok((StoredCertificate::try_from(row)?, row.get("next_window")?)))
+        .map(|row| Ok((row.read("id")?, row.get("next_window")?)))
         .collect())
 }
 

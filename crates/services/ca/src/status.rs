@@ -7,12 +7,10 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 
 use crate::ca_status::add_cascades;
 use crate::events::{Change, Teller, certificate_subject};
-use crate::lifecycle::with_status;
 use crate::metrics;
 use crate::service::CaService;
 use crate::store::authority;
-use crate::store::cascade::set_held_by;
-use crate::store::certificate::{ChangedBy, StoredCertificate, update};
+use crate::store::certificate::StoredCertificate;
 
 impl CaService {
     /// Gives the certificate that is named another status. What follows below a CA whose
@@ -43,24 +41,29 @@ impl CaService {
     ) -> Result<(Certificate, Vec<String>), Attempt<CaError>> {
         let stored = self.certificate_named(named).await?;
         let now = self.db.now();
-        let updated = with_status(&stored.certificate, status, reason, now)?;
         let mut set = WriteSet::new();
-        let next_window = self.next_window(&updated, now);
-        update(&mut set, &stored, &updated, next_window, ChangedBy::Request);
-        set_held_by(&mut set, &stored.id, None);
+        let updated = self
+            .add_status(caller, &mut set, &stored, status, reason)
+            .await?;
         let teller = Teller { caller, now };
-        tell_status(&mut set, teller, &stored, &updated);
         let sharing = match updated.is_ca {
             true => authority::by_certificate(&self.db, &stored.id).await?,
             false => Vec::new(),
         };
+        if !sharing.is_empty() {
+            // It is told as of the CA by now; readers of this endpoint's event expect that, too.
+            let change = Change {
+                previous: &stored.certificate,
+                updated: &updated,
+            };
+            teller.certificate_status(&mut set, &change);
+        }
         let cascades = add_cascades(&mut set, &sharing, &stored, (status, reason), now);
         teller.audit(
             &mut set,
             "certificate.status.update",
             certificate_subject(&updated),
         );
-        self.wake_if_due_soon(&mut set, &updated, now);
         self.db.commit(set).await?;
         Ok((updated, cascades))
     }

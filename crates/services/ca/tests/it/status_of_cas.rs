@@ -115,6 +115,15 @@ async fn by_its_certificate_a_ca_is_revoked_with_everything_below() {
     let ca = world.ca("sub-a").await;
     assert_eq!(state(&ca["certificate"]), ("REVOKED", "KeyCompromise"));
     assert_eq!(world.ca("root-a").await["certificate"]["status"], "ACTIVE");
+    // Told of the CA, as by its own endpoint, and of the certificate, whose endpoint it is.
+    let event = world.last_event("ca.status.update").await;
+    assert_eq!(event["subject"], "ca/sub-a");
+    assert_eq!(event["data"]["updated"], ca);
+    let told = world.events().await;
+    let subject = format!("certificate/{serial}");
+    let own = told.iter().filter(|(_, told)| *told == subject);
+    let own: Vec<&str> = own.map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(own, ["certificate.status.update"; 3]);
 }
 
 #[tokio::test]

@@ -24,6 +24,11 @@ pub use shard::{Bucket, CrlShard, CrlShards, NoCrlShards};
 /// it by this name.
 pub const FINAL_CRL_JOB: &str = "va-final-crl";
 
+/// The job of the validation authority that compares the revoked entries with the CA service: when a process takes it
+/// over, which is at start where there is one process, once a day from then on, and when the CA service wakes it,
+/// because certificates have another issuer.
+pub const RECONCILE_JOB: &str = "va-reconcile";
+
 /// How a CA's CRLs are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

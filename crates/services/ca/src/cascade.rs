@@ -20,6 +20,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::CaId;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::RECONCILE_JOB;
 use lamassu_db::{Attempt, DbError, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
@@ -372,6 +373,10 @@ impl CaService {
     pub(crate) async fn finish(&self, cascade: &StoredCascade) -> Result<Step, Attempt<CaError>> {
         let mut set = WriteSet::new();
         cascade::finish(&mut set, cascade, self.db.now());
+        if cascade.kind == Kind::Adopt && cascade.done > 0 {
+            // Other lists name what is revoked of these certificates, and no event has told of it.
+            set.wake(RECONCILE_JOB);
+        }
         self.db.commit(set).await?;
         tracing::info!(ca_id = %cascade.ca, kind = cascade.kind.name(), n_changed = cascade.done, "cascade finished");
         Ok(Step::Finished)

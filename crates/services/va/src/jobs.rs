@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError};
-use lamassu_core::va::VaError;
+use lamassu_core::va::{RECONCILE_JOB, VaError};
 use lamassu_db::{Job, JobError, NextRun, Readings, Statement, WriteSet, readable};
 use time::{Duration, OffsetDateTime};
 
@@ -19,10 +19,6 @@ use crate::store::role::{self, StoredRole};
 
 /// The job that makes CRLs; also its lease and its signal.
 pub const CRL_JOB: &str = "va-crl";
-
-/// The job that compares the revoked entries with the CA service: when a process takes it over,
-/// which is at start where there is one process, and once a day from then on.
-pub const RECONCILE_JOB: &str = "va-reconcile";
 
 /// From one comparison with the CA service to the next. Events keep the entries up to date; this is
 /// for those that were set aside.

@@ -51,7 +51,7 @@ pub use ca_events::CA_SUBSCRIPTION;
 pub use config::{CrlConfig, OcspConfig, OcspResponder, VaConfig, VaConfigError, ValidationConfig};
 pub use files::CRL_ROOT;
 pub use http::routes;
-pub use jobs::{CRL_JOB, RECONCILE_JOB};
+pub use jobs::CRL_JOB;
 pub use metrics::describe_metrics;
 pub use service::{CaPlace, StartError, VaPorts, VaService};
 pub use shard_job::SHARD_JOB;

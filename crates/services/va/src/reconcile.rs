@@ -1,9 +1,10 @@
 //! The revoked entries compared with the CA service, and roles for CAs that have none.
 //!
 //! Events keep both up to date; this repairs what events did not tell: CAs from before this
-//! service ran, events that were set aside or trimmed away. It happens when a process takes over
-//! the job and once a day, and changes nothing where nothing is wrong, so a start makes no CRL that
-//! is not missing. What it repairs is counted: once the events from before have been handled, it
+//! service ran, events that were set aside or trimmed away, certificates that have another issuer since a new CA
+//! has the id of a deleted one, or is known at last. It happens when a process takes over
+//! the job, once a day, and when the CA service wakes it, and changes nothing where nothing is wrong, so a start makes
+//! no CRL that is not missing. What it repairs is counted: once the events from before have been handled, it
 //! means that some were not.
 
 use std::collections::{BTreeSet, HashMap};

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use http::StatusCode;
 use lamassu_core::ca::CaService as _;
+use lamassu_core::va::RECONCILE_JOB;
 use lamassu_db::{NextRun, system_caller};
 use lamassu_x509::Certificate;
 use serde_json::json;
@@ -222,4 +223,24 @@ async fn a_new_ca_with_the_id_of_a_deleted_one_signs_no_list_of_it() {
     let answer = world.get(&format!("/crl/{}", old.ski)).await;
     assert_eq!(answer.refusal(), (404, "CA not found".to_owned()));
     world.crl(&new).await;
+}
+
+#[tokio::test]
+async fn what_a_deleted_ca_revoked_leaves_the_list_of_the_next_one_with_its_id() {
+    let world = World::running().await;
+    let old = world.root("root-a").await;
+    let device = world.issue(&old, "device-1").await;
+    world.revoke(&device, "KeyCompromise").await;
+    world.settle().await;
+    world.delete(&old).await;
+    world.run_final_crl_job().await;
+    world.run_cascades().await;
+    world.catch_up().await;
+    let mut woken = world.db.signal(RECONCILE_JOB);
+    woken.mark_unchanged();
+    let new = world.root("root-a").await;
+    assert_eq!(woken.has_changed().ok(), Some(true));
+    world.reconcile().await;
+    world.settle().await;
+    assert_eq!(world.listed(&new).await.1, [""; 0]);
 }

@@ -432,13 +432,10 @@ fn predecessor(ca: &CaId, until: OffsetDateTime) -> CaId {
     CaId::from(format!("{ca}@{}", Timestamp(until)))
 }
 
-/// Whether an issuer is called so because a CA of this id took its own.
-pub(crate) fn is_predecessor(issuer: &CaId, ca: &CaId) -> bool {
-    let until = issuer
-        .as_str()
-        .strip_prefix(ca.as_str())
-        .and_then(|rest| rest.strip_prefix('@'));
-    until.is_some_and(|until| until.parse::<Timestamp>().is_ok())
+/// The id that an issuer had until another CA took it, if it is called so since then.
+pub(crate) fn former_id(issuer: &CaId) -> Option<&str> {
+    let (id, until) = issuer.as_str().rsplit_once('@')?;
+    until.parse::<Timestamp>().is_ok().then_some(id)
 }
 
 /// The ids of cascades, to begin them with.

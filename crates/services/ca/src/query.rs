@@ -11,7 +11,7 @@ use lamassu_core::timestamp::Timestamp;
 use lamassu_db::Value;
 use lamassu_db::list::{ListError, Restriction, list};
 
-use crate::cascade::is_predecessor;
+use crate::cascade::former_id;
 use crate::fields::CERTIFICATE_FIELDS;
 use crate::service::CaService;
 use crate::store::authority::{self, StoredAuthority};
@@ -54,7 +54,9 @@ impl CaService {
             found = by_name(&self.db, &of_any)
                 .await
                 .map_err(StorageFailure::from)?;
-            found.retain(|stored| is_predecessor(&stored.certificate.issuer_metadata.id, ca));
+            found.retain(|stored| {
+                former_id(&stored.certificate.issuer_metadata.id) == Some(ca.as_str())
+            });
         }
         if let Some(wanted) = &named.fingerprint {
             found.retain(|stored| fingerprint_of(stored) == *wanted);
@@ -78,6 +80,18 @@ impl CaService {
                 .map_err(StorageFailure::from)?;
         }
         only(found)
+    }
+
+    /// Refuses what is no CA's id, unless a deleted CA is called so, in what it issued, since another one has its id.
+    pub(crate) async fn require_issuer(&self, ca: &CaId) -> Result<(), CaError> {
+        let mut is_known = authority::exists(&self.db, ca).await;
+        if matches!(is_known, Ok(false)) && former_id(ca).is_some() {
+            is_known = certificate::is_issuer(&self.db, ca).await;
+        }
+        match is_known.map_err(StorageFailure::from)? {
+            true => Ok(()),
+            false => Err(CaError::CaNotFound),
+        }
     }
 
     /// CAs, of this subject common name if given.

@@ -258,12 +258,7 @@ impl api::CaService for CaService {
         ca: &CaId,
         request: &ListRequest,
     ) -> Result<Page<Certificate>, CaError> {
-        if !authority::exists(&self.db, ca)
-            .await
-            .map_err(StorageFailure::from)?
-        {
-            return Err(CaError::CaNotFound);
-        }
+        self.require_issuer(ca).await?;
         self.list_certificates("cas/certificates", request, &[issued_by(ca)])
             .await
     }

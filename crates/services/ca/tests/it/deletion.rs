@@ -47,7 +47,12 @@ async fn a_deleted_ca_is_gone_and_what_it_issued_is_revoked() {
     let answer = world.delete("/v1/cas/root-a").await.with(StatusCode::OK);
     assert_eq!(answer, json!({}));
     let gone = (404, "CA not found");
-    assert_eq!(world.get("/v1/cas/root-a").await.refusal(), gone);
+    for path in ["/v1/cas/root-a", "/v1/cas/root-a/certificates"] {
+        assert_eq!(world.get(path).await.refusal(), gone);
+    }
+    let listed = world.get("/v1/certificates?filter=issuer_meta.id[eq]root-a");
+    let listed = listed.await.with(StatusCode::OK);
+    assert_eq!(listed["list"].as_array().unwrap().len(), 3);
     assert_eq!(world.delete("/v1/cas/root-a").await.refusal(), gone);
     let cessation = ("REVOKED", "CessationOfOperation");
     assert_eq!(state(&world.ca("sub-a").await["certificate"]), cessation);

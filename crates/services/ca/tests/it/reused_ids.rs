@@ -66,7 +66,22 @@ async fn certificates_of_a_deleted_ca_are_not_those_of_the_next_one_with_its_id(
     let body = json!({ "ca_id": "factory", "revocation_reason": "Superseded" });
     let job = world.post("/v1/certificates/revocations", body).await;
     assert_eq!(job.with(StatusCode::ACCEPTED)["done"], 1);
-    // Those of the first one say whose id that was, and until when.
+    // Those of the first one say whose id that was, and until when. By that they are listed.
+    let former = "factory@2026-03-02T09:15:28.481233Z";
+    for path in [
+        format!("/v1/cas/{former}/certificates"),
+        format!("/v1/certificates?filter=issuer_meta.id[eq]{former}"),
+        "/v1/certificates?filter=issuer_meta.id[ct]factory@".to_owned(),
+    ] {
+        let listed = world.get(&path).await.with(StatusCode::OK);
+        assert_eq!(
+            serials(listed["list"].as_array().unwrap()),
+            serials([&old, &first["certificate"]]),
+            "{path}"
+        );
+    }
+    let nobody = world.get("/v1/cas/factory@2026-03-02T09:15:29Z/certificates");
+    assert_eq!(nobody.await.refusal(), (404, "CA not found"));
     for (certificate, status) in [(&old, "REVOKED"), (&first["certificate"], "EXPIRED")] {
         let serial = certificate["serial_number"].as_str().unwrap();
         let now = world.now(certificate).await;

@@ -149,6 +149,14 @@ impl Ready {
         Ok(ready)
     }
 
+    /// Whether a CA has another certificate than the one that it was read with, or is gone.
+    pub(crate) async fn is_outdated(&self, known: &IssuingCa) -> Result<bool, CaError> {
+        let stored = authority::by_id(&self.db, &known.id)
+            .await
+            .map_err(StorageFailure::from)?;
+        Ok(stored.is_none_or(|stored| stored.certificate_id != known.certificate_id))
+    }
+
     async fn prepare(
         &self,
         caller: &Caller,

@@ -168,12 +168,15 @@ impl CaService {
         order: &Order<'_>,
     ) -> Result<Certificate, CaError> {
         let begun = Instant::now();
+        let known = self.ready.authority(caller, order.ca).await?;
         let mut outcome = retry_races(|| self.try_issue(caller, order)).await;
-        // A refusal may come from a profile that another process has changed meanwhile, and what does not sign may
-        // be the key of a deleted CA whose id another one has.
         if matches!(outcome, Err(CaError::Policy(_) | CaError::SignFailed(..))) {
             self.ready.forget(order.ca, &order.profile);
-            outcome = retry_races(|| self.try_issue(caller, order)).await;
+            // A refusal may come from a profile that another process has changed meanwhile. What does not sign may be
+            // the key of a deleted CA whose id another one has; any other key is not asked twice.
+            if matches!(outcome, Err(CaError::Policy(_))) || self.ready.is_outdated(&known).await? {
+                outcome = retry_races(|| self.try_issue(caller, order)).await;
+            }
         }
         let certificate = outcome?;
         metrics::issued(begun.elapsed().as_secs_f64());

@@ -1,10 +1,10 @@
-use http::StatusCode;
+use http::{Method, StatusCode};
 use lamassu_core::pem::CsrDer;
 use lamassu_x509::CertificationRequest;
 use serde_json::{Value, json};
 
-use crate::kms::Fault;
-use crate::support::{ForeignPlan, World, caller, device_profile, p256, root_body};
+use crate::kms::{Asked, Fault};
+use crate::support::{ForeignPlan, World, ask, caller, device_profile, p256, root_body};
 
 fn body(id: &str) -> Value {
     json!({
@@ -181,16 +181,12 @@ async fn answer(world: &World, id: &str) -> Value {
 async fn a_request_that_is_withdrawn_meanwhile_takes_no_ca_s_key_along() {
     let world = World::new().await;
     let answer = answer(&world, "a").await;
-    let pause = world.kms.pause();
-    let withdrawn = async {
-        pause.reached.notified().await;
-        let gone = world.delete("/v1/cas/requests/a").await;
-        pause.over.notify_one();
-        gone
-    };
-    let import = world.post("/v1/cas/import", answer.clone());
-    let (refused, gone) = tokio::join!(import, withdrawn);
-    gone.with(StatusCode::NO_CONTENT);
+    let other = world.replica().await;
+    world.kms.meanwhile(Asked::Key, async move {
+        let gone = ask(&other, Method::DELETE, "/v1/cas/requests/a", None).await;
+        gone.with(StatusCode::NO_CONTENT);
+    });
+    let refused = world.post("/v1/cas/import", answer.clone()).await;
     assert_eq!(refused.refusal().0, 503);
     assert_eq!(world.count("certificate_authority").await, 0);
     let again = world.post("/v1/cas/import", answer).await;

@@ -1,6 +1,7 @@
 //! A key management service in memory, which can be told to fail and counts what it holds.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -19,7 +20,6 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey, PublicKey, SignatureScheme};
 use serde_json::Map;
-use tokio::sync::Notify;
 
 /// What the next call does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,12 +55,21 @@ pub(crate) struct TestKms {
     keys: Mutex<BTreeMap<String, Held>>,
     fault: Mutex<Fault>,
     meanwhile: Meanwhile,
-    pause: Mutex<Option<Arc<Pause>>>,
+    n_signatures: Arc<AtomicUsize>,
 }
 
-/// What others do while a key is asked for.
+/// What somebody asks for while others do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A key, which is found before.
+    Key,
+    /// A signer, which is given behind.
+    Signer,
+}
+
+/// What others do while one of these is asked for.
 #[derive(Default)]
-struct Meanwhile(Mutex<Option<BoxFuture<'static, ()>>>);
+struct Meanwhile(Mutex<Option<(Asked, BoxFuture<'static, ()>)>>);
 
 impl std::fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,28 +77,35 @@ impl std::fmt::Debug for Meanwhile {
     }
 }
 
-/// Where somebody who has found a key stops until others are done.
-#[derive(Debug, Default)]
-pub(crate) struct Pause {
-    pub(crate) reached: Notify,
-    pub(crate) over: Notify,
-}
-
 impl TestKms {
     pub(crate) fn fail(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
 
-    /// Lets this happen before the next signer is given.
-    pub(crate) fn meanwhile(&self, change: impl Future<Output = ()> + Send + 'static) {
-        *self.meanwhile.0.lock().unwrap() = Some(Box::pin(change));
+    /// Lets this happen while the next one asks.
+    pub(crate) fn meanwhile(
+        &self,
+        asked: Asked,
+        change: impl Future<Output = ()> + Send + 'static,
+    ) {
+        *self.meanwhile.0.lock().unwrap() = Some((asked, Box::pin(change)));
     }
 
-    /// The next who finds a key stops.
-    pub(crate) fn pause(&self) -> Arc<Pause> {
-        let pause = Arc::<Pause>::default();
-        *self.pause.lock().unwrap() = Some(Arc::clone(&pause));
-        pause
+    async fn let_happen(&self, asked: Asked) {
+        let change = self
+            .meanwhile
+            .0
+            .lock()
+            .unwrap()
+            .take_if(|(next, _)| *next == asked);
+        if let Some((_, change)) = change {
+            change.await;
+        }
+    }
+
+    /// How often something was signed with the key of somebody else.
+    pub(crate) fn n_wrong_signatures(&self) -> usize {
+        self.n_signatures.load(Ordering::Relaxed)
     }
 
     fn found(&self, key: &KeyRef) -> Option<Key> {
@@ -265,11 +281,7 @@ impl KmsService for TestKms {
 
     async fn key(&self, _: &Caller, key: &KeyRef) -> Result<Key, KmsError> {
         let key = self.found(key).ok_or(KmsError::KeyNotFound)?;
-        let pause = self.pause.lock().unwrap().take();
-        if let Some(pause) = pause {
-            pause.reached.notify_one();
-            pause.over.notified().await;
-        }
+        self.let_happen(Asked::Key).await;
         Ok(key)
     }
 
@@ -309,10 +321,7 @@ impl KmsService for TestKms {
     }
 
     async fn signer(&self, _: &Caller, key: &KeyRef) -> Result<Arc<dyn Signer>, KmsError> {
-        let meanwhile = self.meanwhile.0.lock().unwrap().take();
-        if let Some(change) = meanwhile {
-            change.await;
-        }
+        self.let_happen(Asked::Signer).await;
         let private = self
             .keys()
             .get(key.as_str())
@@ -321,6 +330,7 @@ impl KmsService for TestKms {
             Some(private) if self.fault() == Fault::WrongKey => Ok(Arc::new(MixedUp {
                 said: private.public_key().clone(),
                 used: PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap(),
+                n_signatures: Arc::clone(&self.n_signatures),
             })),
             Some(private) if self.fault() == Fault::Away => {
                 Ok(Arc::new(Away(private.public_key().clone())))
@@ -374,6 +384,7 @@ impl KmsService for TestKms {
 struct MixedUp {
     said: PublicKey,
     used: PrivateKey,
+    n_signatures: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -387,6 +398,7 @@ impl Signer for MixedUp {
         scheme: SignatureScheme,
         message: Message<'_>,
     ) -> Result<Vec<u8>, EngineError> {
+        self.n_signatures.fetch_add(1, Ordering::Relaxed);
         Ok(self.used.sign(scheme, message)?)
     }
 }

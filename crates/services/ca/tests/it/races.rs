@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::deletion::settle;
-use crate::kms::Fault;
+use crate::kms::{Asked, Fault};
 use crate::support::{World, ask, csr, device_profile, p256, root_body};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +197,7 @@ async fn no_ca_is_made_by_a_profile_that_changes_meanwhile() {
         let mut narrower = ca_profile.clone();
         narrower["sign_as_ca"] = json!(false);
         let other = other.clone();
-        world.kms.meanwhile(async move {
+        world.kms.meanwhile(Asked::Signer, async move {
             let path = format!("/v1/profiles/{profile}");
             let put = ask(&other, Method::PUT, &path, Some(narrower.to_string())).await;
             put.with(StatusCode::OK);

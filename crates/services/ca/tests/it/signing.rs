@@ -1,4 +1,4 @@
-use http::StatusCode;
+use http::{Method, StatusCode};
 use lamassu_ca::CaConfig;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{KeySpec, PrivateKey};
@@ -6,7 +6,7 @@ use lamassu_x509::{GeneralName, KeyUsage, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
 
 use crate::kms::Fault;
-use crate::support::{World, csr, p256, root_body, signed, x509};
+use crate::support::{World, ask, csr, p256, root_body, signed, x509};
 
 #[tokio::test]
 async fn the_default_profile_decides() {
@@ -285,6 +285,35 @@ async fn a_signature_that_does_not_verify_goes_nowhere() {
         )
     );
     assert_eq!(world.count("certificate").await, 1);
+    // The engine is not asked again for what it has just failed to do.
+    assert_eq!(world.kms.n_wrong_signatures(), 1);
+}
+
+#[tokio::test]
+async fn a_ca_that_another_process_made_anew_signs_at_once() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    // A CA whose key does not sign, as a key that is gone, is in the cache of this process.
+    world.kms.fail(Fault::WrongKey);
+    let refused = world.sign("root-a", json!({ "csr": forged() })).await;
+    assert_eq!(refused.refusal(), (400, "invalid CSR signature"));
+    world.kms.fail(Fault::None);
+    let other = world.replica().await;
+    let expired = json!({ "status": "EXPIRED" }).to_string();
+    let body = root_body("root-a", root["profile_id"].as_str().unwrap()).to_string();
+    for (method, path, body, status) in [
+        (
+            Method::POST,
+            "/v1/cas/root-a/status",
+            Some(expired),
+            StatusCode::CREATED,
+        ),
+        (Method::DELETE, "/v1/cas/root-a", None, StatusCode::OK),
+        (Method::POST, "/v1/cas", Some(body), StatusCode::CREATED),
+    ] {
+        ask(&other, method, path, body).await.with(status);
+    }
+    world.issue("root-a", "device-1").await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::crypto_engine::Signer;
-use crate::ids::{EngineId, KeyId, KeyRef, OperationId, SerialNumber};
+use crate::ids::{CaRequestId, EngineId, KeyId, KeyRef, OperationId, SerialNumber};
 use crate::page::Page;
 use crate::patch::PatchOperation;
 use crate::pem::PublicKeyDer;
@@ -33,6 +33,20 @@ pub use private_key::PrivateKeyBytes;
 
 /// The metadata member that names what a key is used for (spelling is wire format).
 pub const BOUND_RESOURCES: &str = "lamassu.io/kms/binded-resources";
+
+/// The type of resource that a request for a CA is; the other one is `certificate`.
+const CA_REQUEST: &str = "ca_request";
+
+/// What the metadata of a key that is made for a request for a CA say of it. Its first certificate takes this away.
+pub fn made_for_request(id: &CaRequestId) -> Map<String, Value> {
+    let request = json!({ "resource_type": CA_REQUEST, "resource_id": id });
+    Map::from_iter([(BOUND_RESOURCES.to_owned(), Value::Array(vec![request]))])
+}
+
+/// Whether what a key is used for is a request for a CA.
+pub fn is_request(resource: &Value) -> bool {
+    resource.get("resource_type").and_then(Value::as_str) == Some(CA_REQUEST)
+}
 
 /// How long a caller waits for a key at most: the slowest takes a minute of a core, and others may
 /// wait in front of it. Well below the ten minutes after which a key in the making counts as one that

@@ -29,6 +29,7 @@ impl WireError for KmsError {
                 Self::KeyUnsettled,
                 Self::KeyDisabled,
                 Self::KeyInUse,
+                Self::KeyRequested,
                 Self::Busy,
                 Self::SigningKey(Box::new(Reported)),
                 Self::EngineUnavailable(Box::new(Reported)),

@@ -145,6 +145,7 @@ async fn refusals_of_the_kms_read_back() {
         KmsError::KeyUnsettled,
         KmsError::KeyDisabled,
         KmsError::KeyInUse,
+        KmsError::KeyRequested,
         KmsError::Busy,
         KmsError::EngineUnsupported("hsm-1".to_owned()),
         KmsError::SigningKey(cause()),
@@ -182,6 +183,7 @@ async fn refusals_of_the_kms_read_back() {
             | KmsError::KeyUnsettled
             | KmsError::KeyDisabled
             | KmsError::KeyInUse
+            | KmsError::KeyRequested
             | KmsError::Query(_)
             | KmsError::Busy
             | KmsError::EngineUnsupported(_)

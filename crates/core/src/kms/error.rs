@@ -97,6 +97,9 @@ pub enum KmsError {
     /// Live certificates use the key.
     #[error("key is in use by certificates and cannot be deleted")]
     KeyInUse,
+    /// A request for a CA was made with the key, and its answer is not here yet.
+    #[error("key belongs to a pending CA request and cannot be deleted")]
+    KeyRequested,
     /// A list parameter is wrong.
     #[error(transparent)]
     Query(#[from] crate::query::QueryError),
@@ -142,6 +145,7 @@ impl ServiceError for KmsError {
             | Self::Query(_) => ErrorKind::Invalid,
             Self::KeyNotFound => ErrorKind::NotFound,
             Self::KeyInUse
+            | Self::KeyRequested
             | Self::AliasExists
             | Self::KeyExists
             | Self::KeyDisabled

@@ -12,7 +12,7 @@ use lamassu_core::ca::{CaError, CaRequest, CaRequestStatus, CreateCaRequest};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{CaRequestId, KeyRef};
-use lamassu_core::kms::key_name;
+use lamassu_core::kms::{key_name, made_for_request};
 use lamassu_core::page::Page;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::query::ListRequest;
@@ -52,6 +52,7 @@ impl CaService {
         let purpose = KeyPurpose {
             name: key_name("Key For CA CN=", &name.common_name().unwrap_or_default()),
             policy: &KeyPolicy::Any,
+            metadata: made_for_request(&id),
         };
         let own = self.own_key(caller, purpose, asked.key.clone()).await?;
         match self.store_request(caller, id, &name, asked, &own).await {

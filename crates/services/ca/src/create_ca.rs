@@ -95,6 +95,7 @@ impl CaService {
                 &plan.subject.common_name().unwrap_or_default(),
             ),
             policy: &plan.key_policy,
+            metadata: Map::new(),
         };
         let own = self.own_key(caller, purpose, source).await?;
         match self.certify(caller, &plan, &own).await {

@@ -122,6 +122,7 @@ impl CaService {
                 &wanted.subject.common_name().unwrap_or_default(),
             ),
             policy: &rules.as_profile().key_policy,
+            metadata: Map::new(),
         };
         self.own_key(caller, purpose, key).await
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lamassu_core::ca::CertificateType;
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{EngineId, KeyId, SerialNumber};
-use lamassu_core::kms::BOUND_RESOURCES;
+use lamassu_core::kms::{BOUND_RESOURCES, is_request};
 use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -67,7 +67,10 @@ impl MovedKey {
 /// The serial numbers that the metadata of a key in the KMS name: of the certificates that use it.
 pub(crate) fn bound_serials(metadata: &Map<String, Value>) -> Vec<SerialNumber> {
     let bound = metadata.get(BOUND_RESOURCES).and_then(Value::as_array);
-    let bound = bound.into_iter().flatten();
+    let bound = bound
+        .into_iter()
+        .flatten()
+        .filter(|resource| !is_request(resource));
     let texts = bound.filter_map(|resource| resource.get("resource_id")?.as_str());
     texts.filter_map(SerialNumber::parse).collect()
 }

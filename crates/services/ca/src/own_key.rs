@@ -10,6 +10,7 @@ use lamassu_core::patch::PatchOperation;
 use lamassu_crypto::PublicKey;
 use lamassu_db::WriteSet;
 use lamassu_x509::issue::KeyPolicy;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::describe;
@@ -95,6 +96,8 @@ pub(crate) struct KeyPurpose<'a> {
     pub(crate) name: String,
     /// Which keys pass; asked before one is made.
     pub(crate) policy: &'a KeyPolicy,
+    /// What its metadata say from the beginning.
+    pub(crate) metadata: Map<String, Value>,
 }
 
 impl CaService {
@@ -132,6 +135,7 @@ impl CaService {
             size: bits,
             engine_id,
             name: purpose.name,
+            metadata: purpose.metadata,
             operation: Some(operation.clone()),
             ..CreateKey::default()
         };

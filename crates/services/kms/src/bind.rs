@@ -2,7 +2,7 @@
 
 use lamassu_core::caller::Caller;
 use lamassu_core::ids::{KeyRef, SerialNumber};
-use lamassu_core::kms::{BOUND_RESOURCES, Key, KmsError};
+use lamassu_core::kms::{BOUND_RESOURCES, Key, KmsError, is_request};
 use serde_json::{Value, json};
 
 use crate::service::Kms;
@@ -50,7 +50,11 @@ fn with_certificate(key: &Key, serial: &SerialNumber) -> Option<Key> {
         .or_insert_with(|| Value::Array(Vec::new()));
     match member {
         Value::Array(bound) if bound.contains(&certificate) => return None,
-        Value::Array(bound) => bound.push(certificate),
+        Value::Array(bound) => {
+            // From now on the certificate keeps the key.
+            bound.retain(|resource| !is_request(resource));
+            bound.push(certificate);
+        }
         other => *other = Value::Array(vec![certificate]),
     }
     Some(updated)

@@ -6,7 +6,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, EngineError, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{EngineId, KeyRef, OperationId};
-use lamassu_core::kms::{BOUND_RESOURCES, Key, KmsError};
+use lamassu_core::kms::{BOUND_RESOURCES, Key, KmsError, is_request};
 use lamassu_db::{Attempt, AuditRecord, CommitError, WriteSet, retry_races};
 use serde_json::Value;
 
@@ -25,6 +25,10 @@ impl Kms {
     pub(crate) async fn delete(&self, caller: &Caller, named: &KeyRef) -> Result<(), KmsError> {
         let marked = retry_races(|| async {
             let stored = self.stored_key(named).await?;
+            // Whoever withdraws the request destroys the key, by its operation.
+            if is_bound(&stored.key) && !has_certificates(&stored.key) {
+                return Err(Attempt::Refused(KmsError::KeyRequested));
+            }
             self.mark(caller, &stored).await?;
             Ok(stored)
         })
@@ -69,7 +73,7 @@ impl Kms {
 
     /// From here on nobody finds the key. Keys that certificates use are refused.
     async fn mark(&self, caller: &Caller, stored: &StoredKey) -> Result<(), Attempt<KmsError>> {
-        if is_bound(&stored.key) {
+        if has_certificates(&stored.key) {
             return Err(KmsError::KeyInUse.into());
         }
         self.engines.holder(&stored.key.engine_id)?;
@@ -159,10 +163,18 @@ impl Kms {
     }
 }
 
-/// Whether certificates use the key.
+/// Whether certificates use the key, or a request for a CA waits with it.
 pub(crate) fn is_bound(key: &Key) -> bool {
+    !bound(key).is_empty()
+}
+
+fn has_certificates(key: &Key) -> bool {
+    !bound(key).iter().all(is_request)
+}
+
+fn bound(key: &Key) -> &[Value] {
     match key.metadata.get(BOUND_RESOURCES) {
-        Some(Value::Array(resources)) => !resources.is_empty(),
-        Some(_) | None => false,
+        Some(Value::Array(resources)) => resources,
+        Some(_) | None => &[],
     }
 }

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use lamassu_core::ids::KeyRef;
 use lamassu_core::kms::{BOUND_RESOURCES, KeyStatus, KmsService as _};
+use lamassu_core::pem::CsrDer;
 use lamassu_core::query::ListRequest;
 use serde_json::{Value, json};
 
@@ -174,4 +175,53 @@ async fn a_disabled_key_signs_nothing_and_is_named_as_the_reason() {
         }
     }
     assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_pending_request_goes_with_the_request_only() {
+    let world = World::new().await;
+    let (router, kms) = over_real_kms(&world.db).await;
+    let asked = json!({
+        "id": "plant-7", "subject": { "common_name": "Plant 7" },
+        "key_metadata": { "type": "ECDSA", "bits": 256 },
+    });
+    let ask = async |method, path: &str, body: Option<&Value>| {
+        ask(&router, method, path, body.map(Value::to_string)).await
+    };
+    for is_answered in [false, true] {
+        let made = ask(Method::POST, "/v1/cas/requests", Some(&asked)).await;
+        let made = made.with(StatusCode::CREATED);
+        let key = KeyRef::from(made["key_id"].as_str().unwrap());
+        let gone = async || kms.key(&caller(), &key).await.unwrap_err().to_string();
+        let refused = kms.delete_key(&caller(), &key).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "key belongs to a pending CA request and cannot be deleted"
+        );
+        if !is_answered {
+            let withdrawn = ask(Method::DELETE, "/v1/cas/requests/plant-7", None).await;
+            withdrawn.with(StatusCode::NO_CONTENT);
+            assert_eq!(gone().await, "key not found");
+            continue;
+        }
+        // The answer: the CA uses the key, until it is deleted.
+        let request = CsrDer::from_wire(made["csr"].as_str().unwrap()).unwrap();
+        world.root("root-a").await;
+        let of_cas = json!({
+            "csr": request.to_wire(), "profile": {
+                "sign_as_ca": true, "honor_subject": true, "key_usage": ["CertSign"],
+                "validity": { "type": "Duration", "duration": "20d" },
+            },
+        });
+        let answer = world.sign("root-a", of_cas).await.with(StatusCode::CREATED);
+        let ca = json!({ "id": "plant-7", "ca": answer["certificate"] });
+        let imported = ask(Method::POST, "/v1/cas/import", Some(&ca)).await;
+        imported.with(StatusCode::CREATED);
+        let expired = json!({ "status": "EXPIRED" });
+        let status = ask(Method::POST, "/v1/cas/plant-7/status", Some(&expired)).await;
+        status.with(StatusCode::CREATED);
+        let deleted = ask(Method::DELETE, "/v1/cas/plant-7", None).await;
+        deleted.with(StatusCode::OK);
+        assert_eq!(gone().await, "key not found");
+    }
 }

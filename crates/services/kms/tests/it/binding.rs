@@ -1,11 +1,11 @@
 //! Which certificates use a key.
 
-use lamassu_core::ids::SerialNumber;
-use lamassu_core::kms::BOUND_RESOURCES;
+use lamassu_core::ids::{OperationId, SerialNumber};
+use lamassu_core::kms::{BOUND_RESOURCES, CreateKey, made_for_request};
 use lamassu_db::{params, sql};
 use serde_json::{Value, json};
 
-use crate::support::{FILESYSTEM, Fixture, caller, fixture, key_ref};
+use crate::support::{FILESYSTEM, Fixture, caller, fixture, key_ref, p256_for};
 
 async fn bind(kms: &Fixture, named: &str, serial: &str) -> Result<(), String> {
     let serial = SerialNumber::parse(serial).unwrap();
@@ -55,6 +55,26 @@ async fn a_member_of_another_shape_is_replaced_and_the_others_stay() {
     bind(&kms, &id, "02").await.unwrap();
     let (_, key) = kms.get(&format!("/v1/keys/{id}")).await;
     let expected = json!({BOUND_RESOURCES: [resource("02")], "owner": "plant-a"});
+    assert_eq!(key["metadata"], expected);
+}
+
+#[tokio::test]
+async fn the_first_certificate_takes_the_place_of_the_request_for_it() {
+    let kms = fixture().await;
+    let asked = CreateKey {
+        metadata: made_for_request(&"plant-7".into()),
+        ..p256_for(&OperationId::fresh())
+    };
+    let made = kms.service.create_key(&caller(), asked).await.unwrap();
+    let request = json!({"resource_type": "ca_request", "resource_id": "plant-7"});
+    assert_eq!(
+        Value::from(made.metadata),
+        json!({ BOUND_RESOURCES: [request] })
+    );
+    let id = made.key_id.as_str();
+    bind(&kms, id, "5c3f").await.unwrap();
+    let (_, key) = kms.get(&format!("/v1/keys/{id}")).await;
+    let expected = json!({ BOUND_RESOURCES: [resource("5c3f")] });
     assert_eq!(key["metadata"], expected);
 }
 

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 use lamassu_core::ids::{OperationId, SerialNumber};
+use lamassu_core::kms::{CreateKey, made_for_request};
 use serde_json::json;
 use time::Duration;
 
 use crate::faulty::Fault;
 use crate::support::{
-    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, key_ref, refusal, without_usage,
+    FAULTY, FILESYSTEM, SOFTWARE, caller, fixture, key_ref, p256_for, refusal, without_usage,
 };
 
 #[tokio::test]
@@ -62,6 +63,23 @@ async fn a_key_that_certificates_use_stays() {
     let text = "key is in use by certificates and cannot be deleted";
     assert_eq!(refused, refusal(409, text));
     assert_eq!(kms.get(&format!("/v1/keys/{id}")).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_key_that_a_request_for_a_ca_waits_with_stays() {
+    let kms = fixture().await;
+    let operation = OperationId::fresh();
+    let asked = CreateKey {
+        metadata: made_for_request(&"plant-7".into()),
+        ..p256_for(&operation)
+    };
+    let made = kms.service.create_key(&caller(), asked).await.unwrap();
+    let path = format!("/v1/keys/{}", made.key_id);
+    let text = "key belongs to a pending CA request and cannot be deleted";
+    assert_eq!(kms.delete(&path).await, refusal(409, text));
+    // Whoever withdraws the request undoes what made the key.
+    kms.service.discard(&caller(), &operation).await.unwrap();
+    assert_eq!(kms.get(&path).await, refusal(404, "key not found"));
 }
 
 #[tokio::test]

@@ -274,6 +274,14 @@ async fn every_error_has_its_status_and_text() {
             ),
         ),
         (
+            "KeyRequested",
+            Met::Tested(
+                include_str!("deletion.rs"),
+                "a_key_that_a_request_for_a_ca_waits_with_stays",
+                "refusal(409",
+            ),
+        ),
+        (
             "Query",
             asked(
                 Method::GET,

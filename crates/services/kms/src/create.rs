@@ -124,7 +124,11 @@ impl Kms {
         let resource = events::resource(&key.key_id);
         set.audit(AuditRecord::done(caller, operation, resource, now));
         match self.db.commit(set).await {
-            Ok(_) => Ok(key),
+            Ok(_) => {
+                // Its id may have been an alias of another key until now.
+                self.cache.forget(&key);
+                Ok(key)
+            }
             // The operation was discarded meanwhile: nothing refers to this key.
             Err(error) if error.failed(PENDING) => {
                 if let Some(engine) = self.engines.by_id(&key.engine_id) {

@@ -24,6 +24,8 @@ use lamassu_db::{
     sql_of_few,
 };
 
+use uuid::Uuid;
+
 pub(crate) use self::counts::KeyCount;
 pub(crate) use self::leftover::{
     Leftover, LeftoverState, claim_leftover, insert_leftover, remove_leftover,
@@ -222,10 +224,17 @@ impl KeyStore {
         Ok(readable_of(&rows))
     }
 
-    /// What was done with a key, a row per operation and day.
-    pub(crate) async fn usage_of(&self, key: &KeyId) -> Result<Vec<UsageRow>, DbError> {
-        let rows = self.db.rows(usage::of_key(key)).await?;
-        rows.into_iter().map(UsageRow::try_from).collect()
+    /// What was done with a key, a row per operation and day, and whether this batch of counts is among it.
+    pub(crate) async fn usage_of(
+        &self,
+        key: &KeyId,
+        batch: Option<Uuid>,
+    ) -> Result<(Vec<UsageRow>, bool), DbError> {
+        let queries = std::iter::once(usage::of_key(key)).chain(batch.map(usage::batch));
+        let mut results = self.db.snapshot(queries.collect()).await?.into_iter();
+        let rows = results.next().unwrap_or_default().into_iter();
+        let rows = rows.map(UsageRow::try_from).collect::<Result<_, _>>()?;
+        Ok((rows, results.next().is_some_and(|found| !found.is_empty())))
     }
 
     /// Keys of an engine that are in the making or on their way out and can be read, oldest first.

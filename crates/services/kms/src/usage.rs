@@ -6,7 +6,7 @@
 //! is the last few seconds of counting, never a signature.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lamassu_core::error::StorageFailure;
@@ -71,37 +71,29 @@ type Tallies = HashMap<Place, Tally>;
 /// The counts of this process that are not stored yet.
 #[derive(Debug, Default)]
 pub(crate) struct UsageBook {
-    tallies: Mutex<Tallies>,
-    /// Held while counts are stored.
-    last: tokio::sync::Mutex<LastBatch>,
+    counts: Mutex<Counts>,
+    /// Held while counts are stored: the batch before.
+    settled: tokio::sync::Mutex<Option<Uuid>>,
 }
 
-/// What became of the batch before.
 #[derive(Debug, Default)]
-struct LastBatch {
-    /// It failed, and is perhaps stored all the same.
-    in_doubt: Option<Batch>,
-    settled: Option<Uuid>,
+struct Counts {
+    tallies: Tallies,
+    /// What is being stored, or failed and is perhaps stored all the same.
+    in_doubt: Option<Arc<Batch>>,
 }
 
 /// Counts that are stored together, under an id that says whether they are.
 #[derive(Debug)]
 struct Batch {
     id: Uuid,
-    counts: Vec<(Place, Tally)>,
+    counts: Tallies,
 }
 
 impl Batch {
-    fn of(counts: impl Iterator<Item = (Place, Tally)>) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            counts: counts.collect(),
-        }
-    }
-
-    fn write_set(&self, last: &LastBatch, now: OffsetDateTime) -> WriteSet {
+    fn write_set(&self, settled: Option<Uuid>, now: OffsetDateTime) -> WriteSet {
         let mut set = WriteSet::new();
-        insert_batch(&mut set, self.id, last.settled, now);
+        insert_batch(&mut set, self.id, settled, now);
         for ((key_id, operation), tally) in &self.counts {
             add_usage(
                 &mut set,
@@ -120,33 +112,58 @@ impl Batch {
 impl UsageBook {
     /// Counts one use.
     pub(crate) fn note(&self, key: &KeyId, operation: Operation, now: OffsetDateTime) {
+        let place = (key.clone(), operation);
         let once = Tally {
             n_uses: 1,
             last_used_at: now,
         };
-        self.put((key.clone(), operation), once);
-    }
-
-    fn put(&self, place: Place, counted: Tally) {
-        let mut tallies = self.tallies();
+        let mut counts = self.counts();
+        let tallies = &mut counts.tallies;
         if let Some(tally) = tallies.get_mut(&place) {
-            tally.add(counted);
+            tally.add(once);
         } else if tallies.len() < MAX_TALLIES {
-            tallies.insert(place, counted);
+            tallies.insert(place, once);
         }
     }
 
     fn of(&self, key: &KeyId, operation: Operation) -> Option<Tally> {
-        self.tallies().get(&(key.clone(), operation)).copied()
+        self.counts()
+            .tallies
+            .get(&(key.clone(), operation))
+            .copied()
     }
 
-    fn take(&self) -> Tallies {
-        std::mem::take(&mut *self.tallies())
+    fn in_doubt(&self) -> Option<Arc<Batch>> {
+        self.counts().in_doubt.clone()
     }
 
-    /// A thread that panicked while it held the lock has left the map whole.
-    fn tallies(&self) -> MutexGuard<'_, Tallies> {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many batches there are to store.
+    fn n_batches(&self) -> usize {
+        let counts = self.counts();
+        let fresh = counts.tallies.len().div_ceil(BATCH);
+        fresh.saturating_add(usize::from(counts.in_doubt.is_some()))
+    }
+
+    /// The batch in doubt, or the next one, which is in doubt from now on.
+    fn next_batch(&self) -> Arc<Batch> {
+        let mut counts = self.counts();
+        let Counts { tallies, in_doubt } = &mut *counts;
+        let batch = in_doubt.get_or_insert_with(|| {
+            Arc::new(Batch {
+                id: Uuid::new_v4(),
+                counts: tallies.extract_if(|_, _| true).take(BATCH).collect(),
+            })
+        });
+        Arc::clone(batch)
+    }
+
+    fn settle(&self) {
+        self.counts().in_doubt = None;
+    }
+
+    /// A thread that panicked while it held the lock has left the counts whole.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,15 +173,24 @@ impl Kms {
         &self,
         key: &KeyId,
     ) -> Result<BTreeMap<String, OperationUsage>, KmsError> {
-        let stored = self.store.usage_of(key).await;
-        let stored = stored.map_err(StorageFailure::from)?;
+        let in_doubt = self.usage.in_doubt();
+        let batch = in_doubt.as_ref().map(|batch| batch.id);
+        let stored = self.store.usage_of(key, batch).await;
+        let (stored, is_batch_stored) = stored.map_err(StorageFailure::from)?;
+        let in_doubt = in_doubt.filter(|_| !is_batch_stored);
         let mut usage = BTreeMap::new();
         for operation in [Operation::Sign, Operation::Verify] {
             let rows = stored
                 .iter()
                 .filter(|row| row.operation == operation.as_str())
                 .map(|row| row.tally);
+            let place = (key.clone(), operation);
+            let in_doubt = in_doubt
+                .as_ref()
+                .and_then(|batch| batch.counts.get(&place))
+                .copied();
             let sum = rows
+                .chain(in_doubt)
                 .chain(self.usage.of(key, operation))
                 .reduce(|mut sum, tally| {
                     sum.add(tally);
@@ -184,34 +210,22 @@ impl Kms {
     ///
     /// [`CommitError`] of the first batch that failed; those behind it were not tried.
     pub async fn flush_usage(&self) -> Result<(), CommitError> {
-        let mut last = self.usage.last.lock().await;
-        if let Some(batch) = last.in_doubt.take() {
-            self.store_batch(&mut last, batch).await?;
-        }
-        let mut counted = self.usage.take().into_iter();
-        loop {
-            let batch = Batch::of(counted.by_ref().take(BATCH));
-            if batch.counts.is_empty() {
-                return Ok(());
-            }
-            if let Err(error) = self.store_batch(&mut last, batch).await {
-                counted.for_each(|(place, tally)| self.usage.put(place, tally));
-                return Err(error);
-            }
-        }
-    }
-
-    async fn store_batch(&self, last: &mut LastBatch, batch: Batch) -> Result<(), CommitError> {
-        match self.db.commit(batch.write_set(last, self.db.now())).await {
-            Err(error) if !error.failed(FRESH_BATCH) => {
-                last.in_doubt = Some(batch);
-                Err(error)
-            }
-            Ok(_) | Err(_) => {
-                last.settled = Some(batch.id);
-                Ok(())
+        let mut settled = self.usage.settled.lock().await;
+        for _ in 0..self.usage.n_batches() {
+            let batch = self.usage.next_batch();
+            match self
+                .db
+                .commit(batch.write_set(*settled, self.db.now()))
+                .await
+            {
+                Err(error) if !error.failed(FRESH_BATCH) => return Err(error),
+                Ok(_) | Err(_) => {
+                    *settled = Some(batch.id);
+                    self.usage.settle();
+                }
             }
         }
+        Ok(())
     }
 
     /// Stores what is counted every few seconds, and once more at the end.

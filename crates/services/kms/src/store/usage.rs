@@ -47,6 +47,13 @@ pub(super) fn of_key(key: &KeyId) -> Statement {
     )
 }
 
+pub(super) fn batch(id: Uuid) -> Statement {
+    sql(
+        "SELECT id FROM kms_key_usage_batch WHERE id = $1",
+        params![id.to_string()],
+    )
+}
+
 /// Stores nothing of the write set where this batch was stored before; the one before it is settled.
 pub(crate) fn insert_batch(
     set: &mut WriteSet,

@@ -61,6 +61,31 @@ async fn an_imported_key_has_the_known_id_and_every_member() {
 }
 
 #[tokio::test]
+async fn a_key_has_its_id_for_itself_as_soon_as_it_is_there() {
+    let kms = fixture().await;
+    let other = kms.made_id(FILESYSTEM).await;
+    kms.alias(&other, VECTOR_ID).await;
+    let body = json!({"algorithm": "ECDSA_SHA_256", "message": "", "message_type": "raw"});
+    let path = format!("/v1/keys/{VECTOR_ID}/sign");
+    assert_eq!(kms.post(&path, body.clone()).await.0, StatusCode::OK);
+    let vector = base64(VECTOR.as_bytes());
+    assert_eq!(
+        import(&kms, &vector, FILESYSTEM).await.0,
+        StatusCode::CREATED
+    );
+    let (_, signed) = kms.post(&path, body.clone()).await;
+    let mut body = body;
+    body["signature"] = signed["signature"].clone();
+    let (_, verified) = kms
+        .post(&format!("/v1/keys/{other}/verify"), body.clone())
+        .await;
+    assert_eq!(verified["valid"], false);
+    let uri = format!("pkcs11:token-id=filesystem-1;id={VECTOR_ID};type=private");
+    let (_, verified) = kms.post(&format!("/v1/keys/{uri}/verify"), body).await;
+    assert_eq!(verified["valid"], true);
+}
+
+#[tokio::test]
 async fn every_form_of_every_kind_is_taken_and_signs() {
     let kms = fixture().await;
     let mut keys: Vec<(String, &str, u32)> = vec![

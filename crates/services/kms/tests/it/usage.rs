@@ -121,6 +121,7 @@ async fn what_is_perhaps_stored_is_counted_once() {
         assert_eq!(flushed.is_err(), cut == Cut::AnswerAndBeyond, "{flushed:?}");
         assert!(proxy.was_cut());
         proxy.come_back();
+        assert_eq!(usage(&kms, &id).await["sign"]["count"], 1, "{cut:?}");
         wait_until_stored(&kms).await;
         sign(&kms, &id).await;
         wait_until_stored(&kms).await;

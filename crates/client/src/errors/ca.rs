@@ -52,6 +52,14 @@ fn with_payload(refusal: &Refusal) -> Option<CaError> {
     if let Some(issuers) = issuers {
         return Some(CaError::AmbiguousSerial(issuers.to_owned()));
     }
+    let gone = refusal.after(StatusCode::NOT_FOUND, "issuance profile not found: ");
+    if let Some(profile) = gone {
+        return Some(CaError::ProfileGone(profile.into()));
+    }
+    let users = refusal.after(StatusCode::CONFLICT, "issuance profile is in use by CAs: ");
+    if let Some(users) = users {
+        return Some(CaError::ProfileInUse(users.to_owned()));
+    }
     let malformed = refusal.after(
         StatusCode::BAD_REQUEST,
         "could not parse the certificate request: ",

@@ -48,6 +48,11 @@ impl WireError for DmsError {
                 refusal.one_of(misconfigured.map(Self::Misconfigured))
             })
             .or_else(|| {
+                let prefix = "issuance profile not found: ";
+                let profile = refusal.after(StatusCode::INTERNAL_SERVER_ERROR, prefix)?;
+                Some(Self::Misconfigured(CaError::ProfileGone(profile.into())))
+            })
+            .or_else(|| {
                 let prefix = "could not parse the payload into a csr: ";
                 let reason = refusal.after(StatusCode::BAD_REQUEST, prefix)?;
                 Some(Self::MalformedCsr(reason.to_owned()))

@@ -219,6 +219,8 @@ async fn refusals_of_the_ca_read_back() {
         }),
         CaError::StatusTransition,
         CaError::ProfileNotFound,
+        CaError::ProfileGone("devices".into()),
+        CaError::ProfileInUse("plant-a, plant-b".to_owned()),
         CaError::CertificateNotFound,
         CaError::RequestNotFound,
         CaError::RequestExists,
@@ -255,6 +257,8 @@ async fn refusals_of_the_ca_read_back() {
             | CaError::Patch(_)
             | CaError::StatusTransition
             | CaError::ProfileNotFound
+            | CaError::ProfileGone(_)
+            | CaError::ProfileInUse(_)
             | CaError::CertificateNotFound
             | CaError::RequestNotFound
             | CaError::RequestExists
@@ -475,6 +479,7 @@ async fn refusals_of_the_dms_manager_read_back() {
         DmsError::SlotChanged,
         DmsError::Misconfigured(CaError::CaNotFound),
         DmsError::Misconfigured(CaError::ProfileNotFound),
+        DmsError::Misconfigured(CaError::ProfileGone("devices".into())),
         DmsError::Misconfigured(CaError::CaStatus),
         DmsError::Misconfigured(CaError::KmsRefused(KmsError::KeyDisabled)),
         DmsError::Ca(CaError::CertificateNotFound),

@@ -1,6 +1,7 @@
 //! Why the CA service refuses.
 
 use crate::error::{ErrorKind, ServiceError, StorageFailure};
+use crate::ids::ProfileId;
 use crate::kms::KmsError;
 use crate::patch::PatchError;
 use crate::query::QueryError;
@@ -59,6 +60,12 @@ pub enum CaError {
     /// No profile has this id.
     #[error("issuance profile not found")]
     ProfileNotFound,
+    /// The profile that a certificate is to be issued under is not there, though a CA, a DMS or a request names it.
+    #[error("issuance profile not found: {0}")]
+    ProfileGone(ProfileId),
+    /// These CAs issue under the profile where a request names none.
+    #[error("issuance profile is in use by CAs: {0}")]
+    ProfileInUse(String),
     /// No certificate has this serial number.
     #[error("certificate not found")]
     CertificateNotFound,
@@ -122,6 +129,7 @@ impl ServiceError for CaError {
             | Self::Query(_) => ErrorKind::Invalid,
             Self::CaNotFound
             | Self::ProfileNotFound
+            | Self::ProfileGone(_)
             | Self::CertificateNotFound
             | Self::RequestNotFound
             | Self::JobNotFound
@@ -130,6 +138,7 @@ impl ServiceError for CaError {
             Self::CaExists
             | Self::RequestExists
             | Self::AmbiguousSerial(_)
+            | Self::ProfileInUse(_)
             | Self::CertificateInUse
             | Self::CertificateExists => ErrorKind::Conflict,
             Self::KmsRefused(cause) | Self::KeyNotImported(cause) => cause.kind(),

@@ -191,6 +191,7 @@ impl From<CaError> for DmsError {
             CaError::CsrSignature => Self::CsrSignature,
             CaError::CaNotFound
             | CaError::ProfileNotFound
+            | CaError::ProfileGone(_)
             | CaError::CaStatus
             | CaError::KmsRefused(KmsError::KeyDisabled) => Self::Misconfigured(error),
             other => Self::Ca(other),

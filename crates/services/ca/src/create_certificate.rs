@@ -115,7 +115,12 @@ impl CaService {
         let issuing = self.ready.authority(caller, &wanted.ca).await?;
         // What another process changed meanwhile counts before a key is made.
         self.ready.forget(&wanted.ca, &wanted.profile);
-        let rules = self.rules_for(&issuing, &wanted.profile).await?;
+        let rules = self.rules_for(&issuing, &wanted.profile).await;
+        let rules = rules.map_err(|error| match error {
+            // Clients of the reference know this refusal by its text.
+            CaError::ProfileGone(_) => CaError::ProfileNotFound,
+            other => other,
+        })?;
         let purpose = KeyPurpose {
             name: key_name(
                 "Key For Cert CN=",

@@ -253,7 +253,11 @@ impl CaService {
             ProfileChoice::Stored(id) => id,
             ProfileChoice::Default => &ca.default_profile,
         };
-        self.ready.profile(id).await.map(Rules::Stored)
+        let ready = self.ready.profile(id).await.map_err(|error| match error {
+            CaError::ProfileNotFound if !id.is_empty() => CaError::ProfileGone(id.clone()),
+            other => other,
+        });
+        ready.map(Rules::Stored)
     }
 }
 

@@ -9,7 +9,11 @@ use lamassu_db::{Attempt, WriteSet, retry_races};
 use crate::events::{Change, Teller};
 use crate::limits::validate;
 use crate::service::CaService;
+use crate::store::authority;
 use crate::store::profile::{self, StoredProfile};
+
+/// How many CAs are named that have a profile.
+const USERS_NAMED: u32 = 10;
 
 impl CaService {
     /// Stores a profile under a new id.
@@ -60,8 +64,7 @@ impl CaService {
         Ok(updated)
     }
 
-    /// Deletes a profile. CAs that name it as their default sign only with another one from then
-    /// on.
+    /// Deletes a profile, unless it is the default one of a CA, which would issue nothing any more.
     pub(crate) async fn remove_profile(
         &self,
         caller: &Caller,
@@ -78,7 +81,12 @@ impl CaService {
         id: &ProfileId,
     ) -> Result<(), Attempt<CaError>> {
         let stored = self.stored_profile(id).await?;
+        let users = authority::ids_of_profile(&self.db, id, USERS_NAMED).await?;
+        if !users.is_empty() {
+            return Err(CaError::ProfileInUse(users.join(", ")).into());
+        }
         let mut set = WriteSet::new();
+        authority::guard_unused_profile(&mut set, id);
         profile::delete(&mut set, id, stored.revision);
         Teller {
             caller,

@@ -101,7 +101,7 @@ impl Absence for CaError {
         match self {
             Self::CaNotFound => Some(Noun::Ca),
             Self::CertificateNotFound => Some(Noun::Certificate),
-            Self::ProfileNotFound => Some(Noun::Profile),
+            Self::ProfileNotFound | Self::ProfileGone(_) => Some(Noun::Profile),
             Self::RequestNotFound => Some(Noun::Request),
             Self::JobNotFound => Some(Noun::Job),
             Self::KeyNotFound => Some(Noun::Key),

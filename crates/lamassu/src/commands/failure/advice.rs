@@ -27,7 +27,7 @@ fn of_ca(error: &CaError) -> Option<&'static str> {
         CaError::StatusTransition => {
             "what is revoked stays so, unless it is on hold; EXPIRED becomes REVOKED at most"
         }
-        CaError::ProfileNotFound => {
+        CaError::ProfileNotFound | CaError::ProfileGone(_) => {
             "the CA has no profile of its own: say --profile, or give it one by `lamassu cas update`"
         }
         CaError::Validation => "a value is missing or cannot be used",

@@ -1,7 +1,7 @@
 //! CAs: each points at its current certificate.
 
 use lamassu_core::ca::{CertificateAuthority, IssuerMetadata};
-use lamassu_core::ids::CaId;
+use lamassu_core::ids::{CaId, ProfileId};
 use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
@@ -428,6 +428,29 @@ pub(crate) fn guard_absence(set: &mut WriteSet, id: &CaId) {
     let statement = sql(
         "UPDATE certificate_authority SET revision = revision WHERE id = $1",
         params![id.as_str()],
+    );
+    set.expect(statement, Expectation::Exactly(0), ABSENT);
+}
+
+/// The ids of CAs whose default profile this is, at most `limit`.
+pub(crate) async fn ids_of_profile(
+    db: &Db,
+    profile: &ProfileId,
+    limit: u32,
+) -> Result<Vec<String>, DbError> {
+    let query = sql(
+        "SELECT id FROM certificate_authority WHERE profile_id = $1 ORDER BY id LIMIT $2",
+        params![profile.as_str(), limit],
+    );
+    let rows = db.rows(query).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// Lets a write set fail unless the profile is no CA's default one.
+pub(crate) fn guard_unused_profile(set: &mut WriteSet, profile: &ProfileId) {
+    let statement = sql(
+        "UPDATE certificate_authority SET revision = revision WHERE profile_id = $1",
+        params![profile.as_str()],
     );
     set.expect(statement, Expectation::Exactly(0), ABSENT);
 }

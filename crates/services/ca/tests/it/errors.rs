@@ -29,6 +29,22 @@ fn existence() -> Vec<(&'static str, Met)> {
             get("/v1/profiles/x", "issuance profile not found"),
         ),
         (
+            "ProfileGone",
+            Met::Tested(
+                include_str!("signing.rs"),
+                "a_ca_without_its_default_profile_needs_another_one",
+                "issuance profile not found: ",
+            ),
+        ),
+        (
+            "ProfileInUse",
+            Met::Tested(
+                include_str!("profiles.rs"),
+                "a_profile_that_a_ca_issues_under_stays",
+                "409, \"issuance profile is in use by CAs: root-a, root-b\"",
+            ),
+        ),
+        (
             "CertificateNotFound",
             get("/v1/certificates/ab", "certificate not found"),
         ),

@@ -81,6 +81,25 @@ async fn unknown_profiles_are_not_found() {
 }
 
 #[tokio::test]
+async fn a_profile_that_a_ca_issues_under_stays() {
+    let world = World::new().await;
+    let root = world.root("root-b").await;
+    world.sub(&root, "root-a").await;
+    let used = root["profile_id"].as_str().unwrap();
+    let path = format!("/v1/profiles/{used}");
+    assert_eq!(
+        world.delete(&path).await.refusal(),
+        (409, "issuance profile is in use by CAs: root-a, root-b")
+    );
+    let body = json!({ "profile_id": world.profile(device_profile()).await });
+    for ca in ["root-a", "root-b"] {
+        let path = format!("/v1/cas/{ca}/profile");
+        world.post(&path, body.clone()).await.with(StatusCode::OK);
+    }
+    world.delete(&path).await.with(StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn malformed_profiles_have_the_texts_of_the_wire() {
     let world = World::new().await;
     let cases = [

@@ -2,6 +2,7 @@ use http::{Method, StatusCode};
 use lamassu_ca::CaConfig;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::{KeySpec, PrivateKey};
+use lamassu_db::{params, sql};
 use lamassu_x509::{GeneralName, KeyUsage, RequestTemplate, SubjectFields};
 use serde_json::{Value, json};
 
@@ -194,7 +195,7 @@ async fn refusals_have_the_texts_of_the_wire() {
             "root-a",
             json!({ "csr": good, "profile_id": "x" }),
             404,
-            "issuance profile not found",
+            "issuance profile not found: x",
         ),
         (
             "root-a",
@@ -342,19 +343,19 @@ async fn addresses_come_from_the_domains() {
     }
 }
 
+/// Profiles that CAs issue under could be deleted once.
 #[tokio::test]
 async fn a_ca_without_its_default_profile_needs_another_one() {
     let world = World::new().await;
     let root = world.root("root-a").await;
     world.issue("root-a", "device-1").await;
     let profile = root["profile_id"].as_str().unwrap();
-    world
-        .delete(&format!("/v1/profiles/{profile}"))
-        .await
-        .with(StatusCode::NO_CONTENT);
+    let gone = "DELETE FROM issuance_profile WHERE id = $1";
+    world.execute(sql(gone, params![profile])).await;
     let request = csr(&p256(), "device-2").to_wire();
     let refused = world.sign("root-a", json!({ "csr": request })).await;
-    assert_eq!(refused.refusal(), (404, "issuance profile not found"));
+    let text = format!("issuance profile not found: {profile}");
+    assert_eq!(refused.refusal(), (404, text.as_str()));
     let body = root_body("root-b", profile);
     assert_eq!(
         world.post("/v1/cas", body).await.refusal(),

@@ -6,6 +6,7 @@
 
 pub mod algorithm;
 mod error;
+mod key_type;
 mod private_key;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::query::ListRequest;
 use crate::timestamp::Timestamp;
 
 pub use error::KmsError;
+pub use key_type::KeyType;
 pub use private_key::PrivateKeyBytes;
 
 /// The metadata member that names what a key is used for (spelling is wire format).

@@ -1,6 +1,8 @@
-//! The wire's names of signature schemes.
+//! The wire's names of signature schemes and of what they sign.
 
-use lamassu_crypto::{HashAlgorithm, KeySpec, SignatureScheme};
+use lamassu_crypto::{HashAlgorithm, KeySpec, Message, SignatureScheme};
+
+use super::KmsError;
 
 /// Every name. A key type is none of them, and there is no default.
 const ALGORITHMS: [(&str, SignatureScheme); 13] = [
@@ -74,6 +76,32 @@ pub fn names_for(key: KeySpec) -> impl Iterator<Item = &'static str> {
         .into_iter()
         .filter(move |(_, scheme)| fits(*scheme));
     fitting.map(|(name, _)| name)
+}
+
+/// What is signed or verified by a scheme, as the words of the wire mean it.
+///
+/// # Errors
+///
+/// [`KmsError::MessageType`] for a word that is none, or that the scheme does not have: Ed25519 and ML-DSA take
+/// messages only. [`KmsError::DigestSize`] for a digest of another length than the scheme's.
+pub fn message_of<'a>(
+    scheme: SignatureScheme,
+    message_type: &str,
+    message: &'a [u8],
+) -> Result<Message<'a>, KmsError> {
+    let is = |word: &str| message_type.eq_ignore_ascii_case(word);
+    if is("raw") {
+        return Ok(Message::Raw(message));
+    }
+    match scheme.hash() {
+        Some(hash) if is("hash") || is("digest") => {
+            if message.len() != hash.output_len() {
+                return Err(KmsError::DigestSize);
+            }
+            Ok(Message::Digest(message))
+        }
+        Some(_) | None => Err(KmsError::MessageType(message_type.to_owned())),
+    }
 }
 
 #[cfg(test)]

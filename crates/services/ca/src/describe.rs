@@ -2,9 +2,10 @@
 
 use lamassu_core::ca::{KeyMetadata, KeyStrength};
 use lamassu_core::ids::SerialNumber;
+use lamassu_core::kms::KeyType;
 use lamassu_core::subject::Subject;
 use lamassu_core::usage::{CertificateExtensions, ExtendedKeyUsage, KeyUsage};
-use lamassu_crypto::{Curve, KeySpec};
+use lamassu_crypto::KeySpec;
 use lamassu_x509::{Extensions, Name, Serial, TbsCertificate};
 
 /// Names and usages, which the store does not repeat beside the DER.
@@ -64,35 +65,18 @@ pub(crate) fn serial_number(serial: &Serial) -> SerialNumber {
 
 /// Type, size and strength of a key; `None` for one that cannot be read.
 pub(crate) fn key_metadata(key: Option<KeySpec>) -> KeyMetadata {
-    let (key_type, strength) = match key {
-        Some(KeySpec::Rsa(bits)) => ("RSA", stepped(bits, 2048, 3072)),
-        Some(KeySpec::Ec(curve)) => ("ECDSA", stepped(curve.bits(), 129, 256)),
-        Some(KeySpec::Ed25519) => ("Ed25519", KeyStrength::High),
-        Some(KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87) => {
-            ("ML-DSA", KeyStrength::High)
+    let strength = match key {
+        Some(KeySpec::Rsa(bits)) => stepped(bits, 2048, 3072),
+        Some(KeySpec::Ec(curve)) => stepped(curve.bits(), 129, 256),
+        Some(KeySpec::Ed25519 | KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87) => {
+            KeyStrength::High
         }
-        None => ("0", KeyStrength::Low),
+        None => KeyStrength::Low,
     };
     KeyMetadata {
-        key_type: key_type.to_owned(),
+        key_type: key.map_or("0", |key| KeyType::of(key).as_str()).to_owned(),
         bits: key.map_or(0, KeySpec::bits),
         strength,
-    }
-}
-
-/// The kind of key that these words of the wire mean; `None` when no key is called so.
-pub(crate) fn key_spec(key_type: &str, bits: u32) -> Option<KeySpec> {
-    match (key_type, bits) {
-        ("RSA", bits) => Some(KeySpec::Rsa(bits)),
-        ("ECDSA", bits) => Curve::ALL
-            .into_iter()
-            .find(|curve| curve.bits() == bits)
-            .map(KeySpec::Ec),
-        ("Ed25519", _) => Some(KeySpec::Ed25519),
-        ("ML-DSA", 44) => Some(KeySpec::MlDsa44),
-        ("ML-DSA", 65) => Some(KeySpec::MlDsa65),
-        ("ML-DSA", 87) => Some(KeySpec::MlDsa87),
-        _ => None,
     }
 }
 
@@ -108,7 +92,9 @@ fn stepped(bits: u32, medium_from: u32, high_from: u32) -> KeyStrength {
 
 #[cfg(test)]
 mod tests {
-    use super::{Curve, KeySpec, KeyStrength, key_metadata, key_spec};
+    use lamassu_crypto::Curve;
+
+    use super::{KeySpec, KeyStrength, KeyType, key_metadata};
 
     #[test]
     fn strength_follows_kind_and_size() {
@@ -137,7 +123,8 @@ mod tests {
                 (shown.key_type.as_str(), shown.bits, shown.strength),
                 (key_type, bits, strength)
             );
-            assert_eq!(key_spec(key_type, bits), key);
+            let named = KeyType::from_name(key_type);
+            assert_eq!(named.and_then(|named| named.with_size(bits)), key);
         }
     }
 }

@@ -5,7 +5,7 @@ use lamassu_core::ca::{CaError, Certificate, KeySource};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyRef, OperationId, SerialNumber};
-use lamassu_core::kms::{CreateKey, Key, KmsError};
+use lamassu_core::kms::{CreateKey, Key, KeyType, KmsError};
 use lamassu_core::patch::PatchOperation;
 use lamassu_crypto::PublicKey;
 use lamassu_db::WriteSet;
@@ -13,7 +13,6 @@ use lamassu_x509::issue::KeyPolicy;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::describe;
 use crate::jobs::AbandonedOperations;
 use crate::service::CaService;
 use crate::store::operation::{self, Use};
@@ -123,7 +122,8 @@ impl CaService {
                 engine_id,
             } => (key_type, bits, engine_id),
         };
-        if let Some(spec) = describe::key_spec(&key_type, bits) {
+        let known = KeyType::from_name(&key_type);
+        if let Some(spec) = known.and_then(|known| known.with_size(bits)) {
             purpose
                 .policy
                 .check(spec)

@@ -10,7 +10,7 @@ use lamassu_core::crypto_engine::EngineError;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::CaId;
 use lamassu_core::kms::KmsError;
-use lamassu_core::kms::algorithm::scheme_of;
+use lamassu_core::kms::algorithm::{message_of, scheme_of};
 use lamassu_crypto::{Message, PublicKey, SignError, SignatureScheme, VerifyError};
 use lamassu_db::{DbError, WriteSet};
 use lamassu_x509 as x509;
@@ -87,20 +87,8 @@ fn require_complete(asked: &RawMessage) -> Result<(), CaError> {
 /// Scheme and message, as the words of the wire mean them.
 fn question(asked: &RawMessage) -> Result<(SignatureScheme, Message<'_>), CaError> {
     let scheme = scheme_of(&asked.algorithm).ok_or(refused(KmsError::UnsupportedAlgorithm))?;
-    let is = |word: &str| asked.message_type.eq_ignore_ascii_case(word);
-    if is("raw") {
-        return Ok((scheme, Message::Raw(&asked.message)));
-    }
-    match scheme.hash() {
-        Some(hash) if is("hash") || is("digest") => {
-            if asked.message.len() != hash.output_len() {
-                return Err(refused(KmsError::DigestSize));
-            }
-            Ok((scheme, Message::Digest(&asked.message)))
-        }
-        // Ed25519 and ML-DSA take messages only.
-        Some(_) | None => Err(refused(KmsError::MessageType(asked.message_type.clone()))),
-    }
+    let message = message_of(scheme, &asked.message_type, &asked.message).map_err(refused)?;
+    Ok((scheme, message))
 }
 
 fn public_key(ca: &CertificateAuthority) -> Result<PublicKey, CaError> {

@@ -7,7 +7,7 @@ use lamassu_core::crypto_engine::{CryptoEngine, EngineError, KeyHandle};
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{KeyId, OperationId};
 use lamassu_core::kms::{
-    CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KmsError, MAX_NAME_OCTETS,
+    CreateKey, GENERATION_DEADLINE, Key, KeyStatus, KeyType, KmsError, MAX_NAME_OCTETS,
 };
 use lamassu_core::pem::PublicKeyDer;
 use lamassu_core::timestamp::Timestamp;
@@ -16,7 +16,6 @@ use lamassu_db::{AuditRecord, WriteSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::algorithm::KeyType;
 use crate::engines::refused;
 use crate::events;
 use crate::jobs::REAPER_JOB;

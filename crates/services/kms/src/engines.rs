@@ -8,11 +8,10 @@ use lamassu_core::crypto_engine::{
 use lamassu_core::error::ErrorKind;
 use lamassu_core::ids::EngineId;
 use lamassu_core::kms::{
-    EngineDescription, EngineHealth, EngineStatus, KmsError, SupportedKeyType,
+    EngineDescription, EngineHealth, EngineStatus, KeyType, KmsError, SupportedKeyType,
 };
 use lamassu_crypto::SignError;
 
-use crate::algorithm::KeyType;
 use crate::service::{StartError, UnavailableEngine};
 
 /// The engines of the configuration, in its order: those that opened, and then the others.

@@ -4,10 +4,9 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{CryptoEngine, EngineError, EngineInfo};
 use lamassu_core::error::{ErrorKind, StorageFailure};
 use lamassu_core::ids::KeyId;
-use lamassu_core::kms::{ImportKey, Key, KmsError, PrivateKeyBytes};
+use lamassu_core::kms::{ImportKey, Key, KeyType, KmsError, PrivateKeyBytes};
 use lamassu_crypto::{KeyError, KeySpec, PrivateKey};
 
-use crate::algorithm::KeyType;
 use crate::create::{Origin, Reserved, handle_for, require_short, shown};
 use crate::engines::refused;
 use crate::metrics;

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::KeyRef;
-use lamassu_core::kms::{Key, KeyStats, KmsError};
+use lamassu_core::kms::{Key, KeyStats, KeyType, KmsError};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Filter, ListRequest};
 use lamassu_db::list::ListError;
 use lamassu_db::{DbError, FromValue as _};
 
-use crate::algorithm::KeyType;
 use crate::key_address::KeyAddress;
 use crate::service::Kms;
 use crate::store::StoredKey;

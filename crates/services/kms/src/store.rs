@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use lamassu_core::crypto_engine::KeyHandle;
 use lamassu_core::ids::{EngineId, KeyId};
-use lamassu_core::kms::KeyStatus;
+use lamassu_core::kms::{KeyStatus, KeyType};
 use lamassu_core::page::Page;
 use lamassu_core::query::{Field, Filter, Hex, ListRequest};
 use lamassu_db::list::{self, ListError, ListTable, Restriction};
@@ -37,7 +37,6 @@ pub(crate) use self::write::{
     ALIAS, KEYS_CHANGED, NewKey, PENDING, REVISION, delete_pending, delete_settled, insert_pending,
     mark_deleting, mark_lost, mark_ready, relocate, remove_ready, unmark_deleting, update_key,
 };
-use crate::algorithm::KeyType;
 use crate::key_address::KeyAddress;
 
 /// The tables of this service.

@@ -1,11 +1,12 @@
 //! The job that makes the CRLs of shards: one of its own, so that a revocation never waits for a
 //! complete CRL, which may be long.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::va::VaError;
 use lamassu_db::{Job, JobError, NextRun, WriteSet};
@@ -40,38 +41,42 @@ impl VaService {
 }
 
 impl ShardJob {
-    /// Makes the CRL of one shard. A failure is put off, as for complete CRLs.
-    async fn renew(&self, caller: &Caller, due: &StoredShard) -> Result<(), JobError> {
+    /// Makes the CRL of one shard; gives whose it is and what failed, if it fails.
+    async fn renew(&self, caller: &Caller, due: &StoredShard) -> Option<(String, VaError)> {
         let name = (due.ca_ski.as_str(), due.shard);
         match self.service.renew_shard(caller, name, Renewal::IfDue).await {
             Ok(renewed) => {
                 self.sweep(&renewed).await;
-                Ok(())
+                None
             }
             Err(error) => {
-                let (ca_ski, shard) = name;
-                let until = retry_after(due.crl.version, &error);
-                let until = until.map(|pause| self.service.db.now().saturating_add(pause));
-                match error {
-                    VaError::CaNotFound => {
-                        tracing::debug!(ca_ski, %shard, "no more crls of this shard");
-                    }
-                    error => {
-                        metrics::crl_failed();
-                        tracing::error!(
-                            ca_ski,
-                            %shard,
-                            error = cause(&error),
-                            "crl of a shard not made"
-                        );
-                    }
+                if !matches!(error, VaError::CaNotFound) {
+                    metrics::crl_failed();
                 }
-                let mut set = WriteSet::new();
-                set.execute(shard::postpone(due, until));
-                self.service.db.commit(set).await?;
-                Ok(())
+                Some((due.ca_ski.clone(), error))
             }
         }
+    }
+
+    /// Puts off what is due of a CA, and tells of it once: what keeps one shard without CRL keeps the others, too.
+    async fn put_off(
+        &self,
+        ca_ski: &str,
+        error: &VaError,
+        now: OffsetDateTime,
+    ) -> Result<(), JobError> {
+        match error {
+            VaError::CaNotFound => tracing::debug!(ca_ski, "no more crls of shards"),
+            error => tracing::error!(ca_ski, error = cause(error), "crls of shards not made"),
+        }
+        let [first, next] = [0, 1].map(|newest| {
+            let pause = retry_after(newest, error);
+            pause.map(|pause| self.service.db.now().saturating_add(pause))
+        });
+        let mut set = WriteSet::new();
+        set.execute(shard::put_off(ca_ski, first, next, now));
+        self.service.db.commit(set).await?;
+        Ok(())
     }
 
     /// Removes files that nobody needs: older ones, and what a crash left under the number of the newest
@@ -115,10 +120,14 @@ impl Job for ShardJob {
         }
         let (due, n_unread) = readable_of(shard::due(&self.service.db, now, BATCH).await?);
         let renewals: Vec<_> = due.iter().map(|shard| self.renew(caller, shard)).collect();
-        stream::iter(renewals)
+        let failures: BTreeMap<String, VaError> = stream::iter(renewals)
             .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        for (ca_ski, error) in &failures {
+            self.put_off(ca_ski, error, now).await?;
+        }
         let overview = shard::overview(&self.service.db).await?;
         let left = overview.first_expiry.map(|expiry| expiry - now);
         metrics::shard_overview(overview.count, left);

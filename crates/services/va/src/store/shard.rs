@@ -188,16 +188,17 @@ pub(crate) fn entries_changed(
     sql_of_few(text, values)
 }
 
-/// Puts the next attempt off; for good where nobody says until when.
-pub(crate) fn postpone(shard: &StoredShard, until: Option<OffsetDateTime>) -> Statement {
+/// Puts off what is due of a CA, shards without any CRL and others; for good where nobody says until when.
+pub(crate) fn put_off(
+    ski: &str,
+    first: Option<OffsetDateTime>,
+    next: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Statement {
     sql(
-        "UPDATE va_shard SET next_due = $1 WHERE ca_ski = $2 AND n_shards = $3 AND part = $4",
-        params![
-            until,
-            &shard.ca_ski,
-            u32::from(shard.shard.of()),
-            shard.shard.part()
-        ],
+        "UPDATE va_shard SET next_due = CASE WHEN crl_number = 0 THEN CAST($1 AS BIGINT) \
+         ELSE CAST($2 AS BIGINT) END WHERE ca_ski = $3 AND next_due <= $4",
+        params![first, next, ski, now],
     )
 }
 

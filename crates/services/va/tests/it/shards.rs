@@ -341,3 +341,35 @@ async fn every_shard_holds_the_certificates_whose_serial_numbers_are_its() {
         assert!(serials(&list).contains(&certificate.serial().to_hex()));
     }
 }
+
+/// And told of once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_of_a_ca_that_does_not_sign_are_put_off_together() {
+    let world = world().await;
+    let ca = world.root_in_shards("root-a", 250).await;
+    world.settle().await;
+    while matches!(world.run_shard_job().await, NextRun::At(next) if next <= world.db.now()) {}
+    world.clock.advance(Duration::days(7));
+    world.disable_key(&ca).await;
+    let next = world.run_shard_job().await;
+    assert_eq!(next, NextRun::At(world.db.now() + Duration::seconds(30)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_cannot_be_read_holds_up_no_other() {
+    let world = world().await;
+    let ca = world.root_in_shards("root-a", 2).await;
+    settle(&world).await;
+    let mut set = lamassu_db::WriteSet::new();
+    set.execute(sql(
+        "UPDATE va_shard SET crl_number = -1 WHERE part = 0",
+        params![],
+    ));
+    world.db.commit(set).await.unwrap();
+    world.clock.advance(Duration::days(7));
+    let next = world.run_shard_job().await;
+    assert_eq!(next, NextRun::At(world.db.now() + Duration::seconds(30)));
+    let good = CrlShard::at(1, CrlShards::try_from(2).unwrap()).unwrap();
+    let list = world.crl_at(&format!("/crl/{}/{good}", ca.ski), &ca).await;
+    assert_eq!(number(&list), 2);
+}

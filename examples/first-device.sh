@@ -52,7 +52,7 @@ est_csr() { grep -v -- '-----' "$1"; }
 step "a profile for the certificates of CAs, one for those of devices"
 ca_profile=$(api POST ca/v1/profiles '{"name":"CAs","validity":{"type":"Duration","duration":"10y"},
   "sign_as_ca":true,"honor_subject":true,"key_usage":["CertSign","CRLSign"]}' | member id)
-profile=$(api POST ca/v1/profiles '{"name":"Devices","validity":{"type":"Duration","duration":"90d"},
+profile=$(api POST ca/v1/profiles '{"name":"Line","validity":{"type":"Duration","duration":"90d"},
   "honor_subject":true,"honor_extensions":true,"key_usage":["DigitalSignature"],
   "extended_key_usages":["ClientAuth"]}' | member id)
 echo "profile of devices: $profile"

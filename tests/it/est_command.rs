@@ -61,8 +61,14 @@ fn a_device_gets_its_first_certificate_and_the_next_one() -> Result<()> {
         "enroll --subject CN=device-1,O=Plant --san device-1.plant --san 10.0.0.7 --key d.key --cert d.pem \
          --chain --cacerts-out cas.pem {BOOT}"
     );
+    // Nothing is asked for that could not be written.
+    let nowhere = enroll.replace("cas.pem", "nowhere/cas.pem");
+    let said = refused(&est(&plant, &program, &nowhere).output()?)?;
+    assert!(said.contains("nowhere/cas.pem cannot be written"), "{said}");
+    let device = "devmanager/v1/devices/device-1";
+    assert_eq!(plant.api.call("GET", device, None)?.status, 400);
     let first = ok(&plant, &program, &enroll)?;
-    assert_eq!(first["subject"], "O=Plant,CN=device-1");
+    assert_eq!(first["subject"], "CN=device-1,O=Plant");
     let files = ["d.key", "d.pem", "cas.pem"].map(|name| plant.directory.join(name));
     for file in &files {
         assert_eq!(mode(file)?, 0o600, "{}", file.display());

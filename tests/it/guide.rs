@@ -136,6 +136,11 @@ fn the_chapter_about_fleets_does_what_it_says() -> Result<()> {
 }
 
 #[test]
+fn the_chapter_about_passwords_does_what_it_says() -> Result<()> {
+    run("passwords.md")
+}
+
+#[test]
 fn the_chapter_about_est_clients_does_what_it_says() -> Result<()> {
     run("est-clients.md")
 }

@@ -1,6 +1,11 @@
 //! The hash functions that signatures are made over.
 
+use std::io::{self, BufRead as _, BufReader, Read};
+
 use aws_lc_rs::digest;
+
+/// Bytes of a reader that are in memory at a time.
+const READ_AT_ONCE: usize = 64 * 1024;
 
 /// A hash function (FIPS 180-4). SHA-1 is for verifying only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +42,25 @@ impl HashAlgorithm {
     #[must_use]
     pub fn digest(self, data: &[u8]) -> Vec<u8> {
         self.compute(data).as_ref().to_vec()
+    }
+
+    /// The digest of all that `data` gives, which need not fit into memory.
+    ///
+    /// # Errors
+    ///
+    /// The reader's.
+    pub fn digest_of(self, data: impl Read) -> io::Result<Vec<u8>> {
+        let mut context = digest::Context::new(self.provider());
+        let mut data = BufReader::with_capacity(READ_AT_ONCE, data);
+        loop {
+            let part = data.fill_buf()?;
+            if part.is_empty() {
+                return Ok(context.finish().as_ref().to_vec());
+            }
+            context.update(part);
+            let n = part.len();
+            data.consume(n);
+        }
     }
 
     /// The DER of DigestInfo up to the digest (RFC 8017 §9.2, note 1).

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use lamassu_gateway::Environment;
 
 use crate::commands::Noun;
@@ -352,6 +352,22 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("monolithic", ""),
 ];
 
+impl Cli {
+    /// What the command line says. A variable that is empty says nothing: it is how scripts take one back.
+    ///
+    /// # Errors
+    /// It is no command line of ours, or asks for help.
+    pub(crate) fn read(arguments: &[String]) -> Result<Self, clap::Error> {
+        let is_empty = |name: &OsStr| {
+            let mut variables = std::env::vars_os();
+            variables.any(|(known, value)| known == name && value.is_empty())
+        };
+        let mut matches = without(Self::command(), is_empty).try_get_matches_from(arguments)?;
+        let read = Self::from_arg_matches_mut(&mut matches);
+        read.map_err(|error| error.format(&mut Self::command()))
+    }
+}
+
 /// A refusal without what the environment says: usage lines would ask for it as for an argument that is
 /// missing.
 pub(crate) fn retold(refusal: clap::Error, arguments: &[String]) -> clap::Error {
@@ -365,8 +381,18 @@ pub(crate) fn retold(refusal: clap::Error, arguments: &[String]) -> clap::Error 
 }
 
 fn without_environment(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|argument| argument.env(Resettable::Reset));
-    command.mut_subcommands(without_environment)
+    without(command, |_| true)
+}
+
+/// The command line without these variables.
+fn without(command: clap::Command, is_left_out: fn(&OsStr) -> bool) -> clap::Command {
+    let command = command.mut_args(
+        |argument| match argument.get_env().is_some_and(is_left_out) {
+            true => argument.env(Resettable::Reset),
+            false => argument,
+        },
+    );
+    command.mut_subcommands(|command| without(command, is_left_out))
 }
 
 /// Where the reference's programs find their configuration when the environment names none.

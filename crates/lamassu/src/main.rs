@@ -45,7 +45,6 @@ use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::commands::verdict::ExitWith;
@@ -53,7 +52,7 @@ use crate::config::Config;
 
 fn main() -> ExitCode {
     let normalised = cli::normalise(std::env::args());
-    let cli = match Cli::try_parse_from(&normalised.arguments) {
+    let cli = match Cli::read(&normalised.arguments) {
         Ok(cli) => cli,
         Err(refusal) => {
             let refusal = cli::retold(refusal, &normalised.arguments);

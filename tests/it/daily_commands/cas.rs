@@ -41,9 +41,27 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
     assert_eq!(told(&corp, "held")?, "memory");
     assert_eq!(told(&shell.ok("cas show outer")?, "issuer")?, "corp");
 
+    let shown = shell.ok("cas show plant")?;
+    assert_eq!(
+        (told(&shown, "CRL shards")?, told(&shown, "delta CRLs")?),
+        ("-", "-")
+    );
+    let changed = shell.ok("cas update plant --delta-crls 1d")?;
+    assert_eq!(told(&changed, "delta CRLs")?, "valid for 1d");
+    assert_eq!(
+        told(&shell.ok("cas show plant")?, "delta CRLs")?,
+        "valid for 1d"
+    );
+    let changed = shell.ok("cas update plant --delta-crls off")?;
+    assert_eq!(told(&changed, "delta CRLs")?, "-");
+    shell.refused("cas update plant --delta-crls soon", 2)?;
+
     let before = shell.json("cas show plant")?;
     let after = shell.json("cas reissue plant")?;
     assert_ne!(before["serial_number"], after["serial_number"]);
+    let issued = shell.ok("certs create --ca plant --subject left -q")?;
+    let whole = shell.run(&format!("certs export {issued} --chain"))?;
+    assert_eq!(String::from_utf8(whole.stderr)?, "");
     shell.ok("cas hold plant")?;
     assert_eq!(told(&shell.ok("cas show plant")?, "status")?, "ON HOLD");
     let said = shell.refused("certs create --ca plant --subject x", 1)?;
@@ -54,11 +72,23 @@ fn cas_are_made_certified_elsewhere_imported_and_retired() -> Result<()> {
         "{said}"
     );
     shell.ok("cas release plant")?;
-    let said = shell.refused("cas delete plant --yes", 1)?;
-    assert!(said.contains("can be deleted"), "{said}");
+    for line in ["cas delete plant", "cas delete plant --yes"] {
+        let said = shell.refused(line, 1)?;
+        assert!(
+            said.contains("the CA plant is ACTIVE: `lamassu cas revoke plant` revokes it"),
+            "{said}"
+        );
+        assert!(!said.contains("for good"), "{said}");
+    }
     shell.ok("cas revoke plant --reason CessationOfOperation --yes")?;
     assert_eq!(shell.ok("cas list --status revoked -q")?, "plant");
     shell.ok("cas delete plant --yes")?;
+    let left = shell.run(&format!("certs export {issued} --chain"))?;
+    let warned = String::from_utf8(left.stderr)?;
+    assert!(
+        left.status.success() && warned.contains("the CA that issued it is not here"),
+        "{warned}"
+    );
     let said = shell.refused("cas show plant", 1)?;
     assert!(
         said.contains("there is no CA \"plant\"; there are root, outer, corp"),
@@ -94,8 +124,24 @@ fn what_relying_parties_will_refuse_is_said() -> Result<()> {
     assert!(!said.contains("path length"), "{said}");
     let said = warnings("cas create --id nobody --subject CN= --profile Devices")?;
     assert!(said.contains("the subject has no common name"), "{said}");
+    let said = warnings(&format!(
+        "cas create --id long --subject 'CN={},C=Germany' --profile Devices",
+        "x".repeat(65)
+    ))?;
+    assert!(said.contains("the common name has 65 characters"), "{said}");
+    assert!(
+        said.contains("the country \"Germany\" is no code of two letters"),
+        "{said}"
+    );
+    shell.ok("profiles create --name Named --validity 20y --honor-subject --honor-extensions")?;
+    shell.openssl(
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout odd.key -subj /CN=odd \
+         -addext 'subjectAltName=DNS:a b' -out odd.csr",
+    )?;
+    let said = warnings("certs issue odd.csr --ca corp --profile Named")?;
+    assert!(said.contains("no server is called \"a b\""), "{said}");
     assert_eq!(
-        warnings("cas create --id fine --subject Fine --profile Devices")?,
+        warnings("cas create --id fine --subject 'CN=Fine,C=DE' --profile Devices")?,
         ""
     );
     Ok(())

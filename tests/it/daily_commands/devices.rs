@@ -10,7 +10,7 @@ use crate::support::wait::wait_for;
 
 impl Shell {
     /// The plant with a DMS `line`, whose devices enroll with certificates of `plant`.
-    fn line(&self) -> Result<()> {
+    pub(super) fn line(&self) -> Result<()> {
         self.plant()?;
         self.ok("dms create line --ca plant --validation-ca plant --tag line-1 --set hall=2")?;
         Ok(())
@@ -105,7 +105,14 @@ fn a_device_is_registered_bound_listed_and_counted() -> Result<()> {
     assert_eq!(told(&stats, "all")?, "2");
     assert_eq!(told(&stats, "NO_IDENTITY")?, "1");
     let said = shell.refused("devices show nothing", 1)?;
-    assert!(said.contains("there is no device \"nothing\""), "{said}");
+    assert!(said.contains("there is no device \"nothing\"\n"), "{said}");
+    for line in [
+        "devices show device-22",
+        "devices update dveice-2 --set a=1",
+    ] {
+        let said = shell.refused(line, 1)?;
+        assert!(said.contains("(did you mean device-2?)\n"), "{said}");
+    }
     let said = shell.refused("devices create device-1 --dms line", 1)?;
     assert!(said.contains("already exists"), "{said}");
     let said = shell.refused("devices bind device-2 ff", 1)?;
@@ -227,6 +234,28 @@ fn a_device_is_changed_retired_and_forgotten() -> Result<()> {
     shell.ok(&format!("devices bind old {serial} -q"))?;
     let changed = shell.ok("devices update old --unset plant --set 'place={\"hall\": 3}'")?;
     assert_eq!(told(&changed, "metadata")?, "{\"place\":{\"hall\":3}}");
+    shell.ok("dms create other --ca plant --validation-ca plant")?;
+    let moved = shell.ok("devices update old --dms other --tag indoor --tag hot --set n=1")?;
+    assert_eq!(told(&moved, "DMS")?, "other");
+    assert_eq!(told(&moved, "tags")?, "indoor, hot");
+    assert_eq!(
+        told(&moved, "metadata")?,
+        "{\"n\":1,\"place\":{\"hall\":3}}"
+    );
+    assert_eq!(
+        told(&shell.ok("devices update old --no-tags")?, "tags")?,
+        "-"
+    );
+    let said = shell.refused("devices update old --dms othr", 1)?;
+    assert!(
+        said.contains("there is no DMS \"othr\" (did you mean other?)"),
+        "{said}"
+    );
+    let said = shell.refused("devices update old", 1)?;
+    assert!(
+        said.contains("nothing to change: say --dms, --tag"),
+        "{said}"
+    );
     let said = shell.refused("devices delete old --yes", 1)?;
     assert!(said.contains("does not allow"), "{said}");
     let said = shell.refused("devices decommission old", 1)?;

@@ -87,7 +87,10 @@ fn a_key_that_was_made_elsewhere_is_imported_once() -> Result<()> {
             "locked.key",
             "it is encrypted, and decrypted by `openssl pkey",
         ),
-        ("public.pem", "it holds PUBLIC KEY"),
+        (
+            "public.pem",
+            "public.pem is a public key, not a private key",
+        ),
         ("long.der", "2 bytes follow behind the DER"),
         ("cut.der", "the DER is cut off"),
     ] {
@@ -145,5 +148,62 @@ fn a_key_goes_once_its_certificates_have_ended() -> Result<()> {
     shell.ok("cas revoke plant --yes")?;
     let said = shell.refused(&format!("keys delete {ca} --yes"), 1)?;
     assert!(said.contains("of a CA, with which its key goes"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_key_that_is_not_there_is_guessed_from_names_that_can_be_read() -> Result<()> {
+    let shell = Shell::start()?;
+    let id = shell.ok("keys create --name 'Line 7' -q")?;
+    for n in 0..5 {
+        shell.ok(&format!(
+            "keys create --name 'Another {n}' --alias alias-{n} -q"
+        ))?;
+    }
+    let said = shell.refused("keys show alias-44", 1)?;
+    assert!(
+        said.contains(
+            "there is no key \"alias-44\" (did you mean alias-4?); there are alias-4, alias-"
+        ),
+        "{said}"
+    );
+    assert!(
+        !said.contains(&id) && said.contains(" and others\n"),
+        "{said}"
+    );
+    // A name is none for commands, which take the id.
+    let said = shell.refused("keys show 'Line 7'", 1)?;
+    let (short, _) = id.split_at(8);
+    assert!(
+        said.contains(&format!(
+            "(did you mean {id}?); there are \"Line 7\" ({short}…), alias-"
+        )),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_file_of_any_length_is_signed_where_the_algorithm_hashes() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.ok("keys create --name long --alias long")?;
+    shell.ok("keys create --name whole --alias whole --key-type ed25519")?;
+    let image = std::fs::File::create(shell.program.scratch().join("image"))?;
+    image.set_len(17 * 1024 * 1024)?;
+    shell.ok("keys sign long image --out image.sig")?;
+    shell.ok("keys verify long image --signature image.sig")?;
+    shell.ok("keys export long --out long.pem")?;
+    let verified = shell.openssl("dgst -sha256 -verify long.pem -signature image.sig image")?;
+    assert!(verified.contains("Verified OK"), "{verified}");
+    let said = shell.refused("keys sign whole image", 1)?;
+    assert!(
+        said.contains(
+            "ED25519 takes the message as a whole: RSA and ECDSA keys take files of any length"
+        ),
+        "{said}"
+    );
+    image.set_len(1024)?;
+    shell.ok("keys sign whole image --out image.sig")?;
+    shell.ok("keys verify whole image --signature image.sig")?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Shell, refused};
+use super::{Shell, refused, told};
 use crate::support::client::Client;
 use crate::support::command;
 use crate::support::program::executable;
@@ -160,6 +160,15 @@ fn refusals_say_what_to_do() -> Result<()> {
     }
     let said = shell.refused("keys list --algorithm EC", 2)?;
     assert!(said.contains("ECDSA"), "{said}");
+    let said = shell.refused("keys create --name x --key-type rsa-1000", 1)?;
+    assert!(
+        said.contains("for key type RSA in engine disk: `lamassu keys engines`"),
+        "{said}"
+    );
+    for line in ["ocsp x.pem --url foo", "crl fetch --url foo --out x"] {
+        let said = shell.refused(line, 2)?;
+        assert!(said.contains("begins with http:// or https://"), "{said}");
+    }
     for list in ["keys", "cas"] {
         let said = shell.refused(&format!("{list} list --engine dis"), 1)?;
         assert!(
@@ -184,6 +193,149 @@ fn refusals_say_what_to_do() -> Result<()> {
     assert!(said.contains(says), "{said}");
     let said = shell.refused(&format!("cas list --url {https} --token-file token"), 1)?;
     assert!(said.contains("does not answer"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_made_that_could_not_be_written() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    shell.csr("d1")?;
+    shell.write("m", "hello")?;
+    shell.ok("keys create --name k --alias k")?;
+    let serial = shell.ok("certs create --ca plant --subject gateway -q")?;
+    let before = shell.ok("certs list --all -q")?;
+    std::fs::create_dir(shell.program.scratch().join("folder"))?;
+    for line in [
+        "certs issue d1.csr --ca plant",
+        "certs create --ca plant --subject x",
+        &format!("certs renew {serial}"),
+        "cas request create --id outer --subject Outer",
+        "keys sign k m",
+        "dms passwords create line",
+    ] {
+        for file in ["nowhere/file", "folder"] {
+            let said = shell.refused(&format!("{line} --out {file}"), 1)?;
+            assert!(
+                said.contains(&format!("error: {file} cannot be written: ")),
+                "{line}: {said}"
+            );
+        }
+    }
+    assert_eq!(shell.ok("certs list --all -q")?, before);
+    assert_eq!(shell.ok("cas request list -q")?, "");
+    assert_eq!(shell.ok("dms passwords list line -q")?, "");
+    assert_eq!(told(&shell.ok("keys show k")?, "used")?, "-");
+    // What is no regular file is written as it is.
+    assert!(
+        shell
+            .ok("keys export k --out /dev/stdout")?
+            .contains("BEGIN PUBLIC KEY")
+    );
+    shell.ok("keys export k --out /dev/null")?;
+    // Nor is anything left where it could be.
+    shell.refused("certs issue d1.csr --ca plan --out later.pem", 1)?;
+    assert!(!shell.program.scratch().join("later.pem").exists());
+    Ok(())
+}
+
+#[test]
+fn a_wrong_file_is_called_by_what_it_is() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    shell.ok("cas export root --out root.pem")?;
+    for (file, out) in [("root.pem", "root.der"), ("d1.csr", "csr.der")] {
+        let kind = if file == "d1.csr" { "req" } else { "x509" };
+        shell.openssl(&format!("{kind} -in {file} -outform DER -out {out}"))?;
+    }
+    shell.openssl("pkey -in d1.key -outform DER -out key.der")?;
+    shell.openssl("pkey -in d1.key -pubout -outform DER -out public.der")?;
+    shell.openssl("pkey -in d1.key -aes256 -passout pass:secret -out locked.key")?;
+    shell.openssl("crl2pkcs7 -nocrl -certfile root.pem -outform DER -out root.p7b")?;
+    shell.write("m", "hello")?;
+    let issue = |file: &str| format!("certs issue {file} --ca plant");
+    for (line, says) in [
+        (
+            issue("root.pem"),
+            "root.pem is a certificate, not a certification request",
+        ),
+        (
+            issue("root.der"),
+            "root.der is a certificate, not a certification request",
+        ),
+        (
+            issue("d1.key"),
+            "d1.key is a private key, not a certification request",
+        ),
+        (
+            issue("key.der"),
+            "key.der is a private key, not a certification request",
+        ),
+        (
+            issue("locked.key"),
+            "locked.key is an encrypted private key, not a ",
+        ),
+        (
+            "certs import csr.der".to_owned(),
+            "csr.der is a certification request, not a certificate",
+        ),
+        (
+            "certs import root.p7b".to_owned(),
+            "root.p7b is a PKCS#7 message, not a certificate",
+        ),
+        (
+            "certs import m".to_owned(),
+            "m is neither PEM nor DER of a certificate",
+        ),
+        (
+            "cas import root.pem --private-key root.pem".to_owned(),
+            "root.pem is a certificate, not a private key",
+        ),
+        (
+            "keys import public.der --name x".to_owned(),
+            "public.der is a public key, not a private key",
+        ),
+        (
+            "keys import root.der --name x".to_owned(),
+            "root.der is a certificate, not a private key",
+        ),
+        (
+            "crl show root.pem".to_owned(),
+            "root.pem is a certificate, not a CRL",
+        ),
+        (
+            "ocsp d1.csr --issuer root.pem".to_owned(),
+            "d1.csr is a certification request, not a certificate",
+        ),
+    ] {
+        let said = shell.refused(&line, 1)?;
+        assert!(said.contains(says), "{line}: {said}");
+    }
+    // The key of a request may stand in front of it, and stays here.
+    let scratch = shell.program.scratch();
+    let read = |name: &str| std::fs::read_to_string(scratch.join(name));
+    shell.write(
+        "both.pem",
+        &format!("{}{}", read("d1.key")?, read("d1.csr")?),
+    )?;
+    shell.ok(&issue("both.pem"))?;
+    Ok(())
+}
+
+#[test]
+fn a_variable_that_is_empty_says_nothing() -> Result<()> {
+    let shell = Shell::start()?;
+    let mut command = shell.command("keys list");
+    for name in ["LAMASSU_URL", "LAMASSU_CA_FILE", "LAMASSU_TOKEN"] {
+        command.env(name, "");
+    }
+    let output = command.output()?;
+    assert!(output.status.success(), "{output:?}");
+    let mut command = shell.command("est cacerts");
+    command.env("LAMASSU_EST_CA", "").env("LAMASSU_EST_URL", "");
+    let said = refused(&command.output()?, 1)?;
+    assert!(said.contains("which server? say --url"), "{said}");
     Ok(())
 }
 

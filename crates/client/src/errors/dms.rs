@@ -118,6 +118,7 @@ fn own(refusal: &Refusal) -> Option<DmsError> {
         KeygenRefusal::SymmetricKey.into(),
         KeygenRefusal::UnknownKey.into(),
         KeygenRefusal::UnfitKey.into(),
+        KeygenRefusal::NoCapabilities.into(),
         KeygenRefusal::NoCipher.into(),
         ApprovalRefusal::NotFound.into(),
         ApprovalRefusal::NotPending.into(),

@@ -421,6 +421,7 @@ fn of_issuing() -> Vec<DmsError> {
         DmsError::Keygen(KeygenRefusal::SymmetricKey),
         DmsError::Keygen(KeygenRefusal::UnknownKey),
         DmsError::Keygen(KeygenRefusal::UnfitKey),
+        DmsError::Keygen(KeygenRefusal::NoCapabilities),
         DmsError::Keygen(KeygenRefusal::NoCipher),
         DmsError::Approval(ApprovalRefusal::NotFound),
         DmsError::Approval(ApprovalRefusal::NotPending),

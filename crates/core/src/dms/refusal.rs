@@ -28,7 +28,13 @@ pub enum KeygenRefusal {
         "private key cannot be encrypted: the named key is none of RSA, P-256, P-384 and P-521"
     )]
     UnfitKey,
-    /// The request does not say what the device can open, or nothing that is known here.
+    /// The request does not say what the device can open.
+    #[error(
+        "private key cannot be encrypted: SMIMECapabilities are missing, which name the ciphers that the \
+         device can open"
+    )]
+    NoCapabilities,
+    /// The device can open nothing that is known here.
     #[error("private key cannot be encrypted: SMIMECapabilities name neither AES-CBC nor AES-GCM")]
     NoCipher,
 }
@@ -39,9 +45,11 @@ impl KeygenRefusal {
             Self::Disabled => ErrorKind::Forbidden,
             Self::KeyType(_) => ErrorKind::Internal,
             Self::Busy => ErrorKind::Unavailable,
-            Self::SymmetricKey | Self::UnknownKey | Self::UnfitKey | Self::NoCipher => {
-                ErrorKind::Invalid
-            }
+            Self::SymmetricKey
+            | Self::UnknownKey
+            | Self::UnfitKey
+            | Self::NoCapabilities
+            | Self::NoCipher => ErrorKind::Invalid,
         }
     }
 
@@ -50,9 +58,11 @@ impl KeygenRefusal {
             Self::Disabled => Some("server_keygen_disabled"),
             Self::KeyType(_) => Some("dms_misconfigured"),
             Self::Busy => None,
-            Self::SymmetricKey | Self::UnknownKey | Self::UnfitKey | Self::NoCipher => {
-                Some("key_encryption_impossible")
-            }
+            Self::SymmetricKey
+            | Self::UnknownKey
+            | Self::UnfitKey
+            | Self::NoCapabilities
+            | Self::NoCipher => Some("key_encryption_impossible"),
         }
     }
 }

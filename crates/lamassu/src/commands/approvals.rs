@@ -11,7 +11,7 @@ use super::failure::{About, Noun, Refusal as _};
 use super::fields::APPROVAL_FIELDS;
 use super::listing::{self, Conditions, ListArgs};
 use super::output::{Record, Shape};
-use super::values::at;
+use super::values::{at, name};
 use super::{Commands, Session};
 
 /// Enrollments that somebody has to approve.
@@ -124,7 +124,7 @@ fn print(session: &Session, approval: &Approval) -> Result<()> {
 
 fn record(approval: &Approval) -> Record {
     let csr = CertificationRequest::from_der(approval.csr.der().clone()).ok();
-    let subject = csr.map(|csr| csr.subject().to_string());
+    let subject = csr.map(|csr| name(csr.subject()));
     vec![
         ("id", approval.id.to_string()),
         ("status", approval.status.name().to_owned()),

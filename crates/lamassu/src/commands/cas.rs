@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use lamassu_core::ca::Member;
+use lamassu_core::duration::WireDuration;
 use lamassu_core::va::CrlShards;
 
 pub(super) use self::show::{CHAIN, Link};
@@ -48,7 +50,7 @@ pub(crate) enum CasCommand {
     /// Requests for CAs that somebody else certifies.
     #[command(subcommand)]
     Request(RequestCommand),
-    /// Change the default profile or the metadata.
+    /// Change the default profile, delta CRLs or the metadata.
     #[command(after_help = "Example: lamassu cas update plant-a --profile Line --set owner=jane")]
     Update(UpdateCa),
     /// Give a CA a new certificate for the same key.
@@ -207,8 +209,22 @@ pub(crate) struct UpdateCa {
     /// Profile of what it will issue, by id or name.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+    /// Make delta CRLs that are valid for so long, for example 1d: a revocation makes one, and the complete CRL
+    /// waits for its interval. `off`: make none.
+    #[arg(long, value_name = "DURATION", value_parser = delta_crls)]
+    delta_crls: Option<Member<WireDuration>>,
     #[command(flatten)]
     metadata: MetadataChanges,
+}
+
+fn delta_crls(text: &str) -> Result<Member<WireDuration>, String> {
+    match text {
+        "off" => Ok(Member::Cleared),
+        text => text
+            .parse()
+            .map(Member::Set)
+            .map_err(|_| "it is a duration like 1d, or off".to_owned()),
+    }
 }
 
 /// Write a CA's certificate.

@@ -12,7 +12,7 @@ use clap::Args;
 use lamassu_auth::LocalIssuer;
 use lamassu_client::{
     CaClient, ClientConfig, Credentials, DeviceClient, DmsClient, FixedToken, KmsClient, Peer,
-    ServiceToken,
+    ServiceToken, VaClient,
 };
 use lamassu_core::caller::{Caller, Principal};
 use lamassu_core::clock::{Clock as _, SharedClock, SystemClock};
@@ -67,6 +67,7 @@ pub(crate) struct Session {
     pub(super) ca: CaClient,
     pub(super) devices: DeviceClient,
     pub(super) dms: DmsClient,
+    pub(super) va: VaClient,
     pub(super) caller: Caller,
     pub(super) output: OutputArgs,
     /// Where the server is, as people read it.
@@ -100,6 +101,7 @@ impl Session {
             ca: CaClient::new(&peer),
             devices: DeviceClient::new(&peer),
             dms: DmsClient::new(&peer),
+            va: VaClient::new(&peer),
             caller,
             output,
             place,

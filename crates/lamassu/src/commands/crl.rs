@@ -12,10 +12,10 @@ use lamassu_x509::pem::{PemLabel, der_to_pem, pem_to_der};
 use serde::Serialize;
 
 use super::Session;
-use super::files;
+use super::files::{self, Kind};
 use super::output::{Form, OutputArgs, write};
-use super::relying::{CLOCK_SKEW, IssuerArgs, is_web};
-use super::values::at;
+use super::relying::{CLOCK_SKEW, IssuerArgs, is_web, web_address};
+use super::values::{at, name};
 use super::verdict::{Status, Times, Verdict};
 use crate::table::{Columns, line};
 
@@ -66,7 +66,7 @@ struct Fetch {
     #[arg(value_name = "CERT", required_unless_present = "url")]
     certificate: Option<PathBuf>,
     /// Where the list is.
-    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
+    #[arg(long, value_name = "URL", value_parser = web_address, conflicts_with = "certificate")]
     url: Option<String>,
     /// The file; - is standard output.
     #[arg(long, value_name = "FILE")]
@@ -90,7 +90,7 @@ struct Check {
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
     /// Where the list is; where the certificate says when not said.
-    #[arg(long, value_name = "URL", conflicts_with = "crl")]
+    #[arg(long, value_name = "URL", value_parser = web_address, conflicts_with = "crl")]
     url: Option<String>,
 }
 
@@ -147,7 +147,7 @@ fn show(output: OutputArgs, list: &CertificateList, with_entries: bool) -> Resul
         false => Vec::new(),
     };
     let shown = Shown {
-        issuer: list.issuer().to_string(),
+        issuer: name(list.issuer()),
         // Numbers of other CAs may have up to 20 octets.
         number: list.number().ok().flatten().map(|number| number.0),
         this_update: list.this_update().into(),
@@ -312,8 +312,9 @@ async fn look_up(output: OutputArgs, asked: &Check) -> Result<()> {
 
 /// The list in a file.
 fn read(path: &Path) -> Result<CertificateList> {
-    parsed(files::read_up_to(path, CertificateList::MAX_LEN)?.into())
-        .with_context(|| format!("{} holds no CRL", path.display()))
+    let octets = files::read_up_to(path, CertificateList::MAX_LEN)?;
+    files::check_kind(Kind::Crl, path, &octets)?;
+    parsed(octets.into()).with_context(|| format!("{} holds no CRL", path.display()))
 }
 
 fn parsed(octets: Bytes) -> Result<CertificateList> {

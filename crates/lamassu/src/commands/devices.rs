@@ -34,13 +34,8 @@ pub(crate) enum DevicesCommand {
     },
     /// Register a device.
     Create(CreateDevice),
-    /// Change the metadata.
-    Update {
-        /// The device's id.
-        device: String,
-        #[command(flatten)]
-        metadata: MetadataChanges,
-    },
+    /// Change the DMS, tags or metadata.
+    Update(UpdateDevice),
     /// Retire devices for good: they renew no more, and their certificates are revoked.
     Decommission {
         /// The devices' ids.
@@ -131,6 +126,24 @@ pub(crate) struct CreateDevice {
     metadata: NewMetadata,
 }
 
+/// Change a device.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpdateDevice {
+    /// The device's id.
+    device: String,
+    /// The DMS that it belongs to from now on.
+    #[arg(long, value_name = "DMS")]
+    dms: Option<String>,
+    /// Give it these tags instead of those that it has; repeatable.
+    #[arg(long, value_name = "TEXT")]
+    tag: Vec<String>,
+    /// Take all tags away.
+    #[arg(long, conflicts_with = "tag")]
+    no_tags: bool,
+    #[command(flatten)]
+    metadata: MetadataChanges,
+}
+
 /// In which form many devices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FleetFormat {
@@ -199,7 +212,7 @@ impl Commands for DevicesCommand {
             Self::List(asked) => show::list(session, asked).await,
             Self::Show { device } => show::one(session, device).await,
             Self::Create(asked) => create(session, asked).await,
-            Self::Update { device, metadata } => change::update(session, device, metadata).await,
+            Self::Update(asked) => change::update(session, asked).await,
             Self::Decommission { devices, question } => {
                 change::decommission(session, devices, *question).await
             }

@@ -7,12 +7,13 @@ use anyhow::Error;
 use http::StatusCode;
 use lamassu_client::UnexpectedAnswer;
 use lamassu_core::ca::CaError;
-use lamassu_core::device::DeviceError;
+use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::DmsError;
 use lamassu_core::error::StorageFailure;
 use lamassu_core::kms::KmsError;
 use lamassu_core::permission::Role;
+use lamassu_core::va::VaError;
 
 pub(super) use self::about::{About, Noun, Refusal};
 use super::Session;
@@ -44,7 +45,11 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
         return Error::msg(sentence);
     }
     match advice::on(&error) {
-        Some(advice) => Error::msg(format!("{}: {advice}", error.root_cause())),
+        Some(advice) => {
+            let told = about::in_engine(session, &error).await;
+            let told = told.unwrap_or_else(|| error.root_cause().to_string());
+            Error::msg(format!("{told}: {advice}"))
+        }
         None => error,
     }
 }
@@ -118,8 +123,18 @@ fn storage_failure(error: &Error) -> Option<&StorageFailure> {
         Some(DeviceGroupError::Storage(failure)) => Some(failure),
         _ => None,
     };
+    let of_va = || match cause::<VaError>(error) {
+        Some(VaError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
+    let of_registry = || match cause::<RegistryError>(error) {
+        Some(RegistryError::Storage(failure)) => Some(failure),
+        _ => None,
+    };
     of_kms
         .or_else(of_ca)
+        .or_else(of_va)
+        .or_else(of_registry)
         .or_else(of_devices)
         .or_else(of_dms)
         .or_else(of_groups)

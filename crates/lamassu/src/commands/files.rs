@@ -1,23 +1,27 @@
 //! Files that commands read and write; `-` is standard input or output.
 
+mod kind;
+
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::ValueEnum;
 use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
 use lamassu_crypto::pem::{self, PemLabel};
-use lamassu_crypto::{KeyError, PrivateKey};
-use lamassu_x509::pem::{PemError, certificate_ders, pem_to_der};
+use lamassu_crypto::{HashAlgorithm, KeyError, PrivateKey};
+use lamassu_x509::pem::{PemError, certificate_ders};
 use lamassu_x509::{Certificate, pkcs7};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+pub(super) use self::kind::Kind;
 use super::output::write_octets;
 
-/// Longest input that is read into memory: what is signed is sent in one request.
+/// Longest input that is read into memory.
 const MAX_INPUT: usize = 16 * 1024 * 1024;
 
 /// Longest private key: the largest that any engine takes has a tenth of this, as PEM.
@@ -47,14 +51,40 @@ pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Vec<u8>> {
 fn fill_up_to(path: &Path, most: usize, octets: &mut Vec<u8>) -> Result<()> {
     let name = path.display();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let n = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(octets)
-    } else {
-        File::open(path).and_then(|file| file.take(limit).read_to_end(octets))
-    };
+    let n = opened(path).and_then(|file| file.take(limit).read_to_end(octets));
     let n = n.with_context(|| format!("{name} cannot be read"))?;
-    ensure!(n <= most, "{name} is longer than {most} bytes");
+    if n > most {
+        return Err(TooLong(format!("{name} is longer than {most} bytes")).into());
+    }
     Ok(())
+}
+
+fn opened(path: &Path) -> io::Result<Box<dyn io::Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(File::open(path)?))
+}
+
+/// That a file is longer than what may be read of it.
+#[derive(Debug)]
+pub(super) struct TooLong(String);
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// The digest of a file's content, which may be of any length, or of standard input.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn digest(path: &Path, hash: HashAlgorithm) -> Result<Vec<u8>> {
+    let digest = opened(path).and_then(|file| hash.digest_of(file));
+    digest.with_context(|| format!("{} cannot be read", path.display()))
 }
 
 /// The content of a file that holds a secret, or of standard input: it is wiped from memory behind its use,
@@ -79,8 +109,53 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
     let mut file =
         File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(octets)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| match file.metadata()?.is_file() {
+            true => file.sync_all(),
+            // A pipe has nothing to be synchronised with.
+            false => Ok(()),
+        })
         .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Looks, before there is something that must not be lost, whether [`write()`] will be able to write it.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn check_write(path: &Path) -> Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let opened = match fs::metadata(path) {
+        // Whoever reads a pipe would take this for the end.
+        Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
+        Ok(_) => File::options().write(true).open(path).map(drop),
+        Err(_) => tempfile::tempfile_in(directory(path)).map(drop),
+    };
+    opened.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The same for [`replace`].
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn check_replace(path: &Path) -> Result<()> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let made = match target.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => NamedTempFile::new_in(directory(&target)).map(drop),
+    };
+    made.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Fails where a file is known to be something else than what is wanted.
+///
+/// # Errors
+/// It says what it is.
+pub(super) fn check_kind(wanted: Kind, path: &Path, octets: &[u8]) -> Result<()> {
+    match Kind::of(octets) {
+        Some(found) if found != wanted => bail!("{} is {found}, not {wanted}", path.display()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The first certificate of a file, PEM or DER, and how many more it holds.
@@ -88,21 +163,9 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
 /// # Errors
 /// There is none.
 pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
-    let octets = read(path)?;
-    if octets.first() == Some(&SEQUENCE) {
-        return Ok((CertificateDer::from_der(octets), 0));
-    }
-    let ders = certificate_ders(&octets).collect::<Result<Vec<_>, PemError>>();
-    let ders = ders.with_context(|| format!("{} holds no certificate", path.display()))?;
-    let n_more = ders.len().saturating_sub(1);
-    let first = ders.into_iter().next();
-    let first = first.with_context(|| {
-        format!(
-            "{} holds no certificate, neither as PEM nor as DER",
-            path.display()
-        )
-    })?;
-    Ok((CertificateDer::from_der(first), n_more))
+    let mut ders = ders(path)?.into_iter();
+    let first = ders.next().context("no certificate")?;
+    Ok((CertificateDer::from_der(first), ders.len()))
 }
 
 /// All certificates of a file, PEM or DER, as they are read; at least one.
@@ -110,21 +173,32 @@ pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
 /// # Errors
 /// There is none, or one cannot be read.
 pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
-    let octets = read(path)?;
-    let name = path.display();
-    let ders = match octets.first() {
-        Some(&SEQUENCE) => vec![octets],
-        _ => certificate_ders(&octets)
-            .collect::<Result<Vec<_>, PemError>>()
-            .with_context(|| format!("{name} holds no certificate"))?,
-    };
-    ensure!(
-        !ders.is_empty(),
-        "{name} holds no certificate, neither as PEM nor as DER"
-    );
-    let read = ders.into_iter().map(Certificate::from_der);
+    let read = ders(path)?.into_iter().map(Certificate::from_der);
     read.collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("{name} holds a certificate that cannot be read"))
+        .with_context(|| format!("{} holds a certificate that cannot be read", path.display()))
+}
+
+/// The certificates of a file, at least one. What cannot be read is left to whoever gets it.
+fn ders(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let octets = read(path)?;
+    let ders = match octets.first() {
+        Some(&SEQUENCE) => {
+            check_kind(Kind::Certificate, path, &octets)?;
+            return Ok(vec![octets]);
+        }
+        _ => certificate_ders(&octets).collect::<Result<Vec<_>, PemError>>(),
+    };
+    let ders = ders
+        .with_context(|| format!("{} holds a certificate that cannot be read", path.display()))?;
+    if ders.is_empty() {
+        check_kind(Kind::Certificate, path, &octets)?;
+        bail!(
+            "{} is neither PEM nor DER of {}",
+            path.display(),
+            Kind::Certificate
+        );
+    }
+    Ok(ders)
 }
 
 /// The private key of a file, PEM or DER.
@@ -145,6 +219,14 @@ pub(super) fn read_private_key(path: &Path, octets: &[u8]) -> Result<PrivateKey>
         _ => PrivateKey::from_pem(octets),
     };
     read.map_err(|error| {
+        let found = Kind::of(octets).filter(|found| !found.is_private_key());
+        if let Some(found) = found {
+            return Error::msg(format!(
+                "{} is {found}, not {}",
+                path.display(),
+                Kind::PrivateKey
+            ));
+        }
         let fault = key_fault(error, octets);
         Error::msg(format!(
             "{} is no private key that can be read: {fault}",
@@ -160,19 +242,13 @@ fn key_fault(error: KeyError, octets: &[u8]) -> String {
     match error {
         KeyError::Encrypted => DECRYPT.to_owned(),
         KeyError::Malformed if octets.first() == Some(&SEQUENCE) => match behind {
-            Some(0) => "it is another DER structure, perhaps an encrypted key (`openssl pkey -inform DER -in \
-                        FILE -out CLEAR` decrypts it) or a certificate"
+            Some(0) => "it is another DER structure, perhaps an encrypted key: `openssl pkey -inform DER -in \
+                        FILE -out CLEAR` decrypts it"
                 .to_owned(),
             Some(n) => format!("{n} bytes follow behind the DER"),
             None => "the DER is cut off".to_owned(),
         },
-        KeyError::NoPemBlock => {
-            let labels = pem::blocks(octets).filter_map(|block| block.label());
-            match labels.map(PemLabel::as_str).collect::<Vec<_>>() {
-                labels if labels.is_empty() => "it is neither PEM nor DER".to_owned(),
-                labels => format!("it holds {}", labels.join(", ")),
-            }
-        }
+        KeyError::NoPemBlock => "it is neither PEM nor DER".to_owned(),
         other => other.to_string(),
     }
 }
@@ -269,16 +345,26 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 /// There is none.
 pub(super) fn csr(path: &Path) -> Result<CsrDer> {
     let octets = read(path)?;
-    let der = match octets.first() {
-        Some(&SEQUENCE) => octets,
-        _ => pem_to_der(&octets).with_context(|| {
-            format!(
-                "{} holds no request, neither as PEM nor as DER",
-                path.display()
-            )
-        })?,
+    if octets.first() == Some(&SEQUENCE) {
+        check_kind(Kind::Request, path, &octets)?;
+        return Ok(CsrDer::from_der(octets));
+    }
+    // Not any block: the key may stand in front, and is nobody else's business. Other programs call the
+    // request NEW CERTIFICATE REQUEST.
+    let request = pem::blocks(&octets)
+        .find(|block| matches!(block.label(), Some(PemLabel::CertificateRequest) | None));
+    let Some(request) = request else {
+        check_kind(Kind::Request, path, &octets)?;
+        bail!(
+            "{} is neither PEM nor DER of {}",
+            path.display(),
+            Kind::Request
+        );
     };
-    Ok(CsrDer::from_der(der))
+    let der = request.der();
+    Ok(CsrDer::from_der(der.with_context(|| {
+        format!("{} holds a request that cannot be read", path.display())
+    })?))
 }
 
 /// In which form certificates are written.

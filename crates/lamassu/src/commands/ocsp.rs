@@ -13,7 +13,7 @@ use lamassu_x509::ocsp::{
 
 use super::Session;
 use super::output::OutputArgs;
-use super::relying::{CLOCK_SKEW, IssuerArgs, is_web};
+use super::relying::{CLOCK_SKEW, IssuerArgs, is_web, web_address};
 use super::verdict::{Status, Times, Verdict};
 
 /// Octets of a nonce (RFC 9654 section 2.1).
@@ -31,7 +31,7 @@ pub(crate) struct Ocsp {
     issuer: IssuerArgs,
     /// The responder, of a lamassu server http://HOST:8080/api/va/ocsp; where the certificate says when not
     /// said.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = web_address)]
     url: Option<String>,
     /// By which hash the issuer is named.
     #[arg(long, value_enum, default_value_t)]

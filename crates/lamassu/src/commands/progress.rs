@@ -3,10 +3,15 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, sleep_until};
 
 /// How often the sign of life moves.
 const TICK: Duration = Duration::from_millis(120);
+
+/// Time between looks at something that is watched.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Something of unknown length.
 #[derive(Debug)]
@@ -28,12 +33,61 @@ impl Waiting {
     }
 }
 
+/// What became of something that was watched.
+#[derive(Debug)]
+pub(super) enum Watched<T> {
+    /// It is over.
+    Over(T),
+    /// It goes on, and whoever watched has pressed Ctrl-C.
+    Left(T),
+}
+
+/// How much is done, of how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) done: i64,
+    pub(super) total: i64,
+}
+
+/// Shows how far something is that the server does, until it is over or Ctrl-C is pressed. `share` is `None` once
+/// it is over.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(super) async fn watch<T>(
+    begun: T,
+    share: impl Fn(&T) -> Option<Share>,
+    look: impl AsyncFn(&T) -> Result<T>,
+) -> Result<Watched<T>> {
+    let progress = counting();
+    // One for all looks: none of its signals is lost in between.
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut now = begun;
+    while let Some(share) = share(&now) {
+        progress.at(share);
+        let next = async {
+            sleep_until(Instant::now() + LOOK).await;
+            look(&now).await
+        };
+        let next = tokio::select! {
+            next = next => next?,
+            _ = &mut interrupt => {
+                progress.finish();
+                return Ok(Watched::Left(now));
+            }
+        };
+        now = next;
+    }
+    progress.finish();
+    Ok(Watched::Over(now))
+}
+
 /// Something that is counted.
 #[derive(Debug)]
-pub(super) struct Counting(ProgressBar);
+struct Counting(ProgressBar);
 
 /// Shows how far something is.
-pub(super) fn counting() -> Counting {
+fn counting() -> Counting {
     if !std::io::stderr().is_terminal() {
         return Counting(ProgressBar::hidden());
     }
@@ -46,13 +100,17 @@ pub(super) fn counting() -> Counting {
 }
 
 impl Counting {
-    pub(super) fn at(&self, done: i64, total: i64) {
-        self.0
-            .set_length(total.max(done).try_into().unwrap_or_default());
+    fn at(&self, Share { done, total }: Share) {
+        let total = total.max(done);
+        // 0 of 0 would be a full bar.
+        if total == 0 {
+            return;
+        }
+        self.0.set_length(total.try_into().unwrap_or_default());
         self.0.set_position(done.try_into().unwrap_or_default());
     }
 
-    pub(super) fn finish(self) {
+    fn finish(self) {
         self.0.finish_and_clear();
     }
 }
@@ -81,5 +139,30 @@ impl Reading {
 
     pub(super) fn finish(self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Share, Watched, watch};
+
+    #[tokio::test]
+    async fn who_presses_ctrl_c_learns_what_was_seen_last() {
+        let share = |done: &i64| {
+            (*done < 9).then_some(Share {
+                done: *done,
+                total: 9,
+            })
+        };
+        let over = watch(7, share, async |done| Ok(done + 1)).await.unwrap();
+        assert!(matches!(over, Watched::Over(9)));
+        let own = std::process::id().to_string();
+        let left = watch(0, share, async |done| {
+            Command::new("kill").args(["-INT", &own]).status()?;
+            Ok(*done)
+        });
+        assert!(matches!(left.await.unwrap(), Watched::Left(0)));
     }
 }

@@ -109,6 +109,15 @@ pub(super) fn is_web(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 
+/// An address that somebody names.
+pub(super) fn web_address(text: &str) -> Result<String, &'static str> {
+    if is_web(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("an address begins with http:// or https://")
+    }
+}
+
 /// The one that signed it.
 fn issuer_of(certificate: &Certificate, known: &[Certificate]) -> Option<Certificate> {
     let signed = |one: &&Certificate| {

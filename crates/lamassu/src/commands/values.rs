@@ -10,6 +10,7 @@ use lamassu_core::query::parse_instant;
 use lamassu_core::subject::Subject;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_crypto::KeySpec;
+use lamassu_x509::Name;
 use time::OffsetDateTime;
 
 /// Kinds of keys as people write them, the wire's name, and the size of those that have one only.
@@ -184,8 +185,22 @@ pub(super) fn subject(subject: &Subject) -> String {
     ];
     let present = named.into_iter().filter(|(_, value)| !value.is_empty());
     let written: Vec<_> = present
-        .map(|(name, value)| format!("{name}={}", value.replace('\\', "\\\\").replace(',', "\\,")))
+        .map(|(name, value)| attribute(name, value))
         .collect();
+    written.join(",")
+}
+
+fn attribute(name: &str, value: &str) -> String {
+    format!("{name}={}", value.replace('\\', "\\\\").replace(',', "\\,"))
+}
+
+/// The same for a name as certificates have it, where the most specific comes last.
+pub(super) fn name(name: &Name) -> String {
+    let attributes = name.attributes();
+    let mut written: Vec<_> = attributes
+        .map(|one| attribute(&one.label(), &one.text()))
+        .collect();
+    written.reverse();
     written.join(",")
 }
 

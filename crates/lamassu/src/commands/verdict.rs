@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::output::OutputArgs;
-use super::values::at;
+use super::values::{at, name};
 
 /// Whether a certificate is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +68,7 @@ impl Verdict {
         Self {
             status,
             serial_number: certificate.serial().to_hex(),
-            subject: certificate.subject().to_string(),
+            subject: name(certificate.subject()),
             revocation_date: None,
             reason: None,
             this_update: times.this_update.into(),

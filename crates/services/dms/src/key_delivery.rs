@@ -57,10 +57,9 @@ impl Delivery {
         if !fits(key.spec()) {
             return Err(KeygenRefusal::UnfitKey.into());
         }
-        let offered = wish
-            .capabilities
-            .as_ref()
-            .and_then(|der| Capabilities::from_der(der).ok());
+        let offered = wish.capabilities.as_ref();
+        let offered = offered.ok_or(KeygenRefusal::NoCapabilities)?;
+        let offered = Capabilities::from_der(offered).ok();
         let algorithms = offered.and_then(|offered| offered.choose(key.spec()));
         Ok(Self::Enveloped(Recipient {
             key,

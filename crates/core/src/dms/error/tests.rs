@@ -109,6 +109,7 @@ fn samples() -> Vec<DmsError> {
         DmsError::Keygen(KeygenRefusal::SymmetricKey),
         DmsError::Keygen(KeygenRefusal::UnknownKey),
         DmsError::Keygen(KeygenRefusal::UnfitKey),
+        DmsError::Keygen(KeygenRefusal::NoCapabilities),
         DmsError::Keygen(KeygenRefusal::NoCipher),
         DmsError::Approval(ApprovalRefusal::Denied),
         DmsError::Approval(ApprovalRefusal::QueueFull),

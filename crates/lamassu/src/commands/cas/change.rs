@@ -1,12 +1,13 @@
 //! What changes a CA that is there.
 
 use anyhow::{Result, ensure};
-use lamassu_core::ca::{CaService as _, Cascade, CertificateStatus};
+use lamassu_core::ca::{CaService as _, Cascade, CertificateStatus, CertificateType};
 use lamassu_core::ids::CaId;
 use lamassu_core::usage::RevocationReason;
+use lamassu_core::va::{CrlOptions, VaService as _};
 
 use super::UpdateCa;
-use super::show::{find, print};
+use super::show::{find, print, print_whole};
 use crate::commands::Session;
 use crate::commands::certificates::{ReasonArg, tell_doubts};
 use crate::commands::failure::{About, Refusal as _};
@@ -17,8 +18,8 @@ use crate::commands::question::Question;
 pub(super) async fn update(session: &Session, asked: &UpdateCa) -> Result<()> {
     let metadata = asked.metadata.operations();
     ensure!(
-        asked.profile.is_some() || !metadata.is_empty(),
-        "nothing to change: say --profile, --set or --unset"
+        asked.profile.is_some() || asked.delta_crls.is_some() || !metadata.is_empty(),
+        "nothing to change: say --profile, --delta-crls, --set or --unset"
     );
     let mut ca = find(session, &asked.ca).await?;
     let id = ca.id.clone();
@@ -35,7 +36,19 @@ pub(super) async fn update(session: &Session, asked: &UpdateCa) -> Result<()> {
             .patch_ca_metadata(&session.caller, &id, metadata)
             .await?;
     }
-    print(session, &ca)
+    if let Some(validity) = &asked.delta_crls {
+        let ski = &ca.certificate.subject_key_id;
+        let role = session.va.role(&session.caller, ski).await?;
+        let options = CrlOptions {
+            delta_validity: validity.clone(),
+            ..role.crl_options
+        };
+        session
+            .va
+            .set_role_options(&session.caller, ski, options)
+            .await?;
+    }
+    print_whole(session, &ca).await
 }
 
 pub(super) async fn reissue(session: &Session, ca: &str, profile: Option<&str>) -> Result<()> {
@@ -114,7 +127,13 @@ pub(super) async fn delete(
     cascade: Cascade,
     question: Question,
 ) -> Result<()> {
-    find(session, ca).await?;
+    let certificate = find(session, ca).await?.certificate;
+    // The server would refuse it behind the question.
+    ensure!(
+        certificate.status != CertificateStatus::Active
+            || certificate.certificate_type == CertificateType::ImportedWithoutKey,
+        "the CA {ca} is ACTIVE: `lamassu cas revoke {ca}` revokes it and what it issued, and then it can be deleted"
+    );
     let below = match cascade {
         Cascade::Yes => " and those below it",
         Cascade::No => "",

@@ -148,6 +148,7 @@ async fn find(session: &Session, request: &str) -> Result<CaRequest> {
 
 async fn create(session: &Session, asked: &CreateRequest) -> Result<()> {
     let SubjectArg(subject) = &asked.subject;
+    asked.out.as_deref().map_or(Ok(()), files::check_write)?;
     let request = NewRequest {
         id: CaRequestId::from(asked.id.as_str()),
         subject: subject.clone(),

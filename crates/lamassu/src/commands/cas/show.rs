@@ -4,6 +4,7 @@ use anyhow::Result;
 use lamassu_core::ca::{CaService as _, CertificateAuthority, CertificateType, StatusCounts};
 use lamassu_core::ids::CaId;
 use lamassu_core::pem::CertificateDer;
+use lamassu_core::va::{VaRole, VaService as _};
 use lamassu_x509::{Certificate, Name};
 use serde::Serialize;
 
@@ -15,8 +16,8 @@ use crate::commands::fields::AUTHORITY_FIELDS;
 use crate::commands::files;
 use crate::commands::keys::known_engine;
 use crate::commands::listing::{self, Conditions};
-use crate::commands::output::{ListPrinter, Record, Shape};
-use crate::commands::values::{at, subject};
+use crate::commands::output::{Form, ListPrinter, Record, Shape};
+use crate::commands::values::{at, duration, subject};
 
 const CAS: Shape<CertificateAuthority> = Shape {
     headings: &[
@@ -65,12 +66,13 @@ fn held(ca: &CertificateAuthority) -> String {
     }
 }
 
-fn record(ca: &CertificateAuthority) -> Record {
+fn record(ca: &CertificateAuthority, role: Option<&VaRole>) -> Record {
     let certificate = &ca.certificate;
     let metadata = match ca.metadata.is_empty() {
         true => String::new(),
         false => serde_json::Value::Object(ca.metadata.clone()).to_string(),
     };
+    let delta = role.and_then(|role| role.crl_options.delta_validity.value());
     vec![
         ("id", ca.id.to_string()),
         ("status", status(certificate)),
@@ -89,6 +91,18 @@ fn record(ca: &CertificateAuthority) -> Record {
         ),
         ("held", held(ca)),
         ("profile", ca.profile_id.to_string()),
+        (
+            "CRL shards",
+            ca.crl_shards
+                .map(|n| u32::from(n).to_string())
+                .unwrap_or_default(),
+        ),
+        (
+            "delta CRLs",
+            delta
+                .map(|valid| format!("valid for {}", duration(*valid)))
+                .unwrap_or_default(),
+        ),
         ("created", at(ca.creation_ts)),
         ("metadata", metadata),
     ]
@@ -96,7 +110,20 @@ fn record(ca: &CertificateAuthority) -> Record {
 
 /// Prints a CA.
 pub(super) fn print(session: &Session, ca: &CertificateAuthority) -> Result<()> {
-    session.print(ca, ca.id.as_str(), || record(ca))
+    session.print(ca, ca.id.as_str(), || record(ca, None))
+}
+
+/// The same with how its CRLs are made, for whoever may see that.
+pub(super) async fn print_whole(session: &Session, ca: &CertificateAuthority) -> Result<()> {
+    let role = match session.output.form() {
+        Form::Text => {
+            let ski = &ca.certificate.subject_key_id;
+            session.va.role(&session.caller, ski).await.ok()
+        }
+        // The JSON is that of the CA service.
+        Form::Json | Form::Id => None,
+    };
+    session.print(ca, ca.id.as_str(), || record(ca, role.as_ref()))
 }
 
 /// The CA that is named.
@@ -124,7 +151,7 @@ pub(super) async fn list(session: &Session, asked: &ListCas) -> Result<()> {
 }
 
 pub(super) async fn one(session: &Session, ca: &str) -> Result<()> {
-    print(session, &find(session, ca).await?)
+    print_whole(session, &find(session, ca).await?).await
 }
 
 /// A certificate of a chain, as its bytes say.

@@ -1,14 +1,11 @@
 //! Revoking many certificates, and watching jobs.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use lamassu_core::ca::{CaService as _, Job, JobStatus, RevokeCertificates};
 use lamassu_core::ids::{CaId, JobId};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use tokio::time::{Instant, sleep_until};
 
 use super::ReasonArg;
 use crate::commands::Session;
@@ -17,12 +14,9 @@ use crate::commands::fields::{CERTIFICATE_FIELDS, JOB_FIELDS};
 use crate::commands::listing::{self, Conditions, ListArgs};
 use crate::commands::output::{Record, Shape};
 use crate::commands::profiles::id_of;
-use crate::commands::progress;
+use crate::commands::progress::{self, Share, Watched};
 use crate::commands::question::Question;
 use crate::commands::values::{at, instant};
-
-/// Time between looks at a job.
-const LOOK: Duration = Duration::from_millis(300);
 
 /// Revoke all certificates that fulfil some conditions.
 #[derive(Clone, Debug, Args)]
@@ -183,14 +177,23 @@ async fn number(session: &Session, asked: &BulkRevoke) -> Option<String> {
 
 /// Shows how far a job is until it ends, then how it ended.
 async fn follow(session: &Session, begun: Job) -> Result<()> {
-    let progress = progress::counting();
-    let mut job = begun;
-    while job.status == JobStatus::Running {
-        progress.at(job.done + job.failed, job.total);
-        sleep_until(Instant::now() + LOOK).await;
-        job = find(session, job.id.as_str()).await?;
-    }
-    progress.finish();
+    let share = |job: &Job| {
+        (job.status == JobStatus::Running).then_some(Share {
+            done: job.done.saturating_add(job.failed),
+            total: job.total,
+        })
+    };
+    let look = async |job: &Job| find(session, job.id.as_str()).await;
+    let job = match progress::watch(begun, share, look).await? {
+        Watched::Over(job) => job,
+        Watched::Left(job) => bail!(
+            "interrupted behind {} of {} certificates, and the server goes on: `lamassu certificates job {} --wait` \
+             watches it",
+            job.done,
+            job.total,
+            job.id
+        ),
+    };
     print(session, &job)?;
     if job.status == JobStatus::Failed || job.failed > 0 {
         bail!("not everything was done{}", reason(&job));

@@ -2,16 +2,19 @@
 //! while whoever made it still knows what was meant.
 
 use lamassu_core::ca::{CaService as _, Certificate};
-use lamassu_x509::Certificate as Read;
+use lamassu_x509::{Certificate as Read, GeneralName, Name, oids};
 use time::{Duration, OffsetDateTime};
 
 use crate::commands::Session;
 use crate::commands::output::note;
-use crate::commands::values::at;
+use crate::commands::values::{at, name};
 
 /// By how much a certificate may outlive its issuers: two CAs that are made one behind the other for ten years
 /// each are not meant to end at different times.
 const TOLERATED: Duration = Duration::DAY;
+
+/// Characters of a common name (RFC 5280 appendix A.1, `ub-common-name`).
+const MAX_COMMON_NAME: usize = 64;
 
 /// Says what is odd about the certificate, on standard error.
 pub(crate) async fn tell_doubts(session: &Session, made: &Certificate) {
@@ -45,16 +48,45 @@ fn doubts(chain: &[Read], now: OffsetDateTime) -> Vec<String> {
     if names.is_empty() && made.subject().common_name().unwrap_or_default().is_empty() {
         doubts.push("the subject has no common name".to_owned());
     }
+    doubts.extend(odd_names(made.subject(), &names));
     let shortest = issuers.iter().min_by_key(|issuer| issuer.not_after());
     let kept = made.not_after().saturating_sub(TOLERATED);
     if let Some(issuer) = shortest.filter(|issuer| issuer.not_after() < kept) {
         doubts.push(format!(
             "it is of use until {} only, when {} ends",
             at(issuer.not_after().into()),
-            issuer.subject()
+            name(issuer.subject())
         ));
     }
     doubts.extend(too_deep(made, issuers));
+    doubts
+}
+
+/// What relying parties may refuse, or never match.
+fn odd_names(subject: &Name, names: &[GeneralName]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let n = subject.common_name().unwrap_or_default().chars().count();
+    if n > MAX_COMMON_NAME {
+        doubts.push(format!(
+            "the common name has {n} characters, and relying parties need take {MAX_COMMON_NAME} at most"
+        ));
+    }
+    for country in subject.values(&oids::AT_COUNTRY) {
+        if country.len() != 2 || !country.bytes().all(|octet| octet.is_ascii_alphabetic()) {
+            doubts.push(format!(
+                "the country {country:?} is no code of two letters, such as DE"
+            ));
+        }
+    }
+    for name in names {
+        if let GeneralName::Dns(name) = name
+            && name.contains(char::is_whitespace)
+        {
+            doubts.push(format!(
+                "no server is called {name:?}: a DNS name has no spaces"
+            ));
+        }
+    }
     doubts
 }
 
@@ -68,7 +100,7 @@ fn too_deep(made: &Read, issuers: &[Read]) -> Option<String> {
             return Some(format!(
                 "relying parties will refuse it: the path length of {} allows {allowed} CAs below it, and \
                  this makes {below}",
-                issuer.subject()
+                name(issuer.subject())
             ));
         }
         below = below.saturating_add(1);

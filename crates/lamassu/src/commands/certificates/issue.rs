@@ -33,6 +33,7 @@ const COMPROMISED: RevocationReason = RevocationReason::KeyCompromise;
 
 pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
     let csr = files::csr(&asked.csr)?;
+    asked.target.check()?;
     if !asked.allow_compromised_key {
         // What cannot be read is refused by the server, which says why.
         if let Ok(request) = CertificationRequest::from_der(csr.der().clone()) {
@@ -65,6 +66,7 @@ async fn from_csr(
 
 pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Result<()> {
     let SubjectArg(subject) = &asked.subject;
+    asked.target.check()?;
     if let Some(key) = asked.key.key().filter(|_| !asked.allow_compromised_key) {
         let found = session.kms.key(&session.caller, &KeyRef::from(key)).await;
         let found = found.about(About::key(key))?;
@@ -99,6 +101,13 @@ pub(super) async fn create(session: &Session, asked: &CreateCertificate) -> Resu
     deliver(session, &asked.target, &made).await
 }
 
+impl Target {
+    /// Fails where the certificate could not be written.
+    fn check(&self) -> Result<()> {
+        self.out.as_deref().map_or(Ok(()), files::check_write)
+    }
+}
+
 /// Writes the certificate where it shall go, and shows it.
 async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Result<()> {
     tell_doubts(session, issued).await;
@@ -124,6 +133,7 @@ async fn deliver(session: &Session, target: &Target, issued: &Certificate) -> Re
 }
 
 pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
+    asked.target.check()?;
     let old = find(session, &asked.one).await?;
     ensure!(
         !old.is_ca,

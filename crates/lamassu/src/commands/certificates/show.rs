@@ -19,7 +19,7 @@ use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::CERTIFICATE_FIELDS;
 use crate::commands::files;
 use crate::commands::listing::{self, Conditions};
-use crate::commands::output::{ListPrinter, Record, Shape};
+use crate::commands::output::{ListPrinter, Record, Shape, note};
 use crate::commands::values::{at, left, subject};
 
 const CERTIFICATES: Shape<Certificate> = Shape {
@@ -225,10 +225,16 @@ pub(super) async fn chain(session: &Session, one: &One) -> Result<()> {
 pub(super) async fn export(session: &Session, asked: &Export) -> Result<()> {
     let certificate = find(session, &asked.one).await?;
     let chain = if asked.chain {
-        session
-            .ca
-            .certificate_chain(&session.caller, &(&certificate).into())
-            .await?
+        let (ca, caller) = (&session.ca, &session.caller);
+        let chain = ca.certificate_chain(caller, &(&certificate).into()).await?;
+        if let [only] = chain.as_slice()
+            && !Read::from_der(only.der().clone())?.is_self_signed()
+        {
+            note(
+                "warning: the CA that issued it is not here, nor are those above: this is no chain",
+            );
+        }
+        chain
     } else {
         vec![certificate.certificate]
     };

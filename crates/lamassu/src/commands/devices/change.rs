@@ -1,29 +1,55 @@
 //! Changing devices, retiring them and forgetting them.
 
 use anyhow::{Result, ensure};
-use lamassu_core::device::DeviceService as _;
+use lamassu_core::device::{DeviceRegistry as _, DeviceService as _};
 use lamassu_core::ids::DeviceId;
+use lamassu_core::patch::DocumentPatch;
+use lamassu_core::revision::Precondition;
+use serde_json::{Map, Value, json};
 
 use super::show::{find, print};
+use super::{UpdateDevice, require_dms};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
-use crate::commands::metadata::MetadataChanges;
 use crate::commands::question::Question;
 
-pub(super) async fn update(
-    session: &Session,
-    device: &str,
-    metadata: &MetadataChanges,
-) -> Result<()> {
-    let operations = metadata.operations();
+pub(super) async fn update(session: &Session, asked: &UpdateDevice) -> Result<()> {
+    let operations = asked.metadata.operations();
+    let members = asked.members();
     ensure!(
-        !operations.is_empty(),
-        "nothing to change: say --set or --unset"
+        !members.is_empty() || !operations.is_empty(),
+        "nothing to change: say --dms, --tag, --no-tags, --set or --unset"
     );
     let (devices, caller) = (&session.devices, &session.caller);
-    let id = DeviceId::from(device);
-    let changed = devices.patch_metadata(caller, &id, operations).await;
-    print(session, &changed.about(About::new(Noun::Device, device))?)
+    let id = DeviceId::from(asked.device.as_str());
+    let about = || About::new(Noun::Device, &asked.device);
+    if let Some(dms) = &asked.dms {
+        require_dms(session, dms).await?;
+    }
+    if !members.is_empty() {
+        let patch = DocumentPatch::Merge(members);
+        let changed = devices.patch_device(caller, &id, patch, Precondition::None);
+        changed.await.about(about())?;
+    }
+    if !operations.is_empty() {
+        let changed = devices.patch_metadata(caller, &id, operations).await;
+        changed.about(about())?;
+    }
+    print(session, &find(session, &asked.device).await?)
+}
+
+impl UpdateDevice {
+    /// The members beside the metadata that change.
+    fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        if let Some(dms) = &self.dms {
+            members.insert("dms_owner".to_owned(), json!(dms));
+        }
+        if self.no_tags || !self.tag.is_empty() {
+            members.insert("tags".to_owned(), json!(self.tag));
+        }
+        members
+    }
 }
 
 pub(super) async fn decommission(

@@ -172,6 +172,7 @@ async fn create(session: &Session, asked: &Create) -> Result<()> {
         asked.out.is_none() || (asked.count == 1 && asked.device.len() <= 1),
         "--out is for one password: leave it out, or ask for one"
     );
+    asked.out.as_deref().map_or(Ok(()), files::check_replace)?;
     let devices = asked
         .device
         .iter()

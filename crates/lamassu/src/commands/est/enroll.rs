@@ -32,11 +32,7 @@ pub(super) async fn enroll(server: &ServerArgs, output: OutputArgs, asked: &Enro
     };
     check_key(key.public_key(), &wishes.csr);
     let csr = request(&pair, &Subject::of(&asked.who), &key, &wishes)?;
-    let ask = Ask {
-        client: &client,
-        files: &asked.files,
-        pair: &pair,
-    };
+    let ask = Ask::new(&client, &asked.files, &pair)?;
     let issued = ask
         .issued(EstRequest::Enroll, &csr, key.public_key())
         .await?;
@@ -57,11 +53,8 @@ pub(super) async fn generated(
     let client = server.client(None)?;
     let wishes = wishes(&client).await?;
     let csr = request_without_key(&pair, &Subject::of(&asked.who), &wishes)?;
-    let ask = Ask {
-        client: &client,
-        files: &asked.files,
-        pair: &pair,
-    };
+    files::check_replace(pair.key_file())?;
+    let ask = Ask::new(&client, &asked.files, &pair)?;
     let given = patiently(asked.files.wait, async || client.server_keygen(&csr).await).await;
     let given = ask.judged(given)?;
     // It waits beside the old one, until the certificate is in its file.
@@ -88,12 +81,25 @@ fn nothing_there(pair: &Pair) -> Result<()> {
 
 /// Asking for the files of a device.
 pub(super) struct Ask<'a> {
-    pub(super) client: &'a EstClient,
-    pub(super) files: &'a Files,
-    pub(super) pair: &'a Pair,
+    client: &'a EstClient,
+    files: &'a Files,
+    pair: &'a Pair,
 }
 
-impl Ask<'_> {
+impl<'a> Ask<'a> {
+    /// Nothing is asked for that could not be written.
+    pub(super) fn new(client: &'a EstClient, asked: &'a Files, pair: &'a Pair) -> Result<Self> {
+        files::check_replace(pair.cert_file())?;
+        if let Some(path) = &asked.cacerts_out {
+            files::check_replace(path)?;
+        }
+        Ok(Self {
+            client,
+            files: asked,
+            pair,
+        })
+    }
+
     /// The certificate, once the server has decided.
     pub(super) async fn issued(
         &self,

@@ -84,11 +84,7 @@ pub(super) async fn once(
     check_key(key.public_key(), &wishes.csr);
     let subject = Subject::of_certificate(held.certificate()?);
     let csr = request(pair, &subject, key, &wishes)?;
-    let ask = Ask {
-        client: &client,
-        files: &asked.files,
-        pair,
-    };
+    let ask = Ask::new(&client, &asked.files, pair)?;
     let issued = ask
         .issued(EstRequest::Reenroll, &csr, key.public_key())
         .await?;

@@ -15,7 +15,7 @@ use super::pair::Pair;
 use super::server::ServerArgs;
 use crate::commands::files;
 use crate::commands::output::{OutputArgs, note};
-use crate::commands::values::at;
+use crate::commands::values::{at, name};
 
 /// Most certificates above an end entity.
 const MAX_CHAIN: usize = 10;
@@ -116,8 +116,8 @@ impl Enrolled {
     pub(super) fn new(pair: &Pair, certificate: &Certificate) -> Self {
         Self {
             serial_number: certificate.serial().to_hex(),
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
+            subject: name(certificate.subject()),
+            issuer: name(certificate.issuer()),
             valid_from: certificate.not_before().into(),
             valid_to: certificate.not_after().into(),
             key_file: pair.key_file().to_owned(),

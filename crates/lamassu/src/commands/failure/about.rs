@@ -4,23 +4,27 @@ use std::fmt;
 
 use anyhow::Error;
 use lamassu_core::ca::{CaError, CaService as _, CertificateStatus};
-use lamassu_core::device::DeviceError;
+use lamassu_core::device::{DeviceError, DeviceService as _, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::ids::CaId;
-use lamassu_core::kms::{KmsError, KmsService as _};
+use lamassu_core::kms::{Key, KmsError, KmsService as _};
 use lamassu_core::usage::RevocationReason;
 
+use super::cause;
 use crate::commands::Session;
 use crate::commands::fields::{
-    AUTHORITY_FIELDS, DMS_FIELDS, GROUP_FIELDS, KEY_FIELDS, PROFILE_FIELDS,
+    AUTHORITY_FIELDS, DEVICE_FIELDS, DMS_FIELDS, GROUP_FIELDS, KEY_FIELDS, PROFILE_FIELDS,
 };
 use crate::commands::groups::page;
 use crate::commands::listing::{Conditions, first};
 use crate::nearest::nearest;
 
 /// Names of existing things that an error lists at most.
-const NAMED: usize = 10;
+const NAMED: usize = 5;
+
+/// Digits of an id that tell one key from the others for people.
+const SHORT_ID: usize = 8;
 
 /// Kinds of things that commands name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +131,13 @@ impl Absence for KmsError {
 
 impl Absence for DeviceError {
     fn absent(&self) -> Option<Noun> {
-        matches!(self, Self::NotFound).then_some(Noun::Device)
+        matches!(self, Self::NotFound | Self::Unknown).then_some(Noun::Device)
+    }
+}
+
+impl Absence for RegistryError {
+    fn absent(&self) -> Option<Noun> {
+        matches!(self, Self::DeviceNotFound).then_some(Noun::Device)
     }
 }
 
@@ -201,6 +211,22 @@ pub(super) async fn unfit(session: &Session, error: &Error) -> Option<String> {
     })
 }
 
+/// What the key manager says of a kind of key, with the engine by its id: it calls engines by who made them.
+pub(super) async fn in_engine(session: &Session, error: &Error) -> Option<String> {
+    let refusal = cause::<KmsError>(error)?;
+    let (KmsError::KeyTypeUnsupported { provider, .. }
+    | KmsError::KeySizeUnsupported { provider, .. }) = refusal
+    else {
+        return None;
+    };
+    let engines = session.kms.engines(&session.caller).await.ok()?;
+    let meant = engines.iter().filter(|one| one.provider == *provider);
+    let meant: Vec<_> = meant.map(|one| one.id.to_string()).collect();
+    let told = refusal.to_string();
+    let before = told.strip_suffix(provider.as_str())?;
+    (!meant.is_empty()).then(|| format!("{before}{}", meant.join(" or ")))
+}
+
 /// A refusal of a service, and what it is about.
 pub(in crate::commands) trait Refusal<T> {
     /// # Errors
@@ -226,35 +252,84 @@ impl<T, E: Absence> Refusal<T> for Result<T, E> {
     }
 }
 
+/// A thing that exists.
+struct Known {
+    /// In a list of some.
+    told: String,
+    /// What it is called, and how a command names it.
+    names: Vec<(String, String)>,
+}
+
+impl Known {
+    fn named(name: String) -> Self {
+        Self {
+            told: name.clone(),
+            names: vec![(name.clone(), name)],
+        }
+    }
+
+    /// In how many letters its likest name differs from this one.
+    fn distance(&self, name: &str) -> Option<usize> {
+        let distances = self.names.iter();
+        let distances = distances.map(|(own, _)| strsim::damerau_levenshtein(own, name));
+        distances.min()
+    }
+}
+
+impl From<Key> for Known {
+    /// A key without alias is told by its name, which is none for commands: that is its id.
+    fn from(key: Key) -> Self {
+        let id = key.key_id.to_string();
+        let told = match key.aliases.first() {
+            Some(alias) => alias.clone(),
+            None => format!("{:?} ({}…)", key.name, id.get(..SHORT_ID).unwrap_or(&id)),
+        };
+        let aliases = key.aliases.into_iter();
+        let aliases = aliases.map(|alias| (alias.clone(), alias));
+        let others = [(key.name, id.clone()), (id.clone(), id)];
+        Self {
+            told,
+            names: aliases.chain(others).collect(),
+        }
+    }
+}
+
 /// That a thing does not exist, and which ones do, where a look at the list is possible.
 pub(super) async fn unknown(session: &Session, error: &Error) -> Option<String> {
     let absent: &Absent = error.downcast_ref()?;
-    let known = match absent.noun {
-        Noun::Ca => authorities(session).await,
-        Noun::Dms => systems(session).await,
-        Noun::Engine => engines(session).await,
-        Noun::Group => groups(session).await,
-        Noun::Key => keys(session).await,
-        Noun::Profile => profiles(session).await,
+    let mut known: Vec<Known> = match absent.noun {
+        Noun::Ca => named(authorities(session).await),
+        Noun::Device => named(devices(session, &absent.id).await),
+        Noun::Dms => named(systems(session).await),
+        Noun::Engine => named(engines(session).await),
+        Noun::Group => named(groups(session).await),
+        Noun::Key => keys(session).await.into_iter().map(Known::from).collect(),
+        Noun::Profile => named(profiles(session).await),
         // They are too many to be guessed.
-        Noun::Action
-        | Noun::Approval
-        | Noun::Certificate
-        | Noun::Device
-        | Noun::Job
-        | Noun::Request => {
+        Noun::Action | Noun::Approval | Noun::Certificate | Noun::Job | Noun::Request => {
             return Some(absent.to_string());
         }
     };
-    let meant = nearest(&absent.id, known.iter().map(String::as_str));
-    let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+    let names = || known.iter().flat_map(|one| &one.names);
+    let meant = nearest(&absent.id, names().map(|(name, _)| name.as_str()));
+    let meant = meant.and_then(|meant| names().find(|(name, _)| name == meant));
+    let meant = meant.map(|(_, name)| format!(" (did you mean {name}?)"));
     let meant = meant.unwrap_or_default();
-    let listed = match known.get(..NAMED) {
-        _ if known.is_empty() => "none is shown to you".to_owned(),
-        Some(some) if known.len() > NAMED => format!("there are {} and others", some.join(", ")),
-        Some(_) | None => format!("there are {}", known.join(", ")),
+    if absent.noun == Noun::Device {
+        return Some(format!("{absent}{meant}"));
+    }
+    known.sort_by_cached_key(|one| one.distance(&absent.id));
+    let told: Vec<_> = known.iter().map(|one| one.told.as_str()).collect();
+    let listed = match told.get(..NAMED) {
+        _ if told.is_empty() => "none is shown to you".to_owned(),
+        Some(some) if told.len() > NAMED => format!("there are {} and others", some.join(", ")),
+        Some(_) | None => format!("there are {}", told.join(", ")),
     };
     Some(format!("{absent}{meant}; {listed}"))
+}
+
+fn named(names: Vec<String>) -> Vec<Known> {
+    names.into_iter().map(Known::named).collect()
 }
 
 /// Whoever may not list them is told nothing of them.
@@ -294,16 +369,27 @@ async fn profiles(session: &Session) -> Vec<String> {
     named.collect()
 }
 
-async fn keys(session: &Session) -> Vec<String> {
+async fn keys(session: &Session) -> Vec<Key> {
     let list = first(Conditions::default(), KEY_FIELDS, async |request| {
         Ok(session.kms.keys(&session.caller, request).await?)
     });
-    let list = list.await.unwrap_or_default();
-    let named = list.into_iter().map(|one| match one.aliases.first() {
-        Some(alias) => alias.clone(),
-        None => one.key_id.to_string(),
-    });
-    named.collect()
+    list.await.unwrap_or_default()
+}
+
+/// Of all that there are, those that have a half of this id in theirs: who mistyped it did so in the other half.
+async fn devices(session: &Session, id: &str) -> Vec<String> {
+    let middle = id.char_indices().nth(id.chars().count() / 2);
+    let halves = id.split_at_checked(middle.map_or(0, |(at, _)| at));
+    let mut found = Vec::new();
+    for half in halves.into_iter().flat_map(<[&str; 2]>::from) {
+        let condition = Conditions::default().with("id[contains_ignorecase]", Some(half));
+        let list = first(condition, DEVICE_FIELDS, async |request| {
+            let (devices, caller) = (&session.devices, &session.caller);
+            Ok(devices.devices(caller, None, request).await?)
+        });
+        found.extend(list.await.unwrap_or_default());
+    }
+    found.iter().map(|one| one.id.to_string()).collect()
 }
 
 async fn engines(session: &Session) -> Vec<String> {

@@ -6,6 +6,7 @@ use lamassu_core::device::DeviceError;
 use lamassu_core::device_group::DeviceGroupError;
 use lamassu_core::dms::{ApprovalRefusal, DmsError};
 use lamassu_core::kms::KmsError;
+use lamassu_core::va::VaError;
 
 use super::cause;
 
@@ -17,6 +18,7 @@ pub(super) fn on(error: &Error) -> Option<&'static str> {
         .or_else(|| cause::<DeviceError>(error).and_then(of_device))
         .or_else(|| cause::<DmsError>(error).and_then(of_dms))
         .or_else(|| cause::<DeviceGroupError>(error).and_then(of_group))
+        .or_else(|| cause::<VaError>(error).and_then(of_va))
 }
 
 fn of_ca(error: &CaError) -> Option<&'static str> {
@@ -79,6 +81,11 @@ fn of_group(error: &DeviceGroupError) -> Option<&'static str> {
         DeviceGroupError::Validation => "a value is missing or cannot be used",
         _ => return None,
     })
+}
+
+fn of_va(error: &VaError) -> Option<&'static str> {
+    let is_roleless = matches!(error, VaError::RoleNotFound);
+    is_roleless.then_some("CRLs of a CA whose key is not here are not made here")
 }
 
 fn of_kms(error: &KmsError) -> Option<&'static str> {

@@ -1,7 +1,6 @@
 //! Actions: something is done with all devices of a group, on the server, however many there are.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
@@ -11,19 +10,16 @@ use lamassu_core::device_group::{
 };
 use lamassu_core::query::{Field, Filter};
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep_until};
 
 use super::find;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::{ACTION_FIELDS, DEVICE_FIELDS_IN_V2};
 use crate::commands::listing::{self, Conditions, ListArgs};
 use crate::commands::output::{Record, Shape};
+use crate::commands::progress::{self, Share, Watched};
 use crate::commands::question::Question;
 use crate::commands::values::at;
-use crate::commands::{Commands, Session, members, progress};
-
-/// Time between looks at an action.
-const LOOK: Duration = Duration::from_millis(300);
+use crate::commands::{Commands, Session, members};
 
 /// Something that is done with all devices of a group. GROUP is an id or a name.
 #[derive(Clone, Debug, Subcommand)]
@@ -300,16 +296,26 @@ async fn read(session: &Session, group: &Group, action: &str) -> Result<GroupAct
 
 /// Shows how far an action is until it ends, then how it ended.
 async fn follow(session: &Session, group: &Group, begun: GroupAction) -> Result<()> {
-    let progress = progress::counting();
-    let mut action = begun;
-    while !action.state.is_over() {
+    let share = |action: &GroupAction| {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let done = action.succeeded.saturating_add(action.failed);
-        progress.at(count(done), count(action.matched));
-        sleep_until(Instant::now() + LOOK).await;
-        action = read(session, group, &action.id).await?;
-    }
-    progress.finish();
+        (!action.state.is_over()).then_some(Share {
+            done: count(action.succeeded.saturating_add(action.failed)),
+            total: count(action.matched),
+        })
+    };
+    let look = async |action: &GroupAction| read(session, group, &action.id).await;
+    let action = match progress::watch(begun, share, look).await? {
+        Watched::Over(action) => action,
+        Watched::Left(action) => {
+            let (group, id) = (&group.id, &action.id);
+            bail!(
+                "interrupted behind {} of {} devices, and the server goes on: `lamassu groups actions wait {group} {id}` \
+                 watches it, `lamassu groups actions cancel {group} {id}` ends it",
+                action.succeeded,
+                action.matched
+            )
+        }
+    };
     print(session, &action)?;
     match action.state {
         ActionState::Queued | ActionState::Running | ActionState::Succeeded => Ok(()),

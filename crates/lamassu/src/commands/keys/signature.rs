@@ -15,7 +15,7 @@ use lamassu_crypto::{PublicKey, SignatureScheme};
 use super::show::find;
 use super::{Sign, Verify};
 use crate::commands::Session;
-use crate::commands::files;
+use crate::commands::files::{self, TooLong};
 use crate::commands::output::write;
 
 /// What is signed, and how.
@@ -40,11 +40,28 @@ impl MessageArgs {
             Some(name) => name.clone(),
             None => usual(key)?.to_owned(),
         };
-        let message_type = if self.digest { "digest" } else { "raw" };
+        let hash = scheme_of(&algorithm).and_then(SignatureScheme::hash);
+        let (message, message_type) = match hash {
+            _ if self.digest => (files::read(&self.file)?, "digest"),
+            // Hashed here, the file may have any length, and stays here.
+            Some(hash) => (files::digest(&self.file, hash)?, "digest"),
+            None => (self.whole(&algorithm)?, "raw"),
+        };
         Ok(SignMessage {
             algorithm,
-            message: files::read(&self.file)?.into(),
+            message: message.into(),
             message_type: message_type.to_owned(),
+        })
+    }
+
+    /// What is sent in one request.
+    fn whole(&self, algorithm: &str) -> Result<Vec<u8>> {
+        files::read(&self.file).map_err(|error| match error.downcast_ref::<TooLong>() {
+            Some(too_long) => Error::msg(format!(
+                "{too_long}, and {algorithm} takes the message as a whole: RSA and ECDSA keys take files of any \
+                 length"
+            )),
+            None => error,
         })
     }
 }
@@ -85,6 +102,7 @@ fn explained(error: KmsError, key: &Key, algorithm: &str, n_bytes: usize) -> Err
 }
 
 pub(super) async fn sign(session: &Session, asked: &Sign) -> Result<()> {
+    asked.out.as_deref().map_or(Ok(()), files::check_write)?;
     let key = find(session, &asked.message.key).await?;
     let message = asked.message.message(&key)?;
     let reference = KeyRef::from(&key.key_id);

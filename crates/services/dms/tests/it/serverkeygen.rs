@@ -261,6 +261,48 @@ async fn a_key_is_encrypted_for_the_key_that_the_request_names() {
     }
 }
 
+/// What `docs/est.md` says to do with such an answer.
+#[tokio::test]
+async fn an_encrypted_key_is_opened_by_openssl_as_documented() {
+    let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/est.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let (_, commands) = document.split_once("\n    tr -d").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    let commands = format!("set -e; tr -d{commands}");
+    for (kind, bits, spec) in [
+        ("RSA", 2048, KeySpec::Ec(Curve::P256)),
+        ("ECDSA", 256, KeySpec::Rsa(2048)),
+    ] {
+        let world = world_making(&json!({"type": kind, "bits": bits})).await;
+        let device = Device::with_key("d", spec);
+        let wishes = [
+            for_key(&key_identifier(&device)),
+            capabilities(&[AES_256_GCM]),
+        ];
+        let answer = generate(&world, &device.csr_with(&wishes)).await;
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("answer"), &answer.body).unwrap();
+        let key = device.key().to_pkcs8_der().unwrap();
+        let key = der_to_pem(PemLabel::PrivateKey, &key);
+        std::fs::write(dir.path().join("device.key"), key).unwrap();
+        let mut shell = Command::new("sh");
+        let output = shell
+            .args(["-c", &commands])
+            .current_dir(dir.path())
+            .output();
+        let output = output.unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let made = std::fs::read(dir.path().join("made.key")).unwrap();
+        let made = PrivateKey::from_pem(&made).unwrap();
+        let certified = certificate(&parts(&answer));
+        assert_eq!(certified.spki_der().as_ref(), made.public_key().spki_der());
+    }
+}
+
 #[tokio::test]
 async fn a_key_is_encrypted_for_the_key_of_the_client_certificate() {
     let world = world_making(&json!({"type": "ECDSA", "bits": 256})).await;
@@ -306,7 +348,7 @@ async fn a_key_that_cannot_be_encrypted_as_asked_is_not_made() {
         ),
         (
             rsa.csr_with(std::slice::from_ref(&own)),
-            "SMIMECapabilities name neither AES-CBC nor AES-GCM",
+            "SMIMECapabilities are missing, which name the ciphers that the device can open",
         ),
         (
             rsa.csr_with(&[own.clone(), capabilities(&[RSAES_OAEP, TRIPLE_DES])]),

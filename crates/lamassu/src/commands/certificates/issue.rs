@@ -35,25 +35,22 @@ pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
     let csr = files::csr(&asked.csr)?;
     asked.target.check()?;
     if !asked.allow_compromised_key {
-        // What cannot be read is refused by the server, which says why.
-        if let Ok(request) = CertificationRequest::from_der(csr.der().clone()) {
-            let key = hex::encode(HashAlgorithm::Sha256.digest(request.spki_der()));
-            refuse_compromised(session, &key, None).await?;
-        }
+        let key = hex::encode(HashAlgorithm::Sha256.digest(csr.spki_der()));
+        refuse_compromised(session, &key, None).await?;
     }
     let profile = choice(session, asked.profile.as_deref()).await?;
-    let issued = from_csr(session, &asked.ca, csr, profile).await?;
+    let issued = from_csr(session, &asked.ca, &csr, profile).await?;
     deliver(session, &asked.target, &issued).await
 }
 
 async fn from_csr(
     session: &Session,
     ca: &str,
-    csr: CsrDer,
+    csr: &CertificationRequest,
     profile: ProfileChoice,
 ) -> Result<Certificate> {
     let request = SignCsr {
-        csr: Some(csr),
+        csr: Some(CsrDer::from_der(csr.as_der().clone())),
         profile,
         verify_csr_signature: None,
     };
@@ -148,7 +145,7 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
     }
     let profile = choice(session, asked.profile.as_deref()).await?;
     let new = match csr {
-        Some(csr) => from_csr(session, issuer, csr, profile).await?,
+        Some(csr) => from_csr(session, issuer, &csr, profile).await?,
         None => with_same_key(session, &old, profile).await?,
     };
     if asked.revoke_old {
@@ -170,13 +167,12 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
 }
 
 /// Whether the successor has the key of the certificate.
-fn has_same_key(old: &Certificate, csr: Option<&CsrDer>) -> Result<bool> {
+fn has_same_key(old: &Certificate, csr: Option<&CertificationRequest>) -> Result<bool> {
     let Some(csr) = csr else {
         return Ok(true);
     };
-    let requested = CertificationRequest::from_der(csr.der().clone())?;
     let read = Read::from_der(old.certificate.der().clone())?;
-    Ok(requested.spki_der() == read.spki_der())
+    Ok(csr.spki_der() == read.spki_der())
 }
 
 /// Fails where somebody else may have the key of this id: a certificate for it was revoked because of that.

@@ -1,0 +1,80 @@
+//! What would do more harm than was meant.
+
+use anyhow::Result;
+
+use super::Shell;
+
+#[test]
+fn private_keys_are_neither_sent_nor_written_over() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    shell.openssl("pkey -in d1.key -outform DER -out key.der")?;
+    shell.openssl("pkcs8 -topk8 -in d1.key -outform DER -passout pass:secret -out locked.der")?;
+    let scratch = shell.program.scratch();
+    let key = std::fs::read_to_string(scratch.join("d1.key"))?;
+    shell.write(
+        "ssh.key",
+        &key.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"),
+    )?;
+    shell.write(
+        "called.csr",
+        &key.replace("PRIVATE KEY", "CERTIFICATE REQUEST"),
+    )?;
+    shell.write("called.pem", &key.replace("PRIVATE KEY", "CERTIFICATE"))?;
+    let serial = shell.ok("certs issue d1.csr --ca plant -q")?;
+    for file in [
+        "d1.key",
+        "key.der",
+        "locked.der",
+        "ssh.key",
+        "called.csr",
+        "called.pem",
+    ] {
+        let commands = [
+            format!("certs issue {file} --ca plant"),
+            format!("certs renew {serial} --csr {file}"),
+            format!("certs import {file}"),
+            format!("cas import {file}"),
+        ];
+        for line in commands {
+            let said = shell.refused(&line, 1)?;
+            // The server does not know what the file is called.
+            assert!(
+                said.contains(&format!("error: {file} is ")),
+                "{line}: {said}"
+            );
+        }
+    }
+
+    shell.write(
+        "bundle.pem",
+        &format!("{}\n{key}", shell.ok("cas export plant")?),
+    )?;
+    shell.ok("keys create --name k --alias k")?;
+    shell.write("m", "hello")?;
+    let before = shell.ok("certs list --all -q")?;
+    for file in ["d1.key", "key.der", "bundle.pem"] {
+        let there = std::fs::read(scratch.join(file))?;
+        for line in [
+            "certs issue d1.csr --ca plant",
+            "certs create --ca plant --subject x",
+            "cas export plant",
+            "keys export k",
+            "keys sign k m",
+            "cas request create --id sub --subject Sub",
+        ] {
+            let said = shell.refused(&format!("{line} --out {file}"), 1)?;
+            assert!(
+                said.contains(&format!(
+                    "{file} holds a private key, and is not written over"
+                )),
+                "{line}: {said}"
+            );
+        }
+        assert_eq!(std::fs::read(scratch.join(file))?, there);
+    }
+    assert_eq!(shell.ok("certs list --all -q")?, before);
+    assert_eq!(shell.ok("cas request list -q")?, "");
+    Ok(())
+}

@@ -5,6 +5,49 @@ use anyhow::Result;
 use super::Shell;
 
 #[test]
+fn a_successor_has_the_names_of_its_predecessor() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    shell.csr("other")?;
+    shell.openssl("req -new -key d1.key -subj /CN=d1 -out bare.csr")?;
+    let serial = shell.ok("certs issue d1.csr --ca plant -q")?;
+    let (d1, other) = (
+        "CN=d1 with the alternative names d1.plant",
+        "CN=other with the alternative names other.plant",
+    );
+    for (csr, is) in [
+        ("other.csr", other),
+        ("bare.csr", "CN=d1 without alternative names"),
+    ] {
+        let said = shell.refused(&format!("certs renew {serial} --csr {csr} --revoke-old"), 1)?;
+        assert!(
+            said.contains(&format!(
+                "the request is for {is}, the certificate for {d1}"
+            )),
+            "{said}"
+        );
+    }
+    assert_eq!(
+        shell.json(&format!("certs show {serial}"))?["status"],
+        "ACTIVE"
+    );
+    shell.ok(&format!("certs renew {serial} --csr d1.csr"))?;
+
+    // A profile may say of names what no request has.
+    shell.ok("profiles create --name Line --validity 1d --subject O=Example")?;
+    let serial = shell.ok("certs issue d1.csr --ca plant --profile Line -q")?;
+    shell.ok(&format!("certs renew {serial} --csr d1.csr --profile Line"))?;
+    let renew = format!("certs renew {serial} --csr other.csr --profile Line");
+    let said = shell.refused(&renew, 1)?;
+    assert!(
+        said.contains(&format!("the request is for {other}")),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
 fn private_keys_are_neither_sent_nor_written_over() -> Result<()> {
     let shell = Shell::start()?;
     shell.plant()?;

@@ -4,6 +4,66 @@ use anyhow::Result;
 
 use super::Shell;
 
+/// What a command says beside its result.
+fn warnings(shell: &Shell, line: &str) -> Result<String> {
+    let output = shell.run(line)?;
+    let said = String::from_utf8(output.stderr)?;
+    anyhow::ensure!(output.status.success(), "{line}: {said}");
+    Ok(said)
+}
+
+/// A self-signed CA that openssl makes.
+fn foreign(shell: &Shell, name: &str) -> Result<()> {
+    shell.openssl(&format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -subj /CN={name} \
+         -days 300 -out {name}.pem"
+    ))?;
+    Ok(())
+}
+
+#[test]
+fn a_key_is_imported_into_the_engine_that_is_named_or_not_at_all() -> Result<()> {
+    let shell = Shell::start()?;
+    foreign(&shell, "corp")?;
+    let import = "cas import corp.pem --private-key corp.key --id corp";
+    let said = shell.refused(&format!("{import} --engine hsm-1"), 1)?;
+    assert!(
+        said.contains("there is no engine \"hsm-1\"; there are disk, memory"),
+        "{said}"
+    );
+    assert_eq!(shell.ok("keys list -q")?, "");
+    shell.ok("keys import corp.key --name corp --engine memory")?;
+    let said = warnings(&shell, &format!("{import} --engine disk"))?;
+    assert!(
+        said.contains("warning: its key is in the engine memory"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_import_is_no_answer_to_another_request_and_no_second_copy() -> Result<()> {
+    let shell = Shell::start()?;
+    foreign(&shell, "legacy")?;
+    shell.ok("cas request create --id sub --subject Sub")?;
+    let said = shell.refused("cas import legacy.pem --id sub", 1)?;
+    assert!(
+        said.contains("it is not the certificate of request sub's key"),
+        "{said}"
+    );
+    assert_eq!(shell.json("cas request show sub")?["status"], "PENDING");
+    shell.ok("cas import legacy.pem --private-key legacy.key --id legacy")?;
+    let said = shell.refused("cas import legacy.pem --id again", 1)?;
+    assert!(
+        said.contains("This CA is here already, as legacy: "),
+        "{said}"
+    );
+    let said = shell.refused("cas import legacy.pem --id legacy", 1)?;
+    assert!(said.contains("CA already exists"), "{said}");
+    shell.ok("cas import legacy.pem --id again --yes")?;
+    Ok(())
+}
+
 #[test]
 fn a_successor_has_the_names_of_its_predecessor() -> Result<()> {
     let shell = Shell::start()?;

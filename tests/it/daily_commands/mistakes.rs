@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Shell;
+use super::{Shell, told};
 
 /// What a command says beside its result.
 fn warnings(shell: &Shell, line: &str) -> Result<String> {
@@ -102,6 +102,59 @@ fn a_successor_has_the_names_of_its_predecessor() -> Result<()> {
     let said = shell.refused(&renew, 1)?;
     assert!(
         said.contains(&format!("the request is for {other}")),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_a_revocation_means_is_said() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell
+        .ok("cas create --id line --issuer plant --subject Line --profile Devices --validity 1y")?;
+    for (ca, subject) in [("plant", "a"), ("line", "b"), ("line", "c")] {
+        shell.ok(&format!("certs create --ca {ca} --subject {subject}"))?;
+    }
+    let all = "the 2 CAs below it and the 3 active certificates of all of them";
+    let said = shell.refused("cas revoke root --reason Superseded", 1)?;
+    assert!(
+        said.contains(&format!(
+            "This revokes the CA \"root\" with {all}, for good: neither that nor the reason Superseded can be \
+             changed afterwards."
+        )),
+        "{said}"
+    );
+    let said = shell.refused("cas revoke line", 1)?;
+    assert!(
+        said.contains("the CA \"line\" with the 2 active certificates that it issued, for good"),
+        "{said}"
+    );
+
+    let serial = shell.ok("certs create --ca plant --subject d -q")?;
+    let revoke = format!("certs revoke {serial} --reason Superseded");
+    let said = shell.refused(&revoke, 1)?;
+    assert!(
+        said.contains("neither that nor the reason Superseded can be changed afterwards"),
+        "{said}"
+    );
+    shell.ok(&format!("{revoke} --yes"))?;
+    let revoked = shell.ok(&format!("certs show {serial}"))?;
+    let said = warnings(&shell, &format!("certs renew {serial}"))?;
+    assert!(
+        said.contains(&format!(
+            "warning: it was revoked {}: Superseded",
+            told(&revoked, "revoked")?
+        )),
+        "{said}"
+    );
+
+    shell.ok("cas revoke line --yes")?;
+    let said = shell.refused("cas delete line", 1)?;
+    assert!(
+        said.contains(
+            "This deletes the CA \"line\" with its key, and revokes the 0 active certificates that it issued"
+        ),
         "{said}"
     );
     Ok(())

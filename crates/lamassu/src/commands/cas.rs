@@ -1,5 +1,6 @@
 //! `lamassu cas`: certificate authorities, and requests for those that somebody else certifies.
 
+mod below;
 mod change;
 mod create;
 mod request;

@@ -5,6 +5,7 @@ mod certificates;
 mod devices;
 mod keys;
 mod manners;
+mod mistakes;
 mod profiles;
 
 use std::process::{Command, Output, Stdio};

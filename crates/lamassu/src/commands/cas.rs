@@ -1,5 +1,6 @@
 //! `lamassu cas`: certificate authorities, and requests for those that somebody else certifies.
 
+mod below;
 mod change;
 mod create;
 mod request;
@@ -185,13 +186,8 @@ pub(crate) struct ImportCa {
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
     /// Engine for the private key; the default one when not said.
-    #[arg(
-        long,
-        value_name = "ENGINE",
-        default_value = "",
-        requires = "private_key"
-    )]
-    engine: String,
+    #[arg(long, value_name = "ENGINE", requires = "private_key")]
+    engine: Option<String>,
     /// The CA that issued it, where several might have.
     #[arg(long, value_name = "CA")]
     issuer: Option<String>,
@@ -199,6 +195,8 @@ pub(crate) struct ImportCa {
     /// when not said.
     #[arg(long, value_name = "N")]
     crl_shards: Option<CrlShards>,
+    #[command(flatten)]
+    question: Question,
 }
 
 /// Change a CA.

@@ -8,13 +8,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::ValueEnum;
-use lamassu_core::pem::{CertificateDer, CsrDer, PublicKeyDer};
+use lamassu_core::pem::{CertificateDer, PublicKeyDer};
 use lamassu_crypto::pem::{self, PemLabel};
 use lamassu_crypto::{HashAlgorithm, KeyError, PrivateKey};
 use lamassu_x509::pem::{PemError, certificate_ders};
-use lamassu_x509::{Certificate, pkcs7};
+use lamassu_x509::{Certificate, CertificationRequest, pkcs7};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -106,6 +106,7 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return write_octets(octets);
     }
+    keep_private_key(path)?;
     let mut file =
         File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(octets)
@@ -125,6 +126,7 @@ pub(super) fn check_write(path: &Path) -> Result<()> {
     if path == Path::new("-") {
         return Ok(());
     }
+    keep_private_key(path)?;
     let opened = match fs::metadata(path) {
         // Whoever reads a pipe would take this for the end.
         Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
@@ -139,12 +141,40 @@ pub(super) fn check_write(path: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be written.
 pub(super) fn check_replace(path: &Path) -> Result<()> {
+    keep_private_key(path)?;
+    check_replace_key(path)
+}
+
+/// The same for the file of a private key, which gives way to another one.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn check_replace_key(path: &Path) -> Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let made = match target.is_dir() {
         true => Err(io::ErrorKind::IsADirectory.into()),
         false => NamedTempFile::new_in(directory(&target)).map(drop),
     };
     made.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Fails where a file holds a private key, of which there may be no other copy.
+///
+/// # Errors
+/// It does.
+fn keep_private_key(path: &Path) -> Result<()> {
+    // A pipe is not read from.
+    if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        return Ok(());
+    }
+    // What is too long for a key, or cannot be read, is none that is known.
+    let octets = read_secret(path).unwrap_or_default();
+    ensure!(
+        !kind::has_private_key(&octets),
+        "{} holds a private key, and is not written over: name another file, or remove this one",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Fails where a file is known to be something else than what is wanted.
@@ -165,7 +195,11 @@ pub(super) fn check_kind(wanted: Kind, path: &Path, octets: &[u8]) -> Result<()>
 pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
     let mut ders = ders(path)?.into_iter();
     let first = ders.next().context("no certificate")?;
-    Ok((CertificateDer::from_der(first), ders.len()))
+    // Nothing else leaves this machine as a certificate: it may be a key.
+    let read = Certificate::from_der(first)
+        .with_context(|| format!("{} is no certificate that can be read", path.display()))?;
+    let der = CertificateDer::from_der(read.as_der().clone());
+    Ok((der, ders.len()))
 }
 
 /// All certificates of a file, PEM or DER, as they are read; at least one.
@@ -343,18 +377,28 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// There is none.
-pub(super) fn csr(path: &Path) -> Result<CsrDer> {
+pub(super) fn csr(path: &Path) -> Result<CertificationRequest> {
     let octets = read(path)?;
-    if octets.first() == Some(&SEQUENCE) {
+    let der = match octets.first() {
+        Some(&SEQUENCE) => octets.clone(),
+        _ => request_block(path, &octets)?,
+    };
+    // Nothing else leaves this machine as a request: it may be the key.
+    CertificationRequest::from_der(der).or_else(|error| {
         check_kind(Kind::Request, path, &octets)?;
-        return Ok(CsrDer::from_der(octets));
-    }
+        Err(error).with_context(|| format!("{} is no request that can be read", path.display()))
+    })
+}
+
+/// The request among blocks of PEM.
+fn request_block(path: &Path, octets: &[u8]) -> Result<Vec<u8>> {
     // Not any block: the key may stand in front, and is nobody else's business. Other programs call the
     // request NEW CERTIFICATE REQUEST.
-    let request = pem::blocks(&octets)
-        .find(|block| matches!(block.label(), Some(PemLabel::CertificateRequest) | None));
+    let labelled =
+        |label: Option<PemLabel>| pem::blocks(octets).find(|block| block.label() == label);
+    let request = labelled(Some(PemLabel::CertificateRequest)).or_else(|| labelled(None));
     let Some(request) = request else {
-        check_kind(Kind::Request, path, &octets)?;
+        check_kind(Kind::Request, path, octets)?;
         bail!(
             "{} is neither PEM nor DER of {}",
             path.display(),
@@ -362,9 +406,7 @@ pub(super) fn csr(path: &Path) -> Result<CsrDer> {
         );
     };
     let der = request.der();
-    Ok(CsrDer::from_der(der.with_context(|| {
-        format!("{} holds a request that cannot be read", path.display())
-    })?))
+    der.with_context(|| format!("{} is no request that can be read", path.display()))
 }
 
 /// In which form certificates are written.

@@ -147,7 +147,7 @@ async fn delete(session: &Session, profile: &str, question: Question) -> Result<
 }
 
 /// The profile of this id, or else the only one of this name.
-async fn find(session: &Session, profile: &str) -> Result<IssuanceProfile> {
+pub(super) async fn find(session: &Session, profile: &str) -> Result<IssuanceProfile> {
     let by_id = session
         .ca
         .profile(&session.caller, &ProfileId::from(profile))

@@ -14,12 +14,12 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use lamassu_core::ca::{
-    CaError, Certificate, CertificateAuthority, CertificateStatus, CertificateType, ImportCa,
-    ImportCertificate, IssuerMetadata,
+    CaError, CaRequestStatus, Certificate, CertificateAuthority, CertificateStatus,
+    CertificateType, ImportCa, ImportCertificate, IssuerMetadata,
 };
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError as _, StorageFailure};
-use lamassu_core::ids::{CaId, EngineId, KeyId, ProfileId};
+use lamassu_core::ids::{CaId, CaRequestId, EngineId, KeyId, ProfileId};
 use lamassu_core::kms::{ImportKey, KmsError, PrivateKeyBytes, key_name};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::CrlShards;
@@ -109,6 +109,7 @@ impl CaService {
         if taken.map_err(StorageFailure::from)? {
             return Err(CaError::CaExists);
         }
+        self.refuse_other_key(&found.id, &key_id).await?;
         let sent = match &private_key {
             Some(_) => KeySent::Yes,
             None => KeySent::No,
@@ -134,6 +135,21 @@ impl CaService {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The id of a request that waits is for the CA that it asks for: whoever imports another one under it has
+    /// mistaken the file.
+    async fn refuse_other_key(&self, id: &CaId, key_id: &KeyId) -> Result<(), CaError> {
+        let asked = ca_request::by_id(&self.db, &CaRequestId::from(id.as_str())).await;
+        let asked = asked.map_err(StorageFailure::from)?;
+        match asked.map(|asked| asked.request) {
+            Some(asked) if asked.status == CaRequestStatus::Pending && asked.key_id != *key_id => {
+                Err(CaError::NotImportable(format!(
+                    "it is not the certificate of request {id}'s key"
+                )))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

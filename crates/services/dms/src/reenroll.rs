@@ -339,7 +339,10 @@ fn check_renewal(
     }
     if is_strict
         && names == AlternativeNames::OfRequest
-        && !subject::has_same_names(request.csr.requested_extensions(), current.extensions())
+        && !request
+            .csr
+            .requested_extensions()
+            .has_same_names(current.extensions())
     {
         return Err(RenewalRefusal::OtherNames.into());
     }

@@ -1,6 +1,6 @@
 //! Whether a renewal asks for the name that the device has.
 
-use lamassu_x509::{Extensions, GeneralName, Name, ObjectIdentifier, oids};
+use lamassu_x509::{Name, ObjectIdentifier, oids};
 
 /// The attributes whose lists are compared; others may differ.
 const COMPARED: [ObjectIdentifier; 5] = [
@@ -20,29 +20,6 @@ pub(crate) fn is_same(requested: &Name, current: &Name) -> bool {
             && COMPARED
                 .iter()
                 .all(|oid| requested.values(oid) == current.values(oid)))
-}
-
-/// Whether both have the same alternative names, in whatever order. What cannot be read is never the
-/// same.
-pub(crate) fn has_same_names(requested: &Extensions, current: &Extensions) -> bool {
-    let (Ok(requested), Ok(current)) = (requested.subject_alt_names(), current.subject_alt_names())
-    else {
-        return false;
-    };
-    let is_within = |names: &[GeneralName], others: &[GeneralName]| {
-        names
-            .iter()
-            .all(|name| others.iter().any(|other| is_same_name(name, other)))
-    };
-    is_within(&requested, &current) && is_within(&current, &requested)
-}
-
-/// Domain names have no case (RFC 4343).
-fn is_same_name(one: &GeneralName, other: &GeneralName) -> bool {
-    match (one, other) {
-        (GeneralName::Dns(one), GeneralName::Dns(other)) => one.eq_ignore_ascii_case(other),
-        (one, other) => one == other,
-    }
 }
 
 #[cfg(test)]

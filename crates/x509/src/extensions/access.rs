@@ -157,6 +157,20 @@ impl Extensions {
             .map(Option::unwrap_or_default)
     }
 
+    /// Whether both have the same subject alternative names, in whatever order. What cannot be read is never the
+    /// same.
+    pub fn has_same_names(&self, other: &Self) -> bool {
+        let (Ok(own), Ok(others)) = (self.subject_alt_names(), other.subject_alt_names()) else {
+            return false;
+        };
+        let is_within = |names: &[GeneralName], others: &[GeneralName]| {
+            names
+                .iter()
+                .all(|name| others.iter().any(|other| name.is_same(other)))
+        };
+        is_within(&own, &others) && is_within(&others, &own)
+    }
+
     /// Where OCSP, the issuer's certificate and the CRL are found; empty lists without the
     /// extensions. Names that are no URIs are passed over.
     ///

@@ -32,6 +32,14 @@ pub enum GeneralName {
 }
 
 impl GeneralName {
+    /// Domain names have no case (RFC 4343).
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dns(one), Self::Dns(other)) => one.eq_ignore_ascii_case(other),
+            (one, other) => one == other,
+        }
+    }
+
     fn read(source: &Bytes, tlv: Tlv<'_>) -> Self {
         let text = || String::from_utf8(tlv.value.to_vec()).ok();
         match tlv.tag {

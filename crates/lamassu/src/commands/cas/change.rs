@@ -6,8 +6,8 @@ use lamassu_core::ids::CaId;
 use lamassu_core::usage::RevocationReason;
 use lamassu_core::va::{CrlOptions, VaService as _};
 
-use super::UpdateCa;
 use super::show::{find, print, print_whole};
+use super::{UpdateCa, below};
 use crate::commands::Session;
 use crate::commands::certificates::{ReasonArg, tell_doubts};
 use crate::commands::failure::{About, Refusal as _};
@@ -65,25 +65,21 @@ pub(super) async fn reissue(session: &Session, ca: &str, profile: Option<&str>) 
 pub(super) async fn revoke(
     session: &Session,
     ca: &str,
-    ReasonArg(reason): ReasonArg,
+    reason: ReasonArg,
     question: Question,
 ) -> Result<()> {
+    let ReasonArg(for_what) = reason;
     ensure!(
-        reason != RevocationReason::CertificateHold,
+        for_what != RevocationReason::CertificateHold,
         "CertificateHold can be taken back: that is `lamassu cas hold`"
     );
     let found = find(session, ca).await?;
-    let issued = session
-        .ca
-        .stats_of_ca(&session.caller, &found.id, &[])
-        .await;
-    // Whoever may not count may still revoke.
-    let n = issued.map(|counts| format!("{} active", counts.active));
-    let n = n.unwrap_or_else(|_| "all".to_owned());
+    let below = below::told(session, &found.id).await;
     question.ask(&format!(
-        "This revokes the CA {ca:?} and the {n} certificates that it issued, for good."
+        "This revokes the CA {ca:?} with {below}, {}.",
+        reason.for_good()
     ))?;
-    set_status(session, ca, CertificateStatus::Revoked, reason).await
+    set_status(session, ca, CertificateStatus::Revoked, for_what).await
 }
 
 pub(super) async fn hold(session: &Session, ca: &str) -> Result<()> {
@@ -134,12 +130,13 @@ pub(super) async fn delete(
             || certificate.certificate_type == CertificateType::ImportedWithoutKey,
         "the CA {ca} is ACTIVE: `lamassu cas revoke {ca}` revokes it and what it issued, and then it can be deleted"
     );
-    let below = match cascade {
-        Cascade::Yes => " and those below it",
-        Cascade::No => "",
+    let keys = match cascade {
+        Cascade::Yes => "and those below it with their keys",
+        Cascade::No => "with its key",
     };
+    let below = below::told(session, &CaId::from(ca)).await;
     question.ask(&format!(
-        "This deletes the CA {ca:?}{below}, revokes what it issued, and destroys its key, for good."
+        "This deletes the CA {ca:?} {keys}, and revokes {below}, for good."
     ))?;
     let deleted = session
         .ca

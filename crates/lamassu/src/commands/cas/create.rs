@@ -5,14 +5,19 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use lamassu_core::ca::{CaService as _, CreateCa as NewCa, ImportCa as ForeignCa};
 use lamassu_core::ids::{CaId, EngineId, ProfileId};
+use lamassu_core::pem::CertificateDer;
 use lamassu_core::timestamp::Timestamp;
+use lamassu_crypto::HashAlgorithm;
 
 use super::show::print;
 use super::{CreateCa, ImportCa};
 use crate::commands::Session;
 use crate::commands::certificates::tell_doubts;
 use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::fields::AUTHORITY_FIELDS;
 use crate::commands::files;
+use crate::commands::keys::known_engine;
+use crate::commands::listing::{self, Conditions};
 use crate::commands::output::note;
 use crate::commands::profiles::{choice, id_of};
 use crate::commands::progress;
@@ -65,6 +70,9 @@ async fn require_ca_profile(session: &Session, name: &str) -> Result<()> {
 }
 
 pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
+    let engine = asked.engine.as_deref();
+    // The server would take the default one instead, for clients that name engines of other installations.
+    known_engine(session, engine).await?;
     let private_key = match &asked.private_key {
         Some(path) => {
             files::not_both_stdin(&asked.certificate, path)?;
@@ -78,6 +86,13 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
             "only the first certificate of the file is imported; {n_more} behind it are passed over"
         ));
     }
+    let same = imported_as(session, &certificate).await;
+    if !same.is_empty() && !same.contains(&asked.id) {
+        asked.question.ask(&format!(
+            "This CA is here already, as {}: this makes another one with the same certificate.",
+            same.join(", ")
+        ))?;
+    }
     let profile_id = match &asked.profile {
         Some(profile) => id_of(session, profile).await?,
         None => ProfileId::default(),
@@ -87,15 +102,30 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
         certificate,
         private_key,
         profile_id,
-        engine_id: EngineId::from(asked.engine.as_str()),
+        engine_id: EngineId::from(engine.unwrap_or_default()),
         parent: asked.issuer.as_deref().map(CaId::from),
         crl_shards: asked.crl_shards,
     };
     let imported = session.ca.import_ca(&session.caller, request).await;
     let about = About::default()
-        .and(Noun::Engine, Some(asked.engine.as_str()))
+        .and(Noun::Engine, engine)
         .and(Noun::Ca, asked.issuer.as_deref());
     let imported = imported.about(about)?;
+    let held = imported.certificate.engine_id.as_str();
+    if engine.is_some_and(|engine| engine != held) {
+        note(&format!("warning: its key is in the engine {held}"));
+    }
     tell_doubts(session, &imported.certificate).await;
     print(session, &imported)
+}
+
+/// The CAs that have this certificate. Whoever may not list them is not asked about them.
+async fn imported_as(session: &Session, certificate: &CertificateDer) -> Vec<String> {
+    let fingerprint = hex::encode(HashAlgorithm::Sha256.digest(certificate.der()));
+    let conditions = Conditions::default().with("fingerprint[equal]", Some(&fingerprint));
+    let list = listing::first(conditions, AUTHORITY_FIELDS, async |request| {
+        Ok(session.ca.cas(&session.caller, request).await?)
+    });
+    let list = list.await.unwrap_or_default();
+    list.iter().map(|one| one.id.to_string()).collect()
 }

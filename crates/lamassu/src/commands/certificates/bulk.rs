@@ -125,8 +125,9 @@ pub(super) async fn revoke(session: &Session, asked: &BulkRevoke) -> Result<()> 
     };
     let number = number(session, asked).await.unwrap_or_default();
     asked.question.ask(&format!(
-        "This revokes all {number}certificates that are {}, for good; those of CAs are left alone.",
-        told.join(" and ")
+        "This revokes all {number}certificates that are {}, {}. Those of CAs are left alone.",
+        told.join(" and "),
+        asked.reason.for_good()
     ))?;
     let begun = session
         .ca

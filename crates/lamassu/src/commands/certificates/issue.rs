@@ -13,9 +13,11 @@ use lamassu_core::kms::KmsService as _;
 use lamassu_core::pem::CsrDer;
 use lamassu_core::usage::RevocationReason;
 use lamassu_crypto::HashAlgorithm;
-use lamassu_x509::{Certificate as Read, CertificationRequest};
+use lamassu_x509::{Certificate as Read, CertificationRequest, GeneralName, Name};
 
-use super::show::{alternative_names as alternative_names_of, find, general_names, key_id, print};
+use super::show::{
+    alternative_names as alternative_names_of, find, general_names, key_id, print, told_names,
+};
 use super::{CreateCertificate, Issue, Renew, Target, tell_doubts};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -24,9 +26,9 @@ use crate::commands::files;
 use crate::commands::listing::{self, Conditions};
 use crate::commands::metadata::NewMetadata;
 use crate::commands::output::note;
-use crate::commands::profiles::choice;
+use crate::commands::profiles::{self, choice};
 use crate::commands::progress;
-use crate::commands::values::SubjectArg;
+use crate::commands::values::{SubjectArg, at, name};
 
 /// Why certificates are revoked whose key somebody else may have.
 const COMPROMISED: RevocationReason = RevocationReason::KeyCompromise;
@@ -35,25 +37,22 @@ pub(super) async fn issue(session: &Session, asked: &Issue) -> Result<()> {
     let csr = files::csr(&asked.csr)?;
     asked.target.check()?;
     if !asked.allow_compromised_key {
-        // What cannot be read is refused by the server, which says why.
-        if let Ok(request) = CertificationRequest::from_der(csr.der().clone()) {
-            let key = hex::encode(HashAlgorithm::Sha256.digest(request.spki_der()));
-            refuse_compromised(session, &key, None).await?;
-        }
+        let key = hex::encode(HashAlgorithm::Sha256.digest(csr.spki_der()));
+        refuse_compromised(session, &key, None).await?;
     }
     let profile = choice(session, asked.profile.as_deref()).await?;
-    let issued = from_csr(session, &asked.ca, csr, profile).await?;
+    let issued = from_csr(session, &asked.ca, &csr, profile).await?;
     deliver(session, &asked.target, &issued).await
 }
 
 async fn from_csr(
     session: &Session,
     ca: &str,
-    csr: CsrDer,
+    csr: &CertificationRequest,
     profile: ProfileChoice,
 ) -> Result<Certificate> {
     let request = SignCsr {
-        csr: Some(csr),
+        csr: Some(CsrDer::from_der(csr.as_der().clone())),
         profile,
         verify_csr_signature: None,
     };
@@ -143,12 +142,22 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
     let issuer = old.issuer_metadata.id.as_str();
     ensure!(issuer != "-", "no CA of this installation issued it");
     let csr = asked.csr.as_deref().map(files::csr).transpose()?;
+    if let Some(csr) = &csr {
+        refuse_other_names(session, &old, csr, asked.profile.as_deref()).await?;
+    }
     if !asked.allow_compromised_key && has_same_key(&old, csr.as_ref())? {
         refuse_compromised(session, &key_id(&old)?, Some(&old)).await?;
     }
     let profile = choice(session, asked.profile.as_deref()).await?;
+    if old.status == CertificateStatus::Revoked {
+        note(&format!(
+            "warning: it was revoked {}: {}",
+            at(old.revocation_timestamp),
+            old.revocation_reason.name()
+        ));
+    }
     let new = match csr {
-        Some(csr) => from_csr(session, issuer, csr, profile).await?,
+        Some(csr) => from_csr(session, issuer, &csr, profile).await?,
         None => with_same_key(session, &old, profile).await?,
     };
     if asked.revoke_old {
@@ -169,14 +178,61 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
     deliver(session, &asked.target, &new).await
 }
 
+/// Refuses a request whose certificate would be no successor: that has the same names (RFC 7030 4.2.2).
+async fn refuse_other_names(
+    session: &Session,
+    old: &Certificate,
+    request: &CertificationRequest,
+    profile: Option<&str>,
+) -> Result<()> {
+    let read = Read::from_der(old.certificate.der().clone())?;
+    let (subject, extensions) = (request.subject(), request.requested_extensions());
+    let has_same_subject = subject.matches(read.subject());
+    let has_same_names = extensions.has_same_names(read.extensions());
+    if has_same_subject && has_same_names {
+        return Ok(());
+    }
+    // What a profile does not take from requests may be anything there.
+    let profile = match profile {
+        Some(profile) => profile.to_owned(),
+        None => {
+            let ca = session
+                .ca
+                .ca(&session.caller, &old.issuer_metadata.id)
+                .await?;
+            ca.profile_id.to_string()
+        }
+    };
+    let profile = profiles::find(session, &profile).await?;
+    let keeps_subject = has_same_subject
+        || !profile.honor_subject && subject.common_name() == read.subject().common_name();
+    let keeps_names = has_same_names || !profile.honor_extensions && general_names(old).is_empty();
+    ensure!(
+        keeps_subject && keeps_names,
+        "the request is for {}, the certificate for {}: a successor has the same names. `lamassu certificates \
+         issue` issues for others",
+        told(subject, extensions.subject_alt_names().unwrap_or_default()),
+        told(read.subject(), general_names(old))
+    );
+    Ok(())
+}
+
+/// A subject and its alternative names, for people.
+fn told(subject: &Name, names: Vec<GeneralName>) -> String {
+    let subject = name(subject);
+    match told_names(names) {
+        names if names.is_empty() => format!("{subject} without alternative names"),
+        names => format!("{subject} with the alternative names {}", names.join(", ")),
+    }
+}
+
 /// Whether the successor has the key of the certificate.
-fn has_same_key(old: &Certificate, csr: Option<&CsrDer>) -> Result<bool> {
+fn has_same_key(old: &Certificate, csr: Option<&CertificationRequest>) -> Result<bool> {
     let Some(csr) = csr else {
         return Ok(true);
     };
-    let requested = CertificationRequest::from_der(csr.der().clone())?;
     let read = Read::from_der(old.certificate.der().clone())?;
-    Ok(requested.spki_der() == read.spki_der())
+    Ok(csr.spki_der() == read.spki_der())
 }
 
 /// Fails where somebody else may have the key of this id: a certificate for it was revoked because of that.

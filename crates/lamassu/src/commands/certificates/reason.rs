@@ -20,6 +20,17 @@ const REASONS: [RevocationReason; 8] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReasonArg(pub(crate) RevocationReason);
 
+impl ReasonArg {
+    /// The end of a question before a revocation.
+    pub(crate) fn for_good(self) -> String {
+        let Self(reason) = self;
+        format!(
+            "for good: neither that nor the reason {} can be changed afterwards",
+            reason.name()
+        )
+    }
+}
+
 impl FromStr for ReasonArg {
     type Err = String;
 

@@ -134,7 +134,12 @@ pub(super) fn general_names(certificate: &Certificate) -> Vec<GeneralName> {
 
 /// The names in the certificate for people; what cannot be read is left out, the bytes are still there.
 pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
-    general_names(certificate)
+    told_names(general_names(certificate))
+}
+
+/// Names for people.
+pub(super) fn told_names(names: Vec<GeneralName>) -> Vec<String> {
+    names
         .into_iter()
         .map(|name| match name {
             GeneralName::Rfc822(text) | GeneralName::Dns(text) | GeneralName::Uri(text) => text,

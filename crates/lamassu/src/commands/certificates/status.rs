@@ -15,7 +15,7 @@ use crate::commands::values::subject;
 pub(super) async fn revoke(
     session: &Session,
     all: &[One],
-    ReasonArg(reason): ReasonArg,
+    reason: ReasonArg,
     question: Question,
 ) -> Result<()> {
     // All are looked up first: nothing is revoked where one of them is misspelt.
@@ -29,9 +29,11 @@ pub(super) async fn revoke(
         false => "",
     };
     question.ask(&format!(
-        "This revokes the certificates of {}{below}, for good.",
-        names.join("; ")
+        "This revokes the certificates of {}{below}, {}.",
+        names.join("; "),
+        reason.for_good()
     ))?;
+    let ReasonArg(reason) = reason;
     for one in &found {
         let revoked = set(session, &one.into(), CertificateStatus::Revoked, reason).await?;
         print(session, &revoked)?;

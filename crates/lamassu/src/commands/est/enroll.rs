@@ -53,7 +53,7 @@ pub(super) async fn generated(
     let client = server.client(None)?;
     let wishes = wishes(&client).await?;
     let csr = request_without_key(&pair, &Subject::of(&asked.who), &wishes)?;
-    files::check_replace(pair.key_file())?;
+    files::check_replace_key(pair.key_file())?;
     let ask = Ask::new(&client, &asked.files, &pair)?;
     let given = patiently(asked.files.wait, async || client.server_keygen(&csr).await).await;
     let given = ask.judged(given)?;

@@ -32,7 +32,10 @@ pub(super) async fn ca_certs(server: &ServerArgs, asked: &CaCerts) -> Result<()>
     let octets = files::certificates(*format, &ders.collect::<Vec<_>>());
     match out.as_os_str() == "-" {
         true => files::write(out, &octets),
-        false => files::replace(out, &octets),
+        false => {
+            files::check_replace(out)?;
+            files::replace(out, &octets)
+        }
     }
 }
 

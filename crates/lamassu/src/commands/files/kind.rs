@@ -84,3 +84,12 @@ impl Kind {
         }
     }
 }
+
+/// Whether a private key is among what a file holds.
+pub(super) fn has_private_key(octets: &[u8]) -> bool {
+    if octets.first() == Some(&SEQUENCE) {
+        return Kind::of(octets).is_some_and(Kind::is_private_key);
+    }
+    let labels = pem::blocks(octets).filter_map(|block| block.label());
+    labels.filter_map(Kind::of_label).any(Kind::is_private_key)
+}

@@ -214,3 +214,24 @@ async fn nobody_begins_to_use_a_key_that_is_about_to_be_destroyed() {
     assert_eq!(world.kms.n_keys(), 0);
     assert_eq!(world.count("certificate_authority").await, 0);
 }
+
+#[tokio::test]
+async fn the_id_of_a_request_that_waits_is_for_its_key() {
+    let world = World::new().await;
+    let answer = answer(&world, "plant-7").await;
+    let other = ForeignPlan::root("Plant 7").make();
+    let body = json!({ "id": "plant-7", "ca": other.wire(), "private_key": other.key_wire() });
+    let refused = world.post("/v1/cas/import", body).await;
+    assert_eq!(
+        refused.refusal(),
+        (
+            400,
+            "certificate cannot be imported: it is not the certificate of request plant-7's key"
+        )
+    );
+    assert_eq!(world.kms.n_keys(), 1);
+    let imported = world.post("/v1/cas/import", answer).await;
+    imported.with(StatusCode::CREATED);
+    let asked = world.get("/v1/cas/requests/plant-7").await;
+    assert_eq!(asked.with(StatusCode::OK)["status"], "ISSUED");
+}

@@ -462,7 +462,7 @@ fn term(term: &Term) -> Expr {
             Func::cust(Alias::new("substr"))
                 .arg(key)
                 .arg(Expr::cust("1"))
-                .arg(Expr::cust("512"))
+                .arg(Expr::cust("4096"))
                 .into()
         }
     }

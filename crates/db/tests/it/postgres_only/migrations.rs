@@ -52,7 +52,7 @@ async fn a_start_that_may_not_migrate_only_looks() {
     assert_eq!(
         error.to_string(),
         "the tables of `storage` are older than this version of lamassu needs \
-         (schema 0, needed 5); run `lamassu migrate`"
+         (schema 0, needed 6); run `lamassu migrate`"
     );
     let schemas = PostgresServer::shared()
         .psql(&format!(

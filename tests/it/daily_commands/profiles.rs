@@ -56,6 +56,11 @@ fn a_profile_is_made_of_flags_and_files_and_keeps_what_is_not_said() -> Result<(
         said.contains("nothing without another profile: the CA plant, the DMS line"),
         "{said}"
     );
+    // A CA issues under it by default; the DMS is asked about only.
+    let said = shell.refused("profiles delete Line --yes", 1)?;
+    assert!(said.contains("plant"), "{said}");
+    shell.ok("profiles create --name Other --validity 1d")?;
+    shell.ok("cas update plant --profile Other")?;
     shell.ok("profiles delete Line --yes")?;
     assert!(!shell.ok("profiles list")?.contains("Line"));
     Ok(())

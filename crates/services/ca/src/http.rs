@@ -330,4 +330,5 @@ fn profile_routes(builder: RoutesBuilder<Ca>) -> RoutesBuilder<Ca> {
             "Delete an issuance profile",
             profile::delete,
         )
+        .refuses(NAMED)
 }

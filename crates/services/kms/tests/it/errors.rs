@@ -585,7 +585,7 @@ async fn errors_that_services_share_have_their_status_and_text() {
             Met::Tested(
                 include_str!("../../../ca/tests/it/revocations.rs"),
                 "what_restricts_nothing_or_cannot_be_understood_revokes_nothing",
-                "the filters of a request have at most 65536 bytes",
+                "the filters of a request have at most 32768 bytes",
             ),
         ),
     ];

@@ -91,10 +91,9 @@ impl World {
     pub(crate) async fn listed(&self, ca: &Ca) -> (u64, Vec<String>) {
         let list = self.crl(ca).await;
         let number = list.number().unwrap().unwrap().0;
-        (
-            number,
-            list.entries().map(|entry| entry.serial.to_hex()).collect(),
-        )
+        let mut serials: Vec<_> = list.entries().map(|entry| entry.serial.to_hex()).collect();
+        serials.sort();
+        (number, serials)
     }
 }
 

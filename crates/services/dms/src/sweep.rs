@@ -26,10 +26,12 @@ impl DmsManager {
         loop {
             let page = self.ca.open_enrollments(caller, before, after, PAGE);
             let open = page.await?;
+            // A page may lack those that cannot be read: only an empty one is the last.
+            let Some(last) = open.last() else {
+                return Ok(handled);
+            };
             // Behind those that stay open, too: they must not keep the others from being settled.
-            after = open
-                .last()
-                .map(|last| (last.opened_at, last.serial_number.clone()));
+            after = Some((last.opened_at, last.serial_number.clone()));
             for enrollment in &open {
                 match self.settle(caller, enrollment).await {
                     Ok(()) => handled = handled.saturating_add(1),
@@ -40,9 +42,6 @@ impl DmsManager {
                         "open enrollment not settled"
                     ),
                 }
-            }
-            if open.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
-                return Ok(handled);
             }
         }
     }

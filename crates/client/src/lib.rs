@@ -60,4 +60,5 @@ pub use peer::{Peer, PeerError};
 pub use process::{ProcessClient, Readiness, SignIn};
 pub use refusal::UnexpectedAnswer;
 pub use tls::TlsError;
+pub use transport::WrongAddress;
 pub use va::VaClient;

@@ -1,5 +1,6 @@
 //! One request over a pooled connection: connect, send, read an answer of bounded length.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lamassu_core::network::AddressPolicy;
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -98,7 +100,7 @@ impl Transport {
             if error.is_connect() {
                 TransportError::Connect(error)
             } else if is_no_http(&error) {
-                TransportError::Broken(NoHttp(error).into())
+                TransportError::Broken(WrongAddress::NoHttp(error).into())
             } else {
                 TransportError::Broken(error.into())
             }
@@ -175,26 +177,73 @@ impl Connector {
     }
 }
 
-/// What answered speaks another protocol.
+/// Somebody answers, and is not who the address says: mostly a port or a name is the wrong one.
 #[derive(Debug, thiserror::Error)]
-#[error("the other side answers in no HTTP, perhaps it wants TLS: see `protocol`")]
-struct NoHttp(#[source] hyper_util::client::legacy::Error);
+pub enum WrongAddress {
+    /// TLS was spoken.
+    #[error("the other side speaks plain HTTP, no TLS: see `protocol`")]
+    PlainHttp,
+    /// HTTP was spoken.
+    #[error("the other side answers in no HTTP, perhaps it wants TLS: see `protocol`")]
+    NoHttp(#[source] hyper_util::client::legacy::Error),
+    /// The certificate has other names.
+    #[error("certificate not valid for name {called:?}, only for {}", .names.join(", "))]
+    Name {
+        /// The name in the address.
+        called: String,
+        /// Those in the certificate.
+        names: Vec<String>,
+    },
+}
+
+impl WrongAddress {
+    /// The one among the causes of an error.
+    pub fn among<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            // An I/O error shows the cause of what it is made of, not that itself.
+            let within = error.downcast_ref().and_then(io::Error::get_ref);
+            let found = error.downcast_ref();
+            let found = found.or_else(|| within.and_then(|within| within.downcast_ref()));
+            if found.is_some() {
+                return found;
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
 
 fn is_no_http(error: &hyper_util::client::legacy::Error) -> bool {
-    let cause = std::error::Error::source(error);
+    let cause = error.source();
     let cause = cause.and_then(|cause| cause.downcast_ref());
     cause.is_some_and(hyper::Error::is_parse)
 }
 
-/// What it means that the answer to a handshake is none.
+/// What it means that a handshake fails, where that says something of the address.
 fn in_words(error: io::Error) -> io::Error {
     let refused = error.get_ref().and_then(|cause| cause.downcast_ref());
     match refused {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
-            io::Error::other("the other side speaks plain HTTP, no TLS: see `protocol`")
+            io::Error::other(WrongAddress::PlainHttp)
         }
+        Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        })) => io::Error::other(WrongAddress::Name {
+            called: expected.to_str().into_owned(),
+            names: presented.iter().map(|name| plain(name)).collect(),
+        }),
         Some(_) | None => error,
     }
+}
+
+/// A name as people write it: rustls has `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
+fn plain(name: &str) -> String {
+    let within = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    within.unwrap_or(name).trim_matches('"').to_owned()
 }
 
 impl tower::Service<Uri> for Connector {

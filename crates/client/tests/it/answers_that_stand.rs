@@ -4,13 +4,13 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lamassu_client::{DeviceClient, NoAuth, ProcessClient, Protocol};
+use lamassu_client::{DeviceClient, NoAuth, ProcessClient, Protocol, WrongAddress};
 use lamassu_core::device::{DeviceError, DeviceService as _, DeviceStats};
 use lamassu_core::query::ListRequest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::server::{Server, answer, answer_text, caller};
+use crate::server::{Server, answer, caller};
 
 const STATS: &str = r#"{"total":3,"status_distribution":{}}"#;
 
@@ -58,8 +58,8 @@ async fn who_asks_for_readiness_introduces_himself_to_nobody() {
     assert!(!asked.contains("x-lms-"), "{asked}");
 }
 
-#[tokio::test]
-async fn plain_http_behind_a_port_for_tls_is_called_so() {
+/// A port where everything is answered by the same octets.
+async fn answering(octets: &'static [u8]) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -67,22 +67,43 @@ async fn plain_http_behind_a_port_for_tls_is_called_so() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let read = stream.read(&mut [0; 1_024]).await.unwrap();
             assert!(read > 0);
-            let refused = answer_text(400, "", "");
-            stream.write_all(refused.as_bytes()).await.unwrap();
+            stream.write_all(octets).await.unwrap();
         }
     });
+    port
+}
+
+#[tokio::test]
+async fn a_port_of_another_protocol_is_called_so() {
+    /// The alert by which a server ends a handshake that is none.
+    const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x46";
+    const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
     let server = Server::start(Vec::new()).await;
-    let peer = server.peer_with(
-        |config| {
-            config.protocol = Protocol::Https;
-            config.port = port;
-        },
-        Arc::new(NoAuth),
-    );
-    let failed = ProcessClient::new(&peer).readiness(&caller()).await;
-    let said = chain(&failed.unwrap_err());
-    assert!(
-        said.ends_with("the other side speaks plain HTTP, no TLS: see `protocol`"),
-        "{said}"
-    );
+    for (protocol, answer, says) in [
+        (
+            Protocol::Https,
+            BAD_REQUEST,
+            "the other side speaks plain HTTP, no TLS: see `protocol`",
+        ),
+        (
+            Protocol::Http,
+            ALERT,
+            "the other side answers in no HTTP, perhaps it wants TLS: see `protocol`",
+        ),
+    ] {
+        let port = answering(answer).await;
+        let peer = server.peer_with(
+            |config| {
+                config.protocol = protocol;
+                config.port = port;
+            },
+            Arc::new(NoAuth),
+        );
+        let failed = ProcessClient::new(&peer).readiness(&caller()).await;
+        let failed = failed.unwrap_err();
+        let said = chain(&failed);
+        assert!(said.contains(says), "{said}");
+        let wrong = WrongAddress::among(&failed).unwrap();
+        assert_eq!(wrong.to_string(), says);
+    }
 }

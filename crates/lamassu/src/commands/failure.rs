@@ -3,9 +3,11 @@
 mod about;
 mod advice;
 
+use std::error::Error as StdError;
+
 use anyhow::Error;
 use http::StatusCode;
-use lamassu_client::UnexpectedAnswer;
+use lamassu_client::{UnexpectedAnswer, WrongAddress};
 use lamassu_core::ca::CaError;
 use lamassu_core::device::{DeviceError, RegistryError};
 use lamassu_core::device_group::DeviceGroupError;
@@ -35,8 +37,9 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
             )),
         };
     }
-    if let Some(StorageFailure::PeerAway(_)) = storage_failure(&error) {
-        return no_answer(session, &error);
+    let is_away = matches!(storage_failure(&error), Some(StorageFailure::PeerAway(_)));
+    if is_away || WrongAddress::among(error.as_ref()).is_some() {
+        return no_answer(&session.place, &error);
     }
     if let Some(sentence) = about::unknown(session, &error).await {
         return Error::msg(sentence);
@@ -54,8 +57,11 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
     }
 }
 
-fn no_answer(session: &Session, error: &Error) -> Error {
-    let place = &session.place;
+/// That there is no answer from a server, and what may be the reason.
+pub(super) fn no_answer(place: &str, error: &Error) -> Error {
+    if let Some(told) = told_of_address(error.as_ref()) {
+        return Error::msg(format!("{place} does not answer: {told}"));
+    }
     let cause = error.root_cause().to_string();
     let advice = if cause.contains("certificate") {
         "--ca-file names the file that vouches for the server, tls/ca.pem of its data directory"
@@ -63,6 +69,26 @@ fn no_answer(session: &Session, error: &Error) -> Error {
         "is the server running, and is that its address?"
     };
     Error::msg(format!("{place} does not answer ({cause}): {advice}"))
+}
+
+/// What is wrong with the address of a server, and what to do about it.
+pub(super) fn told_of_address(error: &(dyn StdError + 'static)) -> Option<String> {
+    Some(match WrongAddress::among(error)? {
+        WrongAddress::PlainHttp => {
+            "it speaks plain HTTP there, no TLS. Wrong port? That of HTTPS is 8443, unless the server \
+             was told another one"
+                .to_owned()
+        }
+        WrongAddress::NoHttp(_) => {
+            "it speaks no HTTP there, perhaps TLS: is https:// meant, or is it the wrong port?"
+                .to_owned()
+        }
+        WrongAddress::Name { called, names } => format!(
+            "its certificate is for {}, not for {called}: call it by a name that it has, or have it \
+             answer to this one (`lamassu serve --domain {called}`)",
+            names.join(", ")
+        ),
+    })
 }
 
 fn refused_token(answer: &UnexpectedAnswer) -> Error {

@@ -9,23 +9,34 @@ mod renewing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::Args;
 use lamassu_client::{
     ClientConfig, LoginClient, LoginProvider, LoginTokens, NoAuth, Peer, ProcessClient, Protocol,
 };
+use lamassu_core::error::StorageFailure;
 use lamassu_core::host::is_this_machine;
 use lamassu_db::system_caller;
 
 pub(super) use self::renewing::LoggedIn;
 
 use self::kept::{KeptLogin, KeptLogins};
+use super::failure::no_answer;
 use super::output::note;
 use crate::address;
+use crate::cli::Installation;
+use crate::config::Config;
+use crate::whereabouts::trust_anchor;
 
 /// Sign in at the identity provider of a server.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Login {
+    /// Configuration file of the installation on this machine.
+    #[arg(long, value_name = "FILE", env = "LAMASSU_CONFIG_FILE")]
+    config: Option<PathBuf>,
+    /// Data directory of the installation on this machine; ~/.local/share/lamassu when not said.
+    #[arg(long, value_name = "DIR", env = "LAMASSU_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// The server, for example https://pki.example:8443.
     #[arg(long, value_name = "URL", env = "LAMASSU_URL")]
     url: String,
@@ -49,7 +60,8 @@ pub(crate) struct Login {
     /// Whom the token is for (RFC 8707), where the provider wants to be told.
     #[arg(long, value_name = "URI")]
     resource: Option<String>,
-    /// PEM file that vouches for the server's certificate, beside what this machine trusts.
+    /// PEM file that vouches for the server's certificate, beside what this machine trusts; that of the
+    /// installation on this machine when not said.
     #[arg(long, value_name = "FILE", env = "LAMASSU_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// The same for the provider's certificate.
@@ -70,7 +82,7 @@ pub(crate) struct Logout {
 /// # Errors
 /// One sentence.
 pub(crate) async fn login(arguments: Login) -> Result<()> {
-    let server = address::at(&arguments.url, arguments.ca_file.clone())?;
+    let server = address::at(&arguments.url, arguments.anchor()?)?;
     ensure!(
         server.protocol == Protocol::Https || is_this_machine(&server.hostname),
         "{} would get the token in clear: name it by https://",
@@ -84,6 +96,7 @@ pub(crate) async fn login(arguments: Login) -> Result<()> {
         browser::sign_in(&provider).await?
     };
     let place = address::origin(&server);
+    // Commands look for the installation's own file themselves.
     let login = KeptLogin::new(client, tokens, absolute(arguments.ca_file.as_deref())?);
     let is_renewed = login.can_renew();
     let path = KeptLogins::at_home()?.keep(&place, login)?;
@@ -97,6 +110,21 @@ pub(crate) async fn login(arguments: Login) -> Result<()> {
         path.display()
     ));
     Ok(())
+}
+
+impl Login {
+    /// The file that vouches for the server beside what this machine trusts.
+    fn anchor(&self) -> Result<Option<PathBuf>> {
+        if self.ca_file.is_some() {
+            return Ok(self.ca_file.clone());
+        }
+        let config = Config::load(&Installation {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            strict_config: false,
+        })?;
+        Ok(Some(trust_anchor(&config.data_dir)).filter(|path| path.exists()))
+    }
 }
 
 /// A path that means the same wherever a command runs.
@@ -143,8 +171,12 @@ async fn client(arguments: &Login, server: &ClientConfig) -> Result<LoginClient>
             };
             let peer = Peer::new(&config, "", Arc::new(NoAuth))?;
             let answer = ProcessClient::new(&peer).sign_in(&system_caller("")).await;
-            let sign_in = answer.with_context(|| {
-                format!("{} does not say how to sign in", address::origin(server))
+            let place = address::origin(server);
+            let sign_in = answer.map_err(|failure| match failure {
+                failure @ StorageFailure::PeerAway(_) => no_answer(&place, &failure.into()),
+                failure => {
+                    Error::new(failure).context(format!("{place} does not say how to sign in"))
+                }
             })?;
             let provider = match provider {
                 Some(provider) => provider,

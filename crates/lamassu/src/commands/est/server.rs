@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use clap::Args;
-use lamassu_client::Authorization;
 use lamassu_client::est::{EstClient, EstError, EstIdentity, EstOptions, EstReply, EstTrust};
+use lamassu_client::{Authorization, WrongAddress};
 use lamassu_core::duration::WireDuration;
 use lamassu_core::timestamp::Timestamp;
 use secrecy::SecretString;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::commands::Session;
 use crate::commands::connection::{read_secret, variable};
+use crate::commands::failure::told_of_address;
 use crate::commands::files;
 use crate::commands::output::note;
 
@@ -227,6 +228,15 @@ pub(super) fn explained(error: Error) -> Error {
     let Some(refusal) = error.downcast_ref::<EstError>() else {
         return error;
     };
+    if let Some(told) = told_of_address(refusal) {
+        let otherwise = match WrongAddress::among(refusal) {
+            Some(WrongAddress::Name { .. }) => {
+                "; --fingerprint believes its certificate whatever names it has"
+            }
+            Some(WrongAddress::PlainHttp | WrongAddress::NoHttp(_)) | None => "",
+        };
+        return anyhow!("{refusal}: {told}{otherwise}");
+    }
     let advice = match refusal {
         EstError::Unreachable(cause) if tells_of_certificate(&**cause) => {
             "--ca names the file that vouches for the server, --fingerprint its certificate; for a lamassu \

@@ -69,6 +69,9 @@ pub(crate) struct Config {
     /// The file that was read.
     #[serde(skip)]
     pub(crate) file: Option<PathBuf>,
+    /// How many keys were given that nobody reads.
+    #[serde(skip)]
+    pub(crate) n_unknown: usize,
     /// The services that run in this process.
     #[serde(skip)]
     pub(crate) services: Services,
@@ -236,7 +239,7 @@ impl Config {
         let given = under.merge(given).admerge(said);
         let environment = given.extract_inner_lossy("environment").ok();
         let defaults = Self::defaults(environment);
-        unknown::report(&given, &defaults, installation.strict_config)?;
+        let n_unknown = unknown::report(&given, &defaults, installation.strict_config)?;
         storage::check_given(&given)?;
         let port_was_chosen = given.find_value("gateway.http_port").is_ok();
         let mut config: Self = Figment::from(Serialized::defaults(defaults))
@@ -244,6 +247,7 @@ impl Config {
             .extract_lossy()
             .map_err(|error| first_error(&error))?;
         config.file.clone_from(&installation.config);
+        config.n_unknown = n_unknown;
         if let Some(data_dir) = &installation.data_dir {
             config.data_dir.clone_from(data_dir);
         }

@@ -153,7 +153,15 @@ fn configuration(command: &ConfigCommand) -> Result<()> {
             let config = Config::for_check(arguments)?;
             config.warn_of_doubts();
             config.check_files()?;
-            print("the configuration can be used")
+            match config.n_unknown {
+                0 => print("the configuration can be used"),
+                1 => print(
+                    "the configuration can be used, but one of its keys is unknown and ignored",
+                ),
+                n => print(&format!(
+                    "the configuration can be used, but {n} of its keys are unknown and ignored"
+                )),
+            }
         }
         ConfigCommand::Print(installation) => print(&Config::load(installation)?.to_text()?),
         ConfigCommand::Schema => print(&Config::embedded().to_schema()?),

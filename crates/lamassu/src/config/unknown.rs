@@ -12,8 +12,10 @@ use serde_json::Value as Json;
 use super::{Config, first_error, warn};
 
 /// Keys that are read and never written, since they hold secrets or more.
-const NEVER_WRITTEN: [(&str, &str); 17] = [
+const NEVER_WRITTEN: [(&str, &str); 19] = [
     ("", "crypto_engines"),
+    ("filesystem_storage", "id"),
+    ("filesystem_storage", "metadata"),
     ("storage", "password"),
     ("kms_client.jwt_options", "oidc_client_secret"),
     ("kms_client.mtls_options", "key_file"),
@@ -35,11 +37,14 @@ const NEVER_WRITTEN: [(&str, &str); 17] = [
 /// Most keys that one hint names.
 const MAX_NAMED: usize = 3;
 
-/// Says which keys nobody reads, and what was probably meant.
+/// A block whose keys are those of two structs: serde passes over what neither of them has.
+const OF_TWO_STRUCTS: &str = "filesystem_storage";
+
+/// Says which keys nobody reads, and what was probably meant; gives how many there are.
 ///
 /// # Errors
-/// What is given cannot be read; under `strict` also the first unknown key.
-pub(super) fn report(given: &Figment, defaults: &Config, strict: bool) -> Result<()> {
+/// What is given cannot be read; under `strict` also the unknown keys.
+pub(super) fn report(given: &Figment, defaults: &Config, strict: bool) -> Result<usize> {
     let mut unknown = Vec::new();
     let data = given
         .data()
@@ -57,12 +62,20 @@ pub(super) fn report(given: &Figment, defaults: &Config, strict: bool) -> Result
     };
     unknown.retain(|path| !is_moved(path));
     let known = KnownKeys::of(defaults)?;
-    for path in unknown {
-        let hint = known.hint(&path);
-        ensure!(!strict, "unknown configuration key {path}{hint}");
-        warn(&format!("unknown configuration key {path}{hint} ignored"));
+    if let Ok(Value::Dict(_, block)) = given.find_value(OF_TWO_STRUCTS) {
+        let paths = block.keys().map(|key| format!("{OF_TWO_STRUCTS}.{key}"));
+        unknown.extend(paths.filter(|path| !known.has(path)));
     }
-    Ok(())
+    let told = unknown.iter().map(|path| {
+        let hint = known.hint(path);
+        format!("unknown configuration key {path}{hint}")
+    });
+    let told: Vec<_> = told.collect();
+    ensure!(!strict || told.is_empty(), "{}", told.join("; "));
+    for unknown in &told {
+        warn(&format!("{unknown} ignored"));
+    }
+    Ok(told.len())
 }
 
 /// Every key that there is, as a path of words.
@@ -109,6 +122,11 @@ impl KnownKeys {
             }
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
         }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let words: Vec<_> = path.split('.').map(str::to_owned).collect();
+        self.0.contains(&words)
     }
 
     /// What was probably meant by an unknown key, in brackets; nothing where nobody can tell.
@@ -174,6 +192,9 @@ fn distance(known: &str, name: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use figment::Figment;
+    use figment::providers::Format as _;
+
     use super::{KnownKeys, NEVER_WRITTEN};
     use crate::config::Config;
 
@@ -213,6 +234,26 @@ mod tests {
             " (did you mean gateway.listen_address or server.listen_address?)"
         );
         assert_eq!(hint("storage.colour"), "");
+    }
+
+    #[test]
+    fn all_unknown_keys_are_counted_also_those_of_a_block_that_is_two_structs() {
+        let text = "gatway: {}\nstorge: {provider: postgres}\nlogs: {levle: info}\n\
+            filesystem_storage: {type: s3, bukcet_name: crl, region: eu-1, id: x, metadata: {}}\n";
+        let given = Figment::from(figment::providers::Yaml::string(text));
+        let defaults = Config::embedded();
+        assert_eq!(super::report(&given, &defaults, false).unwrap(), 4);
+        let refused = super::report(&given, &defaults, true).unwrap_err();
+        let refused = refused.to_string();
+        for meant in [
+            "gateway",
+            "storage",
+            "logs.level",
+            "filesystem_storage.bucket_name",
+        ] {
+            let meant = format!("(did you mean {meant}?)");
+            assert!(refused.contains(&meant), "{refused}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! `lamassu approvals`: enrollments that somebody has to approve.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use lamassu_core::dms::DmsService as _;
-use lamassu_core::dms::approval::{Approval, Decision, Verdict};
+use lamassu_core::dms::approval::{Approval, ApprovalStatus, Decision, Verdict};
+use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::ids::ApprovalId;
 use lamassu_x509::CertificationRequest;
 
@@ -34,9 +34,10 @@ pub(crate) enum ApprovalsCommand {
 /// List approvals.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListApprovals {
-    /// PENDING, APPROVED, DENIED, ISSUED or EXPIRED; `any`: all of them.
-    #[arg(long, value_name = "STATUS", default_value = "PENDING")]
-    status: String,
+    /// PENDING, APPROVED, DENIED, ISSUED or EXPIRED; `any`: all of them. PENDING when not said, and any
+    /// with --all.
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
     /// Which came to this DMS.
     #[arg(long, value_name = "DMS")]
     dms: Option<String>,
@@ -47,13 +48,16 @@ pub(crate) struct ListApprovals {
 /// Decide.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Decide {
-    /// Their ids.
+    /// Their ids, or that of a device of which one request waits.
     #[arg(value_name = "APPROVAL", required = true)]
     approvals: Vec<String>,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
 }
+
+/// Stands for every status.
+const ANY: &str = "ANY";
 
 const LIST: Shape<Approval> = Shape {
     headings: &[
@@ -89,10 +93,14 @@ impl Commands for ApprovalsCommand {
 }
 
 async fn list(session: &Session, asked: &ListApprovals) -> Result<()> {
-    let status = asked.status.to_ascii_uppercase();
-    let status = (status != "ANY").then_some(status.as_str());
+    let status = match &asked.status {
+        Some(status) => status.to_ascii_uppercase(),
+        None if asked.list.is_all() => ANY.to_owned(),
+        None => ApprovalStatus::Pending.name().to_owned(),
+    };
+    let status = Some(status).filter(|status| status != ANY);
     let conditions = Conditions::default()
-        .with("status[equal]", status)
+        .with("status[equal]", status.as_deref())
         .with("dms_id[equal]", asked.dms.as_deref());
     let request = asked.list.request(APPROVAL_FIELDS, conditions)?;
     listing::print(session, &asked.list, request, &LIST, async |request| {
@@ -102,20 +110,47 @@ async fn list(session: &Session, asked: &ListApprovals) -> Result<()> {
 }
 
 async fn decide(session: &Session, asked: &Decide, verdict: Verdict) -> Result<()> {
+    let (dms, caller) = (&session.dms, &session.caller);
     for approval in &asked.approvals {
-        let id = ApprovalId::from(approval.as_str());
         let decision = Decision {
             verdict,
             reason: asked.reason.clone(),
         };
-        let (dms, caller) = (&session.dms, &session.caller);
-        let decided = dms.decide_approval(caller, &id, decision).await;
+        let id = ApprovalId::from(approval.as_str());
+        let decided = match dms.decide_approval(caller, &id, decision.clone()).await {
+            Err(DmsError::Approval(ApprovalRefusal::NotFound)) => {
+                let id = waiting(session, approval).await?;
+                dms.decide_approval(caller, &id, decision).await
+            }
+            decided => decided,
+        };
         print(
             session,
             &decided.about(About::new(Noun::Approval, approval))?,
         )?;
     }
     Ok(())
+}
+
+/// The request of this device that waits, if there is one and no other.
+async fn waiting(session: &Session, device: &str) -> Result<ApprovalId> {
+    let conditions = Conditions::default()
+        .with("status[equal]", Some(ApprovalStatus::Pending.name()))
+        .with("device_id[equal]", Some(device));
+    let found = listing::first(conditions, APPROVAL_FIELDS, async |request| {
+        Ok(session.dms.approvals(&session.caller, request).await?)
+    });
+    match found.await?.as_slice() {
+        [] => bail!("there is no approval {device:?}, and no request of a device of this id waits"),
+        [one] => Ok(one.id.clone()),
+        several => {
+            let ids = several.iter().map(|one| one.id.as_str());
+            bail!(
+                "several requests of the device {device} wait: name one by its id: {}",
+                ids.collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
 }
 
 fn print(session: &Session, approval: &Approval) -> Result<()> {

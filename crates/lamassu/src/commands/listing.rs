@@ -105,6 +105,11 @@ impl ListArgs {
         read(&pairs, fields)
     }
 
+    /// Whether all rows are asked for.
+    pub(super) const fn is_all(&self) -> bool {
+        self.all
+    }
+
     fn limit(&self) -> Option<usize> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         (!self.all).then_some(limit)

@@ -15,7 +15,7 @@ use lamassu_core::duration::WireDuration;
 use lamassu_core::va::CrlShards;
 
 pub(super) use self::show::{CHAIN, Link};
-use super::certificates::ReasonArg;
+use super::certificates::{ReasonArg, StatusArg};
 use super::files::CertificateFormat;
 use super::listing::ListArgs;
 use super::metadata::{MetadataChanges, NewMetadata};
@@ -119,13 +119,8 @@ pub(crate) enum CasCommand {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListCas {
     /// With this status.
-    #[arg(
-        long,
-        value_name = "STATUS",
-        ignore_case = true,
-        value_parser = ["ACTIVE", "EXPIRED", "REVOKED"]
-    )]
-    status: Option<String>,
+    #[arg(long, value_name = "STATUS", ignore_case = true)]
+    status: Option<StatusArg>,
     /// Whose key is in this engine.
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,

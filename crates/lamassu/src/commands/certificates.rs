@@ -6,27 +6,31 @@ mod issue;
 mod reason;
 mod show;
 mod status;
+mod status_arg;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use lamassu_core::ca::{AlternativeName, CertificateRef, SanType};
 use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_crypto::HashAlgorithm;
+use lamassu_x509::Certificate as Read;
 
 use self::bulk::BulkRevoke;
 pub(super) use self::doubts::tell_doubts;
 pub(super) use self::reason::ReasonArg;
 pub(super) use self::show::{fingerprint, key_id, key_kind, left_of, status};
-use super::files::CertificateFormat;
+pub(super) use self::status_arg::StatusArg;
+use super::files::{self, CertificateFormat};
 use super::listing::ListArgs;
 use super::metadata::{MetadataChanges, NewMetadata};
 use super::question::Question;
 use super::values::{KeyArgs, SubjectArg};
 use super::{Commands, Session};
 
-/// Certificates. SERIAL is a serial number, hexadecimal.
+/// Certificates. SERIAL is a serial number, hexadecimal, or a file with the certificate, PEM or DER.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum CertificatesCommand {
     /// List certificates, those of CAs included.
@@ -56,7 +60,7 @@ pub(crate) enum CertificatesCommand {
     /// Revoke certificates, for good.
     #[command(after_help = "Example: lamassu certificates revoke 4326ff64 --reason KeyCompromise")]
     Revoke {
-        /// Their serial numbers.
+        /// Their serial numbers, or files with them.
         #[arg(required = true, value_name = "SERIAL")]
         serials: Vec<String>,
         /// The CA that issued them, where several used such a serial number.
@@ -82,14 +86,9 @@ pub(crate) enum CertificatesCommand {
         after_help = "Example: lamassu certificates bulk-revoke --ca plant-a --filter 'subject.common_name[contains]line-3' --reason CessationOfOperation"
     )]
     BulkRevoke(BulkRevoke),
-    /// Take in a certificate that was made elsewhere.
+    /// Take in certificates that were made elsewhere.
     #[command(after_help = "Example: lamassu certificates import foreign.pem --set owner=jane")]
-    Import {
-        /// The certificate, PEM or DER; - is standard input.
-        file: PathBuf,
-        #[command(flatten)]
-        metadata: NewMetadata,
-    },
+    Import(ImportCertificates),
     /// Change the metadata.
     #[command(after_help = "Example: lamassu certificates update 4326ff64 --set owner=jane")]
     Update {
@@ -137,7 +136,7 @@ pub(crate) enum CertificatesCommand {
 /// One certificate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct One {
-    /// Its serial number.
+    /// Its serial number, or a file with it (PEM or DER; its chain may be behind it).
     serial: String,
     /// The CA that issued it, where several used this serial number.
     #[arg(long, value_name = "CA")]
@@ -148,18 +147,29 @@ pub(crate) struct One {
 }
 
 impl One {
-    /// As the CA service is asked for it.
+    /// As the CA service is asked for it. What is no number is a file, which says its fingerprint, too.
     fn named(&self) -> Result<CertificateRef> {
-        let Some(serial_number) = SerialNumber::parse(&self.serial) else {
-            bail!(
-                "{:?} is no serial number: they are hexadecimal",
-                self.serial
-            );
-        };
+        let ca = self.ca.as_deref().map(CaId::from);
+        if let Some(serial_number) = SerialNumber::parse(&self.serial) {
+            return Ok(CertificateRef {
+                serial_number,
+                ca,
+                fingerprint: self.fingerprint.clone(),
+            });
+        }
+        let path = Path::new(&self.serial);
+        ensure!(
+            path == Path::new("-") || path.exists(),
+            "{:?} is no serial number, which is hexadecimal, and no file",
+            self.serial
+        );
+        let (certificate, _chain) = files::certificate(path)?;
+        let serial = Read::from_der(certificate.der().clone())?.serial().to_hex();
+        let fingerprint = hex::encode(HashAlgorithm::Sha256.digest(certificate.der()));
         Ok(CertificateRef {
-            serial_number,
-            ca: self.ca.as_deref().map(CaId::from),
-            fingerprint: self.fingerprint.clone(),
+            serial_number: SerialNumber::parse(&serial).context("no serial number")?,
+            ca,
+            fingerprint: Some(fingerprint),
         })
     }
 }
@@ -171,13 +181,8 @@ pub(crate) struct ListCertificates {
     #[arg(long, value_name = "CA")]
     ca: Option<String>,
     /// With this status.
-    #[arg(
-        long,
-        value_name = "STATUS",
-        ignore_case = true,
-        value_parser = ["ACTIVE", "EXPIRED", "REVOKED"]
-    )]
-    status: Option<String>,
+    #[arg(long, value_name = "STATUS", ignore_case = true)]
+    status: Option<StatusArg>,
     /// Which end within this time, for example 30d; active ones only.
     #[arg(long, value_name = "DURATION")]
     expires_within: Option<lamassu_core::duration::WireDuration>,
@@ -287,6 +292,18 @@ impl NameArgs {
     }
 }
 
+/// Take in certificates.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ImportCertificates {
+    /// The certificate, PEM, DER or PKCS#7; - is standard input.
+    file: PathBuf,
+    /// Take in all certificates of the file, not only the first one.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    metadata: NewMetadata,
+}
+
 /// Issue a successor.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Renew {
@@ -350,7 +367,7 @@ impl Commands for CertificatesCommand {
             Self::Hold(one) => status::hold(session, one).await,
             Self::Release(one) => status::release(session, one).await,
             Self::BulkRevoke(asked) => bulk::revoke(session, asked).await,
-            Self::Import { file, metadata } => issue::import(session, file, metadata).await,
+            Self::Import(asked) => issue::import(session, asked).await,
             Self::Update { one, metadata } => status::update(session, one, metadata).await,
             Self::Delete { one, question } => status::delete(session, one, *question).await,
             Self::Chain(one) => show::chain(session, one).await,

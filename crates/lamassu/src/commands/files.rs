@@ -195,11 +195,57 @@ pub(super) fn check_kind(wanted: Kind, path: &Path, octets: &[u8]) -> Result<()>
 pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
     let mut ders = ders(path)?.into_iter();
     let first = ders.next().context("no certificate")?;
-    // Nothing else leaves this machine as a certificate: it may be a key.
-    let read = Certificate::from_der(first)
+    Ok((read_certificate(path, first)?, ders.len()))
+}
+
+/// The certificates of a file.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    /// At least one.
+    pub(super) ders: Vec<Vec<u8>>,
+    /// Whether the first one is the one that is meant: PKCS#7 holds a set.
+    pub(super) is_in_order: bool,
+}
+
+/// The certificates of a file, PEM, DER or PKCS#7.
+///
+/// # Errors
+/// There is none.
+pub(super) fn bundle(path: &Path) -> Result<Bundle> {
+    let octets = read(path)?;
+    let is_set = Kind::of(&octets) == Some(Kind::Pkcs7);
+    Ok(Bundle {
+        ders: match is_set {
+            true => pkcs7_ders(path, octets)?,
+            false => ders_in(path, octets)?,
+        },
+        is_in_order: !is_set,
+    })
+}
+
+fn pkcs7_ders(path: &Path, octets: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    let name = path.display();
+    let der = match octets.first() {
+        Some(&SEQUENCE) => octets,
+        _ => pem::blocks(&octets)
+            .find(|block| block.label() == Some(PemLabel::Pkcs7))
+            .context("no PKCS#7")?
+            .der()?,
+    };
+    let read = pkcs7::certificates(der);
+    let read = read.with_context(|| format!("{name} is no PKCS#7 message that can be read"))?;
+    ensure!(!read.is_empty(), "{name} holds no certificate");
+    Ok(read.iter().map(|one| one.as_der().to_vec()).collect())
+}
+
+/// What a file holds as a certificate: nothing else leaves this machine as one, it may be a key.
+///
+/// # Errors
+/// It is none.
+pub(super) fn read_certificate(path: &Path, der: Vec<u8>) -> Result<CertificateDer> {
+    let read = Certificate::from_der(der)
         .with_context(|| format!("{} is no certificate that can be read", path.display()))?;
-    let der = CertificateDer::from_der(read.as_der().clone());
-    Ok((der, ders.len()))
+    Ok(CertificateDer::from_der(read.as_der().clone()))
 }
 
 /// All certificates of a file, PEM or DER, as they are read; at least one.
@@ -214,7 +260,10 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
 
 /// The certificates of a file, at least one. What cannot be read is left to whoever gets it.
 fn ders(path: &Path) -> Result<Vec<Vec<u8>>> {
-    let octets = read(path)?;
+    ders_in(path, read(path)?)
+}
+
+fn ders_in(path: &Path, octets: Vec<u8>) -> Result<Vec<Vec<u8>>> {
     let ders = match octets.first() {
         Some(&SEQUENCE) => {
             check_kind(Kind::Certificate, path, &octets)?;

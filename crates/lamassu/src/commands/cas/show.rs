@@ -134,9 +134,8 @@ pub(super) async fn find(session: &Session, ca: &str) -> Result<CertificateAutho
 
 pub(super) async fn list(session: &Session, asked: &ListCas) -> Result<()> {
     known_engine(session, asked.engine.as_deref()).await?;
-    let status = asked.status.as_deref().map(str::to_ascii_uppercase);
     let conditions = Conditions::default()
-        .with("status[equal]", status.as_deref())
+        .with_status(asked.status)
         .with("engine_id[equal]", asked.engine.as_deref())
         .with(
             "subject.common_name[contains_ignorecase]",

@@ -18,13 +18,12 @@ use lamassu_x509::{Certificate as Read, CertificationRequest, GeneralName, Name}
 use super::show::{
     alternative_names as alternative_names_of, find, general_names, key_id, print, told_names,
 };
-use super::{CreateCertificate, Issue, Renew, Target, tell_doubts};
+use super::{CreateCertificate, ImportCertificates, Issue, Renew, Target, tell_doubts};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::CERTIFICATE_FIELDS;
-use crate::commands::files;
+use crate::commands::files::{self, Bundle};
 use crate::commands::listing::{self, Conditions};
-use crate::commands::metadata::NewMetadata;
 use crate::commands::output::note;
 use crate::commands::profiles::{self, choice};
 use crate::commands::progress;
@@ -141,6 +140,13 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
     );
     let issuer = old.issuer_metadata.id.as_str();
     ensure!(issuer != "-", "no CA of this installation issued it");
+    let is_over = old.status == CertificateStatus::Revoked
+        && old.revocation_reason != RevocationReason::CertificateHold;
+    ensure!(
+        !(asked.revoke_old && is_over),
+        "{} is revoked already: leave out --revoke-old",
+        asked.one.serial
+    );
     let csr = asked.csr.as_deref().map(files::csr).transpose()?;
     if let Some(csr) = &csr {
         refuse_other_names(session, &old, csr, asked.profile.as_deref()).await?;
@@ -296,20 +302,39 @@ async fn with_same_key(
     Ok(made?)
 }
 
-pub(super) async fn import(session: &Session, path: &Path, metadata: &NewMetadata) -> Result<()> {
-    let (certificate, n_more) = files::certificate(path)?;
-    if n_more > 0 {
+/// Takes in the first certificate of a file, or all of them.
+pub(super) async fn import(session: &Session, asked: &ImportCertificates) -> Result<()> {
+    let path = &asked.file;
+    let Bundle { ders, is_in_order } = files::bundle(path)?;
+    let n_more = ders.len().saturating_sub(1);
+    let n = if asked.all { ders.len() } else { 1 };
+    if n_more > 0 && !asked.all {
+        ensure!(
+            is_in_order,
+            "{} holds {} certificates in no order: --all imports all of them",
+            path.display(),
+            ders.len()
+        );
         note(&format!(
-            "only the first certificate of the file is imported; {n_more} behind it are passed over"
+            "only the first certificate of the file is imported; {n_more} behind it are passed over \
+             without --all"
         ));
     }
-    let request = ImportCertificate {
-        certificate,
-        metadata: Some(metadata.to_map()),
-    };
-    let imported = session
-        .ca
-        .import_certificate(&session.caller, request)
-        .await;
-    print(session, &imported?)
+    // All are read first: nothing is imported where one of them is none.
+    let read = ders.into_iter().take(n);
+    let read = read.map(|der| files::read_certificate(path, der));
+    for (done, certificate) in read.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
+        let request = ImportCertificate {
+            certificate,
+            metadata: Some(asked.metadata.to_map()),
+        };
+        let (ca, caller) = (&session.ca, &session.caller);
+        let imported = ca.import_certificate(caller, request).await;
+        let imported = match n {
+            1 => imported?,
+            n => imported.with_context(|| format!("certificate {} of {n}", done + 1))?,
+        };
+        print(session, &imported)?;
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use lamassu_x509::{Certificate as Read, GeneralName};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::{Export, ListCertificates, One};
+use super::{Export, ListCertificates, One, StatusArg};
 use crate::commands::Session;
 use crate::commands::cas::{CHAIN, Link};
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -160,7 +160,7 @@ pub(super) fn print(session: &Session, certificate: &Certificate) -> Result<()> 
 pub(super) async fn find(session: &Session, one: &One) -> Result<Certificate> {
     let named = one.named()?;
     let found = session.ca.certificate_named(&session.caller, &named).await;
-    found.about(About::new(Noun::Certificate, &one.serial))
+    found.about(About::new(Noun::Certificate, &named))
 }
 
 pub(super) async fn list(session: &Session, asked: &ListCertificates) -> Result<()> {
@@ -172,13 +172,12 @@ pub(super) async fn list(session: &Session, asked: &ListCertificates) -> Result<
             Timestamp::from(end).to_string(),
         )
     });
-    let status = match (&asked.status, &soon) {
-        (Some(status), _) => Some(status.to_ascii_uppercase()),
-        (None, Some(_)) => Some(CertificateStatus::Active.to_string()),
-        (None, None) => None,
+    let status = match (asked.status, &soon) {
+        (None, Some(_)) => Some(StatusArg::Active),
+        (status, _) => status,
     };
     let conditions = Conditions::default()
-        .with("status[equal]", status.as_deref())
+        .with_status(status)
         .with(
             "valid_to[after]",
             soon.as_ref().map(|(now, _)| now.as_str()),
@@ -220,7 +219,7 @@ pub(super) async fn one(session: &Session, one: &One) -> Result<()> {
 pub(super) async fn chain(session: &Session, one: &One) -> Result<()> {
     let named = one.named()?;
     let ders = session.ca.certificate_chain(&session.caller, &named).await;
-    let ders = ders.about(About::new(Noun::Certificate, &one.serial))?;
+    let ders = ders.about(About::new(Noun::Certificate, &named))?;
     let links = ders.iter().map(Link::read).collect::<Result<Vec<_>>>()?;
     let mut printer = ListPrinter::new(session, &CHAIN);
     printer.page(&links)?;

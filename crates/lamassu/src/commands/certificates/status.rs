@@ -72,13 +72,14 @@ pub(super) async fn update(session: &Session, one: &One, metadata: &MetadataChan
         !operations.is_empty(),
         "nothing to change: say --set or --unset"
     );
+    let named = one.named()?;
     let changed = session
         .ca
-        .patch_certificate_metadata(&session.caller, &one.named()?, operations)
+        .patch_certificate_metadata(&session.caller, &named, operations)
         .await;
     print(
         session,
-        &changed.about(About::new(Noun::Certificate, &one.serial))?,
+        &changed.about(About::new(Noun::Certificate, &named))?,
     )
 }
 

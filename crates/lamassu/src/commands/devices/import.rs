@@ -224,8 +224,21 @@ impl Outcome {
     }
 }
 
-/// Lines that failed: in a file, or on standard error.
-struct Report(Option<BufWriter<File>>);
+/// Lines that failed: each in a file, or on standard error, where what many of them lack is told once.
+enum Report {
+    File(BufWriter<File>),
+    Terminal(HashMap<String, Alike>),
+}
+
+/// Reasons that are counted on standard error: further ones are told line by line.
+const COUNTED: usize = 100;
+
+/// Lines that failed for the reason of one that was told.
+#[derive(Default)]
+struct Alike {
+    count: u64,
+    last_line: u64,
+}
 
 /// A line that failed.
 #[derive(Serialize)]
@@ -238,7 +251,7 @@ struct Failed<'r> {
 impl Report {
     fn open(asked: &ImportDevices) -> Result<Self> {
         let Some(path) = &asked.report else {
-            return Ok(Self(None));
+            return Ok(Self::Terminal(HashMap::new()));
         };
         // What an interrupted import found is kept.
         let mut options = File::options();
@@ -247,27 +260,48 @@ impl Report {
             _ => options.append(true).create(true).open(path),
         };
         let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self(Some(BufWriter::new(file))))
+        Ok(Self::File(BufWriter::new(file)))
     }
 
     fn line(&mut self, row: &Row, reason: &str) -> Result<()> {
-        let Some(file) = &mut self.0 else {
-            note(&format!("line {}: {reason}", row.line));
-            return Ok(());
-        };
-        let failed = Failed {
-            line: row.line,
-            error: reason,
-            text: &row.text,
-        };
-        writeln!(file, "{}", serde_json::to_string(&failed)?)
-            .context("the report cannot be written")
+        match self {
+            Self::File(file) => {
+                let failed = Failed {
+                    line: row.line,
+                    error: reason,
+                    text: &row.text,
+                };
+                writeln!(file, "{}", serde_json::to_string(&failed)?)
+                    .context("the report cannot be written")
+            }
+            Self::Terminal(told) => {
+                if let Some(alike) = told.get_mut(reason) {
+                    alike.count += 1;
+                    alike.last_line = row.line;
+                    return Ok(());
+                }
+                note(&format!("line {}: {reason}", row.line));
+                if told.len() < COUNTED {
+                    told.insert(reason.to_owned(), Alike::default());
+                }
+                Ok(())
+            }
+        }
     }
 
     fn end(&mut self) -> Result<()> {
-        match &mut self.0 {
-            Some(file) => file.flush().context("the report cannot be written"),
-            None => Ok(()),
+        match self {
+            Self::File(file) => file.flush().context("the report cannot be written"),
+            Self::Terminal(told) => {
+                let mut told: Vec<_> = told.iter().filter(|(_, alike)| alike.count > 0).collect();
+                told.sort_by_key(|(_, alike)| alike.last_line);
+                for (reason, Alike { count, last_line }) in told {
+                    note(&format!(
+                        "and {count} more lines up to line {last_line}: {reason}; --report FILE lists them"
+                    ));
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ use super::{FleetFormat, ImportDevices};
 
 /// What separates the tags in a cell.
 const TAGS: char = ';';
+/// What spreadsheets of some countries separate columns by.
+const OTHER_SEPARATORS: [(char, &str); 2] = [(';', "semicolons"), ('\t', "tabs")];
 /// What stands in front of a member of the metadata in a heading.
 const METADATA: &str = "metadata.";
 /// The other columns.
@@ -137,6 +139,13 @@ fn malformed(error: &csv::Error) -> Error {
 
 /// A misspelt heading would lose what stands below it.
 fn check_headings(headings: &[String]) -> Result<()> {
+    if let [only] = headings
+        && let Some((_, name)) = OTHER_SEPARATORS.iter().find(|(c, _)| only.contains(*c))
+    {
+        bail!(
+            "its columns are separated by {name}: commas separate them, and {TAGS} the tags in a cell"
+        );
+    }
     for heading in headings {
         let is_known = COLUMNS.contains(&heading.as_str())
             || TOLD.contains(&heading.as_str())
@@ -308,9 +317,16 @@ mod tests {
         assert_eq!(json!(second.metadata), json!({"plant": "A, B", "n": "007"}));
         read[2].device.as_ref().unwrap_err();
         assert_eq!(read[3].device.as_ref().unwrap().id.as_str(), "d");
-        for wrong in ["id,tgas\na,b\n", "name\na\n", ""] {
+        for (wrong, says) in [
+            ("id,tgas\na,b\n", "\"tgas\" is not known"),
+            ("name\na\n", "\"name\" is not known"),
+            ("", "no column \"id\""),
+            ("id;tags\na;b\n", "separated by semicolons: commas"),
+            ("id\ttags\na\tb\n", "separated by tabs: commas"),
+        ] {
             let (sender, _receiver) = mpsc::channel(1);
-            read_csv(wrong.as_bytes(), &sender).unwrap_err();
+            let said = read_csv(wrong.as_bytes(), &sender).unwrap_err();
+            assert!(said.to_string().contains(says), "{said}");
         }
     }
 

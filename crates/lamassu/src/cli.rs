@@ -175,7 +175,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub(crate) subject: String,
     /// Built-in role: admin, auditor, operator, ca-manager, ra-manager, device-manager,
-    /// kms-manager, alerts-user.
+    /// kms-manager, alerts-user; service is for processes of the installation.
     #[arg(long, value_name = "ROLE", default_value = "admin")]
     pub(crate) role: String,
     /// How long it is valid, for example 1h or 7d.
@@ -452,6 +452,7 @@ pub(crate) struct Normalised {
 mod tests {
     use super::{Cli, Normalised, normalise};
     use clap::{Command, CommandFactory as _, Parser as _};
+    use lamassu_core::permission::Role;
 
     fn arguments(line: &str) -> Normalised {
         normalise(line.split(' ').map(str::to_owned))
@@ -494,6 +495,18 @@ mod tests {
             });
             let read = Cli::try_parse_from(words);
             assert!(read.is_ok(), "{example}: {:?}", read.err());
+        }
+    }
+
+    #[test]
+    fn every_role_is_named() {
+        let readme = include_str!("../../../README.md");
+        let mut command = Cli::command();
+        let token = command.find_subcommand_mut("token").unwrap();
+        let help = token.render_long_help().to_string();
+        for role in Role::ALL.map(Role::name) {
+            assert!(readme.contains(&format!("`{role}`")), "{role}");
+            assert!(help.contains(role), "{role}: {help}");
         }
     }
 

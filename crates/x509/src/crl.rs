@@ -14,7 +14,9 @@ pub use build::{CrlBuilder, CrlError, CrlFields};
 pub use judge::{CrlRefusal, CrlScope};
 pub use read::CertificateList;
 pub use reason::CrlReason;
-pub use scope::{delta_crl_indicator, freshest_crl, issuing_distribution_point};
+pub use scope::{
+    delta_crl_indicator, expired_certs_on_crl, freshest_crl, issuing_distribution_point,
+};
 
 use time::OffsetDateTime;
 

@@ -50,6 +50,8 @@ oids! {
     CE_AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
     /// RFC 5280 §4.2.1.12.
     CE_EXT_KEY_USAGE = "2.5.29.37";
+    /// X.509 §9.5.2.8.
+    CE_EXPIRED_CERTS_ON_CRL = "2.5.29.60";
     /// RFC 5280 §4.2.2.1.
     PE_AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1";
 

@@ -80,7 +80,7 @@ pub struct CrlConfig {
     /// Default 10.
     pub keep_last_n: u32,
     /// Whether a certificate leaves the list once it was on one that was made after it expired
-    /// (RFC 5280 §3.3). Default `true`.
+    /// (RFC 5280 §3.3). Lists that none ever leaves say so (`expiredCertsOnCRL`, X.509 §9.5.2.8). Default `true`.
     pub prune_expired: bool,
     /// How many bytes of CRLs are kept in memory, ready to be served. Default 256 MiB.
     pub cache_bytes: u64,

@@ -11,8 +11,8 @@ use lamassu_crypto::{Message, PublicKey};
 use lamassu_db::DbError;
 use lamassu_x509::SignatureError;
 use lamassu_x509::crl::{
-    CrlBuilder, CrlError, CrlFields, CrlNumber, delta_crl_indicator, freshest_crl,
-    issuing_distribution_point,
+    CrlBuilder, CrlError, CrlFields, CrlNumber, delta_crl_indicator, expired_certs_on_crl,
+    freshest_crl, issuing_distribution_point,
 };
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
@@ -208,6 +208,11 @@ impl VaService {
         })?;
         let mut n_entries = 0_u64;
         let kind = plan.scope.kind();
+        if !self.config.crl.prune_expired && kind != CrlKind::Delta {
+            // Whoever checks old signatures may rely on the list: all that the CA ever issued stays on it.
+            let since = authority.certificate.not_before();
+            builder.push_extension(expired_certs_on_crl(since));
+        }
         let cas = self.authorities.sharing(caller, authority).await?;
         match plan.scope {
             Scope::Complete {

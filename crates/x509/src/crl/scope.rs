@@ -1,10 +1,13 @@
-//! Extensions that say what a list is about (RFC 5280 §5.2.4 to §5.2.6).
+//! Extensions that say what a list is about (RFC 5280 §5.2.4 to §5.2.6, X.509 §9.5.2.8).
+
+use time::OffsetDateTime;
 
 use super::CrlNumber;
 use super::build::number_to_der;
+use crate::datetime::write_generalized_time;
 use crate::extensions::{AccessLocations, Criticality, Extension, uri_general_names};
 use crate::oids;
-use crate::tlv::{context_constructed, sequence_of};
+use crate::tlv::{Writer, context_constructed, sequence_of};
 
 /// What a delta CRL is a delta to: `BaseCRLNumber`, critical.
 pub fn delta_crl_indicator(base: CrlNumber) -> Extension {
@@ -27,6 +30,18 @@ pub fn freshest_crl(addresses: Vec<String>) -> Option<Extension> {
         Criticality::NonCritical,
         points,
     ))
+}
+
+/// Which certificates stay on a list behind their end: those that ended at this time or later.
+/// `ExpiredCertsOnCRL`, never critical; fractions of a second are cut.
+pub fn expired_certs_on_crl(since: OffsetDateTime) -> Extension {
+    let mut value = Writer::new();
+    write_generalized_time(&mut value, since);
+    Extension::new(
+        &oids::CE_EXPIRED_CERTS_ON_CRL,
+        Criticality::NonCritical,
+        value.into_vec(),
+    )
 }
 
 /// Which part of an issuer's certificates a list is about: those whose distribution point has one

@@ -4,11 +4,12 @@ use http::{Method, Request};
 use lamassu_core::monitoring_job::MonitoringJobConfig;
 use lamassu_db::{WriteSet, params, sql};
 use lamassu_va::{CrlConfig, VaConfig};
-use lamassu_x509::crl::CrlReason;
+use lamassu_x509::crl::{CertificateList, CrlReason};
 use lamassu_x509::{Certificate, Extension, oids};
 use serde_json::json;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
+use crate::openssl::crl_text;
 use crate::support::{World, get, send, whole_seconds};
 
 #[tokio::test]
@@ -269,7 +270,26 @@ async fn an_expired_certificate_leaves_after_one_more_list() {
         world.settle().await;
         let (third, entries) = world.listed(&ca).await;
         assert_eq!((third, entries.len()), (second + 1, expected));
+        let list = world.crl(&ca).await;
+        let kept_since = (!prune_expired).then(|| ca.certificate.not_before());
+        assert_eq!(expired_stay_since(&list), kept_since.map(generalized));
+        crl_text(list.as_der(), &ca);
     }
+}
+
+/// What a list says of expired certificates: X.509 §9.5.2.8, DER of a `GeneralizedTime`.
+pub(crate) fn expired_stay_since(list: &CertificateList) -> Option<Vec<u8>> {
+    let extension = list.extensions().find(&oids::CE_EXPIRED_CERTS_ON_CRL)?;
+    assert!(!extension.is_critical());
+    Some(extension.value().to_vec())
+}
+
+pub(crate) fn generalized(time: OffsetDateTime) -> Vec<u8> {
+    let (year, month, day) = time.date().to_calendar_date();
+    let (hour, minute, second) = time.time().as_hms();
+    let month = u8::from(month);
+    let text = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
+    [&[0x18, 15], text.as_bytes()].concat()
 }
 
 #[tokio::test]

@@ -65,6 +65,21 @@ pub(crate) async fn judged(
     openssl(dir, &judge)
 }
 
+/// What openssl reads in a list, which it believes.
+#[track_caller]
+pub(crate) fn crl_text(list: &[u8], ca: &Ca) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_pem(dir, "ca.pem", &ca.certificate);
+    std::fs::write(dir.join("list.crl"), list).unwrap();
+    let read = [
+        "crl", "-inform", "DER", "-in", "list.crl", "-CAfile", "ca.pem", "-text",
+    ];
+    let text = openssl(dir, &read);
+    assert!(text.contains("verify OK"), "{text}");
+    text
+}
+
 #[tokio::test]
 async fn openssl_believes_ocsp_answers() {
     let world = World::new().await;
@@ -160,11 +175,7 @@ async fn openssl_believes_crls() {
         write_pem(dir, "cert.pem", &held);
         let answer = world.get(&format!("/crl/{}", ca.ski)).await;
         std::fs::write(dir.join("list.crl"), &answer.body).unwrap();
-        let read = [
-            "crl", "-inform", "DER", "-in", "list.crl", "-CAfile", "ca.pem", "-text",
-        ];
-        let text = openssl(dir, &read);
-        assert!(text.contains("verify OK"), "{text}");
+        let text = crl_text(&answer.body, &ca);
         assert!(text.contains("Version 2 (0x1)"), "{text}");
         assert!(text.contains("Certificate Hold"), "{text}");
         assert!(text.contains("Key Compromise"), "{text}");

@@ -7,13 +7,15 @@ use std::process::Command;
 use http::{Method, Request, StatusCode};
 use lamassu_core::va::{CrlShard, CrlShards};
 use lamassu_db::{NextRun, params, sql, system_caller};
-use lamassu_va::VaConfig;
+use lamassu_va::{CrlConfig, VaConfig};
 use lamassu_x509::crl::CertificateList;
 use lamassu_x509::pem::{PemLabel, der_to_pem};
 use lamassu_x509::{Certificate, oids};
 use serde_json::json;
 use time::Duration;
 
+use crate::crl::{expired_stay_since, generalized};
+use crate::openssl::crl_text;
 use crate::support::{Ca, World, get, send};
 
 /// Two domains: each certificate then has two addresses for one list.
@@ -168,6 +170,25 @@ async fn openssl_believes_the_list_that_a_certificate_names_and_no_other() {
         let text = verify(name, list);
         assert!(text.contains("different CRL scope"), "{text}");
         assert!(!text.contains("OK"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_shards_say_where_expired_certificates_stay_on_them() {
+    for prune_expired in [true, false] {
+        let crl = CrlConfig {
+            prune_expired,
+            ..CrlConfig::default()
+        };
+        let world = World::with_config(VaConfig { crl, ..config() }).await;
+        world.follow_events();
+        let ca = world.root_in_shards("root-a", 2).await;
+        settle(&world).await;
+        let issued = world.issue(&ca, "device-1").await;
+        let list = own_list(&world, &ca, &issued).await;
+        let kept_since = (!prune_expired).then(|| ca.certificate.not_before());
+        assert_eq!(expired_stay_since(&list), kept_since.map(generalized));
+        crl_text(list.as_der(), &ca);
     }
 }
 

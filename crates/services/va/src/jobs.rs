@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lamassu_core::caller::Caller;
 use lamassu_core::error::{ErrorKind, ServiceError};
 use lamassu_core::va::{RECONCILE_JOB, VaError};
-use lamassu_db::{Job, JobError, NextRun, Readings, Statement, WriteSet, readable};
+use lamassu_db::{Db, DbError, Job, JobError, NextRun, Statement, WriteSet, readable};
 use time::{Duration, OffsetDateTime};
 
 use crate::files::{Series, Sweep};
@@ -141,15 +141,15 @@ impl CrlJob {
         let mut after = String::new();
         loop {
             let roles = role::page(&self.service.db, &after, BATCH).await?;
-            for role in &roles {
-                let ski = &role.role.ca_ski;
-                for series in [Series::complete(role), Series::delta(role)] {
-                    self.sweep(ski, &series, Sweep::BehindAndAhead).await;
-                }
-            }
             match roles.last() {
-                Some(last) => after.clone_from(&last.role.ca_ski),
+                Some((last, _)) => after.clone_from(last),
                 None => return Ok(()),
+            }
+            for (ski, role) in roles {
+                let Some(role) = readable(role) else { continue };
+                for series in [Series::complete(&role), Series::delta(&role)] {
+                    self.sweep(&ski, &series, Sweep::BehindAndAhead).await;
+                }
             }
         }
     }
@@ -174,25 +174,33 @@ pub(crate) fn retry_after(newest: u64, error: &VaError) -> Option<Duration> {
     }
 }
 
-/// What is due and can be read, and how much cannot: that holds up nothing else.
-pub(crate) fn readable_of<T>(due: Readings<T>) -> (Vec<T>, usize) {
-    let n_due = due.len();
-    let due: Vec<T> = due.into_iter().filter_map(readable).collect();
-    let n_unread = n_due.saturating_sub(due.len());
-    (due, n_unread)
+/// What is due and can be read. What cannot is put off by its key, so that it neither holds up the others nor is
+/// looked at all the time.
+pub(crate) async fn readable_of<K, T>(
+    db: &Db,
+    due: Vec<(K, Result<T, DbError>)>,
+    postpone: impl Fn(&K, OffsetDateTime) -> Statement,
+) -> Result<Vec<T>, JobError> {
+    let until = db.now().saturating_add(RETRY);
+    let mut found = Vec::with_capacity(due.len());
+    let mut set = WriteSet::new();
+    for (key, read) in due {
+        match readable(read) {
+            Some(read) => found.push(read),
+            None => {
+                set.execute(postpone(&key, until));
+            }
+        }
+    }
+    if !set.is_empty() {
+        db.commit(set).await?;
+    }
+    Ok(found)
 }
 
-/// When the job runs again. What cannot be read stays due, and is not looked at all the time.
-pub(crate) fn next_run(
-    next_due: Option<OffsetDateTime>,
-    n_unread: usize,
-    now: OffsetDateTime,
-) -> NextRun {
-    let earliest = match n_unread {
-        0 => now,
-        _ => now.saturating_add(RETRY),
-    };
-    next_due.map_or(NextRun::WhenWoken, |due| NextRun::At(due.max(earliest)))
+/// When the job runs again.
+pub(crate) fn next_run(next_due: Option<OffsetDateTime>, now: OffsetDateTime) -> NextRun {
+    next_due.map_or(NextRun::WhenWoken, |due| NextRun::At(due.max(now)))
 }
 
 #[async_trait]
@@ -209,7 +217,9 @@ impl Job for CrlJob {
             self.swept.store(true, Ordering::Release);
         }
         // Roles that became due again meanwhile wait for the next run.
-        let (due, n_unread) = readable_of(role::due(&self.service.db, now, BATCH).await?);
+        let db = &self.service.db;
+        let due = role::due(db, now, BATCH).await?;
+        let due = readable_of(db, due, |ski, until| role::postpone(ski, Some(until))).await?;
         // Several at a time: an engine that is slow to answer holds up few others.
         let renewals: Vec<_> = due.iter().map(|role| self.renew(caller, role)).collect();
         stream::iter(renewals)
@@ -217,8 +227,8 @@ impl Job for CrlJob {
             .try_collect::<()>()
             .await?;
         // With the complete ones that were just made.
-        let due = delta::due(&self.service.db, self.service.db.now(), BATCH).await?;
-        let (due, n_unread_deltas) = readable_of(due);
+        let due = delta::due(db, db.now(), BATCH).await?;
+        let due = readable_of(db, due, |ski, until| delta::postpone(ski, Some(until))).await?;
         let renewals: Vec<_> = due
             .iter()
             .map(|role| self.renew_delta(caller, role))
@@ -227,12 +237,11 @@ impl Job for CrlJob {
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
-        let overview = role::overview(&self.service.db).await?;
+        let overview = role::overview(db).await?;
         if let (Some(oldest), Some(expiry)) = (overview.oldest, overview.first_expiry) {
             metrics::crl_overview(now - oldest, expiry - now);
         }
-        let n_unread = n_unread.saturating_add(n_unread_deltas);
-        Ok(next_run(overview.next_due, n_unread, now))
+        Ok(next_run(overview.next_due, now))
     }
 }
 

@@ -118,7 +118,8 @@ impl Job for ShardJob {
             self.make_due(now).await?;
             self.begun.store(true, Ordering::Release);
         }
-        let (due, n_unread) = readable_of(shard::due(&self.service.db, now, BATCH).await?);
+        let db = &self.service.db;
+        let due = readable_of(db, shard::due(db, now, BATCH).await?, shard::postpone).await?;
         let renewals: Vec<_> = due.iter().map(|shard| self.renew(caller, shard)).collect();
         let failures: BTreeMap<String, VaError> = stream::iter(renewals)
             .buffer_unordered(AT_ONCE)
@@ -128,9 +129,9 @@ impl Job for ShardJob {
         for (ca_ski, error) in &failures {
             self.put_off(ca_ski, error, now).await?;
         }
-        let overview = shard::overview(&self.service.db).await?;
+        let overview = shard::overview(db).await?;
         let left = overview.first_expiry.map(|expiry| expiry - now);
         metrics::shard_overview(overview.count, left);
-        Ok(next_run(overview.next_due, n_unread, now))
+        Ok(next_run(overview.next_due, now))
     }
 }

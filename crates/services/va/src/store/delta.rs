@@ -1,20 +1,16 @@
 //! Delta CRLs: the newest one in `va_role`, and table `va_released`.
 
 use lamassu_core::ids::CaId;
-use lamassu_db::{Db, DbError, Readings, RowStream, Statement, WriteSet, params, sql};
+use lamassu_db::{Db, DbError, RowStream, Statement, WriteSet, params, sql};
 use lamassu_x509::Serial;
 use lamassu_x509::crl::{CrlReason, RevokedEntry};
 use time::OffsetDateTime;
 
 use super::revoked::{CHUNK, CertificateKey};
-use super::role::{CRL_NUMBER, StoredRole, by_query, stored_number};
+use super::role::{CRL_NUMBER, RoleReadings, StoredRole, by_query, stored_number};
 
 /// The roles whose next delta CRL is due, the longest overdue first.
-pub(crate) async fn due(
-    db: &Db,
-    now: OffsetDateTime,
-    limit: u32,
-) -> Result<Readings<StoredRole>, DbError> {
+pub(crate) async fn due(db: &Db, now: OffsetDateTime, limit: u32) -> Result<RoleReadings, DbError> {
     by_query(
         db,
         "WHERE delta_due <= $1 ORDER BY delta_due LIMIT $2",

@@ -7,10 +7,7 @@ use lamassu_core::query::{Field, Hex};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{CrlOptions, CrlShards, LatestCrl, VaRole};
 use lamassu_db::list::ListTable;
-use lamassu_db::{
-    Check, Db, DbError, Readings, Row, Statement, Value, WriteSet, params, readable, sql,
-    sql_of_few,
-};
+use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
 use time::{Duration, OffsetDateTime};
 
 /// What roles can be filtered and sorted by.
@@ -137,39 +134,38 @@ impl StoredRole {
     }
 }
 
-/// The roles that a query finds, each read by itself; `rest` is what follows its `FROM`.
+/// Roles as they were read, each by itself, behind their key identifiers.
+pub(crate) type RoleReadings = Vec<(String, Result<StoredRole, DbError>)>;
+
+/// The roles that a query finds; `rest` is what follows its `FROM`.
 pub(super) async fn by_query(
     db: &Db,
     rest: &str,
     params: Vec<Value>,
-) -> Result<Readings<StoredRole>, DbError> {
+) -> Result<RoleReadings, DbError> {
     let columns = ROLES.columns.join(", ");
     let query = sql_of_few(format!("SELECT {columns} FROM va_role {rest}"), params);
     let rows = db.rows(query).await?;
-    Ok(rows.iter().map(|row| row.read("ca_ski")).collect())
+    let named = |row: &Row| Ok((row.get("ca_ski")?, row.read("ca_ski")));
+    rows.iter().map(named).collect()
 }
 
 /// The role with this key identifier.
 pub(crate) async fn by_ski(db: &Db, ski: &str) -> Result<Option<StoredRole>, DbError> {
     let found = by_query(db, "WHERE ca_ski = $1", params![ski]).await?;
-    found.into_iter().next().transpose()
+    found.into_iter().next().map(|(_, role)| role).transpose()
 }
 
 /// The roles whose next CRL is due, the longest overdue first.
-pub(crate) async fn due(
-    db: &Db,
-    now: OffsetDateTime,
-    limit: u32,
-) -> Result<Readings<StoredRole>, DbError> {
+pub(crate) async fn due(db: &Db, now: OffsetDateTime, limit: u32) -> Result<RoleReadings, DbError> {
     let rest = "WHERE next_due <= $1 ORDER BY next_due LIMIT $2";
     by_query(db, rest, params![now, limit]).await
 }
 
 /// Roles in the order of their key identifiers, behind `after`.
-pub(crate) async fn page(db: &Db, after: &str, limit: u32) -> Result<Vec<StoredRole>, DbError> {
+pub(crate) async fn page(db: &Db, after: &str, limit: u32) -> Result<RoleReadings, DbError> {
     let rest = "WHERE ca_ski > $1 ORDER BY ca_ski LIMIT $2";
-    let page = by_query(db, rest, params![after, limit]).await?;
-    Ok(page.into_iter().filter_map(readable).collect())
+    by_query(db, rest, params![after, limit]).await
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.

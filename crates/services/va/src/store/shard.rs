@@ -2,9 +2,7 @@
 
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{Bucket, CrlShard, CrlShards, LatestCrl};
-use lamassu_db::{
-    Check, Db, DbError, Readings, Row, Statement, Value, WriteSet, params, sql, sql_of_few,
-};
+use lamassu_db::{Check, Db, DbError, Row, Statement, Value, WriteSet, params, sql, sql_of_few};
 use time::{Duration, OffsetDateTime};
 
 use super::role::{CrlFile, Issuer, stored_number};
@@ -87,15 +85,39 @@ pub(crate) async fn of_role(db: &Db, ski: &str) -> Result<Vec<StoredShard>, DbEr
     rows.iter().map(StoredShard::try_from).collect()
 }
 
-/// The shards whose next CRL is due, the longest overdue first.
+/// Which row it is, whether or not it names a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShardKey {
+    ca_ski: String,
+    n_shards: i64,
+    part: i64,
+}
+
+/// The shards whose next CRL is due, each read by itself, the longest overdue first.
 pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Readings<StoredShard>, DbError> {
+) -> Result<Vec<(ShardKey, Result<StoredShard, DbError>)>, DbError> {
     const TEXT: &str = select_shard!("WHERE next_due <= $1 ORDER BY next_due LIMIT $2");
     let rows = db.rows(sql(TEXT, params![now, limit])).await?;
-    Ok(rows.iter().map(|row| row.read("ca_ski")).collect())
+    let named = |row: &Row| {
+        let key = ShardKey {
+            ca_ski: row.get("ca_ski")?,
+            n_shards: row.get("n_shards")?,
+            part: row.get("part")?,
+        };
+        Ok((key, row.read("ca_ski")))
+    };
+    rows.iter().map(named).collect()
+}
+
+/// Puts the next attempt for one shard off.
+pub(crate) fn postpone(key: &ShardKey, until: OffsetDateTime) -> Statement {
+    sql(
+        "UPDATE va_shard SET next_due = $1 WHERE ca_ski = $2 AND n_shards = $3 AND part = $4",
+        params![until, &key.ca_ski, key.n_shards, key.part],
+    )
 }
 
 /// How the newest CRLs stand, for metrics and for when to look again.

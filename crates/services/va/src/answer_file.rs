@@ -4,8 +4,8 @@
 //! after a restart do not all wait for a key that may be in a slow HSM. Nothing in it is believed by
 //! itself: an answer is given only after the certificate's row was read and says the same, like one
 //! that another process might have outdated, so that no revocation is missed, whenever it happened.
-//! What says something else than it is filed under, or is of a CA that is gone or has another
-//! certificate, is left out. Processes that share the file overwrite it; any of their answers will do.
+//! What says something else than it is filed under, is of a CA that is gone or has another certificate, or was signed
+//! with the key of a responder that is in use no more, is left out. Processes that share the file overwrite it; any of their answers will do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use lamassu_core::ids::{CaId, SerialNumber};
 use lamassu_core::internal::Base64;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::va::{OcspAnswer, OcspLifetime};
-use lamassu_db::system_caller;
+use lamassu_db::{DbError, system_caller};
 use lamassu_x509::ocsp::OcspResponse;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::authority::Authority;
+use crate::delegates::Delegation;
 use crate::ocsp::cert_status;
 use crate::presigned::Presigned;
 use crate::service::VaService;
@@ -54,6 +56,9 @@ pub(crate) enum AnswerFileError {
     /// The CA service does not say which CAs there are.
     #[error("the CAs could not be read")]
     Authorities(#[from] CaError),
+    /// The database does not say who their responders are.
+    #[error("the certificates of OCSP responders could not be read")]
+    Db(#[from] DbError),
 }
 
 /// An answer as it is filed.
@@ -87,11 +92,24 @@ impl Filed {
         })
     }
 
-    /// The answer, if it says what it is filed as and may be given still.
-    fn usable(self, now: OffsetDateTime) -> Option<(SerialNumber, Presigned)> {
+    /// The answer, if it says what it is filed as, may be given still, and is by the CA or one of these delegates of
+    /// it.
+    fn usable(
+        self,
+        delegations: &HashMap<SerialNumber, Arc<Delegation>>,
+        now: OffsetDateTime,
+    ) -> Option<(SerialNumber, Presigned)> {
         let response = OcspResponse::from_der(self.answer.0.clone()).ok()?.basic?;
         let [single] = response.responses.as_slice() else {
             return None;
+        };
+        let delegation = match response.certificates().ok()?.as_slice() {
+            [] => None,
+            [signer] => {
+                let serial = SerialNumber::from_bytes(signer.serial().as_bytes());
+                Some(Arc::clone(delegations.get(&serial)?))
+            }
+            _ => return None,
         };
         let status = cert_status(&self.info);
         let says_so = single.status == status
@@ -111,6 +129,7 @@ impl Filed {
                 status,
                 ca_id: self.ca_id,
                 info: self.info,
+                delegation,
                 read_at: None,
                 renew_at: self.renew_at.0,
             },
@@ -149,14 +168,16 @@ impl VaService {
     pub(crate) async fn load_answers(&self, caller: &Caller) -> Result<usize, AnswerFileError> {
         let file = self.files.blobs().get(&Path::from(FILE)).await?;
         let text = file.bytes().await?;
-        let cas = self.fingerprints(caller).await?;
+        let authorities = self.authorities.all(caller).await?;
+        let cas = fingerprints(&authorities);
+        let delegations = self.delegations(&authorities).await?;
         let now = self.db.now();
         let read = tokio::task::spawn_blocking(move || -> Result<Vec<_>, serde_json::Error> {
             let filed: Vec<Filed> = serde_json::from_slice(&text)?;
             let usable = filed
                 .into_iter()
                 .filter(|filed| cas.get(&filed.ca_id) == Some(&filed.ca_fingerprint))
-                .filter_map(|filed| filed.usable(now));
+                .filter_map(|filed| filed.usable(&delegations, now));
             Ok(usable.collect())
         });
         let answers = read.await??;
@@ -168,7 +189,7 @@ impl VaService {
 
     /// Writes the answers that may be given still.
     pub(crate) async fn save_answers(&self, caller: &Caller) -> Result<(), AnswerFileError> {
-        let cas = self.fingerprints(caller).await?;
+        let cas = fingerprints(&self.authorities.all(caller).await?);
         let presigned = Arc::clone(&self.presigned);
         let now = self.db.now();
         let text = tokio::task::spawn_blocking(move || {
@@ -188,16 +209,15 @@ impl VaService {
         blobs.put(&Path::from(FILE), text.into()).await?;
         Ok(())
     }
+}
 
-    /// Which certificates the CAs have.
-    async fn fingerprints(&self, caller: &Caller) -> Result<HashMap<CaId, String>, CaError> {
-        let all = self.authorities.all(caller).await?;
-        let known = all.iter().map(|authority| {
-            let fingerprint = authority.certificate.fingerprint_sha256();
-            (authority.id.clone(), hex::encode(fingerprint))
-        });
-        Ok(known.collect())
-    }
+/// Which certificates the CAs have.
+fn fingerprints(authorities: &[Arc<Authority>]) -> HashMap<CaId, String> {
+    let known = authorities.iter().map(|authority| {
+        let fingerprint = authority.certificate.fingerprint_sha256();
+        (authority.id.clone(), hex::encode(fingerprint))
+    });
+    known.collect()
 }
 
 fn told(error: &AnswerFileError, what: &'static str) {

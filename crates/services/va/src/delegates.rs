@@ -6,8 +6,9 @@
 //! to ask whether it is revoked, and is renewed by whoever asks first after two thirds of its validity;
 //! others are answered under the one before meanwhile. Where a CA does not certify a responder, because
 //! it is revoked for example, its own key signs. A responder is given up when a certificate of its key is
-//! revoked or its CA has another certificate: what this process commits or reads of the log says so at
-//! once, and where the CA service is elsewhere it is asked, as about answers that were signed before.
+//! revoked, when another process has given the key up, or when its CA has another certificate: what this process
+//! commits or reads of the log says so at once, and where others may change that, the CA service and the database
+//! are asked, as about answers that were signed before. What a key signed is given no more once it is given up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,7 +19,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::{EngineError, Signer};
 use lamassu_core::duration::WireDuration;
 use lamassu_core::error::{ErrorKind, ServiceError, StorageFailure};
-use lamassu_core::ids::{CaId, SerialNumber};
+use lamassu_core::ids::{CaId, OperationId, SerialNumber};
 use lamassu_core::kms::KmsError;
 use lamassu_core::pem::CsrDer;
 use lamassu_crypto::Message;
@@ -33,7 +34,7 @@ use crate::presigned::PresignedAnswers;
 use crate::responder::Responder;
 use crate::service::VaService;
 use crate::signing::SigningError;
-use crate::store::responder_key;
+use crate::store::responder_key::{self, ResponderCertificate};
 
 /// When a certificate that was not renewed is tried again.
 const RETRY: Duration = Duration::MINUTE;
@@ -94,6 +95,9 @@ impl From<CommitError> for DelegateError {
 #[derive(Debug)]
 pub(crate) struct Delegates {
     slots: Mutex<HashMap<CaId, Arc<Slot>>>,
+    /// Whose responder has a key with these certificates, by serial number: what this process or one before it
+    /// signed with, and what others may use still.
+    certificates: Mutex<HashMap<SerialNumber, CaId>>,
     /// Which responders have signed.
     answers: Arc<PresignedAnswers>,
 }
@@ -109,25 +113,38 @@ struct Slot {
 #[derive(Debug)]
 struct Delegate {
     responder: Responder,
-    /// Of its certificate.
-    serial: SerialNumber,
-    /// Of the certificates that its key had before, which others may still use.
-    before: Vec<SerialNumber>,
-    /// The certificate of the CA, DER, as it was when it certified this one.
-    issuer: Bytes,
+    delegation: Arc<Delegation>,
     renew_at: OffsetDateTime,
-    /// When the CA service was asked last whether the certificate is still good.
-    seen_at: Mutex<OffsetDateTime>,
 }
 
 impl Delegate {
     /// Whether the CA has the certificate that it had when it certified this one.
     fn is_of(&self, authority: &Authority) -> bool {
-        self.issuer == *authority.certificate.as_der()
+        self.delegation.issuer == *authority.certificate.as_der()
+    }
+}
+
+/// A certificate of a responder's key, under which answers are signed.
+#[derive(Debug)]
+pub(crate) struct Delegation {
+    ca_id: CaId,
+    /// What made the key.
+    operation: OperationId,
+    /// Of the certificate.
+    serial: SerialNumber,
+    /// The certificate of the CA, DER, as it was when it certified this one.
+    issuer: Bytes,
+    /// When it was seen last that it is still good; `None` of what signed before a restart.
+    seen_at: Mutex<Option<OffsetDateTime>>,
+}
+
+impl Delegation {
+    fn seen_at(&self) -> Option<OffsetDateTime> {
+        *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen_at(&self) -> OffsetDateTime {
-        *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn see(&self, now: OffsetDateTime) {
+        *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 }
 
@@ -154,8 +171,20 @@ impl Delegates {
     pub(crate) fn new(answers: Arc<PresignedAnswers>) -> Self {
         Self {
             slots: Mutex::default(),
+            certificates: Mutex::default(),
             answers,
         }
+    }
+
+    /// Notes that the key of this CA's responder has these certificates.
+    fn note<'a>(&self, ca: &CaId, serials: impl IntoIterator<Item = &'a SerialNumber>) {
+        let known = self.certificates.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.extend(
+            serials
+                .into_iter()
+                .map(|serial| (serial.clone(), ca.clone())),
+        );
     }
 
     fn slot(&self, ca: &CaId) -> Arc<Slot> {
@@ -168,9 +197,12 @@ impl Delegates {
         match event_type {
             "certificate.status.update" => {
                 let subject = subject.unwrap_or_default();
-                self.give_up(subject.strip_prefix("certificate/"));
+                match subject.strip_prefix("certificate/") {
+                    Some(serial) => self.give_up_key_of(serial),
+                    None => self.give_up_all(),
+                }
             }
-            "ca.import" | "ca.reissue" | "ca.status.update" | "ca.delete" => self.give_up(None),
+            "ca.import" | "ca.reissue" | "ca.status.update" | "ca.delete" => self.give_up_all(),
             _ => {}
         }
     }
@@ -182,22 +214,28 @@ impl Delegates {
         slot.clear_if(is_it);
     }
 
-    /// Gives up responders: all, or the one a certificate of whose key has this serial number. It is revoked
-    /// then, perhaps because others have the key: what that signed is given no more.
-    fn give_up(&self, serial: Option<&str>) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| match (serial, slot.current()) {
-            (Some(serial), Some(current)) => {
-                let mut of_key = current.before.iter().chain([&current.serial]);
-                let is_it = of_key.any(|of_key| of_key.as_str() == serial);
-                if is_it {
-                    self.answers.forget_all();
-                }
-                !is_it
-            }
-            (Some(_), None) => true,
-            (None, _) => false,
-        });
+    /// Gives up the responder whose key has this certificate. It is revoked then, perhaps because others have the
+    /// key: what that signed is given no more.
+    fn give_up_key_of(&self, serial: &str) {
+        let Some(serial) = SerialNumber::parse(serial) else {
+            return;
+        };
+        let known = self.certificates.lock();
+        let ca = known
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&serial)
+            .cloned();
+        if let Some(ca) = ca {
+            // In this order: whoever still signs with it began before its answers are forgotten, and keeps none.
+            let slots = self.slots.lock();
+            slots.unwrap_or_else(PoisonError::into_inner).remove(&ca);
+            self.answers.forget_all();
+        }
+    }
+
+    fn give_up_all(&self) {
+        let slots = self.slots.lock();
+        slots.unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -209,7 +247,7 @@ impl CommitWatcher for Delegates {
     }
 
     fn doubted(&self) {
-        self.give_up(None);
+        self.give_up_all();
     }
 }
 
@@ -226,14 +264,14 @@ impl VaService {
             .current()
             .filter(|delegate| now < delegate.responder.not_after && delegate.is_of(authority));
         let (usable, refused) = match found {
-            Some(found) if self.is_still_good(caller, authority, &found, now).await? => {
+            Some(found) if self.is_still_good(caller, &found.delegation, now).await? => {
                 (Some(found), None)
             }
             found => (None, found),
         };
         if let Some(refused) = &refused {
             // Not looked at again: where the CA certifies nobody any more, each question would.
-            slot.clear_if(|current| current.serial == refused.serial);
+            slot.clear_if(|current| Arc::ptr_eq(&current.delegation, &refused.delegation));
         }
         if let Some(usable) = &usable {
             if now < usable.renew_at {
@@ -257,7 +295,8 @@ impl VaService {
         let authority = current.as_deref().unwrap_or(authority);
         let _making = slot.making.lock().await;
         let made_meanwhile = slot.current().filter(|delegate| {
-            let is_refused = refused.is_some_and(|refused| refused.serial == delegate.serial);
+            let is_refused = refused
+                .is_some_and(|refused| Arc::ptr_eq(&refused.delegation, &delegate.delegation));
             now < delegate.renew_at && delegate.is_of(authority) && !is_refused
         });
         if let Some(made) = made_meanwhile {
@@ -269,26 +308,34 @@ impl VaService {
         Ok(responder)
     }
 
-    /// Whether no certificate of a responder's key is revoked, and its CA has the certificate that it had:
-    /// asked once a second where others may change that, else known without asking.
-    async fn is_still_good(
+    /// Whether a responder's key is in use, no certificate of it is revoked, and its CA has the certificate that it
+    /// had: asked once a second where others may change that, and once of what signed before a restart, else known
+    /// without asking. Where it says no, nothing that was signed before is given any more.
+    pub(crate) async fn is_still_good(
         &self,
         caller: &Caller,
-        authority: &Authority,
-        delegate: &Delegate,
+        delegation: &Delegation,
         now: OffsetDateTime,
     ) -> Result<bool, DelegateError> {
-        if !self.presigned.must_be_seen(delegate.seen_at(), now) {
+        let seen_at = delegation.seen_at();
+        if seen_at.is_some_and(|seen_at| !self.presigned.must_be_seen(seen_at, now)) {
             return Ok(true);
         }
-        let (ca, status) = tokio::join!(
-            self.ca.ca(caller, &authority.id),
-            self.ca
-                .certificate_status(caller, &authority.id, &delegate.serial),
+        let Delegation {
+            ca_id,
+            operation,
+            serial,
+            issuer,
+            seen_at: _,
+        } = delegation;
+        let (ca, status, is_in_use) = tokio::join!(
+            self.ca.ca(caller, ca_id),
+            self.ca.certificate_status(caller, ca_id, serial),
+            responder_key::is_in_use(&self.db, ca_id, operation),
         );
         let status = status.map_err(DelegateError::Refused)?;
         let is_same = match ca {
-            Ok(ca) => *ca.certificate.certificate.der() == delegate.issuer,
+            Ok(ca) => ca.certificate.certificate.der() == issuer,
             Err(CaError::CaNotFound) => false,
             Err(error) => return Err(DelegateError::Refused(error)),
         };
@@ -296,13 +343,44 @@ impl VaService {
             self.authorities.outdate();
         }
         let is_active = status.is_some_and(|info| info.status == CertificateStatus::Active);
-        let is_good =
-            is_same && is_active && !responder_key::is_revoked(&self.db, &authority.id).await?;
+        let is_good = is_in_use? && is_same && is_active;
         if is_good {
-            let seen_at = delegate.seen_at.lock();
-            *seen_at.unwrap_or_else(PoisonError::into_inner) = now;
+            delegation.see(now);
+        } else {
+            self.presigned.forget_all();
         }
         Ok(is_good)
+    }
+
+    /// Under what answers may have been signed before a restart, by the serial number of the certificate: those of
+    /// keys that are in use.
+    pub(crate) async fn delegations(
+        &self,
+        authorities: &[Arc<Authority>],
+    ) -> Result<HashMap<SerialNumber, Arc<Delegation>>, DbError> {
+        let by_id = |authority: &Arc<Authority>| (authority.id.clone(), Arc::clone(authority));
+        let authorities: HashMap<_, _> = authorities.iter().map(by_id).collect();
+        let mut delegations = HashMap::new();
+        for ResponderCertificate {
+            ca_id,
+            serial,
+            operation,
+        } in responder_key::all_certificates(&self.db).await?
+        {
+            let Some(issuer) = authorities.get(&ca_id) else {
+                continue;
+            };
+            self.delegates.note(&ca_id, [&serial]);
+            let delegation = Delegation {
+                ca_id,
+                operation,
+                serial: serial.clone(),
+                issuer: issuer.certificate.as_der().clone(),
+                seen_at: Mutex::new(None),
+            };
+            delegations.insert(serial, Arc::new(delegation));
+        }
+        Ok(delegations)
     }
 
     /// The next responder, or for a while the one before if that cannot be had.
@@ -324,11 +402,8 @@ impl VaService {
                 );
                 Delegate {
                     responder: before.responder.clone(),
-                    serial: before.serial.clone(),
-                    before: before.before.clone(),
-                    issuer: before.issuer.clone(),
+                    delegation: Arc::clone(&before.delegation),
                     renew_at: now.saturating_add(RETRY),
-                    seen_at: Mutex::new(before.seen_at()),
                 }
             }
         };
@@ -358,6 +433,8 @@ impl VaService {
         )
         .await?;
         let serial = SerialNumber::from_bytes(certificate.serial().as_bytes());
+        let of_key = key.certificates.iter().chain([&serial]);
+        self.delegates.note(&authority.id, of_key);
         let mut set = WriteSet::new();
         responder_key::certified(
             &mut set,
@@ -373,17 +450,22 @@ impl VaService {
         );
         let id =
             ResponderId::by_key(&certificate).unwrap_or_else(|| ResponderId::by_name(&certificate));
+        let delegation = Arc::new(Delegation {
+            ca_id: authority.id.clone(),
+            operation: key.operation,
+            serial,
+            issuer: authority.certificate.as_der().clone(),
+            seen_at: Mutex::new(Some(now)),
+        });
         Ok(Delegate {
             responder: Responder {
                 id,
                 signer: key.signer,
                 certificates: vec![certificate.as_der().clone()],
                 not_after: certificate.not_after(),
+                delegation: Some(Arc::clone(&delegation)),
             },
-            serial,
-            before: key.certificates,
-            issuer: authority.certificate.as_der().clone(),
-            seen_at: Mutex::new(now),
+            delegation,
             renew_at: now.saturating_add((certificate.not_after() - now) * 2 / 3),
         })
     }

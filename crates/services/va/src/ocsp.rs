@@ -25,6 +25,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::authority::Authority;
 use crate::crl::whole_seconds;
+use crate::delegates::Delegation;
 use crate::metrics::{self, Presence};
 use crate::presigned::{Known, Presigned};
 use crate::responder::Responder;
@@ -105,6 +106,7 @@ struct FreshAnswer {
     answer: OcspAnswer,
     /// Of an answer to one question.
     about: About,
+    delegation: Option<Arc<Delegation>>,
     times: Times,
 }
 
@@ -179,7 +181,8 @@ impl VaService {
                     .ca
                     .certificate_status(caller, &known.ca_id, &plain.serial);
                 let is_same = asked.await?.as_ref() == Some(&known.info);
-                is_same.then_some(known).map(|known| {
+                let is_true = is_same && self.is_by_good_signer(caller, &known, now).await;
+                is_true.then_some(known).map(|known| {
                     let seen = Presigned {
                         read_at: Some(now),
                         ..known
@@ -210,11 +213,29 @@ impl VaService {
                 ca_id,
                 renew_at: if end > now { middle.min(end) } else { middle },
                 info,
+                delegation: fresh.delegation,
                 read_at: Some(now),
             };
             self.presigned.keep(serial, &presigned, epoch);
         }
         Ok(fresh.answer)
+    }
+
+    /// Whether the delegated responder that signed an answer is still good. Where nobody knows, an answer that is
+    /// made meets the same.
+    async fn is_by_good_signer(
+        &self,
+        caller: &Caller,
+        known: &Presigned,
+        now: OffsetDateTime,
+    ) -> bool {
+        match &known.delegation {
+            None => true,
+            Some(delegation) => {
+                let is_good = self.is_still_good(caller, delegation, now).await;
+                is_good.is_ok_and(|is_good| is_good)
+            }
+        }
     }
 
     /// Reads the status of all certificates and signs. Where the key of a delegated responder is gone,
@@ -284,6 +305,7 @@ impl VaService {
         Ok(FreshAnswer {
             answer: OcspAnswer { der, cache },
             about,
+            delegation: responder.delegation,
             times,
         })
     }

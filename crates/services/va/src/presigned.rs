@@ -5,7 +5,7 @@
 //! removes its answers before whoever asked for the change is told, and where other processes may
 //! change certificates, too, an answer that is older than a second is given only after the
 //! certificate's row was read and says the same. So is one that was kept over a restart
-//! (`answer_file.rs`).
+//! (`answer_file.rs`). What a delegated responder signed goes with its key (`delegates.rs`).
 //!
 //! Deliberately absent: answers to a nonce, to several questions, about certificates that nobody
 //! issued, and in a signature algorithm that the client asks for.
@@ -21,6 +21,8 @@ use lamassu_db::{CommitWatcher, Event};
 use lamassu_x509::ocsp::{CertId, CertStatus};
 use moka::sync::Cache;
 use time::{Duration, OffsetDateTime};
+
+use crate::delegates::Delegation;
 
 /// Longest time for which an answer is given without looking, where others may change certificates.
 const UNSEEN: Duration = Duration::SECOND;
@@ -41,6 +43,8 @@ pub(crate) struct Presigned {
     pub(crate) status: CertStatus,
     pub(crate) ca_id: CaId,
     pub(crate) info: StatusInfo,
+    /// Under what a delegated responder signed it; `None` where the CA did.
+    pub(crate) delegation: Option<Arc<Delegation>>,
     /// When the certificate's row was read last by this process; `None` of what was kept over a restart.
     pub(crate) read_at: Option<OffsetDateTime>,
     /// From when on another one is made.
@@ -52,7 +56,7 @@ pub(crate) struct Presigned {
 pub(crate) enum Known {
     /// This is the answer.
     Answer(Presigned),
-    /// This is the answer if the certificate's row still says the same.
+    /// This is the answer if the certificate's row still says the same, and whoever signed it is still good.
     IfUnchanged(Presigned),
     /// It must be made.
     Nothing,

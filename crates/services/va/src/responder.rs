@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::authority::Authority;
 use crate::config::OcspResponder;
+use crate::delegates::Delegation;
 use crate::service::VaService;
 use crate::signing::{SigningError, signer};
 
@@ -24,12 +25,14 @@ pub(crate) struct Responder {
     pub(crate) certificates: Vec<Bytes>,
     /// The end of its certificate.
     pub(crate) not_after: OffsetDateTime,
+    /// What makes it the CA's delegate; `None` where the CA itself signs.
+    pub(crate) delegation: Option<Arc<Delegation>>,
 }
 
 impl Responder {
     /// Whether it is not the CA itself.
     pub(crate) const fn is_delegate(&self) -> bool {
-        !self.certificates.is_empty()
+        self.delegation.is_some()
     }
 
     /// The first algorithm that the client prefers and the key has (RFC 6960 §4.4.7.2), else the
@@ -90,6 +93,7 @@ impl VaService {
             signer: signer(self.kms.as_ref(), caller, authority).await?,
             certificates: Vec::new(),
             not_after: authority.certificate.not_after(),
+            delegation: None,
         })
     }
 }

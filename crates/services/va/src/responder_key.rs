@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::{CaError, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
 use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId, SerialNumber};
@@ -74,20 +74,35 @@ impl VaService {
             ca_id, operation, ..
         } = stored;
         let certificates = responder_key::certificates(&self.db, ca_id, operation).await?;
-        for serial in &certificates {
-            let status = self.ca.certificate_status(caller, ca_id, serial).await;
-            let status = status.map_err(DelegateError::Refused)?;
-            if status.is_some_and(|info| info.status == CertificateStatus::Revoked) {
-                self.presigned.forget_all();
-                tracing::info!(%ca_id, key_id = %key, serial_number = %serial, "key of an ocsp responder given up");
-                return Ok(None);
-            }
+        // What was heard of here counts as much as what the CA service says: no certificate of the key would be
+        // used for long.
+        let is_in_use = responder_key::is_in_use(&self.db, ca_id, operation).await?;
+        if !is_in_use || self.is_any_revoked(caller, ca_id, &certificates).await? {
+            self.presigned.forget_all();
+            tracing::info!(%ca_id, key_id = %key, "key of an ocsp responder given up");
+            return Ok(None);
         }
         Ok(Some(CertifiedKey {
             signer: self.signer_of(caller, key).await?,
             operation: operation.clone(),
             certificates,
         }))
+    }
+
+    async fn is_any_revoked(
+        &self,
+        caller: &Caller,
+        ca: &CaId,
+        certificates: &[SerialNumber],
+    ) -> Result<bool, DelegateError> {
+        for serial in certificates {
+            let status = self.ca.certificate_status(caller, ca, serial).await;
+            let status = status.map_err(DelegateError::Refused)?;
+            if status.is_some_and(|info| info.status == CertificateStatus::Revoked) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn make_responder_key(
@@ -163,7 +178,9 @@ impl VaService {
         Ok(())
     }
 
-    /// Destroys the keys of responders of CAs that are gone. What fails is tried again the next day.
+    /// Destroys the keys of responders of CAs that are gone: those that are not among `cas`, and that the CA service
+    /// does not know. A CA that cannot be read is there, and one may have been made since `cas` were read. What fails
+    /// is tried again the next day.
     pub(crate) async fn sweep_responder_keys(
         &self,
         caller: &Caller,
@@ -172,7 +189,12 @@ impl VaService {
         let all = responder_key::all(&self.db).await;
         let all = all.map_err(lamassu_core::error::StorageFailure::from)?;
         for stored in all.iter().filter(|stored| !cas.contains(&stored.ca_id)) {
-            if let Err(error) = self.destroy_responder_key(caller, stored).await {
+            let destroyed = match self.ca.ca(caller, &stored.ca_id).await {
+                Err(CaError::CaNotFound) => self.destroy_responder_key(caller, stored).await,
+                Err(error) => Err(DelegateError::Refused(error)),
+                Ok(_) => continue,
+            };
+            if let Err(error) = destroyed {
                 tracing::warn!(
                     ca_id = %stored.ca_id,
                     error = &error as &(dyn std::error::Error + 'static),

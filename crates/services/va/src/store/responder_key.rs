@@ -90,21 +90,56 @@ pub(crate) async fn certificates(
         params![ca.as_str(), operation.as_str()],
     );
     let rows = db.rows(query).await?;
-    let serial = |row: &Row| {
-        SerialNumber::parse(&row.get::<String>("serial_number")?)
-            .ok_or_else(|| DbError::corrupt("serial_number", "not hexadecimal"))
-    };
     rows.iter().map(serial).collect()
 }
 
-/// Whether one of the certificates of a CA's responder is on the list of the revoked ones.
-pub(crate) async fn is_revoked(db: &Db, ca: &CaId) -> Result<bool, DbError> {
+/// Whether what an operation made is the key of the CA's responder still, and none of its certificates is on the
+/// list of the revoked ones.
+pub(crate) async fn is_in_use(
+    db: &Db,
+    ca: &CaId,
+    operation: &OperationId,
+) -> Result<bool, DbError> {
     let query = sql(
-        "SELECT c.serial_number FROM va_responder_certificate c JOIN va_revoked r \
-         ON r.ca_id = c.ca_id AND r.serial_number = c.serial_number WHERE c.ca_id = $1 LIMIT 1",
-        params![ca.as_str()],
+        "SELECT k.ca_id FROM va_responder_key k WHERE k.ca_id = $1 AND k.operation = $2 \
+         AND NOT EXISTS (SELECT 1 FROM va_responder_certificate c JOIN va_revoked r \
+         ON r.ca_id = c.ca_id AND r.serial_number = c.serial_number \
+         WHERE c.ca_id = k.ca_id AND c.operation = k.operation)",
+        params![ca.as_str(), operation.as_str()],
     );
     Ok(db.row_opt(query).await?.is_some())
+}
+
+/// A certificate of the key of a CA's responder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResponderCertificate {
+    pub(crate) ca_id: CaId,
+    pub(crate) serial: SerialNumber,
+    /// What made the key.
+    pub(crate) operation: OperationId,
+}
+
+/// The certificates of all keys that are in use.
+pub(crate) async fn all_certificates(db: &Db) -> Result<Vec<ResponderCertificate>, DbError> {
+    let query = sql(
+        "SELECT c.ca_id, c.serial_number, c.operation FROM va_responder_certificate c \
+         JOIN va_responder_key k ON k.ca_id = c.ca_id AND k.operation = c.operation",
+        Vec::new(),
+    );
+    let rows = db.rows(query).await?;
+    let certificate = |row: &Row| {
+        Ok(ResponderCertificate {
+            ca_id: CaId::new(row.get::<String>("ca_id")?),
+            serial: serial(row)?,
+            operation: OperationId::new(row.get::<String>("operation")?),
+        })
+    };
+    rows.iter().map(certificate).collect()
+}
+
+fn serial(row: &Row) -> Result<SerialNumber, DbError> {
+    SerialNumber::parse(&row.get::<String>("serial_number")?)
+        .ok_or_else(|| DbError::corrupt("serial_number", "not hexadecimal"))
 }
 
 /// Forgets the key that an operation made, and its certificates.

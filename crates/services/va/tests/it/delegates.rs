@@ -1,7 +1,8 @@
 //! Delegated OCSP responders, and what clients may ask of a signature.
 
+use axum::Router;
 use lamassu_crypto::{HashAlgorithm, SignatureScheme};
-use lamassu_db::Dialect;
+use lamassu_db::{Dialect, WriteSet, params, sql};
 use lamassu_va::{OcspConfig, OcspResponder, VaConfig};
 use lamassu_x509::ocsp::{
     CertStatus, OcspResponse, OcspResponseStatus, ReadBasicResponse, ResponderId, request_to_der,
@@ -12,7 +13,7 @@ use time::Duration;
 use crate::openssl::judged;
 use crate::support::{Answer, Ca, World, cert_id, post_ocsp};
 
-fn delegated() -> VaConfig {
+pub(crate) fn delegated() -> VaConfig {
     VaConfig {
         ocsp: OcspConfig {
             responder: OcspResponder::Delegated,
@@ -234,9 +235,48 @@ async fn a_process_that_starts_uses_no_key_that_has_a_revoked_certificate() {
     assert_eq!(third.spki_der(), second.spki_der());
 }
 
-/// Where several processes share a database.
+/// Where several processes share a database: whichever is asked first gives the key up, and the other one
+/// notices.
 #[tokio::test]
 async fn a_certificate_that_another_process_has_for_the_key_is_heeded() {
+    for is_another_first in [false, true] {
+        let world = World::with_config(delegated()).await;
+        if world.db.dialect() == Dialect::Sqlite {
+            return;
+        }
+        world.follow_events();
+        let ca = world.root("root-a").await;
+        let (_, another) = world.replica_with(delegated()).await;
+        let question = [cert_id(&ca.certificate, &ca.certificate)];
+        let (plain, fresh) = (
+            request_to_der(&question, None),
+            request_to_der(&question, Some(&[1; 16])),
+        );
+        let by = async |router: &Router, request: &[u8]| {
+            signer(&basic(&post_ocsp(router, request).await))
+        };
+        let first = by(&world.router, &plain).await;
+        let second = by(&another, &plain).await;
+        assert_eq!(second.spki_der(), first.spki_der());
+        world.revoke(&second, "KeyCompromise").await;
+        world.catch_up().await;
+        world.clock.advance(Duration::seconds(2));
+        let mut routers = [&world.router, &another];
+        if is_another_first {
+            routers.reverse();
+        }
+        for router in routers {
+            // Nor is what was signed with it before given any more.
+            for request in [&plain, &fresh] {
+                let third = by(router, request).await;
+                assert_ne!(third.spki_der(), first.spki_der());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_key_that_was_given_up_before_changes_nothing() {
     let world = World::with_config(delegated()).await;
     if world.db.dialect() == Dialect::Sqlite {
         return;
@@ -244,15 +284,26 @@ async fn a_certificate_that_another_process_has_for_the_key_is_heeded() {
     world.follow_events();
     let ca = world.root("root-a").await;
     let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
-    let (_, another) = world.replica_with(delegated()).await;
-    let request = request_to_der(&[cert_id(&ca.certificate, &ca.certificate)], None);
-    let second = signer(&basic(&post_ocsp(&another, &request).await));
-    assert_eq!(second.spki_der(), first.spki_der());
-    world.revoke(&second, "KeyCompromise").await;
+    // As a process leaves it that had the former key certified while another gave it up.
+    let left = world.issue(&ca, "left").await;
+    let mut set = WriteSet::new();
+    set.execute(sql(
+        "INSERT INTO va_responder_certificate (ca_id, serial_number, operation, not_after) \
+         VALUES ($1, $2, 'former', $3)",
+        params![
+            ca.id.as_str(),
+            left.serial().to_hex(),
+            world.db.now() + Duration::WEEK
+        ],
+    ));
+    world.db.commit(set).await.unwrap();
+    world.revoke(&left, "KeyCompromise").await;
     world.catch_up().await;
-    world.clock.advance(Duration::seconds(2));
-    let third = signer(&asked(&world, &ca, &ca.certificate, 2).await);
-    assert_ne!(third.spki_der(), first.spki_der());
+    for nonce in [2, 3] {
+        world.clock.advance(Duration::seconds(2));
+        let same = signer(&asked(&world, &ca, &ca.certificate, nonce).await);
+        assert_eq!(same.as_der(), first.as_der());
+    }
 }
 
 #[tokio::test]

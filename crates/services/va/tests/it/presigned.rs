@@ -2,7 +2,7 @@
 
 use axum::Router;
 use lamassu_db::{WriteSet, params, sql};
-use lamassu_va::{OcspConfig, VaConfig, VaService};
+use lamassu_va::{OcspConfig, OcspResponder, VaConfig, VaService};
 use lamassu_x509::Certificate;
 use lamassu_x509::ocsp::{CertId, CertStatus, OcspResponse, issuer_keys, request_to_der};
 use time::Duration;
@@ -250,4 +250,48 @@ async fn an_answer_that_says_something_else_than_it_is_filed_as_is_left_out() {
         said(&post_ocsp(&router, &request).await.body),
         CertStatus::Revoked { .. }
     ));
+}
+
+/// Another process, whose answers a delegated responder signs.
+async fn delegating(world: &World) -> (VaService, Router) {
+    let ocsp = OcspConfig {
+        keep_answers: true,
+        responder: OcspResponder::Delegated,
+        ..OcspConfig::default()
+    };
+    let config = VaConfig {
+        ocsp,
+        ..VaConfig::default()
+    };
+    world.replica_with(config).await
+}
+
+fn signer(answer: &bytes::Bytes) -> Certificate {
+    let response = OcspResponse::from_der(answer.clone()).unwrap();
+    response.basic.unwrap().certificates().unwrap().remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_a_responder_outlive_a_restart_and_not_the_trust_in_its_key() {
+    let (world, ca, issued) = world().await;
+    let request = request_to_der(&[cert_id(&ca.certificate, &issued)], None);
+    let asked = async |router: &Router| post_ocsp(router, &request).await.body;
+    let (va, router) = delegating(&world).await;
+    let before = asked(&router).await;
+    run(&va).await;
+    let started = async || {
+        let (va, router) = delegating(&world).await;
+        run(&va).await;
+        router
+    };
+    let (asked_before, started_before) = (started().await, started().await);
+    assert_eq!(asked(&asked_before).await, before);
+    let responder = signer(&before);
+    world.revoke(&responder, "KeyCompromise").await;
+    let started_behind = started().await;
+    for router in [asked_before, started_before, started_behind] {
+        let after = asked(&router).await;
+        assert_eq!(said(&after), CertStatus::Good);
+        assert_ne!(signer(&after).spki_der(), responder.spki_der());
+    }
 }

@@ -79,6 +79,36 @@ async fn entries_of_many_pages_are_repaired() {
     assert_eq!(world.listed(&ca).await.1, expected);
 }
 
+/// From a CA service that may be another process: its entries come page by page, and the list has them all.
+#[tokio::test]
+async fn a_very_long_list_is_taken_over() {
+    const N: u64 = 20_000;
+    const COPIED: &str = "revision, created_at, der, status, certificate_type, engine_id, metadata, \
+         is_ca, subject_common_name, subject_common_name_folded, subject_key_id, \
+         authority_key_id, key_type, key_bits, key_strength, key_usage, extended_key_usage, \
+         valid_from, valid_to, issuer_ca_id, issuer_serial_number, issuer_level, \
+         revocation_timestamp, revocation_reason, next_due, next_window, expired_by_job";
+    let world = World::new().await;
+    let ca = world.root("root-a").await;
+    let issued = world.issue(&ca, "device").await;
+    world.revoke(&issued, "Superseded").await;
+    let text = format!(
+        "WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < {N}) \
+         INSERT INTO certificate (id, serial_number, {COPIED}) \
+         SELECT id || '-' || i, CAST(1000000000 + i AS TEXT), {COPIED} FROM certificate, counter \
+         WHERE serial_number = $1"
+    );
+    let mut set = WriteSet::new();
+    set.execute(sql(text, params![issued.serial().to_hex()]));
+    world.db.commit(set).await.unwrap();
+    world.reconcile().await;
+    let (number, mut listed) = world.listed(&ca).await;
+    listed.retain(|serial| *serial != issued.serial().to_hex());
+    let expected: Vec<String> = (1..=N).map(|n| (1_000_000_000 + n).to_string()).collect();
+    assert_eq!(number, 1);
+    assert!(listed == expected, "{} entries", listed.len());
+}
+
 #[tokio::test]
 async fn an_empty_installation_is_left_alone() {
     let world = World::running().await;

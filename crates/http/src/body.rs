@@ -167,7 +167,12 @@ pub fn strict_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpError> {
 impl From<StrictError> for HttpError {
     fn from(error: StrictError) -> Self {
         match error {
-            StrictError::Json(error) => Self::StrictJson(error),
+            StrictError::Json(error) => Self::StrictJson(error, Vec::new()),
+            StrictError::Member(place, error) => {
+                let text = error.to_string();
+                let reason = text.strip_prefix("json: ").unwrap_or(&text).to_owned();
+                Self::StrictJson(error, vec![ErrorDetail::new(place, reason)])
+            }
             StrictError::UnknownMembers(places) => {
                 let first = places.first().cloned().unwrap_or_default();
                 let details = places

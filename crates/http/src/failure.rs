@@ -65,9 +65,9 @@ pub enum HttpError {
     /// The body is not the JSON that the endpoint reads; the text is the decoder's.
     #[error("{0}")]
     Json(JsonError),
-    /// The body is not the JSON that the endpoint reads, without exceptions.
+    /// The body is not the JSON that the endpoint reads, without exceptions; the member, if it is one.
     #[error("{0}")]
-    StrictJson(JsonError),
+    StrictJson(JsonError, Vec<ErrorDetail>),
     /// The body has members that there are not; the first one, and all of them.
     #[error("unknown field '{0}'")]
     UnknownMembers(String, Vec<ErrorDetail>),
@@ -122,7 +122,7 @@ impl ServiceError for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Json(_)
-            | Self::StrictJson(_)
+            | Self::StrictJson(..)
             | Self::UnknownMembers(..)
             | Self::Condition(_)
             | Self::BrokenBody(_)
@@ -149,7 +149,7 @@ impl ServiceError for HttpError {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::StrictJson(_) | Self::Condition(_) => Some("validation_failed"),
+            Self::StrictJson(..) | Self::Condition(_) => Some("validation_failed"),
             Self::UnknownMembers(..) => Some("unknown_field"),
             Self::MediaType => Some("unsupported_media_type"),
             Self::Method => Some("method_not_allowed"),
@@ -171,7 +171,7 @@ impl ServiceError for HttpError {
 
     fn details(&self) -> &[ErrorDetail] {
         match self {
-            Self::UnknownMembers(_, details) => details,
+            Self::StrictJson(_, details) | Self::UnknownMembers(_, details) => details,
             _ => &[],
         }
     }

@@ -60,9 +60,11 @@ macro_rules! words {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <String as Deserialize>::deserialize(deserializer)?
-                    .parse()
-                    .map_err(serde::de::Error::custom)
+                let text = <String as Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(|error: UnknownWord| {
+                    let known = Self::NAMES.join(", ");
+                    serde::de::Error::custom(format!("{error} {text}; there are {known}"))
+                })
             }
         }
 

@@ -12,9 +12,12 @@ const MAX_NAMED: usize = 16;
 /// Why a body was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StrictError {
-    /// It is no JSON, or a member is of the wrong type.
+    /// It is no JSON.
     #[error("{0}")]
     Json(JsonError),
+    /// What is at this place is of the wrong type, or none of the values that there are.
+    #[error("{1}")]
+    Member(String, JsonError),
     /// It has members that there are not; their places, at least one.
     #[error("json: unknown field '{}'", .0.first().map_or("", String::as_str))]
     UnknownMembers(Vec<String>),
@@ -58,17 +61,29 @@ pub fn from_slice_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictE
     let value = value.map_err(|error| {
         let JsonError(text) = free_value_refused(&error);
         let has_prefix = text.starts_with("json: ");
-        StrictError::Json(JsonError(if has_prefix {
-            text
-        } else {
-            format!("json: {text}")
-        }))
+        let error = JsonError(match has_prefix {
+            true => text,
+            false => format!("json: {text}"),
+        });
+        match place_of_refusal::<T>(raw.get()) {
+            Some(place) => StrictError::Member(place, error),
+            None => StrictError::Json(error),
+        }
     })?;
     if unknown.is_empty() {
         Ok(value)
     } else {
         Err(StrictError::UnknownMembers(unknown))
     }
+}
+
+/// Where the value is that `T` does not take, if that is not the document itself.
+fn place_of_refusal<T: DeserializeOwned>(text: &str) -> Option<String> {
+    let mut document = serde_json::Deserializer::from_str(text);
+    let refused = serde_path_to_error::deserialize::<_, T>(&mut document).err()?;
+    let place = refused.path().to_string();
+    // `?` stands for what is not known of the way.
+    (place != "." && !place.contains('?')).then_some(place)
 }
 
 #[cfg(test)]
@@ -105,6 +120,19 @@ mod tests {
             ]))
         );
         assert_eq!(refusal(r#"{"x":1}"#), "json: unknown field 'x'");
+    }
+
+    #[test]
+    fn what_is_refused_is_named_by_its_place() {
+        let place = |text: &str| match from_slice_strict::<Outer>(text.as_bytes()) {
+            Err(StrictError::Member(place, _)) => place,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(place(r#"{"name":1}"#), "name");
+        assert_eq!(place(r#"{"inner":{"n":"one"}}"#), "inner.n");
+        assert_eq!(place(r#"{"inner":{}}"#), "inner");
+        let whole = from_slice_strict::<Outer>(b"5");
+        assert!(matches!(whole, Err(StrictError::Json(_))), "{whole:?}");
     }
 
     #[test]

@@ -572,3 +572,51 @@ async fn without_the_ca_service_nothing_is_changed() {
     );
     assert_eq!(fixture.get("/v2/devices/dev-1").await.1["revision"], 1);
 }
+
+#[tokio::test]
+async fn a_word_that_there_is_not_is_refused_by_its_place_and_with_those_that_there_are() {
+    let fixture = registered().await;
+    let action = "/v2/device-groups/7c9e6679-7425-40de-944b-e07fc1f90ae7/actions";
+    let versions = format!("{SLOTS}/api/versions");
+    let secret = json!({"token": "0123456789abcdef"});
+    for (method, uri, body, place, words) in [
+        (
+            Method::PUT,
+            &*format!("{SLOTS}/api"),
+            json!({"secret_type": "PASSWORD"}),
+            "secret_type",
+            "unknown word PASSWORD; there are x509, TOKEN, SSH_KEY, OTHER",
+        ),
+        (
+            Method::POST,
+            &versions,
+            json!({"secret": secret, "bind_mode": "LOST"}),
+            "bind_mode",
+            "unknown word LOST; there are PROVISIONED, RE-PROVISIONED, RENEWED",
+        ),
+        (
+            Method::POST,
+            action,
+            json!({"action": "sing"}),
+            "action",
+            "unknown variant `sing`, expected one of `patch`, `add_tags`, `remove_tags`, \
+             `decommission`, `revoke_identity`, `purge`",
+        ),
+        (
+            Method::POST,
+            &versions,
+            json!({"secret": {"token": 1}}),
+            "secret.token",
+            "invalid type: integer `1`, expected a string",
+        ),
+    ] {
+        let (status, _, answer) = fixture.ask(method, uri, &[], body).await;
+        assert_eq!(status.as_u16(), 400, "{answer}");
+        let expected = json!({
+            "err": format!("json: {words}"),
+            "code": "validation_failed",
+            "details": [{"field": place, "reason": words}],
+        });
+        assert_eq!(answer, expected);
+    }
+}

@@ -24,7 +24,7 @@ use lamassu_core::pem::{CertificateDer, CsrDer};
 use lamassu_core::query::ListRequest;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::{ListError, list};
-use lamassu_db::{Attempt as Race, AuditRecord, WriteSet, retry_races};
+use lamassu_db::{Attempt as Race, AuditRecord, WriteSet, readable, retry_races};
 use time::OffsetDateTime;
 
 use crate::authenticate::Attempt;
@@ -309,16 +309,15 @@ impl DmsManager {
     /// Gives up what was not decided or not fetched in time, and forgets what is long over.
     pub(crate) async fn tidy_approvals(&self, caller: &Caller) -> Result<(), DmsError> {
         let now = self.db.now();
+        let mut place = (OffsetDateTime::UNIX_EPOCH, String::new());
         loop {
-            let due = store::due(&self.db, now, BATCH)
-                .await
-                .map_err(StorageFailure::from)?;
-            if due.is_empty() {
-                break;
-            }
-            for over in &due {
+            let due = store::due(&self.db, now, place, BATCH).await;
+            let (due, next) = due.map_err(StorageFailure::from)?;
+            let Some(next) = next else { break };
+            place = next;
+            for over in due.into_iter().filter_map(readable) {
                 let mut set = WriteSet::new();
-                expire(&mut set, caller, over, now);
+                expire(&mut set, caller, &over, now);
                 match self.db.commit(set).await {
                     Ok(_) => {}
                     // Decided or issued in this moment.

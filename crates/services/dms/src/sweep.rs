@@ -26,7 +26,7 @@ impl DmsManager {
         loop {
             let page = self.ca.open_enrollments(caller, before, after, PAGE);
             let open = page.await?;
-            // A page may lack those that cannot be read: only an empty one is the last.
+            // A page may lack those that cannot be read, and only the last one is empty.
             let Some(last) = open.last() else {
                 return Ok(handled);
             };

@@ -76,15 +76,47 @@ pub(crate) async fn open(db: &Db, serial: &SerialNumber) -> Result<Option<OpenIn
     row.as_ref().map(OpenIntent::try_from).transpose()
 }
 
+/// Whether a later enrollment took the place of this certificate, which the device had then.
+pub(crate) async fn was_superseded(db: &Db, serial: &SerialNumber) -> Result<bool, DbError> {
+    let query = sql(
+        "SELECT 1 AS found FROM enrollment_intent WHERE superseded_serial_number = $1 LIMIT 1",
+        params![serial.as_str()],
+    );
+    Ok(db.row_opt(query).await?.is_some())
+}
+
 /// Open intents from before `before`, oldest first, behind the one that was opened then and is of
-/// this serial number.
+/// this serial number. Those that cannot be read are left out, and none is given only where there are no more.
 pub(crate) async fn open_before(
     db: &Db,
     before: OffsetDateTime,
     after: Option<(OffsetDateTime, SerialNumber)>,
     limit: u32,
 ) -> Result<Vec<OpenEnrollment>, DbError> {
-    let query = match after {
+    let mut after = after.map(|(opened, serial)| (opened, serial.as_str().to_owned()));
+    loop {
+        let rows = db.rows(open_query(before, after, limit)).await?;
+        let open = rows.iter().map(|row| {
+            Ok(OpenEnrollment {
+                serial_number: named(row, "serial_number", SerialNumber::parse)?,
+                device_id: row.get::<String>("device_id")?.into(),
+                opened_at: row.get("opened_at")?,
+            })
+        });
+        let open: Vec<_> = open.filter_map(readable).collect();
+        let Some(last) = rows.last().filter(|_| open.is_empty()) else {
+            return Ok(open);
+        };
+        after = Some((last.get("opened_at")?, last.get("serial_number")?));
+    }
+}
+
+fn open_query(
+    before: OffsetDateTime,
+    after: Option<(OffsetDateTime, String)>,
+    limit: u32,
+) -> Statement {
+    match after {
         None => sql(
             "SELECT serial_number, device_id, opened_at FROM enrollment_intent \
              WHERE state = 'open' AND opened_at < $1 ORDER BY opened_at, serial_number LIMIT $2",
@@ -94,18 +126,9 @@ pub(crate) async fn open_before(
             "SELECT serial_number, device_id, opened_at FROM enrollment_intent \
              WHERE state = 'open' AND opened_at < $1 AND (opened_at, serial_number) > ($3, $4) \
              ORDER BY opened_at, serial_number LIMIT $2",
-            params![before, limit, opened, serial.as_str()],
+            params![before, limit, opened, serial],
         ),
-    };
-    let rows = db.rows(query).await?;
-    let open = rows.iter().map(|row| {
-        Ok(OpenEnrollment {
-            serial_number: named(row, "serial_number", SerialNumber::parse)?,
-            device_id: row.get::<String>("device_id")?.into(),
-            opened_at: row.get("opened_at")?,
-        })
-    });
-    Ok(open.filter_map(readable).collect())
+    }
 }
 
 /// The newest certificate that a completed re-enrollment since `since` issued for this request in

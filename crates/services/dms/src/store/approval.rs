@@ -7,7 +7,7 @@ use lamassu_core::pem::CsrDer;
 use lamassu_core::query::{Field, fold};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
-use lamassu_db::{Check, Db, DbError, Row, Statement, params, sql};
+use lamassu_db::{Check, Db, DbError, Readings, Row, Statement, params, sql};
 use time::OffsetDateTime;
 
 /// The request is not in the queue yet.
@@ -135,20 +135,27 @@ pub(crate) async fn open(
     row.as_ref().map(StoredApproval::try_from).transpose()
 }
 
-/// Open approvals that end at this time or earlier, oldest first.
+/// Where a page of open approvals ends: the end and the id of its last one.
+pub(crate) type Place = (OffsetDateTime, String);
+
+/// Open approvals that end at this time or earlier, oldest first, behind this place; with the next place.
 pub(crate) async fn due(
     db: &Db,
     now: OffsetDateTime,
+    (ended, id): Place,
     limit: u32,
-) -> Result<Vec<StoredApproval>, DbError> {
+) -> Result<(Readings<StoredApproval>, Option<Place>), DbError> {
     const TEXT: &str = concat!(
         "SELECT ",
         columns!(joined),
         " FROM approval WHERE status IN ('PENDING', 'APPROVED', 'DENIED') AND expires_at <= $1 \
-         ORDER BY expires_at, id LIMIT $2"
+         AND (expires_at, id) > ($2, $3) ORDER BY expires_at, id LIMIT $4"
     );
-    let rows = db.rows(sql(TEXT, params![now, i64::from(limit)])).await?;
-    rows.iter().map(StoredApproval::try_from).collect()
+    let query = sql(TEXT, params![now, ended, id, i64::from(limit)]);
+    let rows = db.rows(query).await?;
+    let place = |row: &Row| Ok::<_, DbError>((row.get("expires_at")?, row.get("id")?));
+    let next = rows.last().map(place).transpose()?;
+    Ok((rows.iter().map(|row| row.read("id")).collect(), next))
 }
 
 /// How many approvals nobody has decided on.

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use lamassu_core::caller::ClientCertificateChain;
 use lamassu_core::dms::settings::ChannelBindingMode;
 use lamassu_core::pem::CertificateDer;
-use lamassu_db::NextRun;
+use lamassu_db::{NextRun, WriteSet, params, sql};
 use lamassu_dms::{APPROVAL_FIELDS, EstConfig};
 use lamassu_http::TlsExporter;
 use lamassu_testing::lists::{self, ListOf};
@@ -230,6 +230,33 @@ async fn what_nobody_decides_or_fetches_expires_and_is_forgotten_later() {
     tidy().await;
     let left = approvals(&world, "").await;
     assert_eq!((left.len(), &left[0]["device_id"]), (1, &json!("second")));
+}
+
+#[tokio::test]
+async fn an_approval_that_cannot_be_read_holds_up_no_other_and_ends_when_it_can() {
+    let world = world().await;
+    for name in ["first", "second"] {
+        assert_pending(&asks(&world, &Device::new(name)).await);
+    }
+    let rename = async |operation: &str| {
+        let text = "UPDATE approval SET operation = $1 WHERE device_id = 'first'";
+        let mut set = WriteSet::new();
+        set.execute(sql(text, params![operation]));
+        world.db.commit(set).await.unwrap();
+    };
+    let ended = async || {
+        let text = "SELECT device_id FROM approval WHERE status = 'EXPIRED' ORDER BY device_id";
+        let rows = world.db.rows(sql(text, params![])).await.unwrap();
+        let devices = rows.iter().map(|row| row.get("device_id").unwrap());
+        devices.collect::<Vec<String>>()
+    };
+    rename("sing").await;
+    world.clock.advance(Duration::days(7));
+    tidy(&world).await;
+    assert_eq!(ended().await, ["second"]);
+    rename("simpleenroll").await;
+    tidy(&world).await;
+    assert_eq!(ended().await, ["first", "second"]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use lamassu_core::revision::Precondition;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{WriteSet, params, sql};
 use lamassu_dms::EstConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::device::Device;
@@ -234,6 +234,33 @@ async fn what_cannot_be_settled_keeps_nothing_else_from_being() {
 }
 
 #[tokio::test]
+async fn intents_that_cannot_be_read_keep_no_other_from_being_settled() {
+    let world = torn_enrollment(|inner| {
+        Arc::new(Torn {
+            inner,
+            end: End::LostBefore,
+        })
+    })
+    .await;
+    // More than a page of older ones.
+    let mut set = WriteSet::new();
+    for n in 0..250 {
+        set.execute(sql(
+            "INSERT INTO enrollment_intent (serial_number, certificate_id, device_id, dms_id, mode, \
+             csr_digest, detach, revoke, opened_at, state) \
+             SELECT $1, certificate_id, device_id, dms_id, mode, csr_digest, detach, revoke, \
+             opened_at - 1, state FROM enrollment_intent WHERE state = 'open' \
+             ORDER BY opened_at DESC LIMIT 1",
+            params![format!("none {n:04}")],
+        ));
+    }
+    world.db.commit(set).await.unwrap();
+    world.clock.advance(Duration::seconds(91));
+    assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
+    assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
+}
+
+#[tokio::test]
 async fn the_sweep_completes_what_a_device_holds() {
     let world = torn_enrollment(|inner| {
         Arc::new(Torn {
@@ -255,9 +282,9 @@ async fn the_sweep_completes_what_a_device_holds() {
     assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
 }
 
-/// The slot keeps no version that is out of use, so that the sweep finds none of the first renewal.
-#[tokio::test]
-async fn what_two_torn_renewals_superseded_is_revoked() {
+/// What becomes of the certificates of a device whose slot has this policy, when all its renewals are torn after the
+/// binding. The slot keeps no version that is out of use, so that the sweep finds none of the first renewal.
+async fn after_two_torn_renewals(policy: Value) -> Vec<CertificateStatus> {
     let world = torn_enrollment(|inner| {
         Arc::new(Torn {
             inner,
@@ -274,7 +301,7 @@ async fn what_two_torn_renewals_superseded_is_revoked() {
         device: "d".into(),
         name: IDENTITY.to_owned(),
     };
-    let put = json!({"secret_type": "x509", "policy": {"max_versions": 1}});
+    let put = json!({"secret_type": "x509", "policy": policy});
     let put = serde_json::from_value(put).unwrap();
     devices
         .put_slot(&caller(), &identity, put, Precondition::None)
@@ -290,8 +317,20 @@ async fn what_two_torn_renewals_superseded_is_revoked() {
     assert_eq!(sweep(&world, SweepScope::Stale).await, 2);
     let job = devices.certificates_job();
     job.run(&caller(), world.db.now()).await.unwrap();
-    let statuses = world.issued_for("d").await;
-    let statuses: Vec<_> = statuses.iter().map(|issued| issued.status).collect();
+    let issued = world.issued_for("d").await;
+    issued.iter().map(|issued| issued.status).collect()
+}
+
+#[tokio::test]
+async fn what_two_torn_renewals_superseded_is_revoked() {
+    let statuses = after_two_torn_renewals(json!({"max_versions": 1})).await;
     let (revoked, active) = (CertificateStatus::Revoked, CertificateStatus::Active);
     assert_eq!(statuses, [revoked, revoked, active]);
+}
+
+#[tokio::test]
+async fn what_was_bound_and_is_gone_from_the_slot_is_not_taken_back() {
+    let policy = json!({"max_versions": 1, "overlap": "0s", "revoke_superseded": false});
+    let statuses = after_two_torn_renewals(policy).await;
+    assert_eq!(statuses, [CertificateStatus::Active; 3]);
 }

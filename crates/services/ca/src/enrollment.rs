@@ -7,6 +7,7 @@ use lamassu_core::ca::{
     CaError, Certificate, CertificateRef, CertificateStatus, RenewalWindows, Superseded,
 };
 use lamassu_core::caller::Caller;
+use lamassu_core::error::StorageFailure;
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Attempt, DbError, WriteSet, retry_races};
@@ -101,6 +102,11 @@ impl CaService {
         caller: &Caller,
         serial: &SerialNumber,
     ) -> Result<(), CaError> {
+        let was_superseded = intent::was_superseded(&self.db, serial).await;
+        if was_superseded.map_err(StorageFailure::from)? {
+            // The device had it, though its slot may know nothing of it any more.
+            return self.complete(caller, serial).await;
+        }
         retry_races(|| self.try_abandon(caller, serial)).await
     }
 

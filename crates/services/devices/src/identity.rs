@@ -108,6 +108,7 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
         version.is_some_and(|version| version.state == VersionState::Pending)
     };
     gone.retain(|number| !waits(slot, number));
+    let mut replaced = Vec::new();
     for (number, serial) in &request.versions {
         let known = slot.versions.get(number);
         if known.and_then(|version| version.serial_number.as_ref()) == Some(serial) {
@@ -120,7 +121,10 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
             state: VersionState::Superseded,
             ..Version::pending(*number, secret, now)
         };
-        slot.versions.insert(*number, version);
+        replaced.extend(slot.versions.insert(*number, version));
+    }
+    for version in &replaced {
+        change.let_go(IDENTITY, version);
     }
     for number in gone {
         change.remove_version(IDENTITY, number);

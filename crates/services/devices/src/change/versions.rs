@@ -263,19 +263,34 @@ impl Change<'_> {
     }
 
     /// Takes out a version; its number is not given again.
-    ///
-    /// What a renewal superseded is revoked by whoever renews. A crash puts that off until the sweep, which looks
-    /// for versions: where one is gone, this is the last that knows of the certificate.
     pub(crate) fn remove_version(&mut self, name: &str, number: u32) {
         self.versions.insert((name.to_owned(), number));
         let Some(slot) = self.slot(name) else { return };
         slot.version_floor = slot.version_floor.max(number.saturating_add(1));
-        let gone = slot.versions.remove(&number);
-        let superseded = RevocationReason::Superseded;
-        let revoked = gone.filter(|gone| gone.revocation_reason == Some(superseded));
-        if let Some(certificate) = revoked.as_ref().and_then(Version::certificate) {
-            self.follow_up(Task::revoke(name, certificate, superseded));
+        if let Some(gone) = slot.versions.remove(&number) {
+            self.let_go(name, &gone);
         }
+    }
+
+    /// Has the certificate of a version that is gone lose its attachment, and its validity where that was to come:
+    /// the slot was the last that knew of it. One that is bound again goes on under its new number.
+    ///
+    /// What a renewal superseded is revoked by whoever renews. A crash puts that off until the sweep, which looks
+    /// for versions.
+    pub(crate) fn let_go(&mut self, name: &str, gone: &Version) {
+        let Some(certificate) = gone.certificate() else {
+            return;
+        };
+        let slot = self.after.slots.get(name);
+        let mut others = slot.into_iter().flat_map(|slot| slot.versions.values());
+        if others.any(|other| other.is_same_certificate(gone)) {
+            return;
+        }
+        let superseded = RevocationReason::Superseded;
+        if gone.revocation_reason == Some(superseded) || gone.is_due_for_revocation() {
+            self.follow_up(Task::revoke(name, certificate.clone(), superseded));
+        }
+        self.follow_up(Task::detach(name, certificate));
     }
 
     /// Revokes a version, or puts it on hold; a certificate follows. The slot keeps its status.

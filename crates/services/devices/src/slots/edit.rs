@@ -124,15 +124,6 @@ impl DevicesService {
             }
             let mut change = Change::of(&stored, self.change_by(caller));
             change.remove_version(&slot.name, *number);
-            // A certificate that is bound again goes on under its new number.
-            let mut others = found
-                .versions
-                .values()
-                .filter(|other| other.version != *number);
-            let goes_on = others.any(|other| other.is_same_certificate(gone));
-            if let Some(certificate) = gone.certificate().filter(|_| !goes_on) {
-                change.follow_up(Task::detach(&slot.name, certificate));
-            }
             let (set, _) = change.into_write_set("device.slot.version.delete");
             self.db.commit(set).await?;
             Ok(())

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use lamassu_core::ca::CertificateRef;
+use lamassu_core::ca::{CertificateRef, UNKNOWN_ISSUER};
 use lamassu_core::device::slot::{SlotVersion, VersionState};
 use lamassu_core::ids::{CaId, DeviceId, SerialNumber};
 use lamassu_core::query::Field;
@@ -83,12 +83,18 @@ impl Version {
         }
     }
 
-    /// Its certificate, if it is one.
+    /// Its certificate, if it is one; by its fingerprint, too, where its issuer is not known.
     pub(crate) fn certificate(&self) -> Option<CertificateRef> {
+        let ca = self.ca.clone();
+        let is_known = |ca: &CaId| ca.as_str() != UNKNOWN_ISSUER;
+        let fingerprint = match ca.as_ref().is_some_and(is_known) {
+            true => None,
+            false => self.fingerprint.clone(),
+        };
         Some(CertificateRef {
             serial_number: self.serial_number.clone()?,
-            ca: self.ca.clone(),
-            fingerprint: None,
+            ca,
+            fingerprint,
         })
     }
 
@@ -104,6 +110,11 @@ impl Version {
     pub(crate) fn is_on_hold(&self) -> bool {
         self.state == VersionState::Revoked
             && self.revocation_reason == Some(RevocationReason::CertificateHold)
+    }
+
+    /// Whether the end of its overlap is to revoke it.
+    pub(crate) fn is_due_for_revocation(&self) -> bool {
+        self.revoke_after && self.overlap_until.is_some() && !self.is_over()
     }
 
     /// Whether nothing more becomes of it, not even by a release.
@@ -295,9 +306,8 @@ pub(super) fn versions(ids: Vec<Value>) -> Statement {
     sql_of_few(text, values)
 }
 
-/// A version as read, with its device and slot.
+/// A version as read, with its slot.
 pub(super) struct VersionRow {
-    pub(super) device_id: String,
     pub(super) slot: String,
     pub(super) version: Version,
 }
@@ -313,7 +323,6 @@ impl TryFrom<&Row> for VersionRow {
         let before_hold: Option<String> = row.get("before_hold")?;
         let secret: String = row.get("secret")?;
         Ok(Self {
-            device_id: row.get("device_id")?,
             slot: row.get("slot")?,
             version: Version {
                 version: row.get("version")?,

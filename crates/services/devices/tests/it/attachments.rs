@@ -122,6 +122,23 @@ async fn the_attachment_and_the_windows_leave_the_certificate_that_is_given_up()
 }
 
 #[tokio::test]
+async fn what_exceeds_the_number_of_versions_loses_its_attachment() {
+    let fixture = registered().await;
+    let policy = json!({"max_versions": 1, "overlap": "0s", "revoke_superseded": false});
+    let policy = json!({"secret_type": "x509", "policy": policy});
+    fixture.ok(Method::PUT, IDENTITY, policy).await;
+    let first = added(&fixture, json!({})).await;
+    fixture.follow().await;
+    let second = added(&fixture, json!({})).await;
+    fixture.follow().await;
+    assert_eq!(states(&fixture, IDENTITY).await.0, ["ACTIVE"]);
+    assert_eq!(says(&fixture, &first).await, (false, false));
+    assert_eq!(says(&fixture, &second).await, (true, true));
+    let status = fixture.certificate(&first).await.status;
+    assert_eq!(status, CertificateStatus::Active);
+}
+
+#[tokio::test]
 async fn the_last_word_on_a_certificate_counts_whenever_it_is_heard() {
     let fixture = registered().await;
     let first = added(&fixture, json!({})).await;

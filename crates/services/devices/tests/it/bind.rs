@@ -185,12 +185,13 @@ async fn what_the_ca_service_revokes_with_a_renewal_is_revoked_here() {
     let slot = fixture.ok(Method::GET, IDENTITY, Value::Null).await;
     assert_eq!(slot["secrets"], json!({"1": "0b", "2": "0c"}));
     // Of what no version tells any more, nobody could see whether it is revoked.
-    assert_eq!(asked_for(&fixture).await, ["revoke 0a"]);
+    assert_eq!(asked_for(&fixture).await, ["revoke 0a", "detach 0a"]);
 }
 
 /// What the CA service is asked for.
 async fn asked_for(fixture: &Fixture) -> Vec<String> {
-    let asked = sql("SELECT task, serial_number FROM device_follow_up", vec![]);
+    let text = "SELECT task, serial_number FROM device_follow_up ORDER BY task DESC, serial_number";
+    let asked = sql(text, vec![]);
     let rows = fixture.db.rows(asked).await.unwrap();
     let text = |row: &Row, column: &str| row.get::<String>(column).unwrap();
     rows.iter()

@@ -2,7 +2,9 @@
 
 use http::{Method, StatusCode};
 use lamassu_core::ca::CertificateStatus;
+use lamassu_core::ca::certificate::ATTACHED_TO;
 use lamassu_core::ca::enrollment::Attachment;
+use lamassu_core::ids::SerialNumber;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::sql;
@@ -128,6 +130,63 @@ async fn a_slot_that_is_revoked_revokes_its_certificate() {
     let certificate = fixture.certificate(&serial).await;
     assert_eq!(certificate.status, CertificateStatus::Revoked);
     assert_eq!(certificate.revocation_reason, RevocationReason::Unspecified);
+}
+
+/// Two certificates with the CA service, the first of which is superseded for a day and revoked then.
+async fn in_overlap(fixture: &Fixture) -> [SerialNumber; 2] {
+    fixture.register("dev-1").await;
+    let slot = "/v2/devices/dev-1/slots/identity";
+    let policy = json!({"overlap": "24h", "revoke_superseded": true});
+    let policy = json!({"secret_type": "x509", "policy": policy});
+    fixture.ok(Method::PUT, slot, policy).await;
+    let mut serials = Vec::new();
+    for _ in 0..2 {
+        let serial = fixture.issued("dev-1").await.serial_number;
+        let version = json!({"secret": {"serial_number": serial}});
+        let versions = format!("{slot}/versions");
+        fixture.ok(Method::POST, &versions, version).await;
+        serials.push(serial);
+    }
+    fixture.follow().await;
+    serials.try_into().unwrap()
+}
+
+/// Whether a certificate is revoked, and whether it says whose it is.
+async fn follows(fixture: &Fixture, serial: &SerialNumber) -> (bool, bool) {
+    let certificate = fixture.certificate(serial).await;
+    let metadata = certificate.metadata.unwrap_or_default();
+    let is_revoked = certificate.status == CertificateStatus::Revoked;
+    (is_revoked, metadata.contains_key(ATTACHED_TO))
+}
+
+#[tokio::test]
+async fn a_superseded_version_that_is_left_out_is_revoked_and_detached_at_once() {
+    let fixture = fixture().await;
+    let [first, second] = in_overlap(&fixture).await;
+    assert_eq!(follows(&fixture, &first).await, (false, true));
+    let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": {"1": second}});
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    fixture.follow().await;
+    assert_eq!(follows(&fixture, &first).await, (true, false));
+    assert_eq!(follows(&fixture, &second).await, (false, true));
+}
+
+#[tokio::test]
+async fn a_certificate_that_another_takes_the_number_of_is_detached() {
+    let fixture = fixture().await;
+    let [first, second] = in_overlap(&fixture).await;
+    let other = fixture.issued("dev-1").await.serial_number;
+    // The first certificate goes on under another number.
+    let versions = json!({"0": other, "1": second, "2": first});
+    let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": versions});
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    fixture.follow().await;
+    assert_eq!(follows(&fixture, &first).await, (false, true));
+    let versions = json!({"0": other, "1": other, "2": first});
+    let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": versions});
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    fixture.follow().await;
+    assert_eq!(follows(&fixture, &second).await, (false, false));
 }
 
 #[tokio::test]

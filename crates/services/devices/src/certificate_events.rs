@@ -19,7 +19,7 @@ use lamassu_core::device::slot::VersionState;
 use lamassu_core::ids::{DeviceId, SerialNumber};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Db, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
+use lamassu_db::{Db, DbError, EventHandler, HandlerError, LoggedEvent, Subscription, WriteSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -149,7 +149,8 @@ impl CertificateEvents {
         Self { service }
     }
 
-    /// Where the certificates are, and the devices there.
+    /// Where the certificates are, and the devices there. All of them can be read, or none is given: an event about
+    /// one that cannot is set aside, and can be replayed.
     async fn devices(
         &self,
         serials: &[SerialNumber],
@@ -162,8 +163,8 @@ impl CertificateEvents {
         let devices = self.service.store.devices(&ids).await?;
         let by_id = devices
             .into_iter()
-            .map(|stored| (stored.device.id.clone(), stored));
-        Ok((bindings, by_id.collect()))
+            .map(|stored| stored.map(|stored| (stored.device.id.clone(), stored)));
+        Ok((bindings, by_id.collect::<Result<_, DbError>>()?))
     }
 }
 

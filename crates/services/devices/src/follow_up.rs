@@ -3,7 +3,8 @@
 //!
 //! A change commits together with the tasks that follow from it, and the job asks the CA service until
 //! each is done: a service that is away delays nobody and nothing is forgotten. Of what is said of whose a
-//! certificate is, the last word counts: a newer task takes the place of those that wait.
+//! certificate is, the last word counts: a newer task takes the place of those that wait. A task that names a
+//! certificate by a serial number which several have is given up: time does not tell which one is meant.
 
 use async_trait::async_trait;
 use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
@@ -13,7 +14,7 @@ use lamassu_core::caller::Caller;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::usage::RevocationReason;
-use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use lamassu_db::{Job, JobError, NextRun, WriteSet, readable};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -103,11 +104,26 @@ impl CertificatesJob {
     /// Does what is due; gives how many tasks there were.
     async fn advance(&self, caller: &Caller, now: OffsetDateTime) -> Result<usize, JobError> {
         let due = due_tasks(&self.service.db, now, BATCH).await?;
+        let n_due = due.len();
         let mut set = WriteSet::new();
-        for task in &due {
-            match self.perform(caller, task).await {
+        for (id, task) in due {
+            let Some(task) = readable(task) else {
+                set.execute(follow_up_postpone(&id, now + LAST_RETRY));
+                continue;
+            };
+            match self.perform(caller, &task).await {
                 Ok(()) => {
                     metrics::followed(task.task.what.name());
+                    set.execute(follow_up_delete(&task.id));
+                }
+                Err(CaError::AmbiguousSerial(issuers)) => {
+                    tracing::error!(
+                        device_id = %task.device_id,
+                        serial_number = %task.task.certificate,
+                        task = task.task.what.name(),
+                        issuers,
+                        "several certificates have the serial number that a device's is known by, none followed the device"
+                    );
                     set.execute(follow_up_delete(&task.id));
                 }
                 Err(error) => {
@@ -127,7 +143,7 @@ impl CertificatesJob {
         if !set.is_empty() {
             self.service.db.commit(set).await?;
         }
-        Ok(due.len())
+        Ok(n_due)
     }
 
     async fn perform(&self, caller: &Caller, due: &DueTask) -> Result<(), CaError> {

@@ -6,7 +6,8 @@
 //!    its change and the note about it, changes nothing, unless a JSON Patch adds to a list.
 //! 3. When nobody is left the action is over.
 //!
-//! One run is one step of one action, so that a process that shall stop need not wait for all of it.
+//! One run is one step of one action, so that a process that shall stop need not wait for all of it. An action that
+//! cannot be read, such as one of a newer version of the program, waits for one that can read it.
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -21,7 +22,7 @@ use lamassu_core::query::ListRequest;
 use lamassu_core::revision::Precondition;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::{ListError, list};
-use lamassu_db::{Job, JobError, NextRun, WriteSet};
+use lamassu_db::{Job, JobError, NextRun, WriteSet, readable};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -32,7 +33,7 @@ use crate::service::DevicesService;
 use crate::store::{
     DEVICES_IN_V2, MAX_ERRORS, STATE, StoredAction, action_moved, action_progress, actions_expire,
     error_insert, members, members_clear, members_count, members_done, members_insert, oldest_end,
-    open_action,
+    open_actions,
 };
 use crate::values::Purpose;
 
@@ -41,6 +42,12 @@ pub const ACTIONS_JOB: &str = "device-group-actions";
 
 /// Devices of one step. Their changes share commits.
 const BATCH: u32 = 64;
+
+/// Actions of one look, of which the first that can be read is worked on.
+const LOOK: u32 = 16;
+
+/// From one look at actions that cannot be read to the next.
+const LOOK_AGAIN: Duration = Duration::minutes(1);
 
 /// Members that are written down at a time.
 const MEMBERS: u32 = 1_000;
@@ -65,8 +72,14 @@ impl Job for ActionsJob {
 
     async fn run(&self, caller: &Caller, now: OffsetDateTime) -> Result<NextRun, JobError> {
         let db = &self.service.db;
-        let Some(open) = open_action(db).await? else {
-            return self.expire(now).await;
+        let open = open_actions(db, LOOK).await?;
+        let is_idle = open.is_empty();
+        let Some(open) = open.into_iter().find_map(readable) else {
+            let next = self.expire(now).await?;
+            return Ok(match is_idle {
+                true => next,
+                false => NextRun::At(now.saturating_add(LOOK_AGAIN)),
+            });
         };
         match open.action.state {
             ActionState::Queued => self.freeze(caller, &open, now).await?,

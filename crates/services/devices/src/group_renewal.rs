@@ -3,8 +3,8 @@
 //! A certificate that is bound gets the windows that apply then. When a policy changes, or which devices it
 //! is about, those that are bound already follow in the background: the change commits together with the
 //! wish for it, and a pass over the devices in question fulfils it. A pass that a crash interrupts begins
-//! again, which costs reads only, since whoever has the right windows is left alone. The certificate's
-//! metadata follow as for every change of a slot.
+//! again, which costs reads only, since whoever has the right windows is left alone. One that met a device that
+//! cannot be read is made again as well. The certificate's metadata follow as for every change of a slot.
 //!
 //! The windows of a device's DMS are kept as long as others apply, for the day when they do again.
 
@@ -18,8 +18,8 @@ use lamassu_core::dms::Dms;
 use lamassu_core::ids::DeviceId;
 use lamassu_core::query::ListRequest;
 use lamassu_db::list::{ListError, list};
-use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
-use time::OffsetDateTime;
+use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, readable, retry_races};
+use time::{Duration, OffsetDateTime};
 
 use crate::change::Change;
 use crate::group_policy::has_renewal;
@@ -38,6 +38,9 @@ pub const RENEWAL_JOB: &str = "device-group-renewal";
 
 /// Devices of one look.
 const BATCH: u32 = 128;
+
+/// From a pass that met devices which cannot be read to the next.
+const LOOK_AGAIN: Duration = Duration::hours(1);
 
 /// Adds the wish that devices follow, if a change of groups is about renewal at all.
 pub(crate) fn follow(set: &mut WriteSet, before: &GroupTree, after: &GroupTree) {
@@ -66,6 +69,15 @@ pub(crate) fn keep_of_dms(
     }
 }
 
+/// What came of looking at a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Its windows are those that it should have.
+    Taken,
+    /// It cannot be read.
+    Unreadable,
+}
+
 /// See [`RENEWAL_JOB`].
 #[derive(Debug)]
 pub(crate) struct RenewalJob {
@@ -84,10 +96,14 @@ impl Job for RenewalJob {
             return Ok(NextRun::WhenWoken);
         };
         let tree = self.service.current_groups().await?;
+        let mut n_unread = 0;
         for group in tree.all().filter(|group| has_renewal(group)) {
-            self.follow_members(caller, &tree, group).await?;
+            n_unread += self.follow_members(caller, &tree, group).await?;
         }
-        self.follow_ruled(caller, &tree).await?;
+        n_unread += self.follow_ruled(caller, &tree).await?;
+        if n_unread > 0 {
+            return Ok(NextRun::At(db.now().saturating_add(LOOK_AGAIN)));
+        }
         let mut set = WriteSet::new();
         set.execute(renewal_followed(wanted));
         db.commit(set).await?;
@@ -105,12 +121,14 @@ impl RenewalJob {
         Self { service }
     }
 
+    /// The members of a group; gives how many of them cannot be read.
     async fn follow_members(
         &self,
         caller: &Caller,
         tree: &GroupTree,
         group: &StoredGroup,
-    ) -> Result<(), JobError> {
+    ) -> Result<usize, JobError> {
+        let mut n_unread = 0;
         let db = &self.service.db;
         let restrictions = tree.restrictions(group, db.now());
         let narrowed = self
@@ -128,23 +146,24 @@ impl RenewalJob {
             let ids = page.list.iter().map(|row| row.get::<String>("id"));
             let ids = ids.map(|id| id.map(DeviceId::new));
             let ids: Vec<DeviceId> = ids.collect::<Result<_, _>>()?;
-            self.follow_each(caller, tree, &ids).await?;
+            n_unread += self.follow_each(caller, tree, &ids).await?;
             if page.next.is_empty() {
-                return Ok(());
+                return Ok(n_unread);
             }
             request.bookmark = Some(page.next);
         }
     }
 
-    /// Those whom some policy was about.
-    async fn follow_ruled(&self, caller: &Caller, tree: &GroupTree) -> Result<(), JobError> {
+    /// Those whom some policy was about; gives how many of them cannot be read.
+    async fn follow_ruled(&self, caller: &Caller, tree: &GroupTree) -> Result<usize, JobError> {
+        let mut n_unread = 0;
         let mut after = DeviceId::default();
         loop {
             let ids = ruled_devices(&self.service.db, after.as_str(), BATCH).await?;
             let Some(last) = ids.last().cloned() else {
-                return Ok(());
+                return Ok(n_unread);
             };
-            self.follow_each(caller, tree, &ids).await?;
+            n_unread += self.follow_each(caller, tree, &ids).await?;
             after = last;
         }
     }
@@ -154,11 +173,14 @@ impl RenewalJob {
         caller: &Caller,
         tree: &GroupTree,
         ids: &[DeviceId],
-    ) -> Result<(), JobError> {
+    ) -> Result<usize, JobError> {
+        let mut n_unread = 0;
         for id in ids {
-            retry_races(|| self.follow_one(caller, tree, id)).await?;
+            if retry_races(|| self.follow_one(caller, tree, id)).await? == Look::Unreadable {
+                n_unread += 1;
+            }
         }
-        Ok(())
+        Ok(n_unread)
     }
 
     async fn follow_one(
@@ -166,14 +188,18 @@ impl RenewalJob {
         caller: &Caller,
         tree: &GroupTree,
         id: &DeviceId,
-    ) -> Result<(), Attempt<DeviceError>> {
+    ) -> Result<Look, Attempt<DeviceError>> {
         let service = &self.service;
-        let Some(stored) = service.store.device(id).await? else {
-            return Ok(());
+        let mut found = service.store.devices(std::slice::from_ref(id)).await?;
+        let stored = match found.pop().map(readable) {
+            // It is gone.
+            None => return Ok(Look::Taken),
+            Some(None) => return Ok(Look::Unreadable),
+            Some(Some(stored)) => stored,
         };
         let slot = stored.identity().filter(|slot| is_renewable(slot));
         let Some((slot, current)) = slot.and_then(|slot| Some((slot, present(slot)?))) else {
-            return Ok(());
+            return Ok(Look::Taken);
         };
         let kept = dms_windows(&service.db, std::slice::from_ref(id)).await?;
         let kept = kept.get(id).copied();
@@ -182,7 +208,7 @@ impl RenewalJob {
         let wanted = renewal.unwrap_or_default().over(of_dms);
         let wanted = of_policy(&slot.policy).over(wanted);
         if wanted == current {
-            return Ok(());
+            return Ok(Look::Taken);
         }
         let mut change = Change::of(&stored, service.change_by(caller));
         change.move_windows(IDENTITY, wanted);
@@ -194,6 +220,6 @@ impl RenewalJob {
         });
         service.db.commit(set).await?;
         tracing::info!(device_id = %id, "renewal windows changed by the policies of its groups");
-        Ok(())
+        Ok(Look::Taken)
     }
 }

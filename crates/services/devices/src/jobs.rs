@@ -1,21 +1,23 @@
 //! Time: slots enter their renewal windows and expire, overlaps of versions end.
 //!
 //! Each device, slot and version stores when time alone changes it next, so the job reads what is due and sleeps
-//! until the next due time. A run that is repeated finds nothing due and tells nothing twice.
+//! until the next due time. A run that is repeated finds nothing due and tells nothing twice. A device that
+//! cannot be read is put off, so that it neither holds up the others nor is forgotten.
 
 use async_trait::async_trait;
 use lamassu_core::caller::Caller;
 use lamassu_core::device::slot::{SlotStatus, VersionState};
 use lamassu_core::device::{DeviceError, DeviceStatus};
+use lamassu_core::ids::DeviceId;
 use lamassu_core::timestamp::Timestamp;
-use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, retry_races};
+use lamassu_db::{Attempt, Job, JobError, NextRun, WriteSet, readable, retry_races};
 use time::{Duration, OffsetDateTime};
 
 use crate::change::Change;
 use crate::context::ChangeContext;
 use crate::metrics;
 use crate::service::DevicesService;
-use crate::store::{Slot, due_devices, next_due};
+use crate::store::{Slot, StoredDevice, device_postpone, due_devices, next_due};
 
 /// The job that moves slots through their windows and ends overlaps; also its lease and its signal.
 pub const WINDOWS_JOB: &str = "device-windows";
@@ -30,6 +32,9 @@ const MIN_SLEEP: Duration = Duration::milliseconds(500);
 /// Devices per write set.
 const BATCH: u32 = 64;
 
+/// From one look at a device that cannot be read to the next.
+const LOOK_AGAIN: Duration = Duration::minutes(1);
+
 /// See [`WINDOWS_JOB`].
 #[derive(Debug)]
 pub(crate) struct WindowsJob {
@@ -41,14 +46,22 @@ impl WindowsJob {
         Self { service }
     }
 
-    /// Changes the devices that are due longest; gives how many it changed.
+    /// Changes the devices that are due longest; gives how many it changed or put off.
     async fn advance(&self, context: ChangeContext<'_>) -> Result<usize, Attempt<DeviceError>> {
         let now = context.now;
         let ids = due_devices(&self.service.db, now, BATCH).await?;
         let devices = self.service.store.devices(&ids).await?;
+        let devices: Vec<StoredDevice> = devices.into_iter().filter_map(readable).collect();
         let mut set = WriteSet::new();
         let mut changed = Vec::with_capacity(devices.len());
         let mut touched = 0;
+        let is_read = |id: &&DeviceId| devices.iter().any(|stored| stored.device.id == **id);
+        for id in ids.iter().filter(|id| !is_read(id)) {
+            for statement in device_postpone(id, now, now.saturating_add(LOOK_AGAIN)) {
+                set.execute(statement);
+            }
+            touched += 1;
+        }
         for stored in &devices {
             let mut change = Change::of(stored, context);
             for slot in stored.slots.values() {

@@ -23,7 +23,7 @@ use lamassu_db::{Check, Migration, Schema};
 use serde_json::{Value as JsonValue, json};
 
 pub(crate) use count::{CountBucket, by_status, counted, counters};
-pub(crate) use details::{DeviceStore, due_devices, next_due};
+pub(crate) use details::{DeviceStore, device_postpone, due_devices, next_due};
 pub(crate) use device::{device_delete, device_insert, device_update_members, device_update_slots};
 pub(crate) use follow_up::{
     DueTask, due_tasks, follow_up_delete, follow_up_insert, follow_up_postpone, next_task,
@@ -37,7 +37,7 @@ pub use group_action::ACTION_FIELDS;
 pub(crate) use group_action::{
     ACTIONS, GROUP_COLUMN, MAX_ERRORS, STATE, StoredAction, action, action_insert, action_moved,
     action_progress, actions_cancel, actions_expire, error_insert, members, members_clear,
-    members_count, members_done, members_insert, oldest_end, open_action,
+    members_count, members_done, members_insert, oldest_end, open_actions,
 };
 pub(crate) use group_renewal::{
     dms_windows, dms_windows_delete, dms_windows_put, renewal_due, renewal_followed,
@@ -129,6 +129,11 @@ pub const SCHEMA: Schema = Schema {
             16,
             "event_comment",
             include_str!("../migrations/V0016__event_comment.sql"),
+        ),
+        Migration::portable(
+            17,
+            "follow_up_by_fingerprint",
+            include_str!("../migrations/V0017__follow_up_by_fingerprint.sql"),
         ),
     ],
 };

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use lamassu_core::device::v2::HistoryItem;
 use lamassu_core::ids::DeviceId;
-use lamassu_db::{Db, DbError, Row, Statement, Value, in_list, params, sql, sql_of_few};
+use lamassu_db::{Db, DbError, Readings, Row, Statement, Value, in_list, params, sql, sql_of_few};
 use time::OffsetDateTime;
 
 use super::device::id_params;
 use super::group::{revision_in, revision_query};
 use super::history::{HistoryRow, HistoryScope, history_item, newest, newest_of_all};
-use super::slot::{SlotRow, slots};
+use super::slot::{Slot, slots};
 use super::version::{VersionRow, versions};
 use super::{DEVICES, StoredDevice};
 
@@ -35,12 +35,16 @@ impl DeviceStore {
 
     /// The device of this id. One snapshot of four indexed reads.
     pub(crate) async fn device(&self, id: &DeviceId) -> Result<Option<StoredDevice>, DbError> {
-        Ok(self.devices(std::slice::from_ref(id)).await?.pop())
+        let mut found = self.devices(std::slice::from_ref(id)).await?;
+        found.pop().transpose()
     }
 
-    /// The devices of these ids, in any order, those that do not exist left out. One snapshot; for
-    /// a few hundred ids at most, since one statement names them all.
-    pub(crate) async fn devices(&self, ids: &[DeviceId]) -> Result<Vec<StoredDevice>, DbError> {
+    /// The devices of these ids, in any order and each by itself, those that do not exist left out. One
+    /// snapshot; for a few hundred ids at most, since one statement names them all.
+    pub(crate) async fn devices(
+        &self,
+        ids: &[DeviceId],
+    ) -> Result<Readings<StoredDevice>, DbError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -59,7 +63,7 @@ impl DeviceStore {
         statements.extend(self.details(ids));
         let mut results = self.db.snapshot(statements).await?.into_iter();
         let revision = revision_in(&results.next().unwrap_or_default())?;
-        Ok((whole(results)?.pop(), revision))
+        Ok((whole(results)?.pop().transpose()?, revision))
     }
 
     /// Whether there is a device of this id.
@@ -96,23 +100,20 @@ impl DeviceStore {
 
     /// The devices of these rows, with versions and history; one more snapshot.
     pub(crate) async fn complete(&self, rows: &[Row]) -> Result<Vec<StoredDevice>, DbError> {
-        let mut devices = rows
-            .iter()
-            .map(StoredDevice::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<DeviceId> = devices
-            .iter()
-            .map(|stored| stored.device.id.clone())
-            .collect();
+        let gathered = Gathered::of(rows)?;
+        let ids = rows.iter().map(|row| row.get::<String>("id"));
+        let ids = ids.map(|id| id.map(DeviceId::new));
+        let ids: Vec<DeviceId> = ids.collect::<Result<_, _>>()?;
         let chunks = ids.chunks(IDS_PER_STATEMENT);
         let statements: Vec<Statement> = chunks.flat_map(|chunk| self.details(chunk)).collect();
-        if !statements.is_empty() {
-            attach(&mut devices, self.db.snapshot(statements).await?)?;
-        }
-        Ok(devices)
+        let details = match statements.is_empty() {
+            true => Vec::new(),
+            false => self.db.snapshot(statements).await?,
+        };
+        gathered.with(details)?.into_iter().collect()
     }
 
-    /// What [`attach`] reads: slots, versions, then history.
+    /// What [`Gathered::with`] takes: slots, versions, then history.
     fn details(&self, ids: &[DeviceId]) -> [Statement; 3] {
         [
             slots(id_params(ids)),
@@ -144,6 +145,21 @@ pub(crate) async fn due_devices(
         .collect()
 }
 
+/// Puts off what was due of a device by `now`, since it cannot be read. What is due is only when somebody looks at it:
+/// whoever can read the device changes it then as they would have before.
+pub(crate) fn device_postpone(
+    id: &DeviceId,
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+) -> [Statement; 3] {
+    [
+        "UPDATE device SET next_due = $1 WHERE id = $2 AND next_due <= $3",
+        "UPDATE device_slot SET next_due = $1 WHERE device_id = $2 AND next_due <= $3",
+        "UPDATE slot_version SET next_due = $1 WHERE device_id = $2 AND next_due <= $3",
+    ]
+    .map(|text| sql(text, params![until, id.as_str(), now]))
+}
+
 /// When time alone changes a device next.
 pub(crate) async fn next_due(db: &Db) -> Result<Option<OffsetDateTime>, DbError> {
     let query = sql(
@@ -168,62 +184,73 @@ fn devices(ids: Vec<Value>) -> Statement {
 }
 
 /// The devices of the first result, with the rest of it.
-fn whole(results: impl IntoIterator<Item = Vec<Row>>) -> Result<Vec<StoredDevice>, DbError> {
+fn whole(results: impl IntoIterator<Item = Vec<Row>>) -> Result<Readings<StoredDevice>, DbError> {
     let mut results = results.into_iter();
-    let rows = results.next().unwrap_or_default();
-    let mut devices = rows
-        .iter()
-        .map(StoredDevice::try_from)
-        .collect::<Result<Vec<_>, _>>()?;
-    attach(&mut devices, results)?;
-    Ok(devices)
+    Gathered::of(&results.next().unwrap_or_default())?.with(results)
 }
 
-/// Puts slots, versions and history (results in turn) into the devices that they belong to.
-fn attach(
-    devices: &mut [StoredDevice],
-    results: impl IntoIterator<Item = Vec<Row>>,
-) -> Result<(), DbError> {
-    let places = devices.iter().enumerate();
-    let places: HashMap<String, usize> = places
-        .map(|(place, stored)| (stored.device.id.as_str().to_owned(), place))
-        .collect();
-    let mut results = results.into_iter();
-    while let (Some(slots), Some(versions), Some(history)) =
-        (results.next(), results.next(), results.next())
-    {
-        for row in &slots {
-            let SlotRow { device_id, slot } = SlotRow::try_from(row)?;
-            if let Some(stored) = of(devices, &places, &device_id) {
+/// Devices whose rows are being put together. A row that cannot be read spoils its device only.
+struct Gathered {
+    devices: Readings<StoredDevice>,
+    places: HashMap<String, usize>,
+}
+
+impl Gathered {
+    /// The devices of these rows.
+    fn of(rows: &[Row]) -> Result<Self, DbError> {
+        let places = rows.iter().enumerate();
+        let places = places.map(|(place, row)| Ok((row.get("id")?, place)));
+        Ok(Self {
+            places: places.collect::<Result<_, DbError>>()?,
+            devices: rows.iter().map(|row| row.read("id")).collect(),
+        })
+    }
+
+    /// The same with slots, versions and history (results in turn).
+    fn with(
+        mut self,
+        results: impl IntoIterator<Item = Vec<Row>>,
+    ) -> Result<Readings<StoredDevice>, DbError> {
+        let mut results = results.into_iter();
+        while let (Some(slots), Some(versions), Some(history)) =
+            (results.next(), results.next(), results.next())
+        {
+            self.put(&slots, |stored, slot: Slot| {
                 stored.slots.insert(slot.name.clone(), slot);
-            }
+            })?;
+            self.put(&versions, |stored, row: VersionRow| {
+                if let Some(slot) = stored.slots.get_mut(&row.slot) {
+                    slot.versions.insert(row.version.version, row.version);
+                }
+            })?;
+            self.put(&history, attach_history)?;
         }
-        for row in &versions {
-            let row = VersionRow::try_from(row)?;
-            let slot = of(devices, &places, &row.device_id)
-                .and_then(|stored| stored.slots.get_mut(&row.slot));
-            if let Some(slot) = slot {
-                slot.versions.insert(row.version.version, row.version);
-            }
+        for stored in self.devices.iter_mut().flatten() {
+            stored.project();
         }
-        for row in &history {
-            if let Some(stored) = of(devices, &places, &HistoryRow::device_of(row)?) {
-                attach_history(stored, HistoryRow::try_from(row)?);
-            }
-        }
+        Ok(self.devices)
     }
-    for stored in devices {
-        stored.project();
-    }
-    Ok(())
-}
 
-fn of<'d>(
-    devices: &'d mut [StoredDevice],
-    places: &HashMap<String, usize>,
-    id: &str,
-) -> Option<&'d mut StoredDevice> {
-    devices.get_mut(*places.get(id)?)
+    /// Puts each row into the device that it belongs to.
+    fn put<'r, T: TryFrom<&'r Row, Error = DbError>>(
+        &mut self,
+        rows: &'r [Row],
+        put: impl Fn(&mut StoredDevice, T),
+    ) -> Result<(), DbError> {
+        for row in rows {
+            let place = self.places.get(&row.get::<String>("device_id")?);
+            let device = place.and_then(|place| self.devices.get_mut(*place));
+            let Some(device) = device else { continue };
+            // Of a device that cannot be read the first reason is told.
+            if let Ok(stored) = device {
+                match row.read("device_id") {
+                    Ok(part) => put(stored, part),
+                    Err(error) => *device = Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn attach_history(stored: &mut StoredDevice, row: HistoryRow) {

@@ -33,7 +33,8 @@ pub(crate) fn follow_up_insert(
     };
     let added = sql(
         "INSERT INTO device_follow_up (id, device_id, slot, serial_number, ca_id, task, details, \
-         attempts, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8)",
+         attempts, due_at, created_at, fingerprint) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9)",
         params![
             Uuid::now_v7().to_string(),
             device.as_str(),
@@ -44,39 +45,41 @@ pub(crate) fn follow_up_insert(
             // Words and texts only, which can always be written.
             serde_json::to_string(&task.what).unwrap_or_default(),
             now,
+            task.certificate.fingerprint.as_deref(),
         ],
     );
     overtaken.into_iter().chain([added]).collect()
 }
 
 /// Takes out what is still to be said of whose the certificate is. Tasks that know no CA are about any of this
-/// number.
+/// number, and so are those without a fingerprint where the issuer is not known.
 fn overtaken(certificate: &CertificateRef) -> Statement {
     sql(
         "DELETE FROM device_follow_up WHERE serial_number = $1 AND task IN ('attach', 'detach') \
-         AND (ca_id = $2 OR ca_id IS NULL)",
+         AND (ca_id = $2 OR ca_id IS NULL) \
+         AND ($3 = '' OR fingerprint = $3 OR fingerprint IS NULL)",
         params![
             certificate.serial_number.as_str(),
             certificate.ca.as_ref().map_or("", CaId::as_str),
+            certificate.fingerprint.as_deref().unwrap_or_default(),
         ],
     )
 }
 
-/// The tasks that are due, oldest first.
+/// The tasks that are due, oldest first, by their ids.
 pub(crate) async fn due_tasks(
     db: &Db,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<DueTask>, DbError> {
+) -> Result<Vec<(String, Result<DueTask, DbError>)>, DbError> {
     let query = sql(
-        "SELECT id, device_id, slot, serial_number, ca_id, details, attempts FROM device_follow_up \
-         WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2",
+        "SELECT id, device_id, slot, serial_number, ca_id, fingerprint, details, attempts \
+         FROM device_follow_up WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2",
         params![now, limit],
     );
-    db.rows(query)
-        .await?
-        .iter()
-        .map(DueTask::try_from)
+    let rows = db.rows(query).await?;
+    rows.iter()
+        .map(|row| Ok((row.get("id")?, row.read("id"))))
         .collect()
 }
 
@@ -121,7 +124,7 @@ impl TryFrom<&Row> for DueTask {
                 certificate: CertificateRef {
                     serial_number,
                     ca: row.get::<Option<String>>("ca_id")?.map(CaId::new),
-                    fingerprint: None,
+                    fingerprint: row.get("fingerprint")?,
                 },
                 what,
             },

@@ -7,7 +7,7 @@ use lamassu_core::query::Field;
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::ListTable;
 use lamassu_db::{
-    Check, Db, DbError, Json, Row, Statement, Value, in_list, params, sql, sql_of_few,
+    Check, Db, DbError, Json, Readings, Row, Statement, Value, in_list, params, sql, sql_of_few,
 };
 use serde_json::{Map, Value as JsonValue};
 use time::OffsetDateTime;
@@ -232,18 +232,18 @@ fn failure(row: &Row) -> Result<ActionFailure, DbError> {
     })
 }
 
-/// The oldest action that is not over.
-pub(crate) async fn open_action(db: &Db) -> Result<Option<StoredAction>, DbError> {
+/// The actions that are not over, oldest first.
+pub(crate) async fn open_actions(db: &Db, limit: u32) -> Result<Readings<StoredAction>, DbError> {
     let query = sql(
         format!(
             "SELECT {} FROM device_group_action WHERE finished_at IS NULL \
-             ORDER BY created_at, id LIMIT 1",
+             ORDER BY created_at, id LIMIT $1",
             COLUMNS.join(", ")
         ),
-        Vec::new(),
+        params![limit],
     );
-    let row = db.row_opt(query).await?;
-    row.as_ref().map(StoredAction::try_from).transpose()
+    let rows = db.rows(query).await?;
+    Ok(rows.iter().map(|row| row.read("id")).collect())
 }
 
 /// Removes actions that were over before this time, with what belongs to them.

@@ -252,13 +252,6 @@ pub(super) struct HistoryRow {
     pub(super) shadow: Option<Shadow>,
 }
 
-impl HistoryRow {
-    /// Whose it is.
-    pub(super) fn device_of(row: &Row) -> Result<String, DbError> {
-        row.get("device_id")
-    }
-}
-
 impl TryFrom<&Row> for HistoryRow {
     type Error = DbError;
 

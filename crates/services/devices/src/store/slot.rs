@@ -140,15 +140,10 @@ pub(super) fn slots(ids: Vec<Value>) -> Statement {
     sql_of_few(text, values)
 }
 
-/// A slot as read, with its device.
-pub(super) struct SlotRow {
-    pub(super) device_id: String,
-    pub(super) slot: Slot,
-}
-
-impl TryFrom<&Row> for SlotRow {
+impl TryFrom<&Row> for Slot {
     type Error = DbError;
 
+    /// The slot without versions and history, which are rows of their own.
     fn try_from(row: &Row) -> Result<Self, DbError> {
         let corrupt = |column: &str| DbError::corrupt(column, "unknown word");
         let secret_type = SecretType::from_str(&row.get::<String>("secret_type")?)
@@ -158,22 +153,19 @@ impl TryFrom<&Row> for SlotRow {
             None => SlotStatus::Empty,
         };
         Ok(Self {
-            device_id: row.get("device_id")?,
-            slot: Slot {
-                name: row.get("name")?,
-                secret_type,
-                type_in_v1: secret_type.name().to_owned(),
-                status,
-                active_version: row.get("active_version")?,
-                windows: windows(row)?,
-                policy: row.get::<Json<SlotPolicy>>("policy")?.0,
-                created_at: Timestamp(row.get("created_at")?),
-                updated_at: Timestamp(row.get("updated_at")?),
-                revision: row.get("revision")?,
-                version_floor: row.get("version_floor")?,
-                versions: BTreeMap::new(),
-                events: BTreeMap::new(),
-            },
+            name: row.get("name")?,
+            secret_type,
+            type_in_v1: secret_type.name().to_owned(),
+            status,
+            active_version: row.get("active_version")?,
+            windows: windows(row)?,
+            policy: row.get::<Json<SlotPolicy>>("policy")?.0,
+            created_at: Timestamp(row.get("created_at")?),
+            updated_at: Timestamp(row.get("updated_at")?),
+            revision: row.get("revision")?,
+            version_floor: row.get("version_floor")?,
+            versions: BTreeMap::new(),
+            events: BTreeMap::new(),
         })
     }
 }

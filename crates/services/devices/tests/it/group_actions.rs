@@ -83,6 +83,30 @@ fn outcome(action: &Value) -> (&str, i64, i64, i64) {
 }
 
 #[tokio::test]
+async fn an_action_that_cannot_be_read_holds_up_no_other_and_is_done_when_it_can() {
+    let fixture = fixture().await;
+    fixture.fleet_of(2).await;
+    let tag = |tag: &str| json!({"action": "add_tags", "parameters": {"tags": [tag]}});
+    let broken = fixture.start(tag("broken")).await;
+    let other = fixture.start(tag("other")).await;
+    let renamed = |word: &str| {
+        sql(
+            "UPDATE device_group_action SET action = $1 WHERE id = $2",
+            params![word, broken["id"].as_str().unwrap()],
+        )
+    };
+    fixture.execute(renamed("sing")).await;
+    fixture.work_off(&fixture.local).await;
+    let done = ("SUCCEEDED", 2, 2, 0);
+    assert_eq!(outcome(&fixture.action(&other).await), done);
+    let later = fixture.db.now() + Duration::minutes(1);
+    assert_eq!(fixture.step(&fixture.local).await, NextRun::At(later));
+    fixture.execute(renamed("add_tags")).await;
+    fixture.work_off(&fixture.local).await;
+    assert_eq!(outcome(&fixture.action(&broken).await), done);
+}
+
+#[tokio::test]
 async fn an_action_goes_on_where_a_restart_interrupted_it() {
     let fixture = fixture().await;
     fixture.fleet_of(150).await;

@@ -96,30 +96,81 @@ async fn another_issuers_certificate_with_the_same_number_does_not_follow() {
     assert_eq!(one("another").await, (CertificateStatus::Active, false));
 }
 
+/// The statuses of all certificates with this serial number, in the order in which they were issued.
+async fn statuses(fixture: &Fixture, serial: &SerialNumber) -> Vec<String> {
+    let text = "SELECT status FROM certificate WHERE serial_number = $1 ORDER BY created_at, id";
+    let rows = fixture.db.rows(sql(text, params![serial.as_str()])).await;
+    let rows = rows.unwrap();
+    rows.iter().map(|row| row.get("status").unwrap()).collect()
+}
+
+async fn waiting(fixture: &Fixture) -> Vec<i64> {
+    let query = sql("SELECT attempts FROM device_follow_up", vec![]);
+    let rows = fixture.db.rows(query).await.unwrap();
+    rows.iter()
+        .map(|row| row.get::<i64>("attempts").unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_known_by_a_number_that_several_have_is_given_up() {
+    let fixture = fixture().await;
+    let serial = fixture.issued("dev-1").await.serial_number;
+    fixture.register("dev-1").await;
+    // Clients of v1 name no CA.
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": {"0": serial}});
+    fixture
+        .ok(Method::PUT, "/v1/devices/dev-1/idslot", slot)
+        .await;
+    duplicate(&fixture, &serial).await;
+    fixture.ok(Method::DELETE, DECOMMISSION, Value::Null).await;
+    assert_eq!(waiting(&fixture).await, [0]);
+    fixture.follow().await;
+    assert_eq!(waiting(&fixture).await, [0; 0]);
+    assert_eq!(statuses(&fixture, &serial).await, ["ACTIVE", "ACTIVE"]);
+}
+
+#[tokio::test]
+async fn of_certificates_of_unknown_issuers_the_device_s_own_follows() {
+    let fixture = fixture().await;
+    let serial = fixture.issued("dev-1").await.serial_number;
+    let of_nobody = "UPDATE certificate SET issuer_ca_id = '-' WHERE serial_number = $1";
+    fixture
+        .execute(sql(of_nobody, params![serial.as_str()]))
+        .await;
+    fixture.register("dev-1").await;
+    let version = json!({"secret": {"serial_number": serial}});
+    let versions = "/v2/devices/dev-1/slots/identity/versions";
+    fixture.ok(Method::POST, versions, version).await;
+    fixture.clock.advance(time::Duration::seconds(1));
+    let other = fixture.issued("other").await.serial_number;
+    let renumbered =
+        "UPDATE certificate SET issuer_ca_id = '-', serial_number = $1 WHERE serial_number = $2";
+    let serials = params![serial.as_str(), other.as_str()];
+    fixture.execute(sql(renumbered, serials)).await;
+    fixture.ok(Method::DELETE, DECOMMISSION, Value::Null).await;
+    fixture.follow().await;
+    assert_eq!(waiting(&fixture).await, [0; 0]);
+    assert_eq!(statuses(&fixture, &serial).await, ["REVOKED", "ACTIVE"]);
+}
+
 #[tokio::test]
 async fn a_revocation_is_tried_until_the_ca_service_answers() {
     let fixture = fixture().await;
     fixture.bound("dev-1", "0a").await;
     fixture.ok(Method::DELETE, DECOMMISSION, Value::Null).await;
-    let waiting = || async {
-        let query = lamassu_db::sql("SELECT attempts FROM device_follow_up", vec![]);
-        let rows = fixture.db.rows(query).await.unwrap();
-        rows.iter()
-            .map(|row| row.get::<i64>("attempts").unwrap())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(waiting().await, [0]);
+    assert_eq!(waiting(&fixture).await, [0]);
     let hide = "ALTER TABLE certificate RENAME TO certificate_away";
     fixture.execute(lamassu_db::sql(hide, vec![])).await;
     fixture.follow().await;
-    assert_eq!(waiting().await, [1]);
+    assert_eq!(waiting(&fixture).await, [1]);
     fixture.follow().await;
-    assert_eq!(waiting().await, [1]);
+    assert_eq!(waiting(&fixture).await, [1]);
     let show = "ALTER TABLE certificate_away RENAME TO certificate";
     fixture.execute(lamassu_db::sql(show, vec![])).await;
     fixture.clock.advance(time::Duration::seconds(2));
     fixture.follow().await;
-    assert_eq!(waiting().await, [0; 0]);
+    assert_eq!(waiting(&fixture).await, [0; 0]);
 }
 
 #[tokio::test]

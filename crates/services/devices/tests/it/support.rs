@@ -66,15 +66,29 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn fixture() -> Fixture {
+    configured(DevicesConfig::default()).await
+}
+
+/// A device manager of this configuration.
+pub(crate) async fn configured(config: DevicesConfig) -> Fixture {
     let clock = Arc::new(ManualClock::at(START));
     let database = TestDatabase::fresh();
     let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
-    fixture_on(database, db, clock).await
+    fixture_over(database, db, clock, config).await
 }
 
 /// A device manager that starts on what is already there.
 pub(crate) async fn fixture_on(database: TestDatabase, db: Db, clock: Arc<ManualClock>) -> Fixture {
-    let (ca, service) = with_ca(&db).await;
+    fixture_over(database, db, clock, DevicesConfig::default()).await
+}
+
+async fn fixture_over(
+    database: TestDatabase,
+    db: Db,
+    clock: Arc<ManualClock>,
+    config: DevicesConfig,
+) -> Fixture {
+    let (ca, service) = with_ca(&db, config).await;
     let reached = reached(&service).await;
     let shared = Arc::clone(&reached);
     let time = Arc::clone(&clock) as SharedClock;
@@ -97,7 +111,7 @@ pub(crate) async fn fixture_on(database: TestDatabase, db: Db, clock: Arc<Manual
 pub(crate) async fn service(clock: Arc<dyn Clock>) -> (Db, DevicesService, TestDatabase) {
     let database = TestDatabase::fresh();
     let db = database.open(&clock).await;
-    let (_, service) = with_ca(&db).await;
+    let (_, service) = with_ca(&db, DevicesConfig::default()).await;
     (db, service, database)
 }
 
@@ -107,16 +121,16 @@ pub(crate) async fn over(
     clock: Arc<dyn Clock>,
 ) -> (Db, Arc<dyn CaService>, DevicesService) {
     let db = database.open(&clock).await;
-    let (ca, service) = with_ca(&db).await;
+    let (ca, service) = with_ca(&db, DevicesConfig::default()).await;
     (db, ca, service)
 }
 
-async fn with_ca(db: &Db) -> (Arc<dyn CaService>, DevicesService) {
+async fn with_ca(db: &Db, config: DevicesConfig) -> (Arc<dyn CaService>, DevicesService) {
     let ca = certificate_authorities(db).await;
     let ports = DevicesPorts {
         db: db.clone(),
         ca: Arc::clone(&ca),
-        config: DevicesConfig::default(),
+        config,
     };
     let service = DevicesService::new(ports).await.unwrap();
     (ca, service)
@@ -262,7 +276,8 @@ impl Fixture {
         let (subscription, handler) = self.local.certificate_subscription();
         let shutdown = CancellationToken::new();
         let caught_up = async {
-            let limit = StdDuration::from_secs(5);
+            // What cannot be handled is tried for some seconds.
+            let limit = StdDuration::from_secs(30);
             let caught_up = self.db.caught_up(CERTIFICATE_SUBSCRIPTION, last);
             tokio::time::timeout(limit, caught_up).await.unwrap();
             shutdown.cancel();

@@ -432,7 +432,8 @@ pub trait CaService: Send + Sync + fmt::Debug {
     // What other services need and the public API does not offer.
 
     /// Every CA, for chain building and for the validation authority. `after` names the last CA
-    /// of the previous call; at most `limit` are returned, ordered by id.
+    /// of the previous call; at most `limit` are returned, ordered by id. CAs that cannot be read are left
+    /// out; an empty answer is behind the last one.
     async fn authorities(
         &self,
         caller: &Caller,

@@ -116,7 +116,8 @@ impl CaService {
         loop {
             let page = authority::page(&self.db, after.as_ref(), PAGE).await?;
             // A CA that cannot be read may have it.
-            let page: Vec<_> = page.into_iter().collect::<Result<_, _>>()?;
+            let page = page.into_iter().map(|(_, read)| read);
+            let page: Vec<_> = page.collect::<Result<_, _>>()?;
             let Some(last) = page.last() else {
                 return Ok(false);
             };

@@ -441,11 +441,21 @@ impl api::CaService for CaService {
         after: Option<&CaId>,
         limit: u32,
     ) -> Result<Vec<CertificateAuthority>, CaError> {
-        let page = authority::page(&self.db, after, limit)
-            .await
-            .map_err(StorageFailure::from)?;
-        let page = page.into_iter().filter_map(readable);
-        Ok(page.map(|stored| stored.authority).collect())
+        let mut after = after.cloned();
+        loop {
+            let page = authority::page(&self.db, after.as_ref(), limit).await;
+            let page = page.map_err(StorageFailure::from)?;
+            after = match page.last() {
+                Some((last, _)) => Some(last.clone()),
+                None => return Ok(Vec::new()),
+            };
+            let read = page.into_iter().filter_map(|(_, read)| readable(read));
+            let read: Vec<_> = read.map(|stored| stored.authority).collect();
+            // For whoever asks, an empty page is the last one.
+            if !read.is_empty() {
+                return Ok(read);
+            }
+        }
     }
 
     async fn certificate_status(

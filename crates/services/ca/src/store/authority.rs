@@ -267,17 +267,18 @@ pub(crate) async fn chain(db: &Db, ca: &CaId) -> Result<Vec<CertificateDer>, DbE
     Ok(found)
 }
 
-/// CAs by id, behind `after`.
+/// CAs by id, behind `after`; each is read by itself, and stands behind its id.
 pub(crate) async fn page(
     db: &Db,
     after: Option<&CaId>,
     limit: u32,
-) -> Result<Readings<StoredAuthority>, DbError> {
+) -> Result<Vec<(CaId, Result<StoredAuthority, DbError>)>, DbError> {
     const TEXT: &str = select_authority!("WHERE ca_id > $1 ORDER BY ca_id LIMIT $2");
     let rows = db
         .rows(sql(TEXT, params![after.map_or("", CaId::as_str), limit]))
         .await?;
-    Ok(rows.iter().map(|row| row.read("ca_id")).collect())
+    let named = |row: &Row| Ok((CaId::new(row.get::<String>("ca_id")?), row.read("ca_id")));
+    rows.iter().map(named).collect()
 }
 
 /// Whether a CA has this id.

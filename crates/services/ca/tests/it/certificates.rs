@@ -350,6 +350,20 @@ async fn authorities_are_read_in_pages_by_id() {
     );
 }
 
+/// An empty page would be the last one.
+#[tokio::test]
+async fn behind_authorities_that_cannot_be_read_come_the_others() {
+    let world = World::new().await;
+    for id in ["root-a", "root-b"] {
+        let root = world.root(id).await;
+        world.spoil(&root["certificate"]).await;
+    }
+    world.root("root-c").await;
+    let found = world.reached.authorities(&caller(), None, 1).await.unwrap();
+    let ids: Vec<&str> = found.iter().map(|ca| ca.id.as_str()).collect();
+    assert_eq!(ids, ["root-c"]);
+}
+
 /// The serial numbers of the certificates that a filter lets through.
 async fn found(world: &World, filter: &str) -> Vec<Value> {
     let page = world

@@ -158,44 +158,51 @@ pub async fn warn_without_search_index(db: &Db, index: &'static str) -> Result<(
     Ok(())
 }
 
-/// The part of a text, folded, that tells most: of numbers their end, of other texts the longest run of
-/// digits, since names that begin with the same word are told apart by a number. Rows that have the word
-/// are many, and an index would go through all of them.
-fn telling(field: &Field, value: &str) -> String {
+/// The parts of a text, folded, that tell most, in their order: of numbers their end, of other texts the
+/// runs of digits, since names that begin with the same word are told apart by a number. Rows that have
+/// the word are many, and an index would go through all of them.
+fn telling(field: &Field, value: &str) -> Vec<String> {
     let folded = fold(value);
     if field.hex.is_some() {
         let before = folded.chars().count().saturating_sub(LAST_DIGITS);
-        return folded.chars().skip(before).collect();
+        return vec![folded.chars().skip(before).collect()];
     }
     let runs = folded.split(|letter: char| !letter.is_ascii_digit());
-    match runs.max_by_key(|run| run.len()) {
-        Some(run) if run.len() >= TELLING_DIGITS => run.to_owned(),
-        _ => folded,
-    }
+    // All of them: one may be a date that every name has.
+    let runs: Vec<String> = runs
+        .filter(|run| run.len() >= TELLING_DIGITS)
+        .map(str::to_owned)
+        .collect();
+    if runs.is_empty() { vec![folded] } else { runs }
 }
 
 /// Trigrams of a text, as FTS5 is asked for them.
 fn trigrams(field: &Field, value: &str) -> Option<String> {
-    let letters: Vec<char> = telling(field, value).chars().collect();
-    let quoted = |three: &[char]| {
-        let three: String = three.iter().collect();
-        format!("\"{}\"", three.replace('"', "\"\""))
-    };
-    let every = letters.len().div_ceil(MAX_TRIGRAMS).max(1);
-    let all: Vec<String> = letters.windows(3).step_by(every).map(quoted).collect();
-    (!all.is_empty()).then(|| all.join(" AND "))
+    let mut all = Vec::new();
+    for part in telling(field, value) {
+        let letters: Vec<char> = part.chars().collect();
+        all.extend(letters.windows(3).map(|three| {
+            let three: String = three.iter().collect();
+            format!("\"{}\"", three.replace('"', "\"\""))
+        }));
+    }
+    let every = all.len().div_ceil(MAX_TRIGRAMS).max(1);
+    let some: Vec<String> = all.into_iter().step_by(every).collect();
+    (!some.is_empty()).then(|| some.join(" AND "))
 }
 
 /// The pattern of texts that contain what tells most of a text.
 fn pattern(field: &Field, value: &str) -> String {
     let mut pattern = String::from("%");
-    for letter in telling(field, value).chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
+    for part in telling(field, value) {
+        for letter in part.chars() {
+            if matches!(letter, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
         }
-        pattern.push(letter);
+        pattern.push('%');
     }
-    pattern.push('%');
     pattern
 }
 
@@ -213,6 +220,14 @@ mod tests {
             r#""100" AND "007" AND "077""#
         );
         assert_eq!(pattern(&name, "Pump-10077 12"), "%10077%");
+        // A number that every name has does not stand alone.
+        let dated = "line-20260101-00042";
+        assert_eq!(pattern(&name, dated), "%20260101%00042%");
+        assert!(
+            trigrams(&name, dated)
+                .unwrap()
+                .ends_with(r#""004" AND "042""#)
+        );
         // Too few digits to be rare.
         assert_eq!(
             trigrams(&name, "P-1007").unwrap(),

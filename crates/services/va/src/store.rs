@@ -51,5 +51,10 @@ pub const SCHEMA: Schema = Schema {
             "shard_expiry",
             include_str!("../migrations/V0017__shard_expiry.sql"),
         ),
+        Migration::portable(
+            18,
+            "shard_entries",
+            include_str!("../migrations/V0018__shard_entries.sql"),
+        ),
     ],
 };

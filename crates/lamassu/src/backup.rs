@@ -534,16 +534,21 @@ fn add_folder(archive: &mut ArchiveWriter<Sink>, folder: &Path, place: &Path) ->
             return Err(error).with_context(|| format!("{} cannot be read", folder.display()));
         }
     };
+    // By name, and each once: a file that is replaced meanwhile may be listed a second time.
+    let mut names = BTreeMap::new();
     for entry in entries {
         let entry = entry?;
-        let place = place.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            add_folder(archive, &entry.path(), &place)?;
+        names.insert(entry.file_name(), entry.file_type()?.is_dir());
+    }
+    for (name, is_dir) in names {
+        let (path, place) = (folder.join(&name), place.join(&name));
+        if is_dir {
+            add_folder(archive, &path, &place)?;
         } else if is_whole(&place)
             && let Some(name) = place.to_str()
         {
             // What is gone was superseded meanwhile.
-            let _added = add(archive, &entry.path(), name)?;
+            let _added = add(archive, &path, name)?;
         }
     }
     Ok(())

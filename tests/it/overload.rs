@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::support::Program;
 use crate::support::program::Options;
 use crate::support::socket::{connect, exchange};
 use crate::support::wait::wait_for;
+use crate::support::{Plant, Program};
 
 #[test]
 fn a_saturated_server_says_when_to_come_back_and_stays_alive() -> Result<()> {
@@ -103,4 +103,50 @@ fn bodies_that_arrive_take_no_more_memory_than_they_may() -> Result<()> {
     wait_for("an answer", patience, || {
         ask().ok()?.starts_with("HTTP/1.1 400").then_some(())
     })
+}
+
+/// One address in a loop is told to wait: at EST, and for OCSP answers and CRLs together. Everybody else
+/// is answered meanwhile.
+#[test]
+fn one_address_has_its_share_of_est_ocsp_and_crls() -> Result<()> {
+    let program = Program::start_with(Options {
+        config: Some(
+            "est: {rate_limit: 1}\nrequests: {max_validations_per_second: 1}\n\
+             gateway:\n  forwarded_client_certificate: {trusted_proxies: [127.0.0.0/8], formats: [envoy]}\n"
+                .to_owned(),
+        ),
+        ..Options::default()
+    })?;
+    let plant = Plant::set_up(&program)?;
+    let answer = |line: &str, address: &str| -> Result<String> {
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Forwarded-For: {address}\r\n\
+             Content-Type: application/ocsp-request\r\nContent-Length: 0\r\n\r\n"
+        );
+        let answer = exchange(&mut connect(program.https_port, None)?, request.as_bytes())?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let cacerts = "GET /.well-known/est/line/cacerts";
+    let crl = format!("GET /api/va/crl/{}", plant.issuing_ski);
+    let ocsp = "POST /api/va/ocsp";
+    // OCSP and CRLs have one allowance: what the one has used up, the other has not.
+    for (first, second, address) in [
+        (cacerts, cacerts, "203.0.113.1"),
+        (crl.as_str(), ocsp, "203.0.113.2"),
+        (ocsp, crl.as_str(), "203.0.113.3"),
+    ] {
+        let before = answer(first, address)?;
+        ensure!(before.starts_with("HTTP/1.1 200"), "{first}: {before}");
+        wait_for("a refusal", Duration::from_secs(30), || {
+            let refused = answer(second, address).ok()?;
+            refused.starts_with("HTTP/1.1 429").then_some(refused)
+        })
+        .and_then(|refused| {
+            ensure!(refused.contains("\r\nRetry-After: "), "{refused}");
+            Ok(())
+        })?;
+        let other = answer(second, "203.0.113.200")?;
+        ensure!(other.starts_with("HTTP/1.1 200"), "{second}: {other}");
+    }
+    Ok(())
 }

@@ -36,7 +36,10 @@ const DOMAIN: [&str; 2] = ["--domain", "bench.example"];
 
 /// Seeds entries and prints a line per length and kind of list.
 pub(crate) async fn measure(arguments: &Arguments, kind: Kind) -> Result<()> {
-    let installation = Installation::new(&arguments.program, kind, &arguments.directory)?;
+    let mut installation = Installation::new(&arguments.program, kind, &arguments.directory)?;
+    if arguments.apart {
+        installation = installation.apart()?;
+    }
     let mut server = installation.start_with(&DOMAIN).await?;
     let mut plant = Plant::set_up(&installation, &server).await?;
     let names = Names::default();

@@ -81,6 +81,9 @@ struct Arguments {
     /// Entries of the lists of the row `crl`, fewer first.
     #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
     crl_entries: Vec<u32>,
+    /// The row `crl` with keys and CAs in a process of their own (PostgreSQL).
+    #[arg(long)]
+    apart: bool,
     /// Certificates of the row `large`, each of a device of its own.
     #[arg(long, default_value_t = 10_000_000)]
     rows_of_large: u32,

@@ -89,7 +89,8 @@ async fn indexed(installation: &Installation) -> Result<()> {
     let begun = Instant::now();
     let missing = "SELECT 1 FROM certificate WHERE rowid > \
                    MIN((SELECT n FROM certificate_text_end), \
-                   (SELECT n FROM certificate_serial_text_end)) LIMIT 1";
+                   (SELECT n FROM certificate_serial_text_end)) UNION ALL \
+                   SELECT 1 FROM device WHERE rowid > (SELECT n FROM device_text_end) LIMIT 1";
     while !installation.rows(missing)?.is_empty() {
         tokio::time::sleep_until((Instant::now() + LOOK).into()).await;
     }

@@ -1,6 +1,8 @@
 //! The program under measurement, as a process of its own, on a database of its own.
 
 use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,6 +39,8 @@ pub(crate) struct Installation {
     program: PathBuf,
     directory: TempDir,
     postgres: Option<PostgresServer>,
+    /// Where keys and CAs have a process of their own, its port.
+    keys_port: Option<u16>,
 }
 
 impl Installation {
@@ -65,17 +69,61 @@ impl Installation {
             program: program.to_path_buf(),
             directory,
             postgres,
+            keys_port: None,
         })
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// The same with keys and CAs in a process of their own, which the other asks over HTTP.
+    pub(crate) fn apart(mut self) -> Result<Self> {
+        ensure!(
+            self.postgres.is_some(),
+            "processes share a PostgreSQL server, no SQLite file"
+        );
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut config = File::options().append(true).open(self.file("config.yml"))?;
+        for client in ["kms_client", "ca_client"] {
+            writeln!(
+                config,
+                "{client}: {{protocol: http, hostname: 127.0.0.1, port: {port}}}"
+            )?;
+        }
+        self.keys_port = Some(port);
+        Ok(self)
+    }
+
+    /// Starts the process of keys and CAs, and waits until it listens.
+    async fn start_keys(&self, port: u16, arguments: &[&str]) -> Result<Child> {
+        let errors = self.file("keys-stderr");
+        let mut child = self
+            .command("serve", "data-keys")
+            .args(["--services", "kms,ca", "--http-port", "0"])
+            .args(arguments)
+            .env("LAMASSU__SERVER__PORT", port.to_string())
+            .stdout(Stdio::null())
+            .stderr(File::create(&errors)?)
+            .spawn()?;
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+        {
+            tick.tick().await;
+            if let Some(status) = child.try_wait()? {
+                let said = std::fs::read_to_string(&errors)?;
+                bail!("the process of keys ended with {status}: {}", said.trim());
+            }
+        }
+        Ok(child)
+    }
+
+    fn command(&self, name: &str, data: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(name)
             .arg("--config")
             .arg(self.directory.path().join("config.yml"))
             .arg("--data-dir")
-            .arg(self.directory.path().join("data"))
+            .arg(self.directory.path().join(data))
             .stdin(Stdio::null());
         command
     }
@@ -88,9 +136,16 @@ impl Installation {
     /// The same with these arguments beside the usual ones.
     pub(crate) async fn start_with(&self, arguments: &[&str]) -> Result<Server> {
         let (output, errors) = (self.file("stdout"), self.file("stderr"));
+        let beside = match self.keys_port {
+            None => None,
+            Some(port) => Some(self.start_keys(port, arguments).await?),
+        };
         let begun = Instant::now();
-        let child = self
-            .command("serve")
+        let mut command = self.command("serve", "data");
+        if beside.is_some() {
+            command.args(["--services", "gateway,devmanager,dmsmanager,va"]);
+        }
+        let child = command
             .args(["--strict-config", "--http-port", "0", "--https-port", "0"])
             .args(arguments)
             .stdout(File::create(&output)?)
@@ -99,6 +154,7 @@ impl Installation {
             .with_context(|| format!("{} does not start", self.program.display()))?;
         let mut server = Server {
             child,
+            beside,
             started_in: Duration::ZERO,
             https_port: 0,
             http_port: 0,
@@ -170,7 +226,10 @@ impl Installation {
 
     /// An administrator's bearer token.
     pub(crate) fn token(&self) -> Result<String> {
-        let output = self.command("token").args(["--ttl", "12h"]).output()?;
+        let output = self
+            .command("token", "data")
+            .args(["--ttl", "12h"])
+            .output()?;
         ensure!(
             output.status.success(),
             "no token: {}",
@@ -324,6 +383,8 @@ impl Asked {
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
+    /// The process of keys and CAs, where they are apart.
+    beside: Option<Child>,
     /// From the start of the process to the first connection that it takes.
     pub(crate) started_in: Duration,
     pub(crate) https_port: u16,
@@ -358,17 +419,25 @@ impl Server {
 
     /// Stops it as an operator does.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status()?;
-        self.child.wait()?;
+        for child in self.processes() {
+            let id = child.id().to_string();
+            Command::new("kill").args(["-TERM", &id]).status()?;
+            child.wait()?;
+        }
         Ok(())
+    }
+
+    fn processes(&mut self) -> impl Iterator<Item = &mut Child> {
+        std::iter::once(&mut self.child).chain(&mut self.beside)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        for child in self.processes() {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use lamassu_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use super::cases::{Case, Rows};
-use super::{Place, ask};
+use super::{Place, ask, indexed};
 use crate::plant::Plant;
 use crate::rows::Names;
 use crate::seed;
@@ -154,6 +154,7 @@ pub(crate) async fn measure(
         seeded.as_secs_f64(),
         server.started_in.as_secs_f64()
     );
+    indexed(&installation).await?;
     let place = Place {
         plant: plant.moved_to(&server),
         installation,

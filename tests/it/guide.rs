@@ -52,6 +52,11 @@ fn form(text: &str) -> Result<String> {
 
 /// Runs a chapter on a server that is configured as the guide says.
 fn run(name: &str) -> Result<()> {
+    run_on(name, &[])
+}
+
+/// The same with further arguments of `serve`.
+fn run_on(name: &str, arguments: &[&str]) -> Result<()> {
     let overview = std::fs::read_to_string(folder().join("README.md"))?;
     let config = overview.split("```yaml\n").nth(1);
     let config = config.and_then(|rest| rest.split("```").next());
@@ -62,6 +67,7 @@ fn run(name: &str) -> Result<()> {
         .replace("/var/lib/lamassu/keys", &keys.to_string_lossy());
     let options = Options {
         config: Some(format!("{config}gateway: {{metrics: {{listen: null}}}}\n")),
+        arguments: arguments.iter().map(ToString::to_string).collect(),
         ..Options::default()
     };
     let program = Program::start_in(directory, options)?;
@@ -152,7 +158,72 @@ fn the_chapter_about_expired_fleets_does_what_it_says() -> Result<()> {
 
 #[test]
 fn the_chapter_about_relying_parties_does_what_it_says() -> Result<()> {
-    run("revocation.md")
+    run_on("revocation.md", &["--domain", "pki.example"])
+}
+
+/// Commands that no block can run: the server of a chapter runs already, and nobody is there to sign in.
+const ONLY_SHOWN: [&str; 3] = ["serve", "login", "logout"];
+
+#[test]
+fn what_no_block_runs_is_a_command_with_options_that_exist() -> Result<()> {
+    let guide = std::fs::read_dir(folder())?.map(|entry| Ok(entry?.path()));
+    let mut chapters: Vec<PathBuf> = guide.collect::<Result<_>>()?;
+    chapters.retain(|path| path.extension().is_some_and(|end| end == "md"));
+    ensure!(chapters.len() > 8, "{chapters:?}");
+    let operations = folder().join("../operations.md");
+    for path in chapters.iter().chain([&operations]) {
+        let chapter = std::fs::read_to_string(path)?;
+        let name = path.display();
+        for line in shown(&chapter) {
+            let command = words(line).next().unwrap_or_default();
+            assert!(
+                *path == operations || ONLY_SHOWN.contains(&command),
+                "{name}: no block runs `{line}`: make it one of ```sh"
+            );
+            check_options(line).with_context(|| format!("{name}: {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lines of a document that are commands and in no block.
+fn shown(document: &str) -> impl Iterator<Item = &str> {
+    let outside = document.split("```").step_by(2);
+    let indented = outside.flat_map(str::lines);
+    indented.filter_map(|line| line.strip_prefix("    ")?.strip_prefix("lamassu "))
+}
+
+/// The words that name a command.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let is_name = |word: &&str| word.bytes().all(|c| c.is_ascii_lowercase() || c == b'-');
+    let words = line.split_whitespace();
+    words.take_while(move |word| !word.starts_with('-') && is_name(word))
+}
+
+fn check_options(line: &str) -> Result<()> {
+    let help: Vec<_> = words(line).chain(["--help"]).collect();
+    let help = command::run(&folder(), &executable().to_string_lossy(), &help)?;
+    let ends = |c: char| !c.is_ascii_lowercase() && c != '-';
+    let options = line.split(ends).filter(|word| word.starts_with("--"));
+    for option in options {
+        let exists = help.split(ends).any(|word| word == option);
+        ensure!(exists, "{option} is no option");
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_in_no_block_are_found_with_what_is_wrong_about_them() -> Result<()> {
+    let text =
+        "Text\n    lamassu cas list --all  # or --limit N\n```sh\n    lamassu x\n```\nlamassu y\n";
+    assert_eq!(
+        shown(text).collect::<Vec<_>>(),
+        ["cas list --all  # or --limit N"]
+    );
+    check_options("cas list --all  # or --limit N")?;
+    let said = check_options("cas list --lmit N").unwrap_err();
+    assert_eq!(said.to_string(), "--lmit is no option");
+    Ok(())
 }
 
 #[test]

@@ -84,6 +84,10 @@ fn a_wrong_option_or_configuration_is_refused() -> Result<()> {
         String::from_utf8_lossy(&lenient.stderr)
     );
     assert!(String::from_utf8_lossy(&lenient.stderr).contains("gatway"));
+    assert_eq!(
+        String::from_utf8_lossy(&lenient.stdout),
+        "the configuration can be used, but one of its keys is unknown and ignored\n"
+    );
     Ok(())
 }
 

@@ -190,6 +190,17 @@ fn a_server_is_believed_by_its_ca_its_fingerprint_or_by_name_of_the_flag() -> Re
     assert!(said.contains("--fingerprint"), "{said}");
     let said = refused(&distrusting("cacerts --ca root.pem")?)?;
     assert!(said.contains("UnknownIssuer"), "{said}");
+    let elsewhere = format!("cacerts --url https://127.0.0.2:{}", program.https_port);
+    let said = refused(&est(&plant, &program, &elsewhere).output()?)?;
+    assert!(
+        said.contains("its certificate is for localhost, ")
+            && said.contains("not for 127.0.0.2")
+            && said.contains("; --fingerprint believes"),
+        "{said}"
+    );
+    let plain = format!("cacerts --url https://localhost:{}", program.http_port);
+    let said = refused(&est(&plant, &program, &plain).output()?)?;
+    assert!(said.contains("Wrong port?"), "{said}");
     let other = "00".repeat(32);
     refused(&distrusting(&format!("cacerts --fingerprint {other}"))?)?;
     let server = program.data_dir().join("tls/server.pem");
@@ -426,14 +437,33 @@ fn an_approval_is_waited_for_also_by_the_next_run() -> Result<()> {
     assert!(status.success(), "{}", plant.read("waiting.log")?);
     assert_eq!(approvals("list -q")?, "");
     assert_eq!(approvals("list --status issued -q")?, id);
+    assert_eq!(approvals("list --all -q")?, id);
+    assert_eq!(approvals("list --all --status pending -q")?, "");
     assert!(request.contains("CERTIFICATE REQUEST"));
     assert!(!plant.directory.join("s.pem.request").exists());
     plant.openssl("verify -CAfile root.pem -untrusted issuing.pem s.pem")?;
 
     let line = format!("enroll --dms manual --subject no --key n.key --cert n.pem {BOOT}");
     refused(&est(&plant, &program, &format!("{line} --wait 0s")).output()?)?;
-    let id = approvals("list -q")?;
-    approvals(&format!("deny {id}"))?;
+    let said = approvals("deny nobody").unwrap_err().to_string();
+    assert!(
+        said.contains("no request of a device of this id waits"),
+        "{said}"
+    );
+    // Two requests of a device are told apart by their ids, one is meant by the device's.
+    let again = line.replace("n.key --cert n.pem", "m.key --cert m.pem");
+    refused(&est(&plant, &program, &format!("{again} --wait 0s")).output()?)?;
+    let said = approvals("deny no").unwrap_err().to_string();
+    let ids = approvals("list -q")?;
+    let mut ids = ids.lines();
+    let (first, second) = (ids.next().context("one")?, ids.next().context("another")?);
+    assert!(said.contains(first) && said.contains(second), "{said}");
+    approvals(&format!("deny {first}"))?;
+    let denied = approvals("deny no")?;
+    assert!(
+        denied.contains(second) && denied.contains("DENIED"),
+        "{denied}"
+    );
     let said = refused(&est(&plant, &program, &line).output()?)?;
     assert!(said.contains("enrollment was denied"), "{said}");
     Ok(())

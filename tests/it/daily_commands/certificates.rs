@@ -63,6 +63,10 @@ fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     shell.ok(&format!("certs hold {own}"))?;
     let listed = shell.ok("certs list --ca plant --status revoked --name GATEWAY")?;
     assert!(listed.contains("ON HOLD"), "{listed}");
+    assert_eq!(shell.ok("certs list --status on-hold -q")?, own);
+    shell.ok("cas hold plant")?;
+    assert_eq!(shell.ok("cas list --status on-hold -q")?, "plant");
+    shell.ok("cas release plant")?;
     shell.ok(&format!("certs release {own}"))?;
     shell.refused(&format!("certs revoke {own}"), 1)?;
     shell.ok(&format!("certs revoke {own} --reason keycompromise --yes"))?;
@@ -105,6 +109,70 @@ fn certificates_are_issued_renewed_held_and_revoked() -> Result<()> {
     let soon = shell.ok("certs list --expires-within 100d --san D1.PLANT -q")?;
     assert_eq!(soon.lines().count(), 2, "{soon}");
     assert_eq!(shell.ok("certs list --expires-within 30d -q")?, "");
+    Ok(())
+}
+
+#[test]
+fn a_certificate_is_named_by_its_file_and_taken_in_from_a_bundle() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    shell.csr("d1")?;
+    let serial = shell.ok("certs issue d1.csr --ca plant --out d1.pem --chain -q")?;
+    shell.openssl("x509 -in d1.pem -outform DER -out d1.der")?;
+    for line in [
+        "certs show d1.pem -q",
+        "certs show d1.der -q",
+        "certs hold d1.pem -q",
+        "certs release d1.der -q",
+        "certs update d1.pem --set a=1 -q",
+        "certs revoke d1.pem --yes -q",
+    ] {
+        assert_eq!(shell.ok(line)?, serial, "{line}");
+    }
+    assert_eq!(shell.json("certs show d1.pem")?["status"], "REVOKED");
+    for (file, says) in [
+        (
+            "d1.csr",
+            "d1.csr is a certification request, not a certificate",
+        ),
+        (
+            "d2.pem",
+            "\"d2.pem\" is no serial number, which is hexadecimal, and no file",
+        ),
+    ] {
+        let said = shell.refused(&format!("certs show {file}"), 1)?;
+        assert!(said.contains(says), "{said}");
+    }
+
+    // Certificates of others. It is the very one that is meant, not another one with its serial number.
+    for name in ["one", "two"] {
+        shell.openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -subj /CN={name} \
+             -set_serial 7 -days 30 -out {name}.pem"
+        ))?;
+    }
+    let said = shell.refused("certs show one.pem", 1)?;
+    assert!(said.contains("there is no certificate \"07\""), "{said}");
+    for (end, form) in [("pem", "PEM"), ("der", "DER")] {
+        shell.openssl(&format!(
+            "crl2pkcs7 -nocrl -certfile one.pem -certfile two.pem -outform {form} -out both.p7b.{end}"
+        ))?;
+        let said = shell.refused(&format!("certs import both.p7b.{end}"), 1)?;
+        assert!(
+            said.contains("holds 2 certificates in no order: --all"),
+            "{said}"
+        );
+    }
+    let imported = shell.ok("certs import both.p7b.pem --all --set from=others -q")?;
+    assert_eq!(imported, "07\n07");
+    for name in ["one", "two"] {
+        let shown = shell.json(&format!("certs show {name}.pem"))?;
+        assert_eq!(shown["subject"]["common_name"], name);
+        assert_eq!(shown["metadata"]["from"], "others");
+    }
+    shell.openssl("crl2pkcs7 -nocrl -outform DER -out empty.p7b")?;
+    let said = shell.refused("certs import empty.p7b", 1)?;
+    assert!(said.contains("empty.p7b"), "{said}");
     Ok(())
 }
 

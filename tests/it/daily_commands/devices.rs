@@ -136,7 +136,15 @@ fn a_fleet_comes_from_a_file_and_goes_into_one() -> Result<()> {
     table.push_str(&format!("{},,,\nd-0000,,,\nshort,x\n", "l".repeat(600)));
     shell.write("fleet.csv", &table)?;
     let said = shell.refused("devices import fleet.csv", 1)?;
-    assert!(said.contains("belongs to no DMS"), "{said}");
+    let lacks = "it belongs to no DMS: the file or --dms names one";
+    assert!(said.contains(&format!("line 2: {lacks}\n")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "and 1201 more lines up to line 1203: {lacks}; --report"
+        )),
+        "{said}"
+    );
+    assert_eq!(said.matches(lacks).count(), 2, "{said}");
     assert_eq!(shell.ok("devices stats -q")?, "0");
 
     let line = "devices import fleet.csv --dms line --tag imported --report failed.jsonl";
@@ -209,6 +217,9 @@ fn a_fleet_comes_from_a_file_and_goes_into_one() -> Result<()> {
     shell.write("typo.csv", "id,tgas\na,b\n")?;
     let said = shell.refused("devices import typo.csv --dms line", 1)?;
     assert!(said.contains("\"tgas\" is not known"), "{said}");
+    shell.write("other.csv", "id;tags\na;b\n")?;
+    let said = shell.refused("devices import other.csv --dms line", 1)?;
+    assert!(said.contains("separated by semicolons"), "{said}");
     let said = shell.refused("devices import fleet --dms line", 1)?;
     assert!(said.contains("cannot be read"), "{said}");
     Ok(())
@@ -309,6 +320,39 @@ fn a_device_is_changed_retired_and_forgotten() -> Result<()> {
         "device old is removed"
     );
     assert_eq!(shell.ok("devices list -q")?, "");
+    Ok(())
+}
+
+#[test]
+fn an_update_of_a_device_happens_as_a_whole_or_not_at_all() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.line()?;
+    shell.ok("dms create other --ca plant --validation-ca plant -q")?;
+    shell.ok(
+        "devices create pump --dms line --tag strict --set plant=A --set 'place={\"hall\": 3}' -q",
+    )?;
+    shell.ok("groups create Strict --where tags[contains]strict -q")?;
+    let schema = r#"{"properties": {"plant": {"type": "string"}}}"#;
+    shell.write("schema.json", schema)?;
+    shell.ok("groups policies set Strict --schema schema.json -q")?;
+    let update = "devices update pump --dms other --set plant=3";
+    let said = shell.refused(update, 1)?;
+    assert!(said.contains("policy"), "{said}");
+    let device = shell.json("devices show pump")?;
+    assert_eq!(device["dms_owner"], "line");
+    let metadata = serde_json::json!({"plant": "A", "place": {"hall": 3}});
+    assert_eq!(device["metadata"], metadata);
+    // What is only warned of is told.
+    shell.ok("groups policies set Strict --schema schema.json --warn-only -q")?;
+    let output = shell.run(update)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("warning: "), "{said}");
+    // A value takes the place of the one before, and what is not there may be taken away.
+    shell.ok("devices update pump --set 'place={\"row\": 1}' --unset plant --unset nothing -q")?;
+    let device = shell.json("devices show pump")?;
+    assert_eq!(device["dms_owner"], "other");
+    let metadata = serde_json::json!({"place": {"row": 1}});
+    assert_eq!(device["metadata"], metadata);
     Ok(())
 }
 

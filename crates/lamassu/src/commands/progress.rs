@@ -49,19 +49,20 @@ pub(super) struct Share {
     pub(super) total: i64,
 }
 
-/// Shows how far something is that the server does, until it is over or Ctrl-C is pressed. `share` is `None` once
-/// it is over.
+/// Shows how far something is that the server does, until it is over or `interrupt` is there, which is when Ctrl-C is
+/// pressed. `share` is `None` once it is over.
 ///
 /// # Errors
 /// It cannot be looked at.
 pub(super) async fn watch<T>(
     begun: T,
+    interrupt: impl Future,
     share: impl Fn(&T) -> Option<Share>,
     look: impl AsyncFn(&T) -> Result<T>,
 ) -> Result<Watched<T>> {
     let progress = counting();
     // One for all looks: none of its signals is lost in between.
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupt = std::pin::pin!(interrupt);
     let mut now = begun;
     while let Some(share) = share(&now) {
         progress.at(share);
@@ -144,7 +145,10 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
 
     use super::{Share, Watched, watch};
 
@@ -156,13 +160,17 @@ mod tests {
                 total: 9,
             })
         };
-        let over = watch(7, share, async |done| Ok(done + 1)).await.unwrap();
-        assert!(matches!(over, Watched::Over(9)));
-        let own = std::process::id().to_string();
-        let left = watch(0, share, async |done| {
-            Command::new("kill").args(["-INT", &own]).status()?;
-            Ok(*done)
+        let over = watch(7, pending::<()>(), share, async |done| Ok(done + 1));
+        assert!(matches!(over.await.unwrap(), Watched::Over(9)));
+        let (press, pressed) = oneshot::channel();
+        let press = Cell::new(Some(press));
+        let left = watch(0, pressed, share, async |done| {
+            if *done < 2 {
+                return Ok(done + 1);
+            }
+            press.take().unwrap().send(()).unwrap();
+            pending().await
         });
-        assert!(matches!(left.await.unwrap(), Watched::Left(0)));
+        assert!(matches!(left.await.unwrap(), Watched::Left(2)));
     }
 }

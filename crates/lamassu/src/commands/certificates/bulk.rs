@@ -6,6 +6,7 @@ use lamassu_core::ca::{CaService as _, Job, JobStatus, RevokeCertificates};
 use lamassu_core::ids::{CaId, JobId};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_core::usage::RevocationReason;
+use tokio::signal::ctrl_c;
 
 use super::ReasonArg;
 use crate::commands::Session;
@@ -185,7 +186,7 @@ async fn follow(session: &Session, begun: Job) -> Result<()> {
         })
     };
     let look = async |job: &Job| find(session, job.id.as_str()).await;
-    let job = match progress::watch(begun, share, look).await? {
+    let job = match progress::watch(begun, ctrl_c(), share, look).await? {
         Watched::Over(job) => job,
         Watched::Left(job) => bail!(
             "interrupted behind {} of {} certificates, and the server goes on: `lamassu certificates job {} --wait` \

@@ -10,6 +10,7 @@ use lamassu_core::device_group::{
 };
 use lamassu_core::query::{Field, Filter};
 use serde_json::{Map, Value, json};
+use tokio::signal::ctrl_c;
 
 use super::find;
 use crate::commands::failure::{About, Noun, Refusal as _};
@@ -304,7 +305,7 @@ async fn follow(session: &Session, group: &Group, begun: GroupAction) -> Result<
         })
     };
     let look = async |action: &GroupAction| read(session, group, &action.id).await;
-    let action = match progress::watch(begun, share, look).await? {
+    let action = match progress::watch(begun, ctrl_c(), share, look).await? {
         Watched::Over(action) => action,
         Watched::Left(action) => {
             let (group, id) = (&group.id, &action.id);

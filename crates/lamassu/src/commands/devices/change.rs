@@ -5,50 +5,59 @@ use lamassu_core::device::{DeviceRegistry as _, DeviceService as _};
 use lamassu_core::ids::DeviceId;
 use lamassu_core::patch::DocumentPatch;
 use lamassu_core::revision::Precondition;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::show::{find, print};
 use super::{UpdateDevice, require_dms};
 use crate::commands::Session;
 use crate::commands::failure::{About, Noun, Refusal as _};
+use crate::commands::output::note;
 use crate::commands::question::Question;
 
 pub(super) async fn update(session: &Session, asked: &UpdateDevice) -> Result<()> {
-    let operations = asked.metadata.operations();
-    let members = asked.members();
+    let operations = asked.operations();
     ensure!(
-        !members.is_empty() || !operations.is_empty(),
+        !operations.is_empty(),
         "nothing to change: say --dms, --tag, --no-tags, --set or --unset"
     );
     let (devices, caller) = (&session.devices, &session.caller);
     let id = DeviceId::from(asked.device.as_str());
-    let about = || About::new(Noun::Device, &asked.device);
     if let Some(dms) = &asked.dms {
         require_dms(session, dms).await?;
     }
-    if !members.is_empty() {
-        let patch = DocumentPatch::Merge(members);
-        let changed = devices.patch_device(caller, &id, patch, Precondition::None);
-        changed.await.about(about())?;
-    }
-    if !operations.is_empty() {
-        let changed = devices.patch_metadata(caller, &id, operations).await;
-        changed.about(about())?;
+    // One change: all of it, or nothing.
+    let patch = DocumentPatch::Strict(operations);
+    let changed = devices.patch_device(caller, &id, patch, Precondition::None);
+    let changed = changed
+        .await
+        .about(About::new(Noun::Device, &asked.device))?;
+    for warning in changed.warnings {
+        note(&format!("warning: {warning}"));
     }
     print(session, &find(session, &asked.device).await?)
 }
 
 impl UpdateDevice {
-    /// The members beside the metadata that change.
-    fn members(&self) -> Map<String, Value> {
-        let mut members = Map::new();
+    /// What changes, as a JSON Patch: a merge patch would not replace a value that is an object.
+    fn operations(&self) -> Vec<Value> {
+        let put = |path: String, value: Value| json!({"op": "add", "path": path, "value": value});
+        let mut operations = Vec::new();
         if let Some(dms) = &self.dms {
-            members.insert("dms_owner".to_owned(), json!(dms));
+            operations.push(put("/dms_owner".to_owned(), json!(dms)));
         }
         if self.no_tags || !self.tag.is_empty() {
-            members.insert("tags".to_owned(), json!(self.tag));
+            operations.push(put("/tags".to_owned(), json!(self.tag)));
         }
-        members
+        for member in self.metadata.operations() {
+            let path = format!("/metadata{}", member.path.unwrap_or_default());
+            let is_unset = member.value.is_none();
+            operations.push(put(path.clone(), member.value.unwrap_or_default()));
+            if is_unset {
+                // It was put there in any case: what is not there cannot be removed.
+                operations.push(json!({"op": "remove", "path": path}));
+            }
+        }
+        operations
     }
 }
 

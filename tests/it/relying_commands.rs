@@ -135,6 +135,14 @@ fn lists_are_fetched_shown_verified_and_looked_up() -> Result<()> {
         status(&plant, "crl check two.pem --issuer issuing.pem")?,
         good()
     );
+    let found_in = |line: &str| -> Result<Value> {
+        let told: Value = serde_json::from_slice(&run(&plant, line)?.stdout)?;
+        Ok(told["found_in"].clone())
+    };
+    let line = "crl check one.pem --issuer issuing.pem --json";
+    assert_eq!(found_in(line)?, "complete");
+    let said = refused(&plant, "crl fetch one.pem --delta --out delta.crl")?;
+    assert!(said.contains("names no delta CRL"), "{said}");
 
     let fetched = run(&plant, "crl fetch one.pem --out issuing.crl")?;
     ensure!(
@@ -199,14 +207,25 @@ fn lists_are_fetched_shown_verified_and_looked_up() -> Result<()> {
         let found = status(&plant, "crl check two.pem --issuer issuing.pem").ok()?;
         (found == revoked()).then_some(())
     })?;
+    let line = "crl check two.pem --issuer issuing.pem --json";
+    assert_eq!(found_in(line)?, "delta");
+    // Of the file alone it is said that there may be more.
     let from_file = "crl check two.pem --issuer issuing.pem --crl issuing.crl";
     assert_eq!(status(&plant, from_file)?, good());
+    let said = String::from_utf8(run(&plant, from_file)?.stderr)?;
+    assert!(said.contains("was not looked at"), "{said}");
     let delta = format!(
         "http://localhost:{}/api/va/crl/{}/delta",
         program.http_port, plant.issuing_ski
     );
-    run(&plant, &format!("crl fetch --url {delta} --out delta.crl"))?;
-    let shown = String::from_utf8(run(&plant, "crl show delta.crl")?.stdout)?;
-    assert!(shown.contains("changes since the list number"), "{shown}");
+    for line in [
+        format!("crl fetch --url {delta} --out delta.crl"),
+        "crl fetch one.pem --delta --out delta.crl".to_owned(),
+    ] {
+        run(&plant, &line)?;
+        let shown = String::from_utf8(run(&plant, "crl show delta.crl")?.stdout)?;
+        assert!(shown.contains("changes since the list number"), "{shown}");
+        std::fs::remove_file(plant.directory.join("delta.crl"))?;
+    }
     Ok(())
 }

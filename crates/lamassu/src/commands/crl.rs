@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use super::Session;
 use super::files::{self, Kind};
-use super::output::{Form, OutputArgs, write};
+use super::output::{Form, OutputArgs, note, write};
 use super::relying::{CLOCK_SKEW, IssuerArgs, is_web, web_address};
 use super::values::{at, name};
-use super::verdict::{Status, Times, Verdict};
+use super::verdict::{ListKind, Status, Times, Verdict};
 use crate::table::{Columns, line};
 
 /// First octet of a list in DER.
@@ -71,6 +71,9 @@ struct Fetch {
     /// The file; - is standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Fetch the delta CRL that the list names: what changed since.
+    #[arg(long)]
+    delta: bool,
     /// Write PEM instead of DER.
     #[arg(long)]
     pem: bool,
@@ -192,6 +195,14 @@ fn about(list: &CertificateList) -> Result<Option<String>> {
     Ok(list.scope()?.map(|scope| scope.to_string()))
 }
 
+fn kind(list: &CertificateList) -> Result<ListKind> {
+    Ok(match (list.base_number()?, list.scope()?) {
+        (Some(_), _) => ListKind::Delta,
+        (None, Some(_)) => ListKind::Shard,
+        (None, None) => ListKind::Complete,
+    })
+}
+
 fn verify(output: OutputArgs, list: &CertificateList, issuer: &Path) -> Result<()> {
     let known = files::read_certificates(issuer)?;
     let mut outcome = Err(CrlRefusal::OtherIssuer);
@@ -222,7 +233,18 @@ async fn fetched(output: OutputArgs, asked: &Fetch) -> Result<()> {
         (None, Some(path)) => points(&files::read_certificates(path)?)?,
         (None, None) => Vec::new(),
     };
-    let (list, url) = first(&asked.issuer, &urls).await?;
+    let (mut list, mut url) = first(&asked.issuer, &urls).await?;
+    let mut what = "CRL";
+    if asked.delta {
+        let addresses = list.freshest()?;
+        ensure!(!addresses.is_empty(), "the CRL at {url} names no delta CRL");
+        (list, url) = first(&asked.issuer, &addresses).await?;
+        what = "delta CRL";
+        ensure!(
+            kind(&list)? == ListKind::Delta,
+            "what is at {url} is no delta CRL"
+        );
+    }
     let octets = match asked.pem {
         true => der_to_pem(PemLabel::Crl, list.as_der()).into_bytes(),
         false => list.as_der().to_vec(),
@@ -231,7 +253,7 @@ async fn fetched(output: OutputArgs, asked: &Fetch) -> Result<()> {
         return files::write(&asked.out, &octets);
     }
     files::write(&asked.out, &octets)?;
-    let sentence = format!("{} is the CRL at {url}", asked.out.display());
+    let sentence = format!("{} is the {what} at {url}", asked.out.display());
     output.done(&url, &sentence)
 }
 
@@ -250,14 +272,14 @@ async fn delta(
     arguments: &IssuerArgs,
     list: &CertificateList,
     issuer: &Certificate,
-) -> Result<Option<CertificateList>> {
+) -> Result<Option<(CertificateList, String)>> {
     let addresses = list.freshest()?;
     if addresses.is_empty() {
         return Ok(None);
     }
     let (delta, url) = first(arguments, &addresses).await?;
     match delta.check_delta(list, issuer, Session::now(), CLOCK_SKEW) {
-        Ok(()) => Ok(Some(delta)),
+        Ok(()) => Ok(Some((delta, url))),
         // A complete list is published before its delta, and caches keep the former delta for a while.
         Err(CrlRefusal::OlderDelta) => Ok(None),
         Err(refusal) => {
@@ -292,26 +314,42 @@ async fn look_up(output: OutputArgs, asked: &Check) -> Result<()> {
     };
     list.check(&issuer, Session::now(), CLOCK_SKEW)
         .with_context(|| format!("the CRL {source} cannot be believed"))?;
-    let times = Times {
-        this_update: list.this_update(),
-        next_update: list.next_update(),
-    };
     if !list.is_about(&certificate)? {
-        return Verdict::new(Status::Unknown, &certificate, times, &source).tell(output);
+        return Verdict::new(Status::Unknown, &certificate, times(&list), &source).tell(output);
     }
     let changed = match &asked.crl {
-        Some(_) => None,
+        Some(_) if list.freshest()?.is_empty() => None,
+        Some(_) => {
+            note(&format!(
+                "warning: {source} names a delta CRL, and what changed since was not looked at: without --crl it is"
+            ));
+            None
+        }
         None => delta(&asked.issuer, &list, &issuer).await?,
     };
-    let serial = certificate.serial();
-    let entry = changed.and_then(|delta| delta.entry(serial));
-    let entry = entry.or_else(|| list.entry(serial));
-    let verdict = match entry.filter(|entry| entry.reason != CrlReason::RemoveFromCrl) {
-        None => Verdict::new(Status::Good, &certificate, times, &source),
-        Some(entry) => Verdict::new(Status::Revoked, &certificate, times, &source)
-            .since(entry.revocation_date, entry.reason),
+    // The delta is newer: what it says counts.
+    let lists = changed.iter().map(|(delta, url)| (delta, url));
+    let mut lists = lists.chain([(&list, &source)]);
+    let found = lists.find_map(|(list, source)| {
+        let entry = list.entry(certificate.serial())?;
+        Some((entry, list, source))
+    });
+    let verdict = match found {
+        Some((entry, list, source)) if entry.reason != CrlReason::RemoveFromCrl => {
+            Verdict::new(Status::Revoked, &certificate, times(list), source)
+                .since(entry.revocation_date, entry.reason)
+                .found_in(kind(list)?)
+        }
+        Some(_) | None => Verdict::new(Status::Good, &certificate, times(&list), &source),
     };
     verdict.tell(output)
+}
+
+fn times(list: &CertificateList) -> Times {
+    Times {
+        this_update: list.this_update(),
+        next_update: list.next_update(),
+    }
 }
 
 /// The list in a file.
@@ -337,15 +375,15 @@ mod tests {
     use clap::Parser;
     use lamassu_crypto::{Curve, KeySpec, Message, PrivateKey};
     use lamassu_x509::crl::{
-        CrlBuilder, CrlFields, CrlNumber, CrlReason, RevokedEntry, delta_crl_indicator,
-        freshest_crl,
+        CertificateList, CrlBuilder, CrlFields, CrlNumber, CrlReason, RevokedEntry,
+        delta_crl_indicator, freshest_crl, issuing_distribution_point,
     };
     use lamassu_x509::{Certificate, Extension};
     use tokio::net::TcpListener;
 
     use super::super::est::certificate;
-    use super::super::verdict::ExitWith;
-    use super::{Crl, Session, run};
+    use super::super::verdict::{ExitWith, ListKind};
+    use super::{Crl, Session, kind, run};
 
     #[derive(Parser)]
     struct Line {
@@ -389,6 +427,23 @@ mod tests {
             let message = Message::Raw(list.as_bytes());
             let signature = self.key.sign(list.scheme(), message).unwrap();
             list.assemble(&signature).to_vec()
+        }
+    }
+
+    #[test]
+    fn lists_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = PrivateKey::generate(KeySpec::Ec(Curve::P256)).unwrap();
+        let certificate = certificate(directory.path(), &key);
+        let issuer = Issuer { key, certificate };
+        let url = "http://a/crl".to_owned();
+        for (extension, expected) in [
+            (freshest_crl(vec![url.clone()]).unwrap(), ListKind::Complete),
+            (delta_crl_indicator(CrlNumber(6)), ListKind::Delta),
+            (issuing_distribution_point(&[url]), ListKind::Shard),
+        ] {
+            let list = CertificateList::from_der(issuer.list(7, extension, None)).unwrap();
+            assert_eq!(kind(&list).unwrap(), expected);
         }
     }
 

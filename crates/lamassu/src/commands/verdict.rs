@@ -22,6 +22,28 @@ pub(super) enum Status {
     Unknown,
 }
 
+/// What a list is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ListKind {
+    /// All that its issuer revoked.
+    Complete,
+    /// What changed since a complete one.
+    Delta,
+    /// A part of the certificates.
+    Shard,
+}
+
+impl std::fmt::Display for ListKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "the complete list",
+            Self::Delta => "the delta CRL",
+            Self::Shard => "the list of a shard",
+        })
+    }
+}
+
 /// The exit code of a command that found a certificate revoked, or nobody who knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExitWith(pub(crate) u8);
@@ -44,6 +66,9 @@ pub(super) struct Verdict {
     revocation_date: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// On which list, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_in: Option<ListKind>,
     this_update: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_update: Option<Timestamp>,
@@ -71,6 +96,7 @@ impl Verdict {
             subject: name(certificate.subject()),
             revocation_date: None,
             reason: None,
+            found_in: None,
             this_update: times.this_update.into(),
             next_update: times.next_update.map(Timestamp::from),
             source: source.to_owned(),
@@ -83,6 +109,15 @@ impl Verdict {
         Self {
             revocation_date: Some(date.into()),
             reason: Some(format!("{reason:?}")),
+            ..self
+        }
+    }
+
+    /// On which kind of list it was found.
+    #[must_use]
+    pub(super) fn found_in(self, kind: ListKind) -> Self {
+        Self {
+            found_in: Some(kind),
             ..self
         }
     }
@@ -109,6 +144,9 @@ impl Verdict {
             if let (Some(date), Some(reason)) = (self.revocation_date, &self.reason) {
                 record.insert(1, ("revoked", at(date)));
                 record.insert(2, ("reason", reason.clone()));
+            }
+            if let Some(kind) = self.found_in {
+                record.push(("found in", kind.to_string()));
             }
             record
         })?;

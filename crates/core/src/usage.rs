@@ -80,7 +80,10 @@ impl<'de> Deserialize<'de> for KeyUsage {
 struct KeyUsageVisitor;
 
 fn key_usage<E: de::Error>(name: &str) -> Result<KeyUsage, E> {
-    KeyUsage::from_name(name).ok_or_else(|| E::custom(format!("unknown key usage: {name}")))
+    KeyUsage::from_name(name).ok_or_else(|| {
+        let known = KEY_USAGES.join(", ");
+        E::custom(format!("unknown key usage: {name}; there are {known}"))
+    })
 }
 
 impl<'de> Visitor<'de> for KeyUsageVisitor {
@@ -273,7 +276,11 @@ impl Serialize for ExtendedKeyUsage {
 impl<'de> Deserialize<'de> for ExtendedKeyUsage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Self::from_name(&name).ok_or_else(|| de::Error::custom("unsupported ext key usage"))
+        Self::from_name(&name).ok_or_else(|| {
+            let known = EXTENDED_KEY_USAGES.map(|(_, known, _)| known).join(", ");
+            let text = format!("unsupported ext key usage: {name}; there are {known}");
+            de::Error::custom(text)
+        })
     }
 }
 
@@ -445,14 +452,16 @@ mod tests {
 
     #[test]
     fn key_usage_refusals_have_the_texts_of_the_wire() {
+        let known = "; there are DigitalSignature, ContentCommitment, KeyEncipherment, DataEncipherment, \
+                     KeyAgreement, CertSign, CRLSign, EncipherOnly, DecipherOnly";
         let cases = [
-            (r#"["certsign"]"#, "unknown key usage: certsign"),
-            ("null", "unknown key usage: "),
-            ("7", "invalid format"),
-            ("{}", "invalid format"),
+            (r#"["certsign"]"#, "unknown key usage: certsign", known),
+            ("null", "unknown key usage: ", known),
+            ("7", "invalid format", ""),
+            ("{}", "invalid format", ""),
         ];
-        for (json, text) in cases {
-            assert_eq!(key_usage(json), Err(text.to_owned()), "{json}");
+        for (json, text, more) in cases {
+            assert_eq!(key_usage(json), Err(format!("{text}{more}")), "{json}");
         }
     }
 

@@ -64,7 +64,8 @@ impl CaService {
         Ok(updated)
     }
 
-    /// Deletes a profile, unless it is the default one of a CA, which would issue nothing any more.
+    /// Deletes a profile, unless it is the default one of a CA, which would issue nothing any more. CAs that are ended
+    /// for good do not count.
     pub(crate) async fn remove_profile(
         &self,
         caller: &Caller,
@@ -86,8 +87,9 @@ impl CaService {
             return Err(CaError::ProfileInUse(users.join(", ")).into());
         }
         let mut set = WriteSet::new();
-        authority::guard_unused_profile(&mut set, id);
+        // In this order: the deletion waits for whoever gives a CA this profile now, and the guard sees it.
         profile::delete(&mut set, id, stored.revision);
+        authority::guard_unused_profile(&mut set, id);
         Teller {
             caller,
             now: self.db.now(),

@@ -433,26 +433,45 @@ pub(crate) fn guard_absence(set: &mut WriteSet, id: &CaId) {
     set.expect(statement, Expectation::Exactly(0), ABSENT);
 }
 
-/// The ids of CAs whose default profile this is, at most `limit`.
+/// That a CA has this default profile and issues under it, or may again: what is on hold comes back.
+///
+/// It asks which CAs are ended, not which are in use: on PostgreSQL a guard that has waited for a reissue does not see the
+/// new certificate, and the CA counts.
+macro_rules! issues_under {
+    ($before:literal, $behind:literal) => {
+        concat!(
+            $before,
+            " WHERE profile_id = $1 AND NOT EXISTS (SELECT 1 FROM certificate c \
+             WHERE c.id = certificate_authority.certificate_id AND (c.status = 'EXPIRED' \
+             OR (c.status = 'REVOKED' AND c.revocation_reason <> 'CertificateHold')))",
+            $behind
+        )
+    };
+}
+
+/// The ids of CAs that issue under this profile by default, at most `limit`.
 pub(crate) async fn ids_of_profile(
     db: &Db,
     profile: &ProfileId,
     limit: u32,
 ) -> Result<Vec<String>, DbError> {
-    let query = sql(
-        "SELECT id FROM certificate_authority WHERE profile_id = $1 ORDER BY id LIMIT $2",
-        params![profile.as_str(), limit],
-    );
-    let rows = db.rows(query).await?;
+    let rows = db.rows(of_profile(profile, limit)).await?;
     rows.iter().map(|row| row.get("id")).collect()
 }
 
-/// Lets a write set fail unless the profile is no CA's default one.
-pub(crate) fn guard_unused_profile(set: &mut WriteSet, profile: &ProfileId) {
-    let statement = sql(
-        "UPDATE certificate_authority SET revision = revision WHERE profile_id = $1",
-        params![profile.as_str()],
+pub(super) fn of_profile(profile: &ProfileId, limit: u32) -> Statement {
+    const TEXT: &str = issues_under!(
+        "SELECT id FROM certificate_authority",
+        " ORDER BY id LIMIT $2"
     );
+    sql(TEXT, params![profile.as_str(), limit])
+}
+
+/// Lets a write set fail unless no CA issues under the profile by default. It stands behind the deletion of the profile,
+/// which waits for those who give a CA this profile at the same time, and so sees what they have stored.
+pub(crate) fn guard_unused_profile(set: &mut WriteSet, profile: &ProfileId) {
+    const TEXT: &str = issues_under!("UPDATE certificate_authority SET revision = revision", "");
+    let statement = sql(TEXT, params![profile.as_str()]);
     set.expect(statement, Expectation::Exactly(0), ABSENT);
 }
 

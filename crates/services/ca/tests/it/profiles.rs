@@ -100,17 +100,48 @@ async fn a_profile_that_a_ca_issues_under_stays() {
 }
 
 #[tokio::test]
+async fn cas_that_are_ended_for_good_keep_no_profile() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    for id in ["held", "expired", "revoked"] {
+        world.sub(&root, id).await;
+    }
+    let used = root["profile_id"].as_str().unwrap();
+    let path = format!("/v1/profiles/{used}");
+    let set = async |id: &str, status: &str, reason: &str| {
+        let body = json!({ "status": status, "revocation_reason": reason });
+        let answer = world.post(&format!("/v1/cas/{id}/status"), body).await;
+        answer.with(StatusCode::CREATED);
+    };
+    set("held", "REVOKED", "CertificateHold").await;
+    set("expired", "EXPIRED", "Unspecified").await;
+    set("revoked", "REVOKED", "Superseded").await;
+    assert_eq!(
+        world.delete(&path).await.refusal(),
+        (409, "issuance profile is in use by CAs: held, root-a")
+    );
+    // With the root, all end.
+    set("root-a", "REVOKED", "CACompromise").await;
+    world.delete(&path).await.with(StatusCode::NO_CONTENT);
+    assert_eq!(world.ca("root-a").await["profile_id"], used);
+}
+
+#[tokio::test]
 async fn malformed_profiles_have_the_texts_of_the_wire() {
     let world = World::new().await;
     let cases = [
         (
             json!({ "key_usage": ["certsign"] }),
-            "unknown key usage: certsign",
+            "unknown key usage: certsign; there are DigitalSignature, ContentCommitment, KeyEncipherment, \
+             DataEncipherment, KeyAgreement, CertSign, CRLSign, EncipherOnly, DecipherOnly",
         ),
         (json!({ "key_usage": 7 }), "invalid format"),
         (
             json!({ "extended_key_usages": ["Nothing"] }),
-            "unsupported ext key usage",
+            "unsupported ext key usage: Nothing; there are Any, ServerAuth, ClientAuth, CodeSigning, \
+             EmailProtection, IPSECEndSystem, IPSECTunnel, IPSECUser, TimeStamping, OCSPSigning, \
+             MicrosoftServerGatedCrypto, NetscapeServerGatedCrypto, MicrosoftCommercialCodeSigning, \
+             MicrosoftKernelCodeSigning",
         ),
         (
             json!({ "validity": { "type": "Duration", "duration": "5x" } }),

@@ -1,12 +1,58 @@
 //! Calls that run at the same time, and processes that know yesterday's state.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
+use lamassu_db::{params, sql};
 use serde_json::json;
 
 use crate::deletion::settle;
 use crate::kms::{Asked, Fault};
-use crate::support::{World, ask, csr, device_profile, p256, root_body};
+use crate::support::{ForeignPlan, World, ask, csr, device_profile, p256, root_body};
+
+impl World {
+    /// Lets each transaction that stores a CA, or another certificate or profile of one, stay open until another one waits
+    /// for it.
+    async fn let_changes_of_cas_meet(&self) {
+        self.execute(sql(
+            "CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $meet$ BEGIN \
+             PERFORM pg_advisory_xact_lock(4711, TG_RELID::integer); \
+             FOR i IN 1..1000 LOOP \
+             EXIT WHEN EXISTS (SELECT 1 FROM pg_locks \
+             WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))); \
+             PERFORM pg_sleep(0.01); \
+             END LOOP; \
+             RETURN NULL; END $meet$",
+            params![],
+        ))
+        .await;
+        self.execute(sql(
+            "CREATE TRIGGER meet AFTER INSERT OR UPDATE OF certificate_id \
+             ON certificate_authority FOR EACH ROW EXECUTE FUNCTION meet()",
+            params![],
+        ))
+        .await;
+    }
+
+    /// Waits until such a transaction is open.
+    async fn change_of_ca_is_open(&self) {
+        const LATEST: Duration = Duration::from_secs(30);
+        let begun = Instant::now();
+        let text = "SELECT CAST(objid AS BIGINT) AS relation FROM pg_locks \
+                    WHERE locktype = 'advisory' AND classid = 4711 \
+                    AND objid = 'certificate_authority'::regclass";
+        while self
+            .db
+            .row_opt(sql(text, params![]))
+            .await
+            .unwrap()
+            .is_none()
+        {
+            assert!(begun.elapsed() < LATEST, "nobody changes a CA");
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_twenty_creates_wins_and_no_other_key_stays() {
@@ -211,4 +257,62 @@ async fn no_ca_is_made_by_a_profile_that_changes_meanwhile() {
     }
     assert_eq!(world.count("certificate").await, 1);
     assert_eq!(world.kms.n_keys(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_one_creates_the_ca() {
+    let world = World::new().await;
+    let other = world.replica().await;
+    let profile = world.profile(device_profile()).await;
+    if world.is_postgres() {
+        world.let_changes_of_cas_meet().await;
+    }
+    for n in 0..5 {
+        let body = root_body(&format!("root-{n}"), &profile);
+        let (one, two) = tokio::join!(
+            world.post("/v1/cas", body.clone()),
+            ask(&other, Method::POST, "/v1/cas", Some(body.to_string())),
+        );
+        let (created, refused) = match one.status {
+            StatusCode::CREATED => (one, two),
+            _ => (two, one),
+        };
+        created.with(StatusCode::CREATED);
+        assert_eq!(refused.refusal(), (409, "CA already exists"));
+    }
+    assert_eq!(world.kms.n_keys(), 5);
+    assert_eq!(world.count("certificate_authority").await, 5);
+    assert_eq!(world.count("certificate").await, 5);
+    assert_eq!(world.count("ca_operation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_profile_that_a_ca_takes_in_another_process_stays() {
+    let world = World::new().await;
+    if !world.is_postgres() {
+        return; // One process has one writer.
+    }
+    let other = world.replica().await;
+    world.root("root-a").await;
+    world.let_changes_of_cas_meet().await;
+    let foreign = ForeignPlan::root("Foreign Root").make();
+    for (path, id) in [
+        ("/v1/cas", "root-b"),
+        ("/v1/cas/import", "root-c"),
+        ("/v1/cas/root-a/profile", "root-a"),
+    ] {
+        let profile = world.profile(device_profile()).await;
+        let mut body = root_body(id, &profile);
+        body["ca"] = json!(foreign.wire());
+        body["private_key"] = json!(foreign.key_wire());
+        let delete = async {
+            world.change_of_ca_is_open().await;
+            let path = format!("/v1/profiles/{profile}");
+            ask(&other, Method::DELETE, &path, None).await
+        };
+        let (taken, deleted) = tokio::join!(world.post(path, body), delete);
+        assert!(taken.status.is_success(), "{path}: {taken:?}");
+        let text = format!("issuance profile is in use by CAs: {id}");
+        assert_eq!(deleted.refusal(), (409, text.as_str()), "{path}");
+    }
 }

@@ -56,7 +56,7 @@ pub(crate) struct World {
     /// Its routes under other limits.
     pub(crate) routes: Box<dyn Fn(QueryLimits) -> Routes + Send + Sync>,
     router: Router,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 /// What was answered.
@@ -115,7 +115,7 @@ impl World {
             reached,
             routes: Box::new(move |limits| routes(Arc::clone(&shared), limits)),
             router,
-            _database: database,
+            database,
         }
     }
 
@@ -128,9 +128,21 @@ impl World {
         router(reached(&self.started(OthersRunning::Maybe).await).await)
     }
 
-    /// A service that starts now on the same database.
+    /// A service that starts now on the same database; where others may run, as another process has it. SQLite has one
+    /// process.
     pub(crate) async fn started(&self, others: OthersRunning) -> Arc<CaService> {
-        service(&self.db, &self.kms, others, CaConfig::default()).await
+        let db = match others {
+            OthersRunning::Maybe if self.is_postgres() => {
+                let clock = Arc::clone(&self.clock) as SharedClock;
+                self.database.open(&clock).await
+            }
+            OthersRunning::Maybe | OthersRunning::No => self.db.clone(),
+        };
+        service(&db, &self.kms, others, CaConfig::default()).await
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.database.is_postgres()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

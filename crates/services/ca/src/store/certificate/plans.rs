@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lamassu_core::clock::{ManualClock, SharedClock};
-use lamassu_core::ids::CaId;
+use lamassu_core::ids::{CaId, ProfileId};
 use lamassu_core::query::{ListRequest, QueryLimits};
 use lamassu_core::timestamp::Timestamp;
 use lamassu_db::list::{Restriction, explain, explain_statement, list};
@@ -297,7 +297,12 @@ async fn cas_are_found_by_what_their_certificates_say() {
     ));
     let certificate = CertificateId::of_row(&row.await.unwrap().unwrap(), "id").unwrap();
     let ids = [CaId::from("ca109".to_owned())];
+    let key = match db.dialect() {
+        Dialect::Sqlite => "SEARCH c USING INDEX sqlite_autoindex_certificate_1",
+        Dialect::Postgres => "certificate_pkey on certificate c",
+    };
     for (statement, index) in [
+        (authority::of_profile(&ProfileId::default(), 10), key),
         (
             authority::of_certificate(&certificate),
             // PostgreSQL goes through few CAs.

@@ -246,7 +246,8 @@ impl CaService {
     }
 
     /// The certificates that a CA had before this one for its key, from the same issuer, unless they are ended
-    /// for good: for whoever has one of them, the CA would go on. Those of a root are below it, too.
+    /// for good: for whoever has one of them, the CA would go on. Those of a root are below it, too. Those that can be
+    /// read come first.
     pub(crate) async fn former_certificates(
         &self,
         cascade: &StoredCascade,
@@ -255,13 +256,12 @@ impl CaService {
         let Some(key) = public_key_of(&own.certificate) else {
             return Ok(Vec::new());
         };
-        let mut former = cascade::former(&self.db, cascade, own).await?;
-        former.retain(|former| {
+        cascade::former(&self.db, cascade, own, |former| {
             former.certificate.issuer == own.certificate.issuer
                 && may_follow(&former.certificate, CertificateStatus::Revoked)
                 && public_key_of(&former.certificate).as_ref() == Some(&key)
-        });
-        Ok(former)
+        })
+        .await
     }
 
     pub(crate) async fn next_below(
@@ -433,8 +433,8 @@ fn predecessor(ca: &CaId, until: OffsetDateTime) -> CaId {
 }
 
 /// The id that an issuer had until another CA took it, if it is called so since then.
-pub(crate) fn former_id(issuer: &CaId) -> Option<&str> {
-    let (id, until) = issuer.as_str().rsplit_once('@')?;
+pub(crate) fn former_id(issuer: &str) -> Option<&str> {
+    let (id, until) = issuer.rsplit_once('@')?;
     until.parse::<Timestamp>().is_ok().then_some(id)
 }
 

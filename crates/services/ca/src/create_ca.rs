@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use self::certificate::described;
 pub(crate) use self::certificate::{requested, signed_request};
 use crate::cache::ReadyProfile;
-use crate::cascade;
+use crate::cascade::{self, former_id};
 use crate::events::Teller;
 use crate::issuer::UNKNOWN;
 use crate::metrics;
@@ -70,8 +70,9 @@ const ADDRESSES: [&str; 3] = ["cn", "import", "requests"];
 /// # Errors
 ///
 /// [`CaError::Validation`] for what marks an unknown issuer: such a CA would have issued whatever nobody knows the
-/// issuer of. [`CaError::Policy`] for an id that no index takes, together with what stands beside it there, and
-/// for one that would stand where addresses have a word of their own.
+/// issuer of. [`CaError::Policy`] for an id that no index takes, together with what stands beside it there, for
+/// one that would stand where addresses have a word of their own, and for one that is called as a deleted CA is whose id
+/// was taken: the certificates of the two would be mistaken for each other's.
 pub(crate) fn or_fresh<Id: Borrow<str> + From<String>>(id: Id) -> Result<Id, CaError> {
     match id.borrow() {
         "" => Ok(Id::from(uuid::Uuid::new_v4().to_string())),
@@ -84,6 +85,9 @@ pub(crate) fn or_fresh<Id: Borrow<str> + From<String>>(id: Id) -> Result<Id, CaE
             let text = format!("id is longer than {MAX_ID_OCTETS} octets");
             Err(CaError::Policy(text))
         }
+        former if former_id(former).is_some() => Err(CaError::Policy(
+            "id ends in '@' and a time, as that of a CA whose id was taken again".to_owned(),
+        )),
         _ => Ok(id),
     }
 }

@@ -55,7 +55,7 @@ impl CaService {
                 .await
                 .map_err(StorageFailure::from)?;
             found.retain(|stored| {
-                former_id(&stored.certificate.issuer_metadata.id) == Some(ca.as_str())
+                former_id(stored.certificate.issuer_metadata.id.as_str()) == Some(ca.as_str())
             });
         }
         if let Some(wanted) = &named.fingerprint {
@@ -85,7 +85,7 @@ impl CaService {
     /// Refuses what is no CA's id, unless a deleted CA is called so, in what it issued, since another one has its id.
     pub(crate) async fn require_issuer(&self, ca: &CaId) -> Result<(), CaError> {
         let mut is_known = authority::exists(&self.db, ca).await;
-        if matches!(is_known, Ok(false)) && former_id(ca).is_some() {
+        if matches!(is_known, Ok(false)) && former_id(ca.as_str()).is_some() {
             is_known = certificate::is_issuer(&self.db, ca).await;
         }
         match is_known.map_err(StorageFailure::from)? {

@@ -158,8 +158,8 @@ impl CaService {
         .await
     }
 
-    /// The certificate of a deleted CA and those that it had before, unless they are ended for good. None where another
-    /// CA has the certificate.
+    /// The certificate of a deleted CA and those that it had before, unless they are ended for good; those that can be read
+    /// come first. None where another CA has the certificate.
     async fn retired_certificates(
         &self,
         cascade: &StoredCascade,
@@ -174,9 +174,16 @@ impl CaService {
         {
             return Ok(Vec::new());
         }
-        let mut retired = self.former_certificates(cascade, &own).await?;
-        if may_follow(&own.certificate, CertificateStatus::Revoked) {
-            retired.push(own);
+        let former = self.former_certificates(cascade, &own).await;
+        let mut retired = match may_follow(&own.certificate, CertificateStatus::Revoked) {
+            true => vec![own],
+            false => Vec::new(),
+        };
+        match former {
+            Ok(former) => retired.extend(former),
+            // One that cannot be read does not keep the CA's own from its revocation.
+            Err(_) if !retired.is_empty() => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(retired)
     }

@@ -370,16 +370,20 @@ pub(crate) async fn below(
             limit
         ],
     );
-    readable_first(&db.rows(query).await?)
+    readable_first(&db.rows(query).await?, |_| true)
 }
 
-/// Certificates that can be read, as long as there are any: one that cannot holds up no other, and the cascade is not
-/// finished while it is there.
-fn readable_first(rows: &[Row]) -> Result<Vec<StoredCertificate>, DbError> {
+/// Certificates that can be read and are `meant`, as long as there are any: one that cannot holds up no other, and the
+/// cascade is not finished while it is there.
+fn readable_first(
+    rows: &[Row],
+    meant: impl Fn(&StoredCertificate) -> bool,
+) -> Result<Vec<StoredCertificate>, DbError> {
     let (mut found, mut unread) = (Vec::new(), None);
     for row in rows {
         match row.read("id") {
-            Ok(stored) => found.push(stored),
+            Ok(stored) if meant(&stored) => found.push(stored),
+            Ok(_) => {}
             Err(error) => unread = Some(error),
         }
     }
@@ -424,11 +428,13 @@ pub(crate) async fn of_predecessor(
         .collect()
 }
 
-/// Certificates of CAs that call their key as the CA of a cascade does and have the same issuer, and are no CA's now.
+/// Certificates of CAs that call their key as the CA of a cascade does and have the same issuer, are no CA's now, and
+/// are `meant`.
 pub(crate) async fn former(
     db: &Db,
     cascade: &StoredCascade,
     own: &StoredCertificate,
+    meant: impl Fn(&StoredCertificate) -> bool,
 ) -> Result<Vec<StoredCertificate>, DbError> {
     const TEXT: &str = concat!(
         "SELECT ",
@@ -447,8 +453,7 @@ pub(crate) async fn former(
             own.id.as_str()
         ],
     );
-    let rows = db.rows(query).await?;
-    rows.iter().map(StoredCertificate::try_from).collect()
+    readable_first(&db.rows(query).await?, meant)
 }
 
 /// How many certificates a cascade has still to do, those on hold left out; one query.
@@ -490,7 +495,7 @@ pub(crate) async fn held_by(
     let mut unread = None;
     for text in [AUTHORITIES, REST] {
         let rows = db.rows(sql(text, params![ca.as_str(), limit])).await?;
-        match readable_first(&rows) {
+        match readable_first(&rows, |_| true) {
             Ok(held) if held.is_empty() => {}
             Ok(held) => return Ok(held),
             Err(error) => unread = Some(error),

@@ -303,6 +303,10 @@ async fn what_addresses_and_lists_say_otherwise_is_no_id() {
         ("cn", "id 'cn' is part of an address"),
         ("import", "id 'import' is part of an address"),
         ("requests", "id 'requests' is part of an address"),
+        (
+            "factory@2026-03-02T09:15:28Z",
+            "id ends in '@' and a time, as that of a CA whose id was taken again",
+        ),
     ] {
         let request = json!({
             "id": id, "subject": { "common_name": "Plant 7" },
@@ -319,4 +323,6 @@ async fn what_addresses_and_lists_say_otherwise_is_no_id() {
         }
     }
     assert_eq!(world.kms.n_keys(), 0);
+    let body = root_body("line@factory", &profile);
+    world.post("/v1/cas", body).await.with(StatusCode::CREATED);
 }

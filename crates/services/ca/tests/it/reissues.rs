@@ -260,6 +260,37 @@ async fn the_end_of_a_ca_is_that_of_its_former_certificates() {
     }
 }
 
+#[tokio::test]
+async fn a_former_certificate_that_cannot_be_read_keeps_no_other_from_its_revocation() {
+    let world = World::new().await;
+    let root = world.root("root-a").await;
+    for (id, asked, reason) in [
+        ("sub-a", "KeyCompromise", "KeyCompromise"),
+        ("sub-b", "CertificateHold", "CessationOfOperation"),
+    ] {
+        let first = world.sub(&root, id).await["certificate"].clone();
+        let broken = reissued(&world, id).await["certificate"].clone();
+        let last = reissued(&world, id).await["certificate"].clone();
+        world.spoil(&broken).await;
+        let body = json!({ "status": "REVOKED", "revocation_reason": asked });
+        let answer = world.post(&format!("/v1/cas/{id}/status"), body).await;
+        answer.with(StatusCode::CREATED);
+        if asked == "CertificateHold" {
+            let path = format!("/v1/cas/{id}");
+            world.delete(&path).await.with(StatusCode::OK);
+        }
+        for certificate in [&first, &last] {
+            assert_eq!(state(&world, certificate).await, revoked(reason), "{id}");
+        }
+        // It is not forgotten.
+        let job = world.service.cascades_job();
+        job.run(&caller(), world.db.now()).await.unwrap_err();
+        world.mend(&broken).await;
+        job.run(&caller(), world.db.now()).await.unwrap();
+        assert_eq!(state(&world, &broken).await, revoked(reason), "{id}");
+    }
+}
+
 /// The certificate is a CA's as long as one has it.
 #[tokio::test]
 async fn windows_of_a_shared_certificate_outlive_the_reissue_of_one_ca() {

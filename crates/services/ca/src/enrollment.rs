@@ -19,7 +19,7 @@ use crate::lifecycle::with_status;
 use crate::metrics;
 use crate::service::CaService;
 use crate::status::tell_status;
-use crate::store::authority;
+use crate::store::authority::{self, StoredAuthority};
 use crate::store::certificate::{ChangedBy, StoredCertificate, by_id, by_name, update};
 use crate::store::intent::{self, OpenIntent};
 
@@ -49,7 +49,6 @@ impl CaService {
         };
         let mut set = WriteSet::new();
         let mut revoked = None;
-        let mut cascades = Vec::new();
         match &open.superseded {
             None => intent::remove(&mut set, serial),
             Some(superseded) => {
@@ -57,11 +56,6 @@ impl CaService {
                 if let Some(stored) = self.superseded_certificate(&open, superseded).await? {
                     let retired = self.retire(&mut set, teller, &stored, superseded);
                     revoked = retired.await?;
-                    if revoked.as_ref().is_some_and(|revoked| revoked.is_ca) {
-                        let sharing = authority::by_certificate(&self.db, &stored.id).await?;
-                        let now_is = (CertificateStatus::Revoked, RevocationReason::Superseded);
-                        cascades = add_cascades(&mut set, &sharing, &stored, now_is, teller.now);
-                    }
                 }
             }
         }
@@ -74,7 +68,7 @@ impl CaService {
         if revoked.is_some() {
             metrics::revoked();
         }
-        Ok(cascades)
+        Ok(revoked.unwrap_or_default())
     }
 
     /// The certificate that was superseded. Its serial number alone does not say that: others may use the
@@ -198,41 +192,46 @@ impl CaService {
     }
 
     /// Writes to the metadata of the CAs whose certificate this is that it is attached or detached: they
-    /// are the device's, too, a gateway's own for example.
+    /// are the device's, too, a gateway's own for example. Gives those CAs as they are then.
     pub(crate) async fn attach_authorities(
         &self,
         set: &mut WriteSet,
         teller: Teller<'_>,
         stored: &StoredCertificate,
         updated: &Certificate,
-    ) -> Result<(), DbError> {
-        let attachment = attachment_of(updated);
-        if !updated.is_ca || attachment == attachment_of(&stored.certificate) {
-            return Ok(());
+    ) -> Result<Vec<StoredAuthority>, DbError> {
+        if !updated.is_ca {
+            return Ok(Vec::new());
         }
-        for stored in authority::by_certificate(&self.db, &stored.id).await? {
+        let attachment = attachment_of(updated);
+        let is_news = attachment != attachment_of(&stored.certificate);
+        let mut sharing = authority::by_certificate(&self.db, &stored.id).await?;
+        for stored in &mut sharing {
             let mut ca = stored.authority.clone();
             ca.certificate = updated.clone();
-            match attachment {
-                Some(attachment) => ca
-                    .metadata
-                    .insert(ATTACHED_TO.to_owned(), attachment.clone()),
-                None => ca.metadata.remove(ATTACHED_TO),
-            };
+            if is_news {
+                match attachment {
+                    Some(attachment) => ca
+                        .metadata
+                        .insert(ATTACHED_TO.to_owned(), attachment.clone()),
+                    None => ca.metadata.remove(ATTACHED_TO),
+                };
+            }
             if ca.metadata != stored.authority.metadata {
-                authority::set_metadata(set, &stored, &ca);
+                authority::set_metadata(set, stored, &ca);
                 let change = Change {
                     previous: &stored.authority,
                     updated: &ca,
                 };
                 teller.ca_changed(set, "ca.metadata.update", &change);
             }
+            stored.authority = ca;
         }
-        Ok(())
+        Ok(sharing)
     }
 
-    /// Detaches and revokes a superseded certificate, as far as its intent says so; gives it if it is
-    /// revoked by that.
+    /// Detaches and revokes a superseded certificate, as far as its intent says so, and with it the CAs that have
+    /// it; gives the ids of the cascades if it is revoked by that.
     ///
     /// The event of the lost attachment comes first, so that whoever follows both does not take the
     /// revocation for one of the device's certificate.
@@ -242,7 +241,7 @@ impl CaService {
         teller: Teller<'_>,
         stored: &StoredCertificate,
         superseded: &Superseded,
-    ) -> Result<Option<Certificate>, DbError> {
+    ) -> Result<Option<Vec<String>>, DbError> {
         let mut detached = stored.clone();
         if superseded.detach == Detach::Yes && detach(&mut detached.certificate) {
             let change = Change {
@@ -250,23 +249,31 @@ impl CaService {
                 updated: &detached.certificate,
             };
             teller.certificate_metadata(set, &change);
-            self.attach_authorities(set, teller, stored, &detached.certificate)
-                .await?;
         }
+        let sharing = self
+            .attach_authorities(set, teller, stored, &detached.certificate)
+            .await?;
         let revoked = match superseded.revoke {
             Revoke::Yes => {
                 revoked_for_good(&detached.certificate, RevocationReason::Superseded, teller)
             }
             Revoke::No => None,
         };
-        if let Some(updated) = &revoked {
-            tell_status(set, teller, &detached, updated);
-        }
         let updated = revoked.as_ref().unwrap_or(&detached.certificate);
         if *updated != stored.certificate {
             update(set, stored, updated, None, ChangedBy::Request);
         }
-        Ok(revoked)
+        let Some(updated) = &revoked else {
+            return Ok(None);
+        };
+        for ca in &sharing {
+            teller.ca_has_status(set, &ca.authority, updated);
+        }
+        tell_status(set, teller, &detached, updated);
+        let now_is = (CertificateStatus::Revoked, RevocationReason::Superseded);
+        Ok(Some(add_cascades(
+            set, &sharing, &detached, now_is, teller.now,
+        )))
     }
 }
 

@@ -467,12 +467,29 @@ async fn what_a_superseded_ca_issued_follows_it() {
         .unwrap();
     let certificate = world.stored(&serial).await;
     let new = world.enroll(Some(supersede(&certificate))).await;
+    let told = world.events().await.len();
     service
         .complete_enrollment(&caller(), &new.serial_number)
         .await
         .unwrap();
     let gateway = world.ca("gateway").await;
     assert_eq!(gateway["certificate"]["status"], "REVOKED");
+    // Each is told as it was after what was told before.
+    assert_eq!(
+        world.event_types(told).await,
+        [
+            "certificate.metadata.update",
+            "ca.metadata.update",
+            "ca.status.update",
+            "certificate.status.update",
+            "certificate.status.update",
+        ]
+    );
+    let detached = world.last_event("ca.metadata.update").await;
+    let event = world.last_event("ca.status.update").await;
+    assert_eq!(event["subject"], "ca/gateway");
+    assert_eq!(event["data"]["previous"], detached["data"]["updated"]);
+    assert_eq!(event["data"]["updated"], gateway);
     let below = SerialNumber::parse(below["serial_number"].as_str().unwrap()).unwrap();
     let below = world.stored(&below).await;
     assert_eq!(below.status, CertificateStatus::Revoked);

@@ -108,6 +108,27 @@ fn a_successor_has_the_names_of_its_predecessor() -> Result<()> {
 }
 
 #[test]
+fn what_is_revoked_already_has_no_successor_that_would_revoke_it() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.plant()?;
+    let serial = shell.ok("certs create --ca plant --subject gateway-7 -q")?;
+    shell.ok(&format!("certs hold {serial}"))?;
+    let successor = shell.ok(&format!("certs renew {serial} --revoke-old -q"))?;
+    let issued = shell.ok("certs list --ca plant -q")?;
+    let said = shell.refused(&format!("certs renew {serial} --revoke-old"), 1)?;
+    assert!(
+        said.contains(&format!(
+            "{serial} is revoked already: leave out --revoke-old"
+        )),
+        "{said}"
+    );
+    assert_eq!(shell.ok("certs list --ca plant -q")?, issued);
+    assert!(issued.contains(&successor), "{issued}");
+    shell.ok(&format!("certs renew {serial}"))?;
+    Ok(())
+}
+
+#[test]
 fn what_a_revocation_means_is_said() -> Result<()> {
     let shell = Shell::start()?;
     shell.plant()?;

@@ -81,6 +81,16 @@ struct Counts {
     tallies: Tallies,
     /// What is being stored, or failed and is perhaps stored all the same.
     in_doubt: Option<Arc<Batch>>,
+    /// How many batches have begun.
+    n_begun: u64,
+}
+
+/// What was counted of a key and is not known to be stored, at one moment.
+#[derive(Debug)]
+struct Unstored {
+    fresh: [(Operation, Option<Tally>); 2],
+    in_doubt: Option<Arc<Batch>>,
+    n_begun: u64,
 }
 
 /// Counts that are stored together, under an id that says whether they are.
@@ -126,15 +136,21 @@ impl UsageBook {
         }
     }
 
-    fn of(&self, key: &KeyId, operation: Operation) -> Option<Tally> {
-        self.counts()
-            .tallies
-            .get(&(key.clone(), operation))
-            .copied()
+    fn unstored(&self, key: &KeyId) -> Unstored {
+        let counts = self.counts();
+        let fresh = [Operation::Sign, Operation::Verify].map(|operation| {
+            let place = (key.clone(), operation);
+            (operation, counts.tallies.get(&place).copied())
+        });
+        Unstored {
+            fresh,
+            in_doubt: counts.in_doubt.clone(),
+            n_begun: counts.n_begun,
+        }
     }
 
-    fn in_doubt(&self) -> Option<Arc<Batch>> {
-        self.counts().in_doubt.clone()
+    fn n_begun(&self) -> u64 {
+        self.counts().n_begun
     }
 
     /// How many batches there are to store.
@@ -147,8 +163,13 @@ impl UsageBook {
     /// The batch in doubt, or the next one, which is in doubt from now on.
     fn next_batch(&self) -> Arc<Batch> {
         let mut counts = self.counts();
-        let Counts { tallies, in_doubt } = &mut *counts;
+        let Counts {
+            tallies,
+            in_doubt,
+            n_begun,
+        } = &mut *counts;
         let batch = in_doubt.get_or_insert_with(|| {
+            *n_begun = n_begun.wrapping_add(1);
             Arc::new(Batch {
                 id: Uuid::new_v4(),
                 counts: tallies.extract_if(|_, _| true).take(BATCH).collect(),
@@ -173,34 +194,50 @@ impl Kms {
         &self,
         key: &KeyId,
     ) -> Result<BTreeMap<String, OperationUsage>, KmsError> {
-        let in_doubt = self.usage.in_doubt();
+        let (usage, n_begun) = self.read_usage(key).await?;
+        if self.usage.n_begun() == n_begun {
+            return Ok(usage);
+        }
+        // What went into a batch meanwhile was perhaps read in neither place, or in both.
+        let _none_begins = self.usage.settled.lock().await;
+        let (usage, _) = self.read_usage(key).await?;
+        Ok(usage)
+    }
+
+    /// What was done with a key, and how many batches had begun when that was read. It is true if none has begun
+    /// since then.
+    async fn read_usage(
+        &self,
+        key: &KeyId,
+    ) -> Result<(BTreeMap<String, OperationUsage>, u64), KmsError> {
+        let Unstored {
+            fresh,
+            in_doubt,
+            n_begun,
+        } = self.usage.unstored(key);
         let batch = in_doubt.as_ref().map(|batch| batch.id);
         let stored = self.store.usage_of(key, batch).await;
         let (stored, is_batch_stored) = stored.map_err(StorageFailure::from)?;
         let in_doubt = in_doubt.filter(|_| !is_batch_stored);
         let mut usage = BTreeMap::new();
-        for operation in [Operation::Sign, Operation::Verify] {
+        for (operation, fresh) in fresh {
             let rows = stored
                 .iter()
                 .filter(|row| row.operation == operation.as_str())
                 .map(|row| row.tally);
-            let place = (key.clone(), operation);
             let in_doubt = in_doubt
                 .as_ref()
-                .and_then(|batch| batch.counts.get(&place))
+                .and_then(|batch| batch.counts.get(&(key.clone(), operation)))
                 .copied();
-            let sum = rows
-                .chain(in_doubt)
-                .chain(self.usage.of(key, operation))
-                .reduce(|mut sum, tally| {
-                    sum.add(tally);
-                    sum
-                });
+            let sum = rows.chain(in_doubt).chain(fresh).reduce(|mut sum, tally| {
+                sum.add(tally);
+                sum
+            });
             if let Some(sum) = sum {
                 usage.insert(operation.as_str().to_owned(), shown(sum));
             }
         }
-        Ok(usage)
+        Ok((usage, n_begun))
     }
 
     /// Stores what was counted, each count once: what cannot be stored is kept for the next time, and where

@@ -1,5 +1,7 @@
 //! How often keys are used.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use http::StatusCode;
 use lamassu_crypto::Message;
 use lamassu_db::{PostgresOptions, sql};
@@ -98,6 +100,44 @@ async fn what_two_processes_count_is_added_up() {
     kms.kms.flush_usage().await.unwrap();
     assert_eq!(usage(&kms, &id).await["sign"]["count"], 3);
     assert_eq!(n_buckets(&kms).await, 1);
+}
+
+/// Each use is seen from the moment it is counted, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uses_are_seen_once_while_they_are_being_stored() {
+    const USES: i64 = 1_000;
+    let kms = fixture().await;
+    let id = kms.made_id(SOFTWARE).await;
+    let signer = kms.service.signer(&caller(), &key_ref(&id)).await.unwrap();
+    let scheme = signer.public_key().default_scheme();
+    let (begun, ended) = (AtomicI64::new(0), AtomicI64::new(0));
+    let use_it = async {
+        for _ in 0..USES {
+            begun.fetch_add(1, Ordering::SeqCst);
+            signer.sign(scheme, Message::Raw(b"x")).await.unwrap();
+            ended.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    };
+    let store = async {
+        while ended.load(Ordering::SeqCst) < USES {
+            kms.kms.flush_usage().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let look = async {
+        while ended.load(Ordering::SeqCst) < USES {
+            let least = ended.load(Ordering::SeqCst);
+            let usage = usage(&kms, &id).await;
+            let seen = usage["sign"]["count"].as_i64().unwrap_or(0);
+            let most = begun.load(Ordering::SeqCst);
+            assert!(
+                (least..=most).contains(&seen),
+                "{seen}, not {least} to {most}"
+            );
+        }
+    };
+    tokio::join!(use_it, store, look);
 }
 
 /// On a server that is lost while it commits, so that nobody knows what it has stored.

@@ -435,15 +435,16 @@ pub(crate) fn guard_absence(set: &mut WriteSet, id: &CaId) {
 
 /// That a CA has this default profile and issues under it, or may again: what is on hold comes back.
 ///
-/// It asks which CAs are ended, not which are in use: on PostgreSQL a guard that has waited for a reissue does not see the
-/// new certificate, and the CA counts.
+/// It asks of each CA whether it is ended, not whether it is in use: on PostgreSQL a guard that has waited for a reissue
+/// does not see the new certificate, and the CA counts. As a value and no EXISTS: else PostgreSQL may gather all
+/// certificates that are ended.
 macro_rules! issues_under {
     ($before:literal, $behind:literal) => {
         concat!(
             $before,
-            " WHERE profile_id = $1 AND NOT EXISTS (SELECT 1 FROM certificate c \
-             WHERE c.id = certificate_authority.certificate_id AND (c.status = 'EXPIRED' \
-             OR (c.status = 'REVOKED' AND c.revocation_reason <> 'CertificateHold')))",
+            " WHERE profile_id = $1 AND (SELECT c.status = 'EXPIRED' \
+             OR (c.status = 'REVOKED' AND c.revocation_reason <> 'CertificateHold') \
+             FROM certificate c WHERE c.id = certificate_authority.certificate_id) IS NOT TRUE",
             $behind
         )
     };

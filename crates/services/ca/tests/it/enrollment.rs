@@ -275,7 +275,6 @@ async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
             detach: Detach::No,
             revoke: Revoke::Yes,
         };
-        let new = world.enroll(Some(replacement)).await;
         let (service, caller) = (&world.reached, caller());
         let hold = RevocationReason::CertificateHold;
         service
@@ -284,10 +283,12 @@ async fn a_hold_does_not_outlive_the_certificate_it_is_of() {
             .unwrap();
         world.clock.advance(time::Duration::hours(1));
         match fate {
-            Fate::Replaced => service.complete_enrollment(&caller, &new.serial_number),
-            Fate::NotDelivered => service.abandon_enrollment(&caller, &held),
+            Fate::Replaced => {
+                let new = world.enroll(Some(replacement)).await.serial_number;
+                service.complete_enrollment(&caller, &new).await
+            }
+            Fate::NotDelivered => service.abandon_enrollment(&caller, &held).await,
         }
-        .await
         .unwrap();
         let revoked = world.stored(&held).await;
         assert_eq!(revoked.status, CertificateStatus::Revoked);

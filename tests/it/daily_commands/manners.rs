@@ -137,36 +137,6 @@ fn refusals_say_what_to_do() -> Result<()> {
     let said = shell.refused(&format!("cas list --url {http} --token-file token"), 1)?;
     assert!(said.contains("https://"), "{said}");
 
-    // The other port is called that.
-    let (http_port, https_port) = (shell.program.http_port, shell.program.https_port);
-    let plain = format!("http://localhost:{https_port} --token-file token");
-    for line in ["cas list", "keys create --name x"] {
-        let said = shell.refused(&format!("{line} --url {plain}"), 1)?;
-        assert!(said.contains("is https:// meant"), "{line}: {said}");
-    }
-    let secure = format!("https://localhost:{http_port}");
-    for line in ["cas list --token-file token", "login"] {
-        let said = shell.refused(&format!("{line} --url {secure}"), 1)?;
-        assert!(
-            said.contains(&format!("{secure} does not answer: it speaks plain HTTP"))
-                && said.contains("Wrong port?"),
-            "{line}: {said}"
-        );
-    }
-    // So is the name.
-    let named = format!("https://127.0.0.2:{https_port}");
-    let said = shell.refused(&format!("cas list --token-file token --url {named}"), 1)?;
-    assert!(
-        said.contains("its certificate is for localhost, ") && said.contains("not for 127.0.0.2"),
-        "{said}"
-    );
-    assert!(said.contains("lamassu serve --domain 127.0.0.2"), "{said}");
-    // Whoever signs in on the server's machine need not say what vouches for it.
-    let said = shell.refused(&format!("login --url {https}"), 1)?;
-    assert!(said.contains("names no identity provider"), "{said}");
-    let said = shell.refused(&format!("login --url {https} --data-dir /nonexistent"), 1)?;
-    assert!(said.contains("--ca-file names the file"), "{said}");
-
     let said = shell.refused("cas list --no-such-flag", 2)?;
     assert!(said.contains("--no-such-flag"), "{said}");
     let said = shell.refused("certs list --filter 'status[after]x'", 1)?;
@@ -223,6 +193,43 @@ fn refusals_say_what_to_do() -> Result<()> {
     assert!(said.contains(says), "{said}");
     let said = shell.refused(&format!("cas list --url {https} --token-file token"), 1)?;
     assert!(said.contains("does not answer"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_address_is_told_by_what_is_wrong_about_it() -> Result<()> {
+    let shell = Shell::start()?;
+    shell.write("token", &shell.program.token("auditor")?)?;
+    let https = shell.program.https();
+    // The other port is called that.
+    let (http_port, https_port) = (shell.program.http_port, shell.program.https_port);
+    let plain = format!("http://localhost:{https_port} --token-file token");
+    for line in ["cas list", "keys create --name x"] {
+        let said = shell.refused(&format!("{line} --url {plain}"), 1)?;
+        assert!(said.contains("is https:// meant"), "{line}: {said}");
+    }
+    let secure = format!("https://localhost:{http_port}");
+    for line in ["cas list --token-file token", "login"] {
+        let said = shell.refused(&format!("{line} --url {secure}"), 1)?;
+        assert!(
+            said.contains(&format!("{secure} does not answer: it speaks plain HTTP"))
+                && said.contains("Wrong port?"),
+            "{line}: {said}"
+        );
+    }
+    // So is the name.
+    let named = format!("https://127.0.0.2:{https_port}");
+    let said = shell.refused(&format!("cas list --token-file token --url {named}"), 1)?;
+    assert!(
+        said.contains("its certificate is for localhost, ") && said.contains("not for 127.0.0.2"),
+        "{said}"
+    );
+    assert!(said.contains("lamassu serve --domain 127.0.0.2"), "{said}");
+    // Whoever signs in on the server's machine need not say what vouches for it.
+    let said = shell.refused(&format!("login --url {https}"), 1)?;
+    assert!(said.contains("names no identity provider"), "{said}");
+    let said = shell.refused(&format!("login --url {https} --data-dir /nonexistent"), 1)?;
+    assert!(said.contains("--ca-file names the file"), "{said}");
     Ok(())
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum DevicesCommand {
         filter: Vec<String>,
     },
     /// Register the devices of a file. It may be repeated: devices that are there already are passed over.
+    /// A cell below metadata.NAME is read as JSON where it is some, and a number only where it would be written again
+    /// as it is: 1.10 is a text.
     Import(ImportDevices),
     /// Write devices to a file, as they arrive.
     Export(ExportDevices),
@@ -200,6 +202,10 @@ pub(crate) struct ExportDevices {
     /// In which form; by the end of the file's name when not said, or else JSON.
     #[arg(long, value_enum)]
     format: Option<FleetFormat>,
+    /// Keep spreadsheets from taking what a cell of the table begins with for a formula: an apostrophe goes before
+    /// = + - and @. That is for looking at: an import takes the apostrophe for a part of the id.
+    #[arg(long)]
+    spreadsheet: bool,
     /// Go on where an interrupted export says that it stopped, with the same conditions; the file is
     /// written on.
     #[arg(long, value_name = "TEXT")]
@@ -231,7 +237,7 @@ impl Commands for DevicesCommand {
 }
 
 /// Checks that there is a DMS: the API takes any name.
-async fn require_dms(session: &Session, dms: &str) -> Result<()> {
+pub(super) async fn require_dms(session: &Session, dms: &str) -> Result<()> {
     let found = session.dms.dms(&session.caller, &DmsId::from(dms)).await;
     match found {
         Err(error @ DmsError::DmsNotFound) => Err(error).about(About::new(Noun::Dms, dms)),

@@ -10,14 +10,16 @@ use http::StatusCode;
 use lamassu_client::{UnexpectedAnswer, WrongAddress};
 use lamassu_core::ca::CaError;
 use lamassu_core::device::{DeviceError, RegistryError};
-use lamassu_core::device_group::DeviceGroupError;
+use lamassu_core::device_group::{DeviceGroupError, DeviceGroupService as _};
 use lamassu_core::dms::DmsError;
-use lamassu_core::error::StorageFailure;
+use lamassu_core::error::{ErrorDetail, StorageFailure};
+use lamassu_core::ids::DeviceGroupId;
 use lamassu_core::kms::KmsError;
 use lamassu_core::permission::Role;
 use lamassu_core::va::VaError;
 
 pub(super) use self::about::{About, Noun, Refusal};
+pub(super) use self::advice::WELL_FORMED;
 use super::Session;
 
 /// The error with what to do about it.
@@ -47,6 +49,9 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
     if let Some(sentence) = about::unfit(session, &error).await {
         return Error::msg(sentence);
     }
+    if let Some(RegistryError::PolicyBroken(group, details)) = cause(&error) {
+        return broken_policy(session, group, details).await;
+    }
     match advice::on(&error) {
         Some(advice) => {
             let told = about::in_engine(session, &error).await;
@@ -55,6 +60,20 @@ pub(super) async fn explained(session: &Session, error: Error) -> Error {
         }
         None => error,
     }
+}
+
+/// Which policy is broken, of which group, and how.
+async fn broken_policy(session: &Session, group: &DeviceGroupId, details: &[ErrorDetail]) -> Error {
+    // Whoever may change devices need not see groups.
+    let found = session.devices.group(&session.caller, group).await;
+    let name = found.map_or_else(|_| group.to_string(), |found| found.document.name);
+    let details = details
+        .iter()
+        .map(|detail| format!("{}: {}", detail.field, detail.reason));
+    Error::msg(format!(
+        "a policy of the device group {name} is broken: {}",
+        details.collect::<Vec<_>>().join("; ")
+    ))
 }
 
 /// That there is no answer from a server, and what may be the reason.

@@ -118,6 +118,51 @@ pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
         .with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Where a file that is there already is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// From its beginning: what it had is gone.
+    Anew,
+    /// Behind what it has.
+    Behind,
+}
+
+/// A file that gets its content bit by bit, or standard output. [`check_write`] looks beforehand.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn writer(path: &Path, start: Start) -> Result<Box<dyn io::Write + Send>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    keep_private_key(path)?;
+    let opened = match start {
+        Start::Anew => File::create(path),
+        Start::Behind => File::options().append(true).open(path),
+    };
+    let file = opened.with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(Box::new(file))
+}
+
+/// Refuses to write the file that is read.
+///
+/// # Errors
+/// It is the same one.
+pub(super) fn not_the_input(input: &Path, output: &Path) -> Result<()> {
+    let input = match input == Path::new("-") {
+        true => Path::new("/dev/stdin"),
+        false => input,
+    };
+    if let (Ok(one), Ok(other)) = (fs::metadata(input), fs::metadata(output)) {
+        ensure!(
+            !one.is_file() || (one.dev(), one.ino()) != (other.dev(), other.ino()),
+            "{} is what is read: name another file",
+            output.display()
+        );
+    }
+    Ok(())
+}
+
 /// Looks, before there is something that must not be lost, whether [`write()`] will be able to write it.
 ///
 /// # Errors
@@ -195,6 +240,23 @@ pub(super) fn check_kind(wanted: Kind, path: &Path, octets: &[u8]) -> Result<()>
 pub(super) fn certificate(path: &Path) -> Result<(CertificateDer, usize)> {
     let mut ders = ders(path)?.into_iter();
     let first = ders.next().context("no certificate")?;
+    Ok((read_certificate(path, first)?, ders.len()))
+}
+
+/// The same where the file holds no private key: it would be passed over.
+///
+/// # Errors
+/// There is no certificate, or a key beside it.
+pub(super) fn certificate_alone(path: &Path) -> Result<(CertificateDer, usize)> {
+    let octets = Zeroizing::new(read(path)?);
+    let mut ders = ders_in(path, octets.to_vec())?.into_iter();
+    let first = ders.next().context("no certificate")?;
+    ensure!(
+        !kind::has_private_key(&octets),
+        "{path} holds a private key, too: --private-key {path} takes it in; without it, import a file with the \
+         certificate alone",
+        path = path.display()
+    );
     Ok((read_certificate(path, first)?, ders.len()))
 }
 

@@ -80,7 +80,10 @@ pub(super) async fn import(session: &Session, asked: &ImportCa) -> Result<()> {
         }
         None => None,
     };
-    let (certificate, n_more) = files::certificate(&asked.certificate)?;
+    let (certificate, n_more) = match private_key {
+        Some(_) => files::certificate(&asked.certificate)?,
+        None => files::certificate_alone(&asked.certificate)?,
+    };
     if n_more > 0 {
         note(&format!(
             "only the first certificate of the file is imported; {n_more} behind it are passed over"

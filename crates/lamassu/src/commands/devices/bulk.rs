@@ -1,17 +1,17 @@
 //! Writing many devices, page by page.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, ensure};
 use lamassu_core::device::{Device, DeviceService as _};
 use lamassu_core::query::ListRequest;
 
-use super::rows::{EXPORTED, cells, format};
+use super::rows::{EXPORTED, as_text, cells, format};
 use super::show::require_owner;
 use super::{ExportDevices, FleetFormat};
 use crate::commands::Session;
 use crate::commands::fields::DEVICE_FIELDS;
+use crate::commands::files::{self, Start};
 use crate::commands::output::note;
 use crate::commands::progress;
 
@@ -24,6 +24,10 @@ pub(super) async fn export(session: &Session, asked: &ExportDevices) -> Result<(
         true => asked.format.unwrap_or(FleetFormat::Jsonl),
         false => format(asked.format, &asked.out)?,
     };
+    ensure!(
+        !asked.spreadsheet || form == FleetFormat::Csv,
+        "--spreadsheet is for tables: say --format csv"
+    );
     let owner = asked.which.owner();
     let status = asked.status.as_ref().map(|text| text.to_ascii_uppercase());
     let conditions = asked
@@ -36,10 +40,8 @@ pub(super) async fn export(session: &Session, asked: &ExportDevices) -> Result<(
         bookmark: asked.bookmark.clone(),
         ..ListRequest::default()
     };
-    let mut out = opened(asked)?;
-    if form == FleetFormat::Csv && asked.bookmark.is_none() {
-        out.write_all(&table(std::iter::once(heading()))?)?;
-    }
+    files::check_write(&asked.out)?;
+    let mut out = None;
     let progress = progress::waiting("writing devices");
     let mut n = 0;
     loop {
@@ -55,8 +57,13 @@ pub(super) async fn export(session: &Session, asked: &ExportDevices) -> Result<(
             ));
         }
         let page = page?;
+        let out = match &mut out {
+            Some(out) => out,
+            // Not before there is an answer: a refusal leaves the file as it was.
+            None => out.insert(opened(asked, form)?),
+        };
         // Whole pages only, so that a bookmark is where the file ends.
-        out.write_all(&rendered(form, &page.list)?)
+        out.write_all(&rendered(asked, form, &page.list)?)
             .and_then(|()| out.flush())
             .context("the devices cannot be written")?;
         n += page.list.len();
@@ -70,21 +77,16 @@ pub(super) async fn export(session: &Session, asked: &ExportDevices) -> Result<(
     Ok(())
 }
 
-fn opened(asked: &ExportDevices) -> Result<Box<dyn Write + Send>> {
-    if asked.out.as_os_str() == "-" {
-        return Ok(Box::new(io::stdout()));
+/// Where the devices go, behind the heading of a table.
+fn opened(asked: &ExportDevices, form: FleetFormat) -> Result<Box<dyn Write + Send>> {
+    if asked.bookmark.is_some() {
+        return files::writer(&asked.out, Start::Behind);
     }
-    let mut options = File::options();
-    let file = match asked.bookmark {
-        None => options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&asked.out),
-        Some(_) => options.append(true).open(&asked.out),
-    };
-    let file = file.with_context(|| format!("{} cannot be written", asked.out.display()))?;
-    Ok(Box::new(file))
+    let mut out = files::writer(&asked.out, Start::Anew)?;
+    if form == FleetFormat::Csv {
+        out.write_all(&table(std::iter::once(heading()))?)?;
+    }
+    Ok(out)
 }
 
 fn heading() -> Vec<String> {
@@ -92,9 +94,13 @@ fn heading() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn rendered(form: FleetFormat, devices: &[Device]) -> Result<Vec<u8>> {
+fn rendered(asked: &ExportDevices, form: FleetFormat, devices: &[Device]) -> Result<Vec<u8>> {
     if form == FleetFormat::Csv {
-        return table(devices.iter().map(|device| cells(device).to_vec()));
+        let rows = devices.iter().map(cells);
+        return match asked.spreadsheet {
+            true => table(rows.map(|row| row.map(as_text).to_vec())),
+            false => table(rows.map(|row| row.to_vec())),
+        };
     }
     let mut lines = Vec::new();
     for device in devices {

@@ -4,8 +4,8 @@
 //! lines: so an import that was stopped knows how many lines are done, whatever stopped it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context as _, Error, Result, bail};
@@ -19,6 +19,8 @@ use tokio::sync::mpsc::{self, Receiver};
 use super::rows::{Row, read};
 use super::{ImportDevices, require_dms};
 use crate::commands::Session;
+use crate::commands::failure::WELL_FORMED;
+use crate::commands::files::{self, Start};
 use crate::commands::output::note;
 use crate::commands::progress;
 
@@ -68,10 +70,10 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     if let Some(dms) = &asked.dms {
         require_dms(session, dms).await?;
     }
+    let mut report = Report::of(asked)?;
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let reading = asked.clone();
     let reader = thread::spawn(move || read(&reading, &sender));
-    let mut report = Report::open(asked)?;
     let length = std::fs::metadata(&asked.file).map_or(0, |file| file.len());
     let progress = progress::reading(length);
     let mut outcome = Outcome::default();
@@ -110,11 +112,18 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
         return Err(error);
     }
     // Nobody waits for a terminal that is still open.
-    match reader.join() {
-        Ok(read) => read?,
-        Err(_) => bail!("the file was not read to its end"),
+    let Ok(read) = reader.join() else {
+        bail!("the file was not read to its end");
+    };
+    if read.is_err() && outcome.read == 0 {
+        return read;
     }
+    // What is done is told, also where the rest of the file cannot be read.
     outcome.tell(session)?;
+    read?;
+    if outcome.failed == 0 {
+        report.clear()?;
+    }
     match outcome.failed {
         0 => Ok(()),
         n => bail!(
@@ -177,8 +186,8 @@ async fn register(
     if device.dms_id.is_empty() {
         return Done::Failed("it belongs to no DMS: the file or --dms names one".to_owned());
     }
-    if let Err(error) = device.check() {
-        return Done::Failed(error.to_string());
+    if device.check().is_err() {
+        return Done::Failed(WELL_FORMED.to_owned());
     }
     if let Err(error) = owners.require(session, &device.dms_id).await {
         return Done::Failed(error);
@@ -226,7 +235,12 @@ impl Outcome {
 
 /// Lines that failed: each in a file, or on standard error, where what many of them lack is told once.
 enum Report {
-    File(BufWriter<File>),
+    File {
+        path: PathBuf,
+        start: Start,
+        /// Not before there is something to write: what the file had may be needed until then.
+        file: Option<BufWriter<Box<dyn Write + Send>>>,
+    },
     Terminal(HashMap<String, Alike>),
 }
 
@@ -249,23 +263,43 @@ struct Failed<'r> {
 }
 
 impl Report {
-    fn open(asked: &ImportDevices) -> Result<Self> {
+    fn of(asked: &ImportDevices) -> Result<Self> {
         let Some(path) = &asked.report else {
             return Ok(Self::Terminal(HashMap::new()));
         };
+        files::not_the_input(&asked.file, path)?;
+        files::check_write(path)?;
         // What an interrupted import found is kept.
-        let mut options = File::options();
-        let file = match asked.skip {
-            0 => options.write(true).create(true).truncate(true).open(path),
-            _ => options.append(true).create(true).open(path),
+        let start = match asked.skip > 0 && path.exists() {
+            true => Start::Behind,
+            false => Start::Anew,
         };
-        let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self::File(BufWriter::new(file)))
+        Ok(Self::File {
+            path: path.clone(),
+            start,
+            file: None,
+        })
+    }
+
+    /// Takes away what an earlier import wrote, where nothing failed this time.
+    fn clear(&self) -> Result<()> {
+        match self {
+            Self::File {
+                path,
+                start: Start::Anew,
+                ..
+            } if path.exists() => files::write(path, b""),
+            Self::File { .. } | Self::Terminal(_) => Ok(()),
+        }
     }
 
     fn line(&mut self, row: &Row, reason: &str) -> Result<()> {
         match self {
-            Self::File(file) => {
+            Self::File { path, start, file } => {
+                let file = match file {
+                    Some(file) => file,
+                    None => file.insert(BufWriter::new(files::writer(path, *start)?)),
+                };
                 let failed = Failed {
                     line: row.line,
                     error: reason,
@@ -291,7 +325,10 @@ impl Report {
 
     fn end(&mut self) -> Result<()> {
         match self {
-            Self::File(file) => file.flush().context("the report cannot be written"),
+            Self::File { file, .. } => match file {
+                Some(file) => file.flush().context("the report cannot be written"),
+                None => Ok(()),
+            },
             Self::Terminal(told) => {
                 let mut told: Vec<_> = told.iter().filter(|(_, alike)| alike.count > 0).collect();
                 told.sort_by_key(|(_, alike)| alike.last_line);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::Sender;
 
 use super::{FleetFormat, ImportDevices};
+use crate::commands::metadata::value_of;
 
 /// What separates the tags in a cell.
 const TAGS: char = ';';
@@ -89,18 +90,20 @@ pub(super) fn read(asked: &ImportDevices, rows: &Sender<Row>) -> Result<()> {
 fn read_csv(input: impl Read, rows: &Sender<Row>) -> Result<()> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
-        .from_reader(input);
+        .from_reader(Quotes::new(input));
     // Spreadsheets write a byte order mark.
     let headings: Vec<String> = reader
         .headers()?
         .iter()
         .map(|heading| heading.trim_start_matches('\u{feff}').to_owned())
         .collect();
+    reader.get_ref().check_end()?;
     check_headings(&headings)?;
     let mut record = csv::StringRecord::new();
     loop {
         let start = reader.position().line();
         let outcome = reader.read_record(&mut record);
+        reader.get_ref().check_end()?;
         let position = match &outcome {
             Ok(_) => record.position(),
             // The record is the one before then.
@@ -123,6 +126,74 @@ fn read_csv(input: impl Read, rows: &Sender<Row>) -> Result<()> {
         if rows.blocking_send(row).is_err() {
             return Ok(());
         }
+    }
+}
+
+/// Where in a table a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    CellStart,
+    Bare,
+    Quoted,
+    /// Behind a quote within quotes: their end, or the first half of a quote that is meant.
+    Quote,
+}
+
+/// A table on its way to the parser, which takes the end of the file for the end of quotes: what stands behind a quote
+/// that somebody forgot would be one cell.
+struct Quotes<R> {
+    input: R,
+    place: Place,
+    line: u64,
+    /// The line in which the last quotes opened.
+    opened: u64,
+    is_at_end: bool,
+}
+
+impl<R> Quotes<R> {
+    const fn new(input: R) -> Self {
+        Self {
+            input,
+            place: Place::CellStart,
+            line: 1,
+            opened: 1,
+            is_at_end: false,
+        }
+    }
+
+    /// Fails where the file is over within quotes.
+    fn check_end(&self) -> Result<()> {
+        ensure!(
+            !self.is_at_end || self.place != Place::Quoted,
+            "line {}: the quote that opens there is not closed",
+            self.opened
+        );
+        Ok(())
+    }
+
+    fn pass(&mut self, octet: u8) {
+        self.place = match (self.place, octet) {
+            (Place::CellStart, b'"') => {
+                self.opened = self.line;
+                Place::Quoted
+            }
+            (Place::Quoted, b'"') => Place::Quote,
+            (Place::Quoted, _) | (Place::Quote, b'"') => Place::Quoted,
+            (_, b',' | b'\r' | b'\n') => Place::CellStart,
+            (_, _) => Place::Bare,
+        };
+        self.line += u64::from(octet == b'\n');
+    }
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(octets)?;
+        for octet in octets.iter().take(n) {
+            self.pass(*octet);
+        }
+        self.is_at_end = n == 0 && !octets.is_empty();
+        Ok(n)
     }
 }
 
@@ -171,6 +242,9 @@ fn of_cells(headings: &[String], record: &csv::StringRecord) -> Result<CreateDev
     for (heading, cell) in headings.iter().zip(record.iter()) {
         match heading.as_str() {
             _ if cell.is_empty() => {}
+            name @ ("id" | "dms_id" | "dms_owner" | "tags") if cell.contains(['\r', '\n']) => {
+                bail!("its {name} has a line break: is a quote too many, or not closed?")
+            }
             "id" => device.id = DeviceId::from(cell),
             "dms_id" | "dms_owner" => device.dms_id = DmsId::from(cell),
             "tags" => {
@@ -190,9 +264,7 @@ fn of_cells(headings: &[String], record: &csv::StringRecord) -> Result<CreateDev
             }
             other => {
                 if let Some(name) = other.strip_prefix(METADATA) {
-                    // A number stays one; 007 is none and stays a text.
-                    let value = serde_json::from_str(cell).unwrap_or_else(|_| Value::from(cell));
-                    device.metadata.insert(name.to_owned(), value);
+                    device.metadata.insert(name.to_owned(), value_of(cell));
                 }
             }
         }
@@ -288,12 +360,22 @@ pub(super) fn cells(device: &Device) -> [String; 10] {
     ]
 }
 
+/// A cell as a spreadsheet shows it and does not compute it: an apostrophe goes before what it would take for a formula.
+/// Devices name themselves.
+pub(super) fn as_text(cell: String) -> String {
+    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{cell}"),
+        false => cell,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use lamassu_core::device::Device;
     use serde_json::json;
     use tokio::sync::mpsc;
 
-    use super::{Row, read_csv, read_jsonl};
+    use super::{Row, as_text, cells, read_csv, read_jsonl};
 
     fn rows(read: impl FnOnce(&mpsc::Sender<Row>)) -> Vec<Row> {
         let (sender, mut receiver) = mpsc::channel(100);
@@ -327,6 +409,74 @@ mod tests {
             let (sender, _receiver) = mpsc::channel(1);
             let said = read_csv(wrong.as_bytes(), &sender).unwrap_err();
             assert!(said.to_string().contains(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_an_error_and_swallows_no_row() {
+        let head = "id,tags,metadata.place\n";
+        for (text, line, n_rows) in [
+            ("k-1,a,\nk-2,\"a,\nk-3,b,\nk-4,b,\n", 3, 1),
+            ("k-1,\"a \"\"b\"\"\",\"x\ny\"\nk-2,a,\"", 4, 1),
+            ("k-1,a,\"\"\"", 2, 0),
+            ("k-1,a,\"x\"\"", 2, 0),
+        ] {
+            let mut said = None;
+            let text = format!("{head}{text}");
+            let read = rows(|sender| said = read_csv(text.as_bytes(), sender).err());
+            let expected = format!("line {line}: the quote that opens there is not closed");
+            assert_eq!(
+                said.map(|error| error.to_string()),
+                Some(expected),
+                "{text}"
+            );
+            assert_eq!(read.len(), n_rows, "{text}");
+        }
+        let said = rows(|sender| {
+            let said = read_csv("\"id\n".as_bytes(), sender).unwrap_err();
+            assert!(said.to_string().contains("line 1: the quote"), "{said}");
+        });
+        assert!(said.is_empty());
+        // Quotes that are closed, also in the middle of a cell, where they are no quotes.
+        let text = format!(
+            "{head}a,\"x\",\"1\n2\"\r\nb,5\" tube,\"\"\nc,\"x\ny\",\n\"d\ne\",,\nf,,\"\"\"\""
+        );
+        let read = rows(|sender| read_csv(text.as_bytes(), sender).unwrap());
+        let of = |row: usize| read[row].device.as_ref();
+        assert_eq!(json!(of(0).unwrap().metadata), json!({"place": "1\n2"}));
+        assert_eq!(of(1).unwrap().tags, ["5\" tube"]);
+        let said = of(2).unwrap_err().to_string();
+        assert!(said.contains("its tags has a line break"), "{said}");
+        let said = of(3).unwrap_err().to_string();
+        assert!(said.contains("its id has a line break"), "{said}");
+        assert_eq!(json!(of(4).unwrap().metadata), json!({"place": "\""}));
+    }
+
+    #[test]
+    fn what_an_export_has_an_import_gives_back() {
+        let metadata = json!({"fw": "1.10", "iccid": "89490200001234567890", "art": "3E10", "n": 7, "x": 1.5,
+            "place": "1\n2, \"a\"", "deep": {"n": [1.25, null]}});
+        let device: Device = serde_json::from_value(json!({"id": "a", "dms_owner": "line", "metadata": metadata,
+            "tags": ["x"], "creation_timestamp": "2026-01-01T00:00:00Z", "status": "NO_IDENTITY", "icon": "i",
+            "icon_color": "c", "slots": {}, "events": {}}))
+        .unwrap();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer
+            .write_record(super::EXPORTED.into_iter().chain(["metadata"]))
+            .unwrap();
+        writer.write_record(cells(&device)).unwrap();
+        let table = writer.into_inner().unwrap();
+        let read = rows(|sender| read_csv(table.as_slice(), sender).unwrap());
+        assert_eq!(json!(read[0].device.as_ref().unwrap().metadata), metadata);
+    }
+
+    #[test]
+    fn formulas_are_texts_for_spreadsheets() {
+        for formula in ["=HYPERLINK(\"http://a\",\"b\")", "+1", "-1", "@a", "\ta"] {
+            assert_eq!(as_text(formula.to_owned()), format!("'{formula}"));
+        }
+        for text in ["", "a=b", "2026-01-01", "'a"] {
+            assert_eq!(as_text(text.to_owned()), text);
         }
     }
 

@@ -10,6 +10,10 @@ use lamassu_core::va::VaError;
 
 use super::cause;
 
+/// What makes a device that is taken.
+pub(in crate::commands) const WELL_FORMED: &str =
+    "an id has at most 512 bytes and no control characters, and a device belongs to a DMS";
+
 /// What to do, where the refusal itself does not say it.
 pub(super) fn on(error: &Error) -> Option<&'static str> {
     cause::<CaError>(error)
@@ -45,9 +49,7 @@ fn of_ca(error: &CaError) -> Option<&'static str> {
 
 fn of_device(error: &DeviceError) -> Option<&'static str> {
     Some(match error {
-        DeviceError::Validation => {
-            "an id has at most 512 bytes and no control characters, and a device belongs to a DMS"
-        }
+        DeviceError::Validation => WELL_FORMED,
         DeviceError::Exists => "`lamassu devices show` shows it",
         DeviceError::Decommissioned => "it is decommissioned, which stays so",
         DeviceError::NotDecommissioned => "`lamassu devices decommission` retires it first",

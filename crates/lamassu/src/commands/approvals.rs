@@ -7,6 +7,7 @@ use lamassu_core::dms::{ApprovalRefusal, DmsError, DmsService as _};
 use lamassu_core::ids::ApprovalId;
 use lamassu_x509::CertificationRequest;
 
+use super::devices::require_dms;
 use super::failure::{About, Noun, Refusal as _};
 use super::fields::APPROVAL_FIELDS;
 use super::listing::{self, Conditions, ListArgs};
@@ -98,6 +99,9 @@ async fn list(session: &Session, asked: &ListApprovals) -> Result<()> {
         None if asked.list.is_all() => ANY.to_owned(),
         None => ApprovalStatus::Pending.name().to_owned(),
     };
+    if let Some(dms) = &asked.dms {
+        require_dms_of_approvals(session, dms).await?;
+    }
     let status = Some(status).filter(|status| status != ANY);
     let conditions = Conditions::default()
         .with("status[equal]", status.as_deref())
@@ -107,6 +111,21 @@ async fn list(session: &Session, asked: &ListApprovals) -> Result<()> {
         Ok(session.dms.approvals(&session.caller, request).await?)
     })
     .await
+}
+
+/// Checks that there is the DMS whose approvals are asked for, or was one: an empty list would look like an answer.
+async fn require_dms_of_approvals(session: &Session, dms: &str) -> Result<()> {
+    let Err(missing) = require_dms(session, dms).await else {
+        return Ok(());
+    };
+    let conditions = Conditions::default().with("dms_id[equal]", Some(dms));
+    let of_it = listing::first(conditions, APPROVAL_FIELDS, async |request| {
+        Ok(session.dms.approvals(&session.caller, request).await?)
+    });
+    match of_it.await?.is_empty() {
+        true => Err(missing),
+        false => Ok(()),
+    }
 }
 
 async fn decide(session: &Session, asked: &Decide, verdict: Verdict) -> Result<()> {

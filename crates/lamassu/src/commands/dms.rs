@@ -1,5 +1,6 @@
 //! `lamassu dms`: device manufacturing systems, the enrollment policies of fleets.
 
+mod doubts;
 mod flags;
 mod passwords;
 mod show;
@@ -116,7 +117,9 @@ async fn create(session: &Session, asked: &CreateDms) -> Result<()> {
     let about = About::default()
         .and(Noun::Ca, asked.settings.ca())
         .and(Noun::Dms, Some(&asked.dms));
-    show::print(session, &made.about(about)?)
+    let made = made.about(about)?;
+    doubts::tell(session, &made).await;
+    show::print(session, &made)
 }
 
 async fn update(session: &Session, asked: &UpdateDms) -> Result<()> {
@@ -134,6 +137,7 @@ async fn update(session: &Session, asked: &UpdateDms) -> Result<()> {
         changed.id = id.clone();
         let updated = dms.update_dms(caller, changed).await;
         stored = updated.about(About::new(Noun::Dms, &asked.dms))?;
+        doubts::tell(session, &stored).await;
     }
     if !operations.is_empty() {
         stored = dms.patch_dms_metadata(caller, &id, operations).await?;

@@ -229,6 +229,15 @@ impl FromStr for Lifetime {
     }
 }
 
+/// A duration above zero: the API takes none for one without end.
+pub(super) fn lasting(text: &str) -> Result<WireDuration, String> {
+    let duration: WireDuration = text.parse().map_err(|_| "it is written like 30d or 12h")?;
+    if duration.is_zero() || duration.is_negative() {
+        return Err("it must be above zero".to_owned());
+    }
+    Ok(duration)
+}
+
 /// A lifetime as people write it.
 pub(super) fn lifetime(validity: &Validity) -> String {
     match validity.validity_type {

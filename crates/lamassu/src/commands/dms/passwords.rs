@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
+use lamassu_core::dms::settings::AUTH_PASSWORD;
 use lamassu_core::dms::{
     CreatePasswords, DmsService as _, EnrollmentPassword, NewPassword, RefusedEnrollment,
 };
@@ -12,14 +13,15 @@ use lamassu_core::ids::{DeviceId, DmsId};
 use serde::Serialize;
 
 use crate::commands::Session;
-use crate::commands::dms::Refused;
+use crate::commands::devices::require_dms;
+use crate::commands::dms::{Refused, find};
 use crate::commands::failure::{About, Noun, Refusal as _};
 use crate::commands::fields::{PASSWORD_FIELDS, REFUSED_FIELDS};
 use crate::commands::files;
 use crate::commands::listing::{self, Conditions, ListArgs};
-use crate::commands::output::{ListPrinter, Shape};
+use crate::commands::output::{ListPrinter, Shape, note};
 use crate::commands::question::Question;
-use crate::commands::values::at;
+use crate::commands::values::{at, lasting};
 
 /// Enrollment passwords of a DMS.
 #[derive(Clone, Debug, Subcommand)]
@@ -65,10 +67,11 @@ pub(crate) struct Create {
     )]
     user: String,
     /// How often each may be used.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
     /// How long each is good, for example 30d; until it is revoked when not said.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = lasting)]
     expires_in: Option<WireDuration>,
     /// Write the password to this file, for its owner alone; only where there is one.
     #[arg(long, value_name = "FILE")]
@@ -172,7 +175,16 @@ async fn create(session: &Session, asked: &Create) -> Result<()> {
         asked.out.is_none() || (asked.count == 1 && asked.device.len() <= 1),
         "--out is for one password: leave it out, or ask for one"
     );
-    asked.out.as_deref().map_or(Ok(()), files::check_replace)?;
+    if let Some(path) = &asked.out {
+        // It may be the only copy of a password that is still good.
+        ensure!(
+            !std::fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() > 0),
+            "{} is there already: name another file, or remove this one",
+            path.display()
+        );
+        files::check_replace(path)?;
+    }
+    let settings = find(session, &asked.dms).await?.settings;
     let devices = asked
         .device
         .iter()
@@ -192,6 +204,18 @@ async fn create(session: &Session, asked: &Create) -> Result<()> {
     let made = session.dms.create_passwords(&session.caller, &id, request);
     let made = made.await.about(About::new(Noun::Dms, &asked.dms))?;
     let made: Vec<_> = made.list.into_iter().map(Shown::from).collect();
+    let renewal = settings.reenrollment_settings.est_rfc7030_settings;
+    let enrollment = settings.enrollment_settings.est_rfc7030_settings;
+    let takes_passwords = |mode: &str| mode == AUTH_PASSWORD;
+    if !takes_passwords(&enrollment.auth_mode)
+        && !renewal.is_some_and(|renewal| takes_passwords(&renewal.auth_mode))
+    {
+        note(&format!(
+            "warning: {dms} takes no passwords: `lamassu dms update {dms} --auth password` has its devices enroll by \
+             them",
+            dms = asked.dms
+        ));
+    }
     if let (Some(path), [only]) = (&asked.out, made.as_slice()) {
         files::replace(path, format!("{}\n", only.password).as_bytes())?;
         return session.done(
@@ -218,6 +242,12 @@ pub(super) async fn refused(session: &Session, asked: &Refused) -> Result<()> {
     let conditions = Conditions::default()
         .with("dms_id[equal]", asked.dms.as_deref())
         .with("device_id[equal]", asked.device.as_deref());
+    // Those of one that was deleted are listed.
+    if let Some(dms) = &asked.dms
+        && let Err(missing) = require_dms(session, dms).await
+    {
+        note(&format!("warning: {missing}"));
+    }
     let list = asked.list.newest_first("creation_ts");
     let request = list.request(REFUSED_FIELDS, conditions)?;
     listing::print(session, &list, request, &REFUSED, async |request| {

@@ -75,8 +75,9 @@ pub(super) async fn revoke(
     );
     let found = find(session, ca).await?;
     let below = below::told(session, &found.id).await;
+    let enrolling = below::enrolling(session, &found.id).await;
     question.ask(&format!(
-        "This revokes the CA {ca:?} with {below}, {}.",
+        "This revokes the CA {ca:?} with {below}, {}.{enrolling}",
         reason.for_good()
     ))?;
     set_status(session, ca, CertificateStatus::Revoked, for_what).await
@@ -135,8 +136,9 @@ pub(super) async fn delete(
         Cascade::No => "with its key",
     };
     let below = below::told(session, &CaId::from(ca)).await;
+    let enrolling = below::enrolling(session, &CaId::from(ca)).await;
     question.ask(&format!(
-        "This deletes the CA {ca:?} {keys}, and revokes {below}, for good."
+        "This deletes the CA {ca:?} {keys}, and revokes {below}, for good.{enrolling}"
     ))?;
     let deleted = session
         .ca

@@ -11,7 +11,7 @@ use lamassu_core::ca::{
 use lamassu_core::ids::{CaId, KeyRef};
 use lamassu_core::kms::KmsService as _;
 use lamassu_core::pem::CsrDer;
-use lamassu_core::usage::RevocationReason;
+use lamassu_core::usage::{ExtendedKeyUsage, RevocationReason};
 use lamassu_crypto::HashAlgorithm;
 use lamassu_x509::{Certificate as Read, CertificationRequest, GeneralName, Name};
 
@@ -166,7 +166,14 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
         Some(csr) => from_csr(session, issuer, &csr, profile).await?,
         None => with_same_key(session, &old, profile).await?,
     };
-    if asked.revoke_old {
+    let lost = lost_usages(&old, &new);
+    if !lost.is_empty() {
+        note(&format!(
+            "warning: the new certificate is not for {}, as the old one is: --profile NAME names the profile of such",
+            lost.join(", ")
+        ));
+    }
+    if asked.revoke_old && lost.is_empty() {
         let revoked = session
             .ca
             .set_certificate_status(
@@ -181,7 +188,28 @@ pub(super) async fn renew(session: &Session, asked: &Renew) -> Result<()> {
             format!("the successor {serial} is issued, and the old certificate is not revoked")
         })?;
     }
-    deliver(session, &asked.target, &new).await
+    deliver(session, &asked.target, &new).await?;
+    // Whoever shows it is not cut off by a successor that does not do.
+    ensure!(
+        !asked.revoke_old || lost.is_empty(),
+        "the old certificate is not revoked, since {} is not for the same: once there is one that is, \
+         `lamassu certificates revoke {}` revokes it",
+        new.serial_number,
+        old.serial_number
+    );
+    Ok(())
+}
+
+/// The extended key usages that a certificate has and its successor lacks. One without any is for everything.
+fn lost_usages(old: &Certificate, new: &Certificate) -> Vec<&'static str> {
+    let (old, new) = (
+        &old.extensions.extended_key_usage,
+        &new.extensions.extended_key_usage,
+    );
+    let lost = old
+        .iter()
+        .filter(|one| !new.is_empty() && !new.contains(one));
+    lost.copied().map(ExtendedKeyUsage::name).collect()
 }
 
 /// Refuses a request whose certificate would be no successor: that has the same names (RFC 7030 4.2.2).

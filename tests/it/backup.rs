@@ -1,6 +1,7 @@
 //! Backup beside a running server, and what a restore makes of it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -312,6 +313,39 @@ fn an_encrypted_backup_opens_with_its_passphrase_only() -> Result<()> {
     assert_eq!(
         names(&directory.join("restored/keys"))?,
         names(&directory.join("data/keys"))?
+    );
+
+    // Each waits for somebody who writes into the pipe, in the middle of its work.
+    command::run(&directory, "mkfifo", &["waiting", "data/tls/waiting.pem"])?;
+    let restore = ["restore", "--from", "backup.age", "--data-dir", "third"];
+    let restore = [&restore[..], &["--passphrase-file", "waiting"]].concat();
+    interrupted(&directory, "INT", 130, &restore)?;
+    let backup = ["backup", "--data-dir", "data", "--to", "third"];
+    interrupted(&directory, "TERM", 143, &backup)?;
+    assert!(!directory.join("third").exists());
+    assert!(!directory.join("data/.backup").exists());
+    Ok(())
+}
+
+/// Interrupts a command once it has made something beside its result: all of that is gone then.
+fn interrupted(directory: &Path, signal: &str, code: i32, arguments: &[&str]) -> Result<()> {
+    let hidden = || {
+        let names = std::fs::read_dir(directory).ok()?.flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.find(|name| name.starts_with(".lamassu-"))
+    };
+    let mut child = Command::new(executable())
+        .args(arguments)
+        .current_dir(directory)
+        .spawn()?;
+    wait_for("something to be made", Duration::from_secs(60), hidden)?;
+    let id = child.id().to_string();
+    command::run(directory, "kill", &["-s", signal, &id])?;
+    let status = child.wait()?;
+    assert_eq!(
+        (status.code(), hidden()),
+        (Some(code), None),
+        "{arguments:?}"
     );
     Ok(())
 }

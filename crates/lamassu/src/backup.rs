@@ -41,6 +41,7 @@ use crate::cli::Backup;
 use crate::config::Config;
 use crate::passphrase;
 use crate::storage::{self, Provider};
+use crate::temporaries::{Temporaries, interruptible};
 use crate::{engines, version};
 
 /// The database's name in the data directory and in the backup.
@@ -69,6 +70,15 @@ const PAGE: u32 = 1_000;
 /// # Errors
 /// One sentence; there is no file then.
 pub(crate) async fn run(arguments: &Backup) -> Result<()> {
+    ensure!(
+        arguments.to != Path::new("-"),
+        "a backup is written to a file, which has its name once it is whole: name one by --to"
+    );
+    let arguments = arguments.clone();
+    interruptible(async move |temporaries| write(&arguments, &temporaries).await).await
+}
+
+async fn write(arguments: &Backup, temporaries: &Temporaries) -> Result<()> {
     let config = Config::load(&arguments.installation)?;
     let passphrase = arguments
         .encrypt_with_passphrase_file
@@ -84,11 +94,12 @@ pub(crate) async fn run(arguments: &Backup) -> Result<()> {
             Existing::Kept
         },
         passphrase: passphrase.as_ref(),
+        temporaries,
     };
     target.check(&config.data_dir)?;
     let folders = key_folders(&config)?;
     let crls = CrlFolder::of(&config);
-    let workspace = Workspace::enter(&config.data_dir)?;
+    let workspace = Workspace::enter(&config.data_dir, temporaries)?;
     let mut missing = BTreeSet::new();
     for _ in 0..MAX_ATTEMPTS {
         let mut copy = Copy::take(&config, &folders, &workspace).await?;
@@ -122,6 +133,7 @@ struct Target<'a> {
     path: &'a Path,
     existing: Existing,
     passphrase: Option<&'a SecretString>,
+    temporaries: &'a Temporaries,
 }
 
 /// What becomes of a file that has the target's name already.
@@ -160,19 +172,21 @@ impl Target<'_> {
 
     /// Gives a file that is whole and on disk its name.
     fn settle(&self, file: NamedTempFile) -> Result<()> {
-        let settled = match self.existing {
-            Existing::Replaced => file.persist(self.path),
-            Existing::Kept => file.persist_noclobber(self.path),
-        };
-        match settled {
-            Ok(_) => Ok(()),
-            // Somebody was faster.
-            Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!(self.taken())
+        self.temporaries.settle(|| {
+            let settled = match self.existing {
+                Existing::Replaced => file.persist(self.path),
+                Existing::Kept => file.persist_noclobber(self.path),
+            };
+            match settled {
+                Ok(_) => Ok(()),
+                // Somebody was faster.
+                Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+                    bail!(self.taken())
+                }
+                Err(refused) => Err(refused.error)
+                    .with_context(|| format!("{} cannot be written", self.path.display())),
             }
-            Err(refused) => Err(refused.error)
-                .with_context(|| format!("{} cannot be written", self.path.display())),
-        }
+        })
     }
 
     fn taken(&self) -> String {
@@ -195,7 +209,7 @@ enum Packed {
 }
 
 /// Tells the operator something that is no result.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
@@ -295,7 +309,11 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn enter(data_dir: &Path) -> Result<Self> {
+    fn enter(data_dir: &Path, temporaries: &Temporaries) -> Result<Self> {
+        temporaries.make(|| Self::locked(data_dir), |workspace| &workspace.path)
+    }
+
+    fn locked(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(WORKSPACE);
         DirBuilder::new()
             .recursive(true)
@@ -456,9 +474,14 @@ impl Copy {
     ) -> Result<Packed> {
         let folder = target.folder();
         // Mode 0600, and removed again should anything fail.
-        let file = NamedTempFile::with_prefix_in(".lamassu-backup-", folder)
-            .with_context(|| format!("{} cannot be written", folder.display()))?;
-        let sink = Sink::new(BufWriter::new(file), target.passphrase)?;
+        let file = target.temporaries.make(
+            || {
+                NamedTempFile::with_prefix_in(".lamassu-backup-", folder)
+                    .with_context(|| format!("{} cannot be written", folder.display()))
+            },
+            NamedTempFile::path,
+        )?;
+        let sink = Sink::new(BufWriter::new(file), target)?;
         let mut archive = ArchiveWriter::new(sink, &self.manifest)?;
         let mut missing = BTreeSet::new();
         for (path, name) in &self.keys {
@@ -560,24 +583,35 @@ fn is_whole(path: &Path) -> bool {
     extension.is_some_and(|extension| extension != "new" && !extension.contains('#'))
 }
 
-/// Where a backup goes, encrypted or not.
-enum Sink {
+/// Where a backup goes, until it is interrupted.
+struct Sink {
+    form: SinkForm,
+    temporaries: Temporaries,
+}
+
+/// Encrypted or not.
+enum SinkForm {
     Clear(BufWriter<NamedTempFile>),
     Encrypted(Box<Encryptor<BufWriter<NamedTempFile>>>),
 }
 
 impl Sink {
-    fn new(file: BufWriter<NamedTempFile>, passphrase: Option<&SecretString>) -> Result<Self> {
-        Ok(match passphrase {
-            Some(passphrase) => Self::Encrypted(Box::new(Encryptor::new(file, passphrase)?)),
-            None => Self::Clear(file),
+    fn new(file: BufWriter<NamedTempFile>, target: Target<'_>) -> Result<Self> {
+        Ok(Self {
+            form: match target.passphrase {
+                Some(passphrase) => {
+                    SinkForm::Encrypted(Box::new(Encryptor::new(file, passphrase)?))
+                }
+                None => SinkForm::Clear(file),
+            },
+            temporaries: target.temporaries.clone(),
         })
     }
 
     fn finish(self) -> Result<NamedTempFile> {
-        let file = match self {
-            Self::Clear(file) => file,
-            Self::Encrypted(encryptor) => encryptor.finish()?,
+        let file = match self.form {
+            SinkForm::Clear(file) => file,
+            SinkForm::Encrypted(encryptor) => encryptor.finish()?,
         };
         Ok(file.into_inner()?)
     }
@@ -585,16 +619,17 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Clear(file) => file.write(bytes),
-            Self::Encrypted(encryptor) => encryptor.write(bytes),
+        self.temporaries.check()?;
+        match &mut self.form {
+            SinkForm::Clear(file) => file.write(bytes),
+            SinkForm::Encrypted(encryptor) => encryptor.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Clear(file) => file.flush(),
-            Self::Encrypted(encryptor) => encryptor.flush(),
+        match &mut self.form {
+            SinkForm::Clear(file) => file.flush(),
+            SinkForm::Encrypted(encryptor) => encryptor.flush(),
         }
     }
 }

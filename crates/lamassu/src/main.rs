@@ -36,6 +36,7 @@ mod services;
 mod starting;
 mod storage;
 mod table;
+mod temporaries;
 mod tls_anchor;
 mod version;
 mod whereabouts;

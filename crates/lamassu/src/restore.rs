@@ -19,18 +19,26 @@ use lamassu_core::clock::{SharedClock, SystemClock};
 use lamassu_db::{
     DataDir, Db, SqliteOptions, check_sqlite, create_private_dir, installation_id, mark_restored,
 };
+use tempfile::TempDir;
 
 use crate::age::{self, Decryptor};
 use crate::archive::{self, Manifest};
 use crate::backup::dump::DUMP;
+use crate::backup::note;
 use crate::cli::Restore;
 use crate::passphrase;
+use crate::temporaries::{Temporaries, interruptible};
 
 /// Restores a backup.
 ///
 /// # Errors
 /// One sentence; the data directory is as it was then.
 pub(crate) async fn run(arguments: &Restore) -> Result<()> {
+    let arguments = arguments.clone();
+    interruptible(async move |temporaries| restore(&arguments, &temporaries).await).await
+}
+
+async fn restore(arguments: &Restore, temporaries: &Temporaries) -> Result<()> {
     let target = arguments.data_dir.as_path();
     require_free(target)?;
     let parent = match target.parent() {
@@ -38,27 +46,50 @@ pub(crate) async fn run(arguments: &Restore) -> Result<()> {
         _ => Path::new("."),
     };
     create_private_dir(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".lamassu-restore-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(parent)
-        .with_context(|| format!("{} cannot be written", parent.display()))?;
-    let input = open(arguments)?;
+    let staging = temporaries.make(
+        || {
+            tempfile::Builder::new()
+                .prefix(".lamassu-restore-")
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(parent)
+                .with_context(|| format!("{} cannot be written", parent.display()))
+        },
+        TempDir::path,
+    )?;
+    let input = Input {
+        archive: open(arguments)?,
+        temporaries: temporaries.clone(),
+    };
     let manifest = archive::unpack(input, staging.path())
         .with_context(|| format!("{} is not restored", arguments.from.display()))?;
     if !staging.path().join(DUMP).exists() {
         settle(staging.path(), &manifest).await?;
     }
-    fs::rename(staging.path(), target).with_context(|| {
-        format!(
-            "{} cannot be put in place; where that is a mount point, name a directory in it",
-            target.display()
-        )
+    temporaries.settle(|| {
+        fs::rename(staging.path(), target).with_context(|| {
+            format!(
+                "{} cannot be put in place; where that is a mount point, name a directory in it",
+                target.display()
+            )
+        })
     })?;
     // It has its new name: nothing is left to remove.
     let _moved = staging.keep();
     File::open(parent)?.sync_all()?;
     report(target, &manifest)
+}
+
+/// The archive, until the restore is interrupted.
+struct Input {
+    archive: Box<dyn Read>,
+    temporaries: Temporaries,
+}
+
+impl Read for Input {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        self.temporaries.check()?;
+        self.archive.read(octets)
+    }
 }
 
 /// Only what does not exist or is empty is restored to.
@@ -87,6 +118,12 @@ fn open(arguments: &Restore) -> Result<Box<dyn Read>> {
     let encrypted = input.fill_buf()?.starts_with(age::MAGIC);
     input.rewind()?;
     if !encrypted {
+        if arguments.passphrase_file.is_some() {
+            note(&format!(
+                "warning: {} is not encrypted: whoever has it has the keys, and the passphrase is not needed",
+                arguments.from.display()
+            ));
+        }
         return Ok(Box::new(input));
     }
     let file = arguments

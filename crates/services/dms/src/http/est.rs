@@ -34,7 +34,14 @@ const LIMITS: BodyLimits = BodyLimits {
 };
 
 /// What enrolling refuses beyond what every route of EST does.
-const ENROLLING: &[ErrorKind] = &[ErrorKind::Conflict, ErrorKind::UnsupportedMediaType];
+const ENROLLING: &[ErrorKind] = &[
+    ErrorKind::Conflict,
+    ErrorKind::UnsupportedMediaType,
+    ErrorKind::RateLimited,
+    // Of a webhook that is asked.
+    ErrorKind::BadGateway,
+    ErrorKind::GatewayTimeout,
+];
 
 /// What EST handlers share.
 #[derive(Clone, Debug)]

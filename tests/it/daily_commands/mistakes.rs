@@ -32,6 +32,19 @@ fn a_key_is_imported_into_the_engine_that_is_named_or_not_at_all() -> Result<()>
         "{said}"
     );
     assert_eq!(shell.ok("keys list -q")?, "");
+    let scratch = shell.program.scratch();
+    let both = ["corp.pem", "corp.key"].map(|name| std::fs::read_to_string(scratch.join(name)));
+    let [certificate, key] = both;
+    shell.write("both.pem", &(key? + &certificate?))?;
+    let said = shell.refused("cas import both.pem --id both", 1)?;
+    assert!(
+        said.contains("both.pem holds a private key, too: --private-key both.pem takes it in"),
+        "{said}"
+    );
+    let both = "cas import both.pem --private-key both.pem --id both --engine disk";
+    assert_eq!(told(&shell.ok(both)?, "held")?, "disk");
+    shell.ok("cas revoke both --yes")?;
+    shell.ok("cas delete both --yes")?;
     shell.ok("keys import corp.key --name corp --engine memory")?;
     let said = warnings(&shell, &format!("{import} --engine disk"))?;
     assert!(
@@ -125,6 +138,27 @@ fn what_is_revoked_already_has_no_successor_that_would_revoke_it() -> Result<()>
     assert_eq!(shell.ok("certs list --ca plant -q")?, issued);
     assert!(issued.contains(&successor), "{issued}");
     shell.ok(&format!("certs renew {serial}"))?;
+
+    // A successor that is for something else is none either.
+    shell.ok(
+        "profiles create --name Server --validity 90d --honor-subject --honor-extensions \
+         --key-usage DigitalSignature --extended-key-usage ServerAuth",
+    )?;
+    let serial =
+        shell.ok("certs create --ca plant --profile Server --subject s --dns s.plant -q")?;
+    let said = shell.refused(&format!("certs renew {serial} --revoke-old --out s.pem"), 1)?;
+    assert!(
+        said.contains("is not for ServerAuth")
+            && said.contains("the old certificate is not revoked"),
+        "{said}"
+    );
+    assert!(shell.program.scratch().join("s.pem").exists());
+    let status = |serial: &str| shell.json(&format!("certs show {serial}"));
+    assert_eq!(status(&serial)?["status"], "ACTIVE");
+    shell.ok(&format!(
+        "certs renew {serial} --revoke-old --profile Server"
+    ))?;
+    assert_eq!(status(&serial)?["status"], "REVOKED");
     Ok(())
 }
 
@@ -149,6 +183,13 @@ fn what_a_revocation_means_is_said() -> Result<()> {
     let said = shell.refused("cas revoke line", 1)?;
     assert!(
         said.contains("the CA \"line\" with the 2 active certificates that it issued, for good"),
+        "{said}"
+    );
+
+    shell.ok("cas hold line")?;
+    let said = shell.refused("cas revoke line", 1)?;
+    assert!(
+        said.contains("with the 0 active certificates and the 2 on hold that it issued, for good"),
         "{said}"
     );
 

@@ -87,6 +87,11 @@ impl Event {
         self.subject.as_deref()
     }
 
+    /// When it happened.
+    pub fn time(&self) -> OffsetDateTime {
+        self.time
+    }
+
     /// With a subject, for example `ca/7a1d6c1e`.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {

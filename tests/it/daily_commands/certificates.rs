@@ -165,6 +165,8 @@ fn a_certificate_is_named_by_its_file_and_taken_in_from_a_bundle() -> Result<()>
     }
     let imported = shell.ok("certs import both.p7b.pem --all --set from=others -q")?;
     assert_eq!(imported, "07\n07");
+    // An import that ended within a bundle is repeated.
+    shell.ok("certs import both.p7b.pem --all")?;
     for name in ["one", "two"] {
         let shown = shell.json(&format!("certs show {name}.pem"))?;
         assert_eq!(shown["subject"]["common_name"], name);

@@ -45,7 +45,7 @@ fn is_written_alike(number: &Number, text: &str) -> bool {
     const EXACT: u64 = 1 << 53;
     let is_exact = match number.as_i64() {
         Some(integer) => integer.unsigned_abs() <= EXACT,
-        None => number.is_f64() && !text.ends_with('0'),
+        None => number.is_f64() && !text.contains('e') && !text.ends_with('0'),
     };
     is_exact && number.to_string() == text
 }
@@ -131,6 +131,8 @@ mod tests {
             "3.0",
             "3E10",
             "1e2",
+            "7e21",
+            "1.5e17",
             "-0",
             "007",
             "1.",

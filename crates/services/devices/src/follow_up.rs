@@ -9,13 +9,15 @@
 use async_trait::async_trait;
 use lamassu_core::ca::certificate::{ATTACHED_TO, EXPIRATION_DELTAS};
 use lamassu_core::ca::enrollment::Attachment;
-use lamassu_core::ca::{CaError, CertificateRef, CertificateStatus, RenewalWindows};
+use lamassu_core::ca::{CaError, Certificate, CertificateRef, CertificateStatus, RenewalWindows};
 use lamassu_core::caller::Caller;
+use lamassu_core::device::slot::IDENTITY;
 use lamassu_core::ids::{DeviceId, DmsId};
 use lamassu_core::patch::PatchOperation;
 use lamassu_core::usage::RevocationReason;
 use lamassu_db::{Job, JobError, NextRun, WriteSet, readable};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use crate::metrics;
@@ -161,6 +163,14 @@ impl CertificatesJob {
                     .await
             }
             What::Detach => {
+                // What belongs to another device, or goes on in another slot, stays where it is.
+                let found = ca.certificate_named(caller, certificate).await;
+                if found
+                    .as_ref()
+                    .is_ok_and(|found| !is_in(found, &due.device_id, &due.task.slot))
+                {
+                    return Ok(());
+                }
                 let patches = [ATTACHED_TO, EXPIRATION_DELTAS].map(removal).to_vec();
                 ca.patch_certificate_metadata(caller, certificate, patches)
                     .await
@@ -174,12 +184,22 @@ impl CertificatesJob {
     }
 }
 
+/// Whether a certificate is attached to this slot of the device.
+fn is_in(certificate: &Certificate, device: &DeviceId, slot: &str) -> bool {
+    let metadata = certificate.metadata.as_ref();
+    let Some(place) = metadata.and_then(|metadata| metadata.get(ATTACHED_TO)) else {
+        return false;
+    };
+    let text = |member: &str| place.get(member).and_then(Value::as_str);
+    text("device_id") == Some(device.as_str()) && text("slot").unwrap_or(IDENTITY) == slot
+}
+
 /// What metadata of a certificate in this slot say.
 pub(crate) fn attachment(device: &DeviceId, dms: &DmsId, slot: &str) -> Attachment {
     Attachment {
         device_id: device.clone(),
         dms_id: dms.clone(),
-        slot: (slot != lamassu_core::device::slot::IDENTITY).then(|| slot.to_owned()),
+        slot: (slot != IDENTITY).then(|| slot.to_owned()),
     }
 }
 

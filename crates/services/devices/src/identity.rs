@@ -123,6 +123,8 @@ fn write_slot(change: &mut Change<'_>, request: &IdentityReplacement) {
         };
         replaced.extend(slot.versions.insert(*number, version));
     }
+    // Whoever writes a slot from an older copy leaves out the certificate that the device uses: it stays the device's.
+    replaced.retain(|version: &Version| version.state != VersionState::Active);
     for version in &replaced {
         change.let_go(IDENTITY, version);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Authority {
     /// Into how many shards what it issues is divided.
     pub(crate) crl_shards: Option<CrlShards>,
     issuer_keys: [IssuerKey; 4],
+    /// Whether all that it has issued is known here: it was made here, not taken in.
+    pub(crate) is_known_whole: bool,
 }
 
 impl TryFrom<&CertificateAuthority> for Authority {
@@ -52,6 +54,7 @@ impl Authority {
             issuer_keys: issuer_keys(&certificate)?,
             crl_shards: None,
             certificate,
+            is_known_whole: stored.certificate_type == ca::CertificateType::Managed,
         })
     }
 

@@ -289,9 +289,12 @@ impl EventHandler for CaEvents {
         {
             self.service.authorities.outdate();
         }
+        let now = self.service.db.now();
         for event in events {
             let subject = event.subject.as_deref();
-            self.service.delegates.heard(&event.event_type, subject);
+            self.service
+                .delegates
+                .heard(&event.event_type, subject, now);
         }
         let news = events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         self.effect(caller, &news).await

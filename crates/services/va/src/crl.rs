@@ -208,8 +208,9 @@ impl VaService {
         })?;
         let mut n_entries = 0_u64;
         let kind = plan.scope.kind();
-        if !self.config.crl.prune_expired && kind != CrlKind::Delta {
-            // Whoever checks old signatures may rely on the list: all that the CA ever issued stays on it.
+        if !self.config.crl.prune_expired && kind != CrlKind::Delta && authority.is_known_whole {
+            // Whoever checks old signatures may rely on the list: all that the CA ever issued stays on it. What a
+            // CA revoked before it was taken in, nobody knows here.
             let since = authority.certificate.not_before();
             builder.push_extension(expired_certs_on_crl(since));
         }

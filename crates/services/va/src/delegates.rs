@@ -34,7 +34,7 @@ use crate::presigned::PresignedAnswers;
 use crate::responder::Responder;
 use crate::service::VaService;
 use crate::signing::SigningError;
-use crate::store::responder_key::{self, ResponderCertificate};
+use crate::store::responder_key::{self, Ending, ResponderCertificate};
 
 /// When a certificate that was not renewed is tried again.
 const RETRY: Duration = Duration::MINUTE;
@@ -95,9 +95,9 @@ impl From<CommitError> for DelegateError {
 #[derive(Debug)]
 pub(crate) struct Delegates {
     slots: Mutex<HashMap<CaId, Arc<Slot>>>,
-    /// Whose responder has a key with these certificates, by serial number: what this process or one before it
-    /// signed with, and what others may use still.
-    certificates: Mutex<HashMap<SerialNumber, CaId>>,
+    /// Whose responder has a key with these certificates, by serial number, and when they end: what this process or
+    /// one before it signed with, and what others may use still.
+    certificates: Mutex<HashMap<SerialNumber, (CaId, OffsetDateTime)>>,
     /// Which responders have signed.
     answers: Arc<PresignedAnswers>,
 }
@@ -176,15 +176,13 @@ impl Delegates {
         }
     }
 
-    /// Notes that the key of this CA's responder has these certificates.
-    fn note<'a>(&self, ca: &CaId, serials: impl IntoIterator<Item = &'a SerialNumber>) {
+    /// Notes that the key of this CA's responder has these certificates, and forgets those that have ended.
+    fn note(&self, ca: &CaId, certificates: Vec<Ending>, now: OffsetDateTime) {
         let known = self.certificates.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        known.extend(
-            serials
-                .into_iter()
-                .map(|serial| (serial.clone(), ca.clone())),
-        );
+        known.retain(|_, (_, not_after)| *not_after > now);
+        let noted = certificates.into_iter();
+        known.extend(noted.map(|Ending { serial, not_after }| (serial, (ca.clone(), not_after))));
     }
 
     fn slot(&self, ca: &CaId) -> Arc<Slot> {
@@ -192,13 +190,13 @@ impl Delegates {
         Arc::clone(slots.entry(ca.clone()).or_default())
     }
 
-    /// Follows what is told of certificates and CAs, here or in another process.
-    pub(crate) fn heard(&self, event_type: &str, subject: Option<&str>) {
+    /// Follows what is told at a time of certificates and CAs, here or in another process.
+    pub(crate) fn heard(&self, event_type: &str, subject: Option<&str>, at: OffsetDateTime) {
         match event_type {
             "certificate.status.update" => {
                 let subject = subject.unwrap_or_default();
                 match subject.strip_prefix("certificate/") {
-                    Some(serial) => self.give_up_key_of(serial),
+                    Some(serial) => self.give_up_key_of(serial, at),
                     None => self.give_up_all(),
                 }
             }
@@ -214,9 +212,9 @@ impl Delegates {
         slot.clear_if(is_it);
     }
 
-    /// Gives up the responder whose key has this certificate. It is revoked then, perhaps because others have the
-    /// key: what that signed is given no more.
-    fn give_up_key_of(&self, serial: &str) {
+    /// Gives up the responder whose key has this certificate, unless that has just ended, which is told as well. It
+    /// is revoked then, perhaps because others have the key: what that signed is given no more.
+    fn give_up_key_of(&self, serial: &str, at: OffsetDateTime) {
         let Some(serial) = SerialNumber::parse(serial) else {
             return;
         };
@@ -225,7 +223,9 @@ impl Delegates {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&serial)
             .cloned();
-        if let Some(ca) = ca {
+        if let Some((ca, not_after)) = ca
+            && at < not_after
+        {
             // In this order: whoever still signs with it began before its answers are forgotten, and keeps none.
             let slots = self.slots.lock();
             slots.unwrap_or_else(PoisonError::into_inner).remove(&ca);
@@ -242,7 +242,7 @@ impl Delegates {
 impl CommitWatcher for Delegates {
     fn committed(&self, events: &[Event]) {
         for event in events {
-            self.heard(event.event_type(), event.subject_text());
+            self.heard(event.event_type(), event.subject_text(), event.time());
         }
     }
 
@@ -361,16 +361,18 @@ impl VaService {
         let by_id = |authority: &Arc<Authority>| (authority.id.clone(), Arc::clone(authority));
         let authorities: HashMap<_, _> = authorities.iter().map(by_id).collect();
         let mut delegations = HashMap::new();
+        let now = self.db.now();
         for ResponderCertificate {
             ca_id,
-            serial,
+            certificate,
             operation,
         } in responder_key::all_certificates(&self.db).await?
         {
             let Some(issuer) = authorities.get(&ca_id) else {
                 continue;
             };
-            self.delegates.note(&ca_id, [&serial]);
+            let serial = certificate.serial.clone();
+            self.delegates.note(&ca_id, vec![certificate], now);
             let delegation = Delegation {
                 ca_id,
                 operation,
@@ -433,8 +435,12 @@ impl VaService {
         )
         .await?;
         let serial = SerialNumber::from_bytes(certificate.serial().as_bytes());
-        let of_key = key.certificates.iter().chain([&serial]);
-        self.delegates.note(&authority.id, of_key);
+        let mut of_key = key.certificates;
+        of_key.push(Ending {
+            serial: serial.clone(),
+            not_after: certificate.not_after(),
+        });
+        self.delegates.note(&authority.id, of_key, now);
         let mut set = WriteSet::new();
         responder_key::certified(
             &mut set,

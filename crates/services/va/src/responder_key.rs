@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lamassu_core::ca::{CaError, CertificateStatus};
 use lamassu_core::caller::Caller;
 use lamassu_core::crypto_engine::Signer;
-use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId, SerialNumber};
+use lamassu_core::ids::{CaId, KeyId, KeyRef, OperationId};
 use lamassu_core::kms::{CreateKey, KmsError, key_name};
 use lamassu_core::va::VaError;
 use lamassu_db::{WriteSet, system_caller};
@@ -19,7 +19,7 @@ use time::Duration;
 
 use crate::delegates::DelegateError;
 use crate::service::VaService;
-use crate::store::responder_key::{self, ResponderKey};
+use crate::store::responder_key::{self, Ending, ResponderKey};
 
 /// A key that is not there after this time was left by a crash. It is small, and soon made.
 const PATIENCE: Duration = Duration::MINUTE;
@@ -34,7 +34,7 @@ pub(crate) struct CertifiedKey {
     /// What made it.
     pub(crate) operation: OperationId,
     /// Its certificates so far.
-    pub(crate) certificates: Vec<SerialNumber>,
+    pub(crate) certificates: Vec<Ending>,
 }
 
 impl VaService {
@@ -93,9 +93,9 @@ impl VaService {
         &self,
         caller: &Caller,
         ca: &CaId,
-        certificates: &[SerialNumber],
+        certificates: &[Ending],
     ) -> Result<bool, DelegateError> {
-        for serial in certificates {
+        for Ending { serial, .. } in certificates {
             let status = self.ca.certificate_status(caller, ca, serial).await;
             let status = status.map_err(DelegateError::Refused)?;
             if status.is_some_and(|info| info.status == CertificateStatus::Revoked) {

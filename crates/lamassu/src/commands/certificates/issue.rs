@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use lamassu_core::ca::certificate::inherited;
 use lamassu_core::ca::{
-    AlternativeName, CaService as _, Certificate, CertificateStatus, CertificateType,
+    AlternativeName, CaError, CaService as _, Certificate, CertificateStatus, CertificateType,
     CreateCertificate as NewOne, ImportCertificate, KeySource, ProfileChoice, SignCsr,
 };
 use lamassu_core::ids::{CaId, KeyRef};
@@ -358,11 +358,15 @@ pub(super) async fn import(session: &Session, asked: &ImportCertificates) -> Res
         };
         let (ca, caller) = (&session.ca, &session.caller);
         let imported = ca.import_certificate(caller, request).await;
-        let imported = match n {
-            1 => imported?,
-            n => imported.with_context(|| format!("certificate {} of {n}", done + 1))?,
-        };
-        print(session, &imported)?;
+        let which = format!("certificate {} of {n}", done + 1);
+        match imported {
+            // An import that ended within a bundle is repeated.
+            Err(CaError::CertificateExists) if n > 1 => {
+                note(&format!("{which} is there already"));
+            }
+            Err(error) if n > 1 => return Err(error).context(which),
+            outcome => print(session, &outcome?)?,
+        }
     }
     Ok(())
 }

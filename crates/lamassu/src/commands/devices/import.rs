@@ -105,6 +105,9 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     }
     progress.finish();
     report.end()?;
+    if outcome.failed == 0 && outcome.read > 0 {
+        report.clear()?;
+    }
     if let Some(error) = stopped {
         let n = asked.skip + outcome.read;
         outcome.tell(session)?;
@@ -121,9 +124,6 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     // What is done is told, also where the rest of the file cannot be read.
     outcome.tell(session)?;
     read?;
-    if outcome.failed == 0 {
-        report.clear()?;
-    }
     match outcome.failed {
         0 => Ok(()),
         n => bail!(

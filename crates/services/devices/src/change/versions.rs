@@ -267,7 +267,9 @@ impl Change<'_> {
         self.versions.insert((name.to_owned(), number));
         let Some(slot) = self.slot(name) else { return };
         slot.version_floor = slot.version_floor.max(number.saturating_add(1));
-        if let Some(gone) = slot.versions.remove(&number) {
+        let gone = slot.versions.remove(&number);
+        // Only v1 takes out the certificate that the device uses, as clients do that write a slot from an older copy.
+        if let Some(gone) = gone.filter(|gone| gone.state != VersionState::Active) {
             self.let_go(name, &gone);
         }
     }

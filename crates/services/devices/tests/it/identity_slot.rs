@@ -178,15 +178,41 @@ async fn a_certificate_that_another_takes_the_number_of_is_detached() {
     let other = fixture.issued("dev-1").await.serial_number;
     // The first certificate goes on under another number.
     let versions = json!({"0": other, "1": second, "2": first});
-    let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": versions});
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": versions});
     assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
     fixture.follow().await;
     assert_eq!(follows(&fixture, &first).await, (false, true));
     let versions = json!({"0": other, "1": other, "2": first});
-    let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": versions});
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": versions});
     assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
     fixture.follow().await;
     assert_eq!(follows(&fixture, &second).await, (false, false));
+}
+
+#[tokio::test]
+async fn a_slot_that_is_written_from_an_older_copy_takes_no_certificate_from_its_device() {
+    let fixture = fixture().await;
+    let [first, second] = in_overlap(&fixture).await;
+    let slot = json!({"status": "ACTIVE", "active_version": 0, "versions": {"0": first}});
+    assert_eq!(put(&fixture, slot).await.0, StatusCode::OK);
+    fixture.follow().await;
+    assert_eq!(follows(&fixture, &second).await, (false, true));
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_device_that_a_slot_had_by_mistake_stays_with_its_own() {
+    let fixture = fixture().await;
+    let [_, second] = in_overlap(&fixture).await;
+    fixture.register("dev-2").await;
+    let own = fixture.issued("dev-2").await.serial_number;
+    for versions in [json!({"0": second, "1": own}), json!({"1": own})] {
+        let slot = json!({"status": "ACTIVE", "active_version": 1, "versions": versions});
+        let path = "/v1/devices/dev-2/idslot";
+        let (status, ..) = fixture.ask(Method::PUT, path, &[], slot).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    fixture.follow().await;
+    assert_eq!(follows(&fixture, &second).await, (false, true));
 }
 
 #[tokio::test]

@@ -79,18 +79,26 @@ pub(crate) fn certified(
     ));
 }
 
+/// A certificate of a responder's key, and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) serial: SerialNumber,
+    pub(crate) not_after: OffsetDateTime,
+}
+
 /// The certificates of a key: those that had not ended when it was certified last.
 pub(crate) async fn certificates(
     db: &Db,
     ca: &CaId,
     operation: &OperationId,
-) -> Result<Vec<SerialNumber>, DbError> {
+) -> Result<Vec<Ending>, DbError> {
     let query = sql(
-        "SELECT serial_number FROM va_responder_certificate WHERE ca_id = $1 AND operation = $2",
+        "SELECT serial_number, not_after FROM va_responder_certificate \
+         WHERE ca_id = $1 AND operation = $2",
         params![ca.as_str(), operation.as_str()],
     );
     let rows = db.rows(query).await?;
-    rows.iter().map(serial).collect()
+    rows.iter().map(Ending::try_from).collect()
 }
 
 /// Whether what an operation made is the key of the CA's responder still, and none of its certificates is on the
@@ -114,7 +122,7 @@ pub(crate) async fn is_in_use(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResponderCertificate {
     pub(crate) ca_id: CaId,
-    pub(crate) serial: SerialNumber,
+    pub(crate) certificate: Ending,
     /// What made the key.
     pub(crate) operation: OperationId,
 }
@@ -122,7 +130,8 @@ pub(crate) struct ResponderCertificate {
 /// The certificates of all keys that are in use.
 pub(crate) async fn all_certificates(db: &Db) -> Result<Vec<ResponderCertificate>, DbError> {
     let query = sql(
-        "SELECT c.ca_id, c.serial_number, c.operation FROM va_responder_certificate c \
+        "SELECT c.ca_id, c.serial_number, c.not_after, c.operation \
+         FROM va_responder_certificate c \
          JOIN va_responder_key k ON k.ca_id = c.ca_id AND k.operation = c.operation",
         Vec::new(),
     );
@@ -130,16 +139,23 @@ pub(crate) async fn all_certificates(db: &Db) -> Result<Vec<ResponderCertificate
     let certificate = |row: &Row| {
         Ok(ResponderCertificate {
             ca_id: CaId::new(row.get::<String>("ca_id")?),
-            serial: serial(row)?,
+            certificate: Ending::try_from(row)?,
             operation: OperationId::new(row.get::<String>("operation")?),
         })
     };
     rows.iter().map(certificate).collect()
 }
 
-fn serial(row: &Row) -> Result<SerialNumber, DbError> {
-    SerialNumber::parse(&row.get::<String>("serial_number")?)
-        .ok_or_else(|| DbError::corrupt("serial_number", "not hexadecimal"))
+impl TryFrom<&Row> for Ending {
+    type Error = DbError;
+
+    fn try_from(row: &Row) -> Result<Self, DbError> {
+        let serial = SerialNumber::parse(&row.get::<String>("serial_number")?);
+        Ok(Self {
+            serial: serial.ok_or_else(|| DbError::corrupt("serial_number", "not hexadecimal"))?,
+            not_after: row.get("not_after")?,
+        })
+    }
 }
 
 /// Forgets the key that an operation made, and its certificates.

@@ -9,6 +9,7 @@ use lamassu_x509::{Certificate, Extension, oids};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
+use crate::final_crls::made_elsewhere;
 use crate::openssl::crl_text;
 use crate::support::{World, get, send, whole_seconds};
 
@@ -275,6 +276,21 @@ async fn an_expired_certificate_leaves_after_one_more_list() {
         assert_eq!(expired_stay_since(&list), kept_since.map(generalized));
         crl_text(list.as_der(), &ca);
     }
+}
+
+#[tokio::test]
+async fn a_ca_that_was_taken_in_promises_nothing_of_expired_certificates() {
+    let config = VaConfig {
+        crl: CrlConfig {
+            prune_expired: false,
+            ..CrlConfig::default()
+        },
+        ..VaConfig::default()
+    };
+    let world = World::with_config(config).await;
+    let (certificate, key) = made_elsewhere("factory", &"0a".repeat(20));
+    let ca = world.import_with_key("factory", certificate, &key).await;
+    assert_eq!(expired_stay_since(&world.crl(&ca).await), None);
 }
 
 /// What a list says of expired certificates: X.509 §9.5.2.8, DER of a `GeneralizedTime`.

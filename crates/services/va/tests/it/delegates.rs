@@ -220,6 +220,24 @@ async fn a_key_whose_certificate_before_is_revoked_answers_no_more() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_certificate_of_the_key_ends_nothing_else() {
+    let world = World::with_config(delegated()).await;
+    world.follow_events();
+    let ca = world.root("root-a").await;
+    let first = signer(&asked(&world, &ca, &ca.certificate, 1).await);
+    world.clock.advance(Duration::days(5));
+    let second = signer(&asked(&world, &ca, &ca.certificate, 2).await);
+    assert_eq!(second.spki_der(), first.spki_der());
+    assert_ne!(second.as_der(), first.as_der());
+    // The CA service tells of the end as it tells of a revocation.
+    world.clock.advance(Duration::days(3));
+    world.set_status(&first, "EXPIRED").await;
+    world.catch_up().await;
+    let third = signer(&asked(&world, &ca, &ca.certificate, 3).await);
+    assert_eq!(third.as_der(), second.as_der());
+}
+
+#[tokio::test]
 async fn a_process_that_starts_uses_no_key_that_has_a_revoked_certificate() {
     let world = World::with_config(delegated()).await;
     let ca = world.root("root-a").await;

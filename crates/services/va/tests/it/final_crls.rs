@@ -126,7 +126,7 @@ async fn a_ca_with_the_key_of_another_leaves_the_crls_to_it() {
 }
 
 /// A CA of this name, made by openssl, and its key in PEM; it calls its key as it is told.
-fn made_elsewhere(name: &str, ski: &str) -> (Certificate, Vec<u8>) {
+pub(crate) fn made_elsewhere(name: &str, ski: &str) -> (Certificate, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
         "[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\nO=Fleet\nCN={name}\n\

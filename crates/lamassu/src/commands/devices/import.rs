@@ -105,11 +105,11 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     }
     progress.finish();
     report.end()?;
-    if outcome.failed == 0 && outcome.read > 0 {
-        report.clear()?;
-    }
     if let Some(error) = stopped {
         let n = asked.skip + outcome.read;
+        if outcome.read > 0 {
+            report.clear(&outcome)?;
+        }
         outcome.tell(session)?;
         note(&format!("stopped behind {n} devices: --skip {n} goes on"));
         return Err(error);
@@ -123,6 +123,7 @@ pub(super) async fn import(session: &Session, asked: &ImportDevices) -> Result<(
     }
     // What is done is told, also where the rest of the file cannot be read.
     outcome.tell(session)?;
+    report.clear(&outcome)?;
     read?;
     match outcome.failed {
         0 => Ok(()),
@@ -282,8 +283,9 @@ impl Report {
     }
 
     /// Takes away what an earlier import wrote, where nothing failed this time.
-    fn clear(&self) -> Result<()> {
+    fn clear(&self, outcome: &Outcome) -> Result<()> {
         match self {
+            _ if outcome.failed > 0 => Ok(()),
             Self::File {
                 path,
                 start: Start::Anew,

@@ -137,8 +137,8 @@ impl DeviceService for Torn {
     }
 }
 
-async fn torn_enrollment(wrap: fn(Arc<dyn DeviceService>) -> Arc<dyn DeviceService>) -> World {
-    let world = World::with(EstConfig::default(), wrap).await;
+async fn torn_enrollment(end: End) -> World {
+    let world = World::with(EstConfig::default(), |inner| Arc::new(Torn { inner, end })).await;
     world.root("fleet").await;
     let nothing = json!({"est_rfc7030_settings": {"auth_mode": "NO_AUTH"}});
     world.created(dms("dms", &nothing, &nothing)).await;
@@ -173,13 +173,7 @@ const TAKEN_BACK: (CertificateStatus, RevocationReason) = (
 
 #[tokio::test]
 async fn a_refused_binding_takes_the_certificate_back_at_once() {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::Refused,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::Refused).await;
     assert_eq!(status_of_the_only_certificate(&world).await, TAKEN_BACK);
     world.clock.advance(Duration::hours(1));
     assert_eq!(sweep(&world, SweepScope::Stale).await, 0);
@@ -187,13 +181,7 @@ async fn a_refused_binding_takes_the_certificate_back_at_once() {
 
 #[tokio::test]
 async fn the_sweep_takes_back_what_no_device_holds() {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::LostBefore,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::LostBefore).await;
     assert_eq!(
         status_of_the_only_certificate(&world).await.0,
         CertificateStatus::Active
@@ -209,13 +197,7 @@ async fn the_sweep_takes_back_what_no_device_holds() {
 
 #[tokio::test]
 async fn what_cannot_be_settled_keeps_nothing_else_from_being() {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::LostBefore,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::LostBefore).await;
     // Two pages of older ones.
     let mut set = WriteSet::new();
     for n in 0..400 {
@@ -235,13 +217,7 @@ async fn what_cannot_be_settled_keeps_nothing_else_from_being() {
 
 #[tokio::test]
 async fn intents_that_cannot_be_read_keep_no_other_from_being_settled() {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::LostBefore,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::LostBefore).await;
     // More than a page of older ones.
     let mut set = WriteSet::new();
     for n in 0..250 {
@@ -262,13 +238,7 @@ async fn intents_that_cannot_be_read_keep_no_other_from_being_settled() {
 
 #[tokio::test]
 async fn the_sweep_completes_what_a_device_holds() {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::LostAfter,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::LostAfter).await;
     world.clock.advance(Duration::seconds(91));
     assert_eq!(sweep(&world, SweepScope::Stale).await, 1);
     assert_eq!(
@@ -285,13 +255,7 @@ async fn the_sweep_completes_what_a_device_holds() {
 /// What becomes of the certificates of a device whose slot has this policy, when all its renewals are torn after the
 /// binding. The slot keeps no version that is out of use, so that the sweep finds none of the first renewal.
 async fn after_two_torn_renewals(policy: Value) -> Vec<CertificateStatus> {
-    let world = torn_enrollment(|inner| {
-        Arc::new(Torn {
-            inner,
-            end: End::LostAfter,
-        })
-    })
-    .await;
+    let world = torn_enrollment(End::LostAfter).await;
     let first = world.issued_for("d").await.remove(0).serial_number;
     // As the event of the binding does.
     let completed = world.ca.complete_enrollment(&caller(), &first).await;

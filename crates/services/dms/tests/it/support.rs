@@ -46,8 +46,6 @@ pub(crate) const START: OffsetDateTime = datetime!(2026-03-01 09:00 UTC);
 /// How long certificates of these tests last.
 pub(crate) const LIFETIME: Duration = Duration::days(30);
 
-type WrapDevices = fn(Arc<dyn DeviceService>) -> Arc<dyn DeviceService>;
-
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) clock: Arc<ManualClock>,
@@ -82,7 +80,10 @@ impl World {
         Self::with(EstConfig::default(), |devices| devices).await
     }
 
-    pub(crate) async fn with(config: EstConfig, wrap: WrapDevices) -> Self {
+    pub(crate) async fn with(
+        config: EstConfig,
+        wrap: impl FnOnce(Arc<dyn DeviceService>) -> Arc<dyn DeviceService>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let database = TestDatabase::fresh();
         let db = database.open(&(Arc::clone(&clock) as SharedClock)).await;
